@@ -1,0 +1,116 @@
+"""The error tree.
+
+    PipelineError            exit code 1: failed, worth retrying
+    ├── ConfigError          exit code 2: wrong command line or configuration
+    ├── ModelError           exit code 2: a bundle that is damaged or does not fit the configuration
+    ├── ShardError           damage to a shard; recorded, the job goes on
+    ├── SampleError          damage to one sample; quarantined, the job goes on
+    ├── BadDataError         exit code 3: too much bad data, look first
+    ├── SinkError            exit code 1: an output that cannot be written
+    └── RunError             exit code 1: the run folder
+        └── LockedError      exit code 75: another run holds the lock
+
+Every message reads ``what happened | where | what to do``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class PipelineError(Exception):
+    """An error a user can act on: what happened, where, what to do.
+
+    Args:
+        what: What happened, in one clause.
+        where: Place of the fault: a file, a configuration key, or shard, key and field.
+        fix: What the reader can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return " | ".join(part for part in (self.what, self.where, self.fix) if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments would be lost on the way back from a Ray worker.
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+def _rebuild(cls: type[PipelineError], state: dict[str, Any]) -> PipelineError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["what"])
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigError(PipelineError):
+    """The command line or the configuration is wrong; retrying cannot help."""
+
+    exit_code = 2
+
+
+class ModelError(PipelineError):
+    """A bundle is damaged, or does not fit the configuration it is used with."""
+
+    exit_code = 2
+
+
+class ShardError(PipelineError):
+    """A shard is damaged.
+
+    Args:
+        what: What is wrong.
+        reason: A word of the quarantine vocabulary (:data:`pipeline.sample.REASONS`).
+        offset: Byte offset in the shard where the damage was met.
+    """
+
+    def __init__(
+        self, what: str, *, reason: str, offset: int = 0, where: str = "", fix: str = ""
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.reason = reason
+        self.offset = offset
+
+
+class SampleError(PipelineError):
+    """One sample cannot be used. The only error that is quarantined; any other exception is a bug.
+
+    Args:
+        what: What is wrong, without the sample's bytes.
+        reason: A word of the quarantine vocabulary (:data:`pipeline.sample.REASONS`).
+        field: The field (file extension) that is at fault, if one is.
+    """
+
+    def __init__(
+        self, what: str, *, reason: str, field: str = "", where: str = "", fix: str = ""
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.reason = reason
+        self.field = field
+
+
+class BadDataError(PipelineError):
+    """More of the input is bad than ``input.max_bad_fraction`` allows."""
+
+    exit_code = 3
+
+
+class SinkError(PipelineError):
+    """An output cannot be written."""
+
+
+class RunError(PipelineError):
+    """The run folder is missing something or cannot be used."""
+
+
+class LockedError(RunError):
+    """Another process works on the same output."""
+
+    exit_code = 75

@@ -1,0 +1,133 @@
+"""A sample, where it came from, and the columns that carry it through the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+# Columns that every block of decoded samples has, in this order, before its modalities.
+KEY = "key"  # string, null for damage to the shard itself
+SHARD = "shard"  # string, path below the pattern's fixed prefix
+ORDINAL = "ordinal"  # int64, position of the sample in its shard
+PART = "part"  # string, the part's description as JSON (pipeline.shards.plan.Part)
+PART_ROWS = "part_rows"  # int32, how many rows the reader made of this part; the ledger
+MODALITIES = "modalities"  # list<string>, those present
+LABEL = "label"  # string, null where absent
+ERROR = "error"  # struct, null for a good sample
+
+ERROR_TYPE = pa.struct(
+    [
+        ("field", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+    ]
+)
+
+BASE_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),
+        (SHARD, pa.string()),
+        (ORDINAL, pa.int64()),
+        (PART, pa.string()),
+        (PART_ROWS, pa.int32()),
+        (MODALITIES, pa.list_(pa.string())),
+        (LABEL, pa.string()),
+        (ERROR, ERROR_TYPE),
+    ]
+)
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        (KEY, pa.string()),
+        (SHARD, pa.string()),
+        (ORDINAL, pa.int64()),
+        *ERROR_TYPE,
+    ]
+)
+
+# The whole vocabulary of quarantine reasons.
+REASONS: Mapping[str, str] = {
+    "not_tar": "the shard is not a tar archive",
+    "empty_shard": "the shard holds no samples",
+    "bad_header": "a tar header is damaged",
+    "truncated_shard": "the shard ends before its declared content does",
+    "missing_end": "the shard has no end-of-archive marker",
+    "trailing_data": "there is data after the end-of-archive marker",
+    "unreadable": "the shard could not be read",
+    "unsafe_member": "a link, device or other special member",
+    "no_extension": "a member without an extension belongs to no field",
+    "duplicate_key": "an earlier sample of the shard has the same key",
+    "duplicate_field": "the sample holds the same field twice",
+    "no_modality": "the sample has none of the configured fields",
+    "bad_image": "the image cannot be decoded",
+    "bad_audio": "the audio cannot be decoded",
+    "bad_text": "the text cannot be decoded",
+    "bad_metadata": "a metadata field is not valid",
+    "too_large": "a declared size is over its limit",
+    "missing_label": "the sample has no label",
+    "bad_label": "the label cannot be read",
+    "unknown_label": "the label is not one of the model's classes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value lies: shard, key, field, byte offset and size in the shard."""
+
+    shard: str
+    key: str | None = None
+    field: str | None = None
+    offset: int | None = None
+    size: int | None = None
+
+    def __str__(self) -> str:
+        parts = [f"shard={self.shard}"]
+        parts += [f"{name}={value}" for name in ("key", "field") if (value := getattr(self, name)) is not None]
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One member of a sample: its bytes, and where they lie in the shard."""
+
+    data: memoryview
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A key with one field per file extension, in lower case and without the leading dot.
+
+    Attributes:
+        key: Name of the members up to the first dot of the file name, folders included.
+        shard: Name of the shard.
+        ordinal: Position in the shard, counted from 0.
+        fields: Extension -> member.
+    """
+
+    key: str
+    shard: str
+    ordinal: int
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A sample, or a stretch of a shard, that cannot be used.
+
+    Attributes:
+        source: Where; ``source.key`` is None for damage to the shard itself.
+        ordinal: Position of the sample in the shard.
+        reason: A word of :data:`REASONS`.
+        detail: What is wrong, in words, without the sample's bytes.
+    """
+
+    source: Source
+    ordinal: int
+    reason: str
+    detail: str
