@@ -1,0 +1,85 @@
+"""Small random changes to log-mel spectrograms while training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TOP_DB = 80.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAugmentation:
+    """Shifts, tilts, blurs with noise and partly masks each spectrogram of a batch by chance.
+
+    Attributes:
+        shift: Largest shift in time, as a share of the frames; what leaves on one side is gone.
+        tilt_db: Largest gain of the highest over the lowest mel bin, either way (a microphone).
+        noise_db: Standard deviation of noise on each bin and frame.
+        mask_bins: Largest share of the mel bins in each frequency mask.
+        mask_frames: Largest share of the frames in each time mask.
+        masks: Number of masks along each axis.
+
+    Source:
+        Park et al. 2019, "SpecAugment", section 2 (masks, without warping).
+    """
+
+    shift: float = 0.1
+    tilt_db: float = 6.0
+    noise_db: float = 1.0
+    mask_bins: float = 0.15
+    mask_frames: float = 0.1
+    masks: int = 1
+
+    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Changes a batch.
+
+        Args:
+            values: float16 (B, F, N), dB.
+            generator: On the device of ``values``; the only source of chance.
+
+        Returns:
+            float16 (B, F, N), dB.
+        """
+        decibels = values.float()
+        floor = decibels.amin(dim=(1, 2), keepdim=True)
+        top = decibels.amax(dim=(1, 2), keepdim=True)
+        decibels = self._shift(decibels, floor, generator)
+        decibels = self._tilt(decibels, generator)
+        noise = torch.randn(decibels.shape, generator=generator, device=values.device)
+        decibels = decibels + self.noise_db * noise
+        for _ in range(self.masks):
+            decibels = _mask(decibels, 1, self.mask_bins, generator)
+            decibels = _mask(decibels, 2, self.mask_frames, generator)
+        return torch.maximum(torch.minimum(decibels, top + TOP_DB), floor).to(values.dtype)
+
+    def _shift(self, decibels: Tensor, floor: Tensor, generator: torch.Generator) -> Tensor:
+        size, num_mels, num_frames = decibels.shape
+        reach = 2.0 * torch.rand(size, generator=generator, device=decibels.device) - 1.0
+        offset = (reach * self.shift * num_frames).round().long()
+        source = torch.arange(num_frames, device=decibels.device) - offset[:, None]  # (B, N)
+        inside = (source >= 0) & (source < num_frames)
+        index = source.clamp(0, num_frames - 1)[:, None, :].expand(-1, num_mels, -1)
+        return torch.where(inside[:, None, :], decibels.gather(2, index), floor)
+
+    def _tilt(self, decibels: Tensor, generator: torch.Generator) -> Tensor:
+        size, num_mels, _ = decibels.shape
+        slope = 2.0 * torch.rand(size, generator=generator, device=decibels.device) - 1.0
+        ramp = torch.linspace(-0.5, 0.5, num_mels, device=decibels.device)
+        return decibels + self.tilt_db * (slope[:, None] * ramp)[:, :, None]
+
+
+def _mask(decibels: Tensor, dim: int, largest: float, generator: torch.Generator) -> Tensor:
+    """Sets one stretch along ``dim`` of each spectrogram to its mean."""
+    extent, start = torch.rand(
+        2, len(decibels), generator=generator, device=decibels.device
+    ).unbind(0)
+    extent = extent * largest
+    start = start * (1.0 - extent)
+    length = decibels.shape[dim]
+    position = (torch.arange(length, device=decibels.device) + 0.5) / length
+    inside = (position >= start[:, None]) & (position < (start + extent)[:, None])
+    inside = inside[:, :, None] if dim == 1 else inside[:, None, :]
+    return torch.where(inside, decibels.mean(dim=(1, 2), keepdim=True), decibels)

@@ -1,0 +1,35 @@
+"""Small random changes to texts while training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PAD = 0  # the id that stands for no token
+
+
+@dataclass(frozen=True, slots=True)
+class TextAugmentation:
+    """Drops tokens of each text of a batch by chance; the others stay at their places.
+
+    Attributes:
+        drop: Probability of dropping a token. A text that would lose all its tokens keeps them.
+    """
+
+    drop: float = 0.1
+
+    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Changes a batch.
+
+        Args:
+            values: int64 (B, L), 0 where there is no token.
+            generator: On the device of ``values``; the only source of chance.
+
+        Returns:
+            int64 (B, L).
+        """
+        chance = torch.rand(values.shape, generator=generator, device=values.device)
+        dropped = values.masked_fill(chance < self.drop, PAD)
+        return torch.where((dropped != PAD).any(dim=1, keepdim=True), dropped, values)

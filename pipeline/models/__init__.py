@@ -1,0 +1,1 @@
+"""What networks are built of: layers, fusions, the optimizer, and the sealed bundle."""

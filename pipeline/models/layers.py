@@ -1,0 +1,196 @@
+"""Layers shared by the encoders and the fusions, and the letters of every shape.
+
+    B batch      L tokens     D width        C channels    H, W pixels
+    T audio samples           F mel bins     N frames      K classes     M modalities
+
+A mask is True where data is real. Every layer here works on one sample at a time (no batch
+statistics), so what a sample becomes never depends on its neighbours in the batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Features(NamedTuple):
+    """What an encoder makes of one modality.
+
+    Attributes:
+        tokens: float (B, L, D).
+        mask: bool (B, L), True where a token is real; all False where a sample lacks the modality.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+
+    def where(self, present: Tensor) -> Features:
+        """The same features, with every token masked where ``present``, bool (B,), is False."""
+        return Features(self.tokens, self.mask & present[:, None])
+
+    def clean(self) -> Tensor:
+        """The tokens (B, L, D), exact zeros where masked, whatever stood there, NaN included."""
+        return torch.where(self.mask[..., None], self.tokens, self.tokens.new_zeros(()))
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the real tokens; zeros where there is none.
+
+    Args:
+        tokens: float (B, L, D).
+        mask: bool (B, L).
+
+    Returns:
+        float (B, D).
+    """
+    total = Features(tokens, mask).clean().sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True).clamp(min=1).to(tokens.dtype)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
+    """Softmax over the real entries; zeros, not NaN, where there is none.
+
+    Args:
+        scores: float, any shape.
+        mask: bool, broadcastable to ``scores``.
+        dim: The dimension that sums to one.
+
+    Returns:
+        float, the shape of ``scores``.
+    """
+    # A finite floor: with -inf a row without real entries has NaN gradients.
+    scores = torch.where(mask, scores, torch.full_like(scores, -1e4))
+    return torch.where(mask, scores.softmax(dim=dim), torch.zeros_like(scores))
+
+
+class AttentionPool(nn.Module):
+    """One vector for a set of tokens: for each head, a mean weighted by a learned score.
+
+    Args:
+        width: D.
+        heads: Number of weightings, each for its own D / heads channels.
+
+    Source:
+        Ilse et al. 2018, "Attention-based deep multiple instance learning", equation 8 with a
+        linear score, for several heads.
+    """
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, heads)
+        self.value = nn.Linear(width, width)
+
+    def forward(self, features: Features) -> Tensor:
+        """Pools ``features`` to float (B, D); zeros where a sample has no token."""
+        tokens = self.norm(features.clean())
+        weights = masked_softmax(
+            self.score(tokens), features.mask[..., None], dim=1
+        )  # (B, L, heads)
+        values = self.value(tokens).unflatten(-1, (self.heads, -1))  # (B, L, heads, D / heads)
+        pooled: Tensor = (weights[..., None] * values).sum(dim=1).flatten(1)
+        return pooled
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention and a two-layer perceptron, both residual with the norm first.
+
+    Args:
+        width: D, divisible by ``heads``.
+        heads: Number of attention heads.
+        dropout: Probability of dropping a residual channel.
+        expansion: Hidden width of the perceptron, in widths.
+
+    Source:
+        Vaswani et al. 2017, "Attention is all you need", equation 1; norm first after Xiong et al.
+        2020, "On layer normalization in the transformer architecture".
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float, expansion: int = 2) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.project = nn.Linear(width, width)
+        self.norm_perceptron = nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(
+            nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Lets the real tokens look at each other.
+
+        Args:
+            tokens: float (B, L, D), finite also where masked.
+            mask: bool (B, L); a row without a real token looks at its first one.
+
+        Returns:
+            float (B, L, D); meaningless, but finite, where masked.
+        """
+        query, key, value = (
+            self.query_key_value(self.norm_attention(tokens))
+            .unflatten(-1, (3, self.heads, -1))
+            .permute(2, 0, 3, 1, 4)
+        )  # each (B, heads, L, D / heads)
+        attended = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=_attendable(mask)[:, None, None, :]
+        )
+        tokens = tokens + self.dropout(self.project(attended.transpose(1, 2).flatten(2)))
+        output: Tensor = tokens + self.dropout(self.perceptron(self.norm_perceptron(tokens)))
+        return output
+
+
+class ConvBlock(nn.Module):
+    """Halves a feature map and refines it: strided 3x3 convolution, then a residual one.
+
+    Args:
+        in_channels: C of the input.
+        out_channels: C of the output.
+        kernel_size: Of the strided convolution.
+
+    Source:
+        He et al. 2016, "Deep residual learning", equation 1; group norm after Wu & He 2018, "Group
+        normalization", equation 7, because batch statistics would let samples influence each other.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride=2, padding=kernel_size // 2, bias=False
+        )
+        self.norm_down = channel_norm(out_channels)
+        self.refine = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm_refine = channel_norm(out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps float (B, C, H, W) to (B, C', ceil(H / 2), ceil(W / 2))."""
+        maps = functional.relu(self.norm_down(self.down(maps)))
+        refined: Tensor = maps + functional.relu(self.norm_refine(self.refine(maps)))
+        return refined
+
+
+def channel_norm(channels: int) -> nn.GroupNorm:
+    """Group norm with 8 channels a group, or one group where that does not divide."""
+    return nn.GroupNorm(channels // 8 if channels % 8 == 0 else 1, channels)
+
+
+def stage_channels(num_stages: int, width: int, smallest: int = 16) -> list[int]:
+    """Channels after each of ``num_stages`` halvings: doubling, and ``width`` at the end.
+
+    Example:
+        >>> stage_channels(3, 64)
+        [16, 32, 64]
+    """
+    return [max(min(smallest, width), width >> (num_stages - 1 - i)) for i in range(num_stages)]
+
+
+def _attendable(mask: Tensor) -> Tensor:
+    """The mask, with the first token real in rows that have none (softmax over nothing is NaN)."""
+    first = torch.zeros_like(mask)
+    first[:, 0] = ~mask.any(dim=1)
+    return mask | first

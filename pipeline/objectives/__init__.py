@@ -1,0 +1,12 @@
+"""Objectives say what a model is for; the union of their configurations.
+
+To add one: write ``NAME/`` beside this file and list its configuration in the union.
+The union imports no torch; ``build`` of a configuration does.
+"""
+
+from __future__ import annotations
+
+from pipeline.objectives.classify import ClassifyConfig
+
+# With a second objective: Annotated[ClassifyConfig | OtherConfig, Field(discriminator="kind")].
+ObjectiveConfig = ClassifyConfig
