@@ -1,0 +1,112 @@
+"""Calibration of a classifier: does it know how often it is right?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+NUM_BINS = 15
+
+
+def calibration(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], num_bins: int = NUM_BINS
+) -> dict[str, Any]:
+    """Calibration errors and the bins of a reliability diagram.
+
+    Args:
+        labels: (N,) int64, indices of the right classes.
+        probabilities: (N, K) float.
+        num_bins: Bins of equal width over confidences 0 to 1.
+
+    Returns:
+        JSON-ready: ``expected_calibration_error``, ``maximum_calibration_error``,
+        ``brier_score`` and ``bins``, one dict a bin with ``low``, ``high``, ``count``,
+        ``confidence`` and ``accuracy`` (None in an empty bin). Without samples the errors are None.
+    """
+    if not len(labels):
+        bins = reliability_bins(np.zeros(0), np.zeros(0, bool), num_bins)
+        names = ("expected_calibration_error", "maximum_calibration_error", "brier_score")
+        return {**dict.fromkeys(names), "bins": bins}
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = reliability_bins(confidence, correct, num_bins)
+    gaps = [abs(row["accuracy"] - row["confidence"]) for row in bins if row["count"]]
+    return {
+        "expected_calibration_error": expected_calibration_error(confidence, correct, num_bins),
+        "maximum_calibration_error": float(max(gaps)),
+        "brier_score": brier_score(labels, probabilities),
+        "bins": bins,
+    }
+
+
+def expected_calibration_error(
+    confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
+) -> float | None:
+    """Mean distance between confidence and accuracy, each bin weighted by its samples.
+
+    Args:
+        confidence: (N,) float in 0..1, the probability of the predicted class.
+        correct: (N,) bool.
+        num_bins: Bins of equal width.
+
+    Returns:
+        The error in 0..1, or None without samples.
+
+    Source: Naeini, Cooper, Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using
+    Bayesian Binning"; Guo, Pleiss, Sun, Weinberger 2017, "On Calibration of Modern Neural
+    Networks", equation 3.
+    """
+    if not len(confidence):
+        return None
+    bins = reliability_bins(confidence, correct, num_bins)
+    total = sum(
+        row["count"] * abs(row["accuracy"] - row["confidence"]) for row in bins if row["count"]
+    )
+    return float(total / len(confidence))
+
+
+def reliability_bins(
+    confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
+) -> list[dict[str, Any]]:
+    """Samples sorted into bins (low, high] of their confidence.
+
+    Args:
+        confidence: (N,) float in 0..1.
+        correct: (N,) bool.
+        num_bins: Bins of equal width; a confidence of exactly 0 goes to the first.
+
+    Source: Guo et al. 2017, equations 1 and 2.
+    """
+    edges = np.linspace(0, 1, num_bins + 1)
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, num_bins - 1)
+    counts = np.bincount(index, minlength=num_bins)
+    sure = np.bincount(index, weights=confidence, minlength=num_bins)
+    right = np.bincount(index, weights=correct, minlength=num_bins)
+    return [
+        {
+            "low": round(float(edges[i]), 6),
+            "high": round(float(edges[i + 1]), 6),
+            "count": int(counts[i]),
+            "confidence": float(sure[i] / counts[i]) if counts[i] else None,
+            "accuracy": float(right[i] / counts[i]) if counts[i] else None,
+        }
+        for i in range(num_bins)
+    ]
+
+
+def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
+    """Mean over samples of the squared distance between probabilities and one-hot label (0..2).
+
+    Args:
+        labels: (N,) int64.
+        probabilities: (N, K) float.
+
+    Source: Brier 1950, "Verification of Forecasts Expressed in Terms of Probability", equation 2.
+    """
+    if not len(labels):
+        return None
+    target = np.zeros_like(probabilities)
+    target[np.arange(len(labels)), labels] = 1
+    return float(((probabilities - target) ** 2).sum(axis=1).mean())

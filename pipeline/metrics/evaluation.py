@@ -1,0 +1,208 @@
+"""Everything that ``evaluate`` writes about one labelled split: ``evaluation/metrics.json``."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.metrics.bootstrap import (
+    NUM_RESAMPLES,
+    bootstrap_interval,
+    confusion_intervals,
+    paired_bootstrap,
+)
+from pipeline.metrics.calibration import calibration
+from pipeline.metrics.classification import ClassificationMetrics
+
+
+def evaluate_predictions(
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    probabilities: Mapping[str, NDArray[np.floating[Any]]],
+    present: Mapping[str, NDArray[np.bool_]],
+    seed: int,
+    num_bootstrap: int = NUM_RESAMPLES,
+    split: str = "test",
+) -> dict[str, Any]:
+    """Metrics of one split, for the whole model and for every subset of its modalities.
+
+    A subset is judged on the samples that have at least one of its modalities, as a model of those
+    modalities alone would be.
+
+    Args:
+        classes: Names of the K classes.
+        labels: (N,) int64.
+        probabilities: Subset -> (N, K) float32. A subset is its modalities' names joined by ``+``
+            in the configuration's order; the one of all modalities must be there. Rows of samples
+            that have none of a subset's modalities are not looked at.
+        present: Modality -> (N,) bool, True where a sample has it, in the configuration's order.
+        seed: Seed of the bootstrap.
+        num_bootstrap: Resamples of each interval.
+        split: Name of the split, carried along.
+
+    Returns:
+        JSON-ready: ``split``, ``classes``, ``modalities``, ``overall`` (all metrics, with
+        ``calibration`` and ``intervals``), ``subsets`` (subset -> accuracy, interval, f1_macro,
+        num_samples, and the paired ``difference`` from the whole model on the same samples) and an
+        empty ``comparison``, for rows of :func:`compare_model`.
+
+    Raises:
+        ValueError: A subset that is not made of the modalities, or no subset of them all.
+    """
+    everything = subset_name(present)
+    if everything not in probabilities:
+        raise ValueError(f"no predictions for all modalities together ({everything})")
+    full = np.asarray(probabilities[everything])
+    overall_rows = _selected(everything, present, len(labels))
+    overall = _computed(classes, labels[overall_rows], full[overall_rows])
+    overall["intervals"] = confusion_intervals(
+        np.asarray(overall["confusion"]),
+        seed=_named_seed(seed, "overall"),
+        num_resamples=num_bootstrap,
+    )
+    subsets = {}
+    for name, found in probabilities.items():
+        rows = _selected(name, present, len(labels))
+        subsets[name] = _subset(
+            classes,
+            labels[rows],
+            np.asarray(found)[rows],
+            full[rows],
+            seed=_named_seed(seed, name),
+            num_bootstrap=num_bootstrap,
+        )
+    return {
+        "split": split,
+        "classes": list(classes),
+        "modalities": list(present),
+        "overall": overall,
+        "subsets": subsets,
+        "comparison": [],
+    }
+
+
+def compare_model(
+    name: str,
+    modalities: Sequence[str],
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating[Any]],
+    seed: int,
+    num_bootstrap: int = NUM_RESAMPLES,
+) -> dict[str, Any]:
+    """One row of ``comparison``: another model, say one trained on a single modality.
+
+    Args:
+        name: What the report calls it, such as ``image alone``.
+        modalities: What it was trained on.
+        classes: Names of the K classes.
+        labels: (N,) int64, of the samples it can judge.
+        probabilities: (N, K) float32.
+        seed: Seed of the bootstrap.
+        num_bootstrap: Resamples of the interval.
+    """
+    scored = _scored(
+        classes, labels, probabilities, seed=_named_seed(seed, name), num_bootstrap=num_bootstrap
+    )
+    return {"name": name, "modalities": list(modalities), **scored}
+
+
+def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The flat numbers of ``summary.json``, ``accuracy_SUBSET`` included, undefined left out."""
+    overall = evaluation["overall"]
+    metrics = {
+        name: value
+        for name, value in overall.items()
+        if isinstance(value, int | float) and name != "num_samples"
+    }
+    errors = overall["calibration"]
+    metrics["expected_calibration_error"] = errors["expected_calibration_error"]
+    metrics["brier_score"] = errors["brier_score"]
+    for name, subset in evaluation["subsets"].items():
+        metrics[f"accuracy_{name}"] = subset["accuracy"]
+    return {name: float(value) for name, value in metrics.items() if value is not None}
+
+
+def subset_name(modalities: Sequence[str] | Mapping[str, Any]) -> str:
+    """The key of a subset: names joined by ``+``, in the order given."""
+    return "+".join(modalities)
+
+
+def _computed(
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating[Any]],
+) -> dict[str, Any]:
+    metrics = ClassificationMetrics(classes)
+    metrics.update(labels, probabilities)
+    return {**metrics.compute(), "calibration": calibration(*metrics.arrays())}
+
+
+def _subset(
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating[Any]],
+    full: NDArray[np.floating[Any]],
+    *,
+    seed: int,
+    num_bootstrap: int,
+) -> dict[str, Any]:
+    result = _scored(classes, labels, probabilities, seed=seed, num_bootstrap=num_bootstrap)
+    paired = paired_bootstrap(
+        probabilities.argmax(axis=1) == labels,
+        full.argmax(axis=1) == labels,
+        seed=seed,
+        num_resamples=num_bootstrap,
+    )
+    result["difference"] = paired.difference if paired else None
+    result["difference_interval"] = [paired.low, paired.high] if paired else None
+    return result
+
+
+def _scored(
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating[Any]],
+    *,
+    seed: int,
+    num_bootstrap: int,
+) -> dict[str, Any]:
+    """Accuracy with its interval, macro F1 and the number of samples."""
+    from sklearn.metrics import f1_score
+
+    predictions = probabilities.argmax(axis=1)
+    correct = predictions == labels
+    interval = bootstrap_interval(correct, seed=seed, num_resamples=num_bootstrap)
+    result: dict[str, Any] = {
+        "accuracy": None,
+        "interval": list(interval) if interval else None,
+        "f1_macro": None,
+        "num_samples": len(labels),
+    }
+    if len(labels):
+        result["accuracy"] = float(correct.mean())
+        f1 = f1_score(labels, predictions, average="macro", zero_division=0)
+        result["f1_macro"] = float(f1)
+    return result
+
+
+def _selected(
+    name: str, present: Mapping[str, NDArray[np.bool_]], num_samples: int
+) -> NDArray[np.bool_]:
+    """(N,) bool: samples that have at least one modality of the subset."""
+    wanted = name.split("+")
+    if wanted != [modality for modality in present if modality in wanted]:
+        raise ValueError(f"subset {name} is not made of {', '.join(present)}, in that order")
+    rows = np.zeros(num_samples, bool)
+    for modality in wanted:
+        rows |= np.asarray(present[modality], bool)
+    return rows
+
+
+def _named_seed(seed: int, name: str) -> int:
+    """Splits the configuration's seed by name, so that one interval does not move another."""
+    return zlib.crc32(f"{seed}/{name}".encode())
