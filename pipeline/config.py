@@ -1,0 +1,342 @@
+"""The configuration: one typed tree, one YAML file, overrides as ``dotted.path=value``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import Section
+from pipeline.objectives import ObjectiveConfig
+from pipeline.sinks import ParquetConfig, SinkConfig
+
+Patterns = str | list[str]
+SPLITS = ("train", "val", "test")
+
+
+class InputConfig(Section):
+    """Which shards there are, and how much of them may be bad."""
+
+    train: Patterns | None = None
+    val: Patterns | None = None
+    test: Patterns | None = None
+    metadata: list[str] = []
+    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    max_samples: int | None = Field(default=None, ge=1)
+
+
+class PackConfig(Section):
+    """What is packed into shards, and how it is split."""
+
+    source: str
+    output: str
+    name: str = "data"
+    columns: dict[str, str] = {}
+    key: str | None = None
+    label: Literal["folder"] | None = None
+    split: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    group: str | None = None
+    seed: int = 0
+    max_shard_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    max_shard_samples: int = Field(default=10_000, ge=1)
+
+
+class TrainConfig(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    average_decay: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="of the weights' moving average; 0 keeps the last weights",
+    )
+    augment: bool = True
+    cache: Literal["none", "memory"] = Field(
+        default="memory",
+        description="memory keeps decoded samples in the object store after the first epoch",
+    )
+    shuffle_rows: int = Field(
+        default=4096, ge=1, description="samples that a worker shuffles among"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    resume: bool = False
+    seed: int = 0
+
+
+class PreprocessConfig(Section):
+    """What is decoded into Parquet: a split or a pattern."""
+
+    input: Patterns = "train"
+    output: str | None = None
+
+
+class InferConfig(Section):
+    """What a model is run over, and where its predictions go."""
+
+    input: Patterns = "test"
+    model: str | None = None
+    output: str | None = None
+    batch_size: int = Field(default=64, ge=1)
+    actors: int | None = Field(default=None, ge=1)
+    float16: bool = Field(default=False, description="embeddings as float16")
+
+
+class EvaluateConfig(Section):
+    """How a model is judged."""
+
+    input: Patterns = "test"
+    num_bootstrap: int = Field(default=1000, ge=0)
+    seed: int = 0
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    num_examples: int = Field(default=12, ge=0, le=100)
+
+
+class ClusterConfig(Section):
+    """Where a job runs."""
+
+    address: str = "local"
+    workers: int = Field(default=1, ge=1)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    num_cpus: int | None = Field(
+        default=None, ge=1, description="CPUs used with address local; all unless given"
+    )
+
+
+class Config(Section):
+    """The whole tree."""
+
+    run: str
+    input: InputConfig = InputConfig()
+    modalities: ModalitiesConfig
+    objective: ObjectiveConfig | None = None
+    pack: PackConfig | None = None
+    train: TrainConfig = TrainConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    infer: InferConfig = InferConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+    sink: SinkConfig = ParquetConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _shared_locations(self) -> Config:
+        if self.cluster.address != "local":
+            for path, value in self.locations():
+                if storage.is_local(value) and not storage.local_path(value).is_absolute():
+                    raise ValueError(
+                        f"{path}: {value} is relative, and with a cluster address it would vanish in "
+                        f"the copy of the working directory; give a full path that all nodes see, or a URL"
+                    )
+        return self
+
+    def locations(self) -> Iterator[tuple[str, str]]:
+        """Every input and output that is named, as (setting, location)."""
+        yield "run", self.run
+        sections: dict[str, Section] = {
+            "input": self.input,
+            "preprocess": self.preprocess,
+            "infer": self.infer,
+            "evaluate": self.evaluate,
+        }
+        for name, section in sections.items():
+            for key in ("train", "val", "test", "input", "model", "output"):
+                value = getattr(section, key, None)
+                for one in [value] if isinstance(value, str) else value or []:
+                    if not (key == "input" and one in SPLITS):
+                        yield f"{name}.{key}", one
+
+    def patterns(self, wanted: Patterns, where: str) -> Patterns:
+        """Resolves the name of a split to its patterns.
+
+        Raises:
+            ConfigError: The split has none.
+        """
+        if not isinstance(wanted, str) or wanted not in SPLITS:
+            return wanted
+        found: Patterns | None = getattr(self.input, wanted)
+        if not found:
+            raise ConfigError(
+                f"{where} is {wanted}, and input.{wanted} is not set",
+                where="configuration",
+                fix=f"set input.{wanted} to the shards, for example data/x-{wanted}-*.tar",
+            )
+        return found
+
+    def folder(self, name: str, chosen: str | None = None) -> str:
+        """A job's folder: the chosen one, or ``name`` in the run folder."""
+        return chosen or storage.join(self.run, name)
+
+    def require_objective(self) -> ObjectiveConfig:
+        """The objective.
+
+        Raises:
+            ConfigError: None is set.
+        """
+        if self.objective is None:
+            raise ConfigError(
+                "this job needs an objective",
+                where="objective",
+                fix="add, for example, objective: {kind: classify, label: cls}",
+            )
+        return self.objective
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file and applies overrides.
+
+    Args:
+        path: The file.
+        overrides: ``dotted.path=value``, the value as YAML.
+
+    Raises:
+        ConfigError: The file or an override is wrong; names the setting and, for an unknown one, the nearest known.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+        tree = yaml.safe_load(text) or {}
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such configuration file", where=str(path), fix="check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration cannot be read: {error}", where=str(path)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError("not YAML", where=where, fix="check indentation and quotes") from None
+    if not isinstance(tree, dict):
+        raise ConfigError("the configuration is not a mapping of settings", where=str(path))
+    for override in overrides:
+        _apply(tree, override)
+    return validate(tree, where=str(path), overrides=overrides)
+
+
+def validate(
+    tree: Mapping[str, Any], where: str = "configuration", overrides: Sequence[str] = ()
+) -> Config:
+    """Checks a tree of settings; see :func:`load`."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where, [text.partition("=")[0] for text in overrides]) from None
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration, defaults included."""
+    text: str = yaml.safe_dump(
+        config.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
+    )
+    return text
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not re.fullmatch(r"[A-Za-z_][\w]*(\.[\w]+)*", path):
+        raise ConfigError(
+            f"cannot read the override {override!r}",
+            where="command line",
+            fix="overrides are written dotted.path=value",
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    *folders, name = path.split(".")
+    node = tree
+    for folder in folders:
+        child = node.get(folder)
+        if child is None:
+            child = node[folder] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(
+                f"{path} cannot be set: {folder} is a single value", where="command line"
+            )
+        node = child
+    node[name] = value
+
+
+def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> ConfigError:
+    """The first thing that is wrong, in one line."""
+    found = sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden")[0]
+    # Tags of unions stand in the location between the field and its keys; they are no settings.
+    steps = [str(step) for step in found["loc"]]
+    path = ".".join(_without_tags(steps))
+    place = "command line" if path in overridden else where
+    if found["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path, setting_names(), n=1, cutoff=0.6)
+        fix = f"did you mean {near[0]}?" if near else "see --help for the settings"
+        return ConfigError(f"unknown setting {path}", where=place, fix=fix)
+    if found["type"] == "missing":
+        return ConfigError(f"{path} is missing", where=place, fix=f"set {path}")
+    message = found["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    shown = found.get("input")
+    given = "" if isinstance(shown, dict | BaseModel) or not path else f" (it is {shown!r})"
+    return ConfigError(f"{path}: {message}{given}" if path else message, where=place)
+
+
+def _without_tags(steps: Sequence[str]) -> list[str]:
+    """Drops the tags of unions from the location of an error."""
+    names = {name for path in setting_names() for name in path.split(".")}
+    kept = [
+        step
+        for index, step in enumerate(steps)
+        if index == 0 or step not in _tags() or step in names
+    ]
+    return [step for step in kept if not re.fullmatch(r"(str|list\[str\]|\d+)", step)]
+
+
+def _tags() -> set[str]:
+    return {"parquet", "none", "concat", "gated", "attention", "late", "classify"}
+
+
+def setting_names() -> list[str]:
+    """Every setting's dotted path, in the tree's order."""
+    return [path for path, _, _ in settings()]
+
+
+def settings() -> list[tuple[str, str, str]]:
+    """Every setting as (dotted path, default, description), for ``--help``."""
+    return list(_settings(Config, ""))
+
+
+def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    seen: set[str] = set()
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        children = _models(field.annotation)
+        if not children:
+            default = "required" if field.is_required() else repr(field.default)
+            yield path, default, field.description or ""
+        for child in children:
+            for row in _settings(child, f"{path}."):
+                if row[0] not in seen:  # members of a union share settings
+                    seen.add(row[0])
+                    yield row
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The configuration classes inside an annotation, through unions and Annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [
+        model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)
+    ]

@@ -1,0 +1,247 @@
+"""Samples -> one table of decoded values, a row for every sample, good or bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import SampleError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import Codec
+from pipeline.modalities.text.codec import read_text
+from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Source
+
+METADATA_PREFIX = "meta."
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes samples; picklable, built once on the driver and shipped to the decode workers.
+
+    Attributes:
+        codecs: Modality -> codec.
+        fields: Modality -> extensions; the first that a sample has is decoded.
+        metadata: Fields that are checked and carried along as strings.
+        label: Field of the label, ``json.path`` inside a JSON field, or None where labels play no part.
+        classes: Labels that are allowed; any where None.
+    """
+
+    codecs: Mapping[str, Codec]
+    fields: Mapping[str, tuple[str, ...]]
+    metadata: tuple[str, ...] = ()
+    label: str | None = None
+    classes: frozenset[str] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        modalities: ModalitiesConfig,
+        tokenizer: str | None,
+        *,
+        metadata: Iterable[str] = (),
+        label: str | None = None,
+        classes: Iterable[str] | None = None,
+    ) -> Decoder:
+        """Builds the codecs of the configured modalities."""
+        configs = modalities.by_name()
+        return cls(
+            codecs={name: config.codec(tokenizer) for name, config in configs.items()},
+            fields={name: config.fields for name, config in configs.items()},
+            metadata=tuple(metadata),
+            label=label,
+            classes=None if classes is None else frozenset(classes),
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The table's columns: those of every block, the metadata, then the modalities."""
+        extra = [pa.field(METADATA_PREFIX + name, pa.string()) for name in self.metadata]
+        return pa.schema([*BASE_SCHEMA, *extra, *(codec.column for codec in self.codecs.values())])
+
+    def decode(self, items: Iterable[Sample | Fault], part: str) -> pa.Table:
+        """Decodes the samples of one part.
+
+        Args:
+            items: What the reader found.
+            part: The part as JSON, carried along in every row.
+
+        Returns:
+            A table of :attr:`schema`, one row an item; a bad one has ``error`` set and no values.
+        """
+        rows = _Rows(self)
+        for item in items:
+            if isinstance(item, Fault):
+                rows.add_fault(item)
+                continue
+            try:
+                rows.add(item, *self._decode_sample(item))
+            except SampleError as error:
+                rows.add_fault(_fault(item, error))
+        return rows.table(part)
+
+    def _decode_sample(
+        self, sample: Sample
+    ) -> tuple[dict[str, np.ndarray], dict[str, str], str | None]:
+        label = read_label(sample, self.label) if self.label else None
+        if label is not None and self.classes is not None and label not in self.classes:
+            what = f"the label {label[:80]!r} is not one of the classes"
+            raise SampleError(what, reason="unknown_label", field=self.label or "")
+        metadata = {
+            name: _metadata(sample, name) for name in self.metadata if name in sample.fields
+        }
+        values = {}
+        for name, codec in self.codecs.items():
+            found = next((field for field in self.fields[name] if field in sample.fields), None)
+            if found is not None:
+                values[name] = codec.decode(sample.fields[found].data, found)
+        if not values:
+            there = ", ".join(sorted(sample.fields))
+            raise SampleError(
+                f"none of the configured fields; there are: {there}", reason="no_modality"
+            )
+        return values, metadata, label
+
+
+@dataclass
+class _Rows:
+    decoder: Decoder
+    base: dict[str, list[Any]] = field(default_factory=dict)
+    values: dict[str, list[np.ndarray | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.base = {column.name: [] for column in BASE_SCHEMA}
+        self.base |= {METADATA_PREFIX + name: [] for name in self.decoder.metadata}
+        self.values = {name: [] for name in self.decoder.codecs}
+
+    def add(
+        self,
+        sample: Sample,
+        values: Mapping[str, np.ndarray],
+        metadata: Mapping[str, str],
+        label: str | None,
+    ) -> None:
+        self._append(sample.key, sample.shard, sample.ordinal, list(values), label, None)
+        for name in self.decoder.metadata:
+            self.base[METADATA_PREFIX + name].append(metadata.get(name))
+        for name, column in self.values.items():
+            column.append(values.get(name))
+
+    def add_fault(self, fault: Fault) -> None:
+        source = fault.source
+        error = {
+            "field": source.field,
+            "reason": fault.reason,
+            "detail": fault.detail,
+            "offset": source.offset,
+            "size": source.size,
+        }
+        self._append(source.key, source.shard, fault.ordinal, [], None, error)
+        for name in self.decoder.metadata:
+            self.base[METADATA_PREFIX + name].append(None)
+        for column in self.values.values():
+            column.append(None)
+
+    def _append(
+        self,
+        key: str | None,
+        shard: str,
+        ordinal: int,
+        modalities: list[str],
+        label: str | None,
+        error: dict[str, Any] | None,
+    ) -> None:
+        row = {
+            "key": key,
+            "shard": shard,
+            "ordinal": ordinal,
+            "modalities": modalities,
+            "label": label,
+            "error": error,
+        }
+        for name, value in row.items():
+            self.base[name].append(value)
+
+    def table(self, part: str) -> pa.Table:
+        count = len(self.base["key"])
+        self.base["part"], self.base["part_rows"] = [part] * count, [count] * count
+        columns: list[pa.Array] = []
+        for column in self.decoder.schema:
+            if column.name in self.values:
+                codec = self.decoder.codecs[column.name]
+                columns.append(codec.to_arrow(self.values[column.name]))
+            else:
+                columns.append(pa.array(self.base[column.name], type=column.type))
+        return pa.Table.from_arrays(columns, schema=self.decoder.schema)
+
+
+def read_label(sample: Sample, label: str) -> str:
+    """Reads a sample's label: the text of a field, or a value inside a JSON field.
+
+    Args:
+        sample: The sample.
+        label: ``cls``, or a path such as ``json.person.age``.
+
+    Raises:
+        SampleError: The label is missing or not a single value.
+    """
+    name, _, path = label.partition(".")
+    if name not in sample.fields:
+        raise SampleError("the sample has no label", reason="missing_label", field=name)
+    data = sample.fields[name].data
+    if not path:
+        text = _strict_text(data, name, "bad_label").strip()
+        if not text:
+            raise SampleError("the label is empty", reason="bad_label", field=name)
+        return text
+    value = _strict_json(data, name, "bad_label")
+    for step in path.split("."):
+        if not isinstance(value, dict) or step not in value:
+            raise SampleError(f"no {path} in the JSON", reason="missing_label", field=name)
+        value = value[step]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
+    return str(value)
+
+
+def _metadata(sample: Sample, name: str) -> str:
+    data = sample.fields[name].data
+    if name.rpartition(".")[2] == "json":
+        _strict_json(data, name, "bad_metadata")
+    return _strict_text(data, name, "bad_metadata")
+
+
+def _strict_text(data: memoryview, name: str, reason: str) -> str:
+    try:
+        return read_text(data, name)
+    except SampleError as error:
+        raise SampleError(error.what, reason=reason, field=name) from None
+
+
+def _strict_json(data: memoryview, name: str, reason: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        return json.loads(_strict_text(data, name, reason), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise SampleError(f"not JSON: {error}"[:200], reason=reason, field=name) from None
+
+
+def _fault(sample: Sample, error: SampleError) -> Fault:
+    found = sample.fields.get(error.field)
+    source = Source(
+        sample.shard,
+        sample.key,
+        error.field or None,
+        found.offset if found else None,
+        found.size if found else None,
+    )
+    return Fault(source, sample.ordinal, error.reason, error.what)
+
+
+__all__ = ["LABEL", "METADATA_PREFIX", "Decoder", "read_label"]

@@ -1,0 +1,137 @@
+"""Text bytes -> token ids, and the tokenizer's training."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import SampleError
+from pipeline.modalities.base import Dense
+
+PAD = 0
+SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
+NUM_BYTES = 256
+
+
+class TextCodec:
+    """Decodes a text to (L,) int32 token ids, L <= ``max_tokens``.
+
+    The text is UTF-8 (a byte-order mark is dropped), repaired with ftfy, normalised to NFC, and tokenized with
+    byte-level BPE, so that any script is covered without unknown tokens.
+
+    Args:
+        tokenizer: JSON of a ``tokenizers.Tokenizer``.
+        max_tokens: Ids kept.
+        max_bytes: Longer texts are refused.
+    """
+
+    def __init__(self, tokenizer: str, max_tokens: int, max_bytes: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.max_bytes = max_bytes
+        self._engine: Any = None
+
+    @property
+    def column(self) -> pa.Field:
+        """``text``: list<int32>."""
+        return pa.field("text", pa.list_(pa.int32()), metadata={"max_tokens": str(self.max_tokens)})
+
+    def decode(self, data: memoryview, field: str) -> np.ndarray:
+        """Decodes one text to (L,) int32.
+
+        Raises:
+            SampleError: Not UTF-8, or too long.
+        """
+        if len(data) > self.max_bytes:
+            what = f"the text has {len(data)} bytes, over the limit of {self.max_bytes}"
+            raise SampleError(what, reason="too_large", field=field)
+        return self.tokenize(clean(read_text(data, field)))
+
+    def tokenize(self, text: str) -> np.ndarray:
+        """Cleaned text -> (L,) int32 ids."""
+        if self._engine is None:
+            from tokenizers import Tokenizer
+
+            self._engine = Tokenizer.from_str(self.tokenizer)
+        ids = self._engine.encode(text, add_special_tokens=False).ids[: self.max_tokens]
+        return np.asarray(ids, dtype=np.int32)
+
+    def to_arrow(self, values: list[np.ndarray | None]) -> pa.Array:
+        """(L,) int32 arrays -> a column, null where None."""
+        return pa.array(values, type=pa.list_(pa.int32()))
+
+    def collate(self, column: pa.Array) -> Dense:
+        """A column -> (B, max_tokens) int64 ids, padded with PAD, and its presence."""
+        ids = np.full((len(column), self.max_tokens), PAD, dtype=np.int64)
+        present = np.asarray(column.is_valid())
+        for row, value in enumerate(column):
+            if present[row]:
+                kept = value.values.to_numpy()[: self.max_tokens]
+                ids[row, : len(kept)] = kept
+        return Dense(ids, present)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}
+
+
+def read_text(data: memoryview, field: str) -> str:
+    """Reads UTF-8, with or without a byte-order mark.
+
+    Raises:
+        SampleError: Not UTF-8.
+    """
+    try:
+        return str(data, "utf-8-sig")
+    except UnicodeDecodeError as error:
+        what = f"not UTF-8: byte {error.start} cannot be read"
+        raise SampleError(what, reason="bad_text", field=field) from None
+
+
+def clean(text: str) -> str:
+    """Repairs mis-decoded characters, drops control characters, normalises to NFC and strips the ends."""
+    import ftfy
+
+    return unicodedata.normalize("NFC", ftfy.fix_text(text, uncurl_quotes=False)).strip()
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> str:
+    """Trains byte-level BPE on cleaned texts; the same texts give the same tokenizer.
+
+    Args:
+        texts: Cleaned texts.
+        vocab_size: Upper bound of the vocabulary, at least 259: the bytes and the special tokens.
+
+    Returns:
+        The tokenizer as JSON.
+
+    Source: Sennrich et al. 2016 (arXiv:1508.07909); on bytes as in Radford et al. 2019.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(vocab_size, NUM_BYTES + len(SPECIAL_TOKENS)),
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_batches(texts), trainer=trainer)
+    trained: str = tokenizer.to_str()
+    return trained
+
+
+def _batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,135 @@
+"""The run folder: where a job's files lie, its lock, its summary, and the fingerprints that tell two jobs apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from pipeline import storage
+from pipeline.errors import LockedError, RunError, SinkError
+
+TOKENIZER = "tokenizer.json"
+SUMMARY = "summary.json"
+METRICS_LOG = "metrics.jsonl"
+
+
+@dataclass
+class Summary:
+    """What a job did; ``summary.json`` in the folder it wrote, and the answer of ``--json``."""
+
+    job: str
+    status: str = "done"
+    exit_code: int = 0
+    samples_read: int = 0
+    samples_written: int = 0
+    samples_quarantined: int = 0
+    samples_filtered: int = 0
+    shards_damaged: int = 0
+    parts_done: int = 0
+    parts_skipped: int = 0
+    seconds: float = 0.0
+    start_up_seconds: float = 0.0
+    samples_per_second: float = 0.0
+    fingerprint: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bad_fraction(self) -> float:
+        """(quarantined + shards damaged) / (read + shards damaged); 0 where nothing was read."""
+        total = self.samples_read + self.shards_damaged
+        return (self.samples_quarantined + self.shards_damaged) / total if total else 0.0
+
+    def close(self, began: float, first_sample: float | None) -> None:
+        """Sets the times, from seconds of :func:`process_clock`.
+
+        Raises:
+            RunError: The counts do not add up, which is a bug.
+        """
+        accounted = self.samples_written + self.samples_quarantined + self.samples_filtered
+        if self.samples_read != accounted:
+            raise RunError(
+                f"{self.samples_read} samples were read and {accounted} accounted for",
+                where=self.job,
+                fix="this is a bug: report it with the command and the log",
+            )
+        now = process_clock()
+        self.seconds = round(now - began, 3)
+        self.start_up_seconds = round(
+            (first_sample if first_sample is not None else now) - began, 3
+        )
+        working = max(self.seconds - self.start_up_seconds, 1e-3)
+        self.samples_per_second = round(self.samples_read / working, 1)
+
+    def to_json(self) -> str:
+        """One JSON object, indented."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+    def write(self, folder: str) -> None:
+        """Writes ``summary.json`` into ``folder``."""
+        storage.write_bytes(storage.join(folder, SUMMARY), self.to_json().encode() + b"\n")
+
+
+def process_clock() -> float:
+    """Seconds since this process was started."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    try:
+        with open("/proc/self/stat", encoding="ascii") as file:
+            started = int(file.read().rpartition(")")[2].split()[19]) / ticks
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, AttributeError):  # not Linux
+        return time.monotonic() - _IMPORTED
+
+
+_IMPORTED = time.monotonic()
+
+
+def fingerprint(values: Mapping[str, Any] | list[Any]) -> str:
+    """Digest of JSON-ready values, whatever the order of their keys."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@contextlib.contextmanager
+def lock(folder: str) -> Iterator[None]:
+    """Keeps other jobs out of ``folder`` while this process lives.
+
+    The lock of a local folder dies with its process, so that a rerun after kill -9 starts at once. Object stores are
+    not locked.
+
+    Raises:
+        LockedError: Another process holds it.
+        SinkError: The folder cannot be written.
+    """
+    if not storage.is_local(folder):
+        yield
+        return
+    path = storage.local_path(folder) / ".lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise SinkError(
+            f"the folder cannot be written: {error.strerror}",
+            where=folder,
+            fix="choose a folder that you may write to",
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LockedError(
+                "another job works on this folder",
+                where=folder,
+                fix="wait for it to end, or choose another output",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
