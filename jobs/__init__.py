@@ -1,0 +1,1 @@
+"""The jobs: one thin module each, ``python -m jobs.NAME CONFIG.yaml``."""

@@ -28,7 +28,7 @@ class InputConfig(Section):
     train: Patterns | None = None
     val: Patterns | None = None
     test: Patterns | None = None
-    metadata: list[str] = []
+    metadata: tuple[str, ...] = ()
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     max_samples: int | None = Field(default=None, ge=1)
 
@@ -39,10 +39,10 @@ class PackConfig(Section):
     source: str
     output: str
     name: str = "data"
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default_factory=dict)
     key: str | None = None
     label: Literal["folder"] | None = None
-    split: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    split: dict[str, float] = Field(default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1})
     group: str | None = None
     seed: int = 0
     max_shard_bytes: int = Field(default=256 << 20, ge=1 << 10)
@@ -324,7 +324,8 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
         path = f"{prefix}{name}"
         children = _models(field.annotation)
         if not children:
-            default = "required" if field.is_required() else repr(field.default)
+            default = field.get_default(call_default_factory=True)
+            default = "required" if field.is_required() else repr(default)
             yield path, default, field.description or ""
         for child in children:
             for row in _settings(child, f"{path}."):

@@ -40,6 +40,9 @@ class Summary:
     fingerprint: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    first_sample: float | None = field(
+        default=None, repr=False
+    )  # process_clock when it was asked for
 
     @property
     def bad_fraction(self) -> float:
@@ -47,8 +50,11 @@ class Summary:
         total = self.samples_read + self.shards_damaged
         return (self.samples_quarantined + self.shards_damaged) / total if total else 0.0
 
-    def close(self, began: float, first_sample: float | None) -> None:
-        """Sets the times, from seconds of :func:`process_clock`.
+    def close(self, began: float = 0.0) -> None:
+        """Checks the counts and sets the times.
+
+        Args:
+            began: :func:`process_clock` when the job began; 0 counts from the start of the process.
 
         Raises:
             RunError: The counts do not add up, which is a bug.
@@ -62,15 +68,16 @@ class Summary:
             )
         now = process_clock()
         self.seconds = round(now - began, 3)
-        self.start_up_seconds = round(
-            (first_sample if first_sample is not None else now) - began, 3
-        )
+        first = self.first_sample if self.first_sample is not None else now
+        self.start_up_seconds = round(first - began, 3)
         working = max(self.seconds - self.start_up_seconds, 1e-3)
         self.samples_per_second = round(self.samples_read / working, 1)
 
     def to_json(self) -> str:
         """One JSON object, indented."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        values = asdict(self)
+        del values["first_sample"]
+        return json.dumps(values, indent=2, ensure_ascii=False)
 
     def write(self, folder: str) -> None:
         """Writes ``summary.json`` into ``folder``."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
@@ -180,6 +181,32 @@ def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
             Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, tuple(inside))
         )
     return parts
+
+
+def limit(parts: Sequence[Part], max_samples: int) -> list[Part]:
+    """The first parts that hold ``max_samples`` samples together, the last of them cut at a sample's header."""
+    kept: list[Part] = []
+    left = max_samples
+    for part in parts:
+        if not left:
+            break
+        starts = _sample_starts(part, left + 1)
+        kept.append(replace(part, end=starts[left]) if len(starts) > left else part)
+        left -= min(left, len(starts))
+    return kept
+
+
+def _sample_starts(part: Part, at_most: int) -> list[int]:
+    try:
+        source = storage.open_source(part.url)
+    except OSError:
+        return []  # reading it will say why
+    try:
+        groups = group_members(scan(source, part.start, part.end))
+        starts = (group[1][0][1].header for group in groups if not isinstance(group, Damage))
+        return list(itertools.islice(starts, at_most))
+    finally:
+        source.close()
 
 
 def shard_fingerprint(shard: Shard) -> str:

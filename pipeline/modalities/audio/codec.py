@@ -191,7 +191,8 @@ def mel_filters(sample_rate_hz: int, num_fft: int, num_mels: int) -> np.ndarray:
     falling = ramps[2:] / widths[1:, None]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     areas = 2.0 / (edges[2:] - edges[:-2])
-    return (triangles * areas[:, None]).astype(np.float32)
+    filters: np.ndarray = (triangles * areas[:, None]).astype(np.float32)
+    return filters
 
 
 LINEAR_HZ_PER_MEL = 200.0 / 3

@@ -32,7 +32,7 @@ class AudioEncoder(nn.Module):
         halvings = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
         channels = stage_channels(max(MIN_STAGES, halvings), width)
         self.stages = nn.Sequential(
-            ConvBlock(1, channels[0], kernel_size=5),
+            ConvBlock(2, channels[0], kernel_size=5),
             *(ConvBlock(before, after) for before, after in pairwise(channels)),
         )
         bins, frames = num_mels, num_frames
@@ -53,10 +53,26 @@ class AudioEncoder(nn.Module):
         Returns:
             Features of at most 16 tokens in the order of time; all real.
         """
-        decibels = values.to(self.position.dtype)
-        decibels = decibels - decibels.amax(dim=(1, 2), keepdim=True)  # 0 dB is the loudest bin
-        maps = self.stages((decibels * (2.0 / TOP_DB) + 1.0)[:, None])
+        maps = self.stages(_level_and_contrast(values.to(self.position.dtype)))
         tokens = self.join(self.pool(maps).flatten(1, 2).transpose(1, 2)) + self.position
         return Features(
             self.norm(tokens), torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         )
+
+
+def _level_and_contrast(decibels: Tensor) -> Tensor:
+    """Makes two maps of a spectrogram: its level, and how far it rises above its own background.
+
+    Args:
+        decibels: float (B, F, N), dB.
+
+    Returns:
+        float (B, 2, F, N): first the level below the loudest bin, from -1 (80 dB) to 1; then the
+        difference to the mean of the mel bin over the frames that are not silent, which takes away
+        steady noise and the microphone, as cepstral mean subtraction does.
+    """
+    level = decibels - decibels.amax(dim=(1, 2), keepdim=True)
+    sounding = (level.amax(dim=1, keepdim=True) > 1.0 - TOP_DB).to(level.dtype)  # (B, 1, N)
+    background = (level * sounding).sum(dim=2, keepdim=True) / sounding.sum(dim=2, keepdim=True)
+    contrast = (level - background) * sounding
+    return torch.stack([level * (2.0 / TOP_DB) + 1.0, contrast * (4.0 / TOP_DB)], dim=1)

@@ -1,0 +1,139 @@
+"""What all jobs share: the command line, the lock, the summary, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import logs, runs
+from pipeline.config import Config, load, settings, to_yaml
+from pipeline.errors import PipelineError
+from pipeline.runs import Summary
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the command line.
+
+    Attributes:
+        name: As in ``python -m jobs.NAME``.
+        about: One sentence for ``--help``.
+        output: The folder it writes and locks, from the configuration.
+        work: Does it; counts go into the summary.
+        plan: What ``--dry-run`` prints after the configuration.
+        sections: Sections of the configuration that ``--help`` shows.
+    """
+
+    name: str
+    about: str
+    output: Callable[[Config], str]
+    work: Callable[[Config, Summary], None]
+    plan: Callable[[Config], str]
+    sections: tuple[str, ...] = ()
+
+
+def main(job: Job, arguments: Sequence[str] | None = None) -> int:
+    """Runs a job from a command line.
+
+    Args:
+        job: Which.
+        arguments: The command line without the program; None for the process's own.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong command line or configuration, 3 too much bad data, 75 locked, 130
+        interrupted.
+    """
+    options = _parser(job).parse_args(arguments)
+    logs.set_up()
+    try:
+        config = load(options.config, options.overrides)
+        if options.dry_run:
+            print(to_yaml(config) + "\n" + job.plan(config))
+            return 0
+        summary = run(job, config)
+    except PipelineError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{job.name} was interrupted; what is committed stays", file=sys.stderr)
+        return INTERRUPTED
+    print(summary.to_json() if options.json else _answer(summary))
+    return summary.exit_code
+
+
+def run(job: Job, config: Config, began: float = 0.0) -> Summary:
+    """Runs a job with its lock, and writes its summary, also where it ends for bad data.
+
+    Args:
+        job: Which.
+        config: The configuration.
+        began: :func:`pipeline.runs.process_clock` when the job began.
+    """
+    folder = job.output(config)
+    summary = Summary(job.name)
+    with runs.lock(folder):
+        try:
+            job.work(config, summary)
+        except PipelineError as error:
+            summary.status, summary.exit_code = "failed", error.exit_code
+            _finish(summary, folder, began)
+            raise
+        _finish(summary, folder, began)
+    return summary
+
+
+def _finish(summary: Summary, folder: str, began: float) -> None:
+    summary.close(began)
+    summary.write(folder)
+
+
+def _parser(job: Job) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs.{job.name}",
+        description=job.about,
+        epilog=_settings_help(job.sections),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="the configuration, a YAML file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="dotted.path=value", help="settings that replace the file's"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the configuration and what would be done, and end",
+    )
+    return parser
+
+
+def _settings_help(sections: Sequence[str]) -> str:
+    rows = [row for row in settings() if row[0].split(".")[0] in sections]
+    width = max(len(path) for path, _, _ in rows) if rows else 0
+    lines = [
+        f"  {path:<{width}}  {default}{about and '  ' + about}" for path, default, about in rows
+    ]
+    return "settings, with their defaults:\n" + "\n".join(lines)
+
+
+def _answer(summary: Summary) -> str:
+    """The summary for a person."""
+    lines = [
+        f"{summary.job}: {summary.status} in {summary.seconds:.1f} s",
+        f"  samples  {summary.samples_read} read, {summary.samples_written} good, "
+        f"{summary.samples_quarantined} quarantined; {summary.shards_damaged} shards damaged",
+        f"  parts    {summary.parts_done} done, {summary.parts_skipped} skipped",
+    ]
+    shown = {name: value for name, value in summary.metrics.items() if value is not None}
+    lines += [f"  {name:<28} {_number(value)}" for name, value in shown.items()]
+    lines += [f"  {name:<8} {value}" for name, value in summary.outputs.items()]
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,47 @@
+"""Judges a bundle on a labelled split, with every subset of its modalities; writes RUN/evaluation."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs._job import Job, main
+from pipeline.config import Config
+from pipeline.runs import Summary
+
+
+def work(config: Config, summary: Summary) -> None:
+    """Evaluates; see :func:`pipeline.engine.evaluate.evaluate`."""
+    from pipeline.engine.cluster import connect
+    from pipeline.engine.evaluate import evaluate
+    from pipeline.engine.infer import check_bad_fraction, predictor_pool
+
+    with connect(config.cluster):
+        pool = predictor_pool(config, config.folder("model", config.infer.model))
+        evaluate(config, pool, summary, output(config))
+    summary.outputs = {"evaluation": output(config)}
+    check_bad_fraction(config, summary, output(config))
+
+
+def output(config: Config) -> str:
+    """The folder written to."""
+    return config.folder("evaluation")
+
+
+def plan(config: Config) -> str:
+    """What would be read."""
+    from pipeline.engine.explain import explain_input
+
+    return explain_input(config, {"evaluate.input": config.evaluate.input})
+
+
+JOB = Job(
+    name="evaluate",
+    about=__doc__ or "",
+    output=output,
+    work=work,
+    plan=plan,
+    sections=("run", "input", "modalities", "objective", "infer", "evaluate", "cluster"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

@@ -1,0 +1,49 @@
+"""Runs a model over shards and writes embeddings and predictions to Parquet, each sample once."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs._job import Job, main
+from pipeline.config import Config
+from pipeline.runs import Summary, process_clock
+
+
+def work(config: Config, summary: Summary) -> None:
+    """Predicts; see :mod:`pipeline.engine.infer`."""
+    from pipeline.engine.cluster import connect
+    from pipeline.engine.infer import check_bad_fraction, inference_job
+
+    with connect(config.cluster):
+        job = inference_job(config)
+        job.begin()
+        summary.first_sample = process_clock()
+        job.run(summary)
+    summary.outputs = {"embeddings": output(config)}
+    check_bad_fraction(config, summary, output(config))
+
+
+def output(config: Config) -> str:
+    """The folder written to."""
+    return config.folder("embeddings", config.infer.output)
+
+
+def plan(config: Config) -> str:
+    """What would be done."""
+    from pipeline.engine.explain import explain_job
+    from pipeline.engine.infer import inference_job
+
+    return explain_job(config, inference_job)
+
+
+JOB = Job(
+    name="infer",
+    about=__doc__ or "",
+    output=output,
+    work=work,
+    plan=plan,
+    sections=("run", "input", "modalities", "infer", "sink", "cluster"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

@@ -1,0 +1,49 @@
+"""Decodes shards into normalised Parquet; with sink.kind=none, decodes and throws away."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs._job import Job, main
+from pipeline.config import Config
+from pipeline.runs import Summary, process_clock
+
+
+def work(config: Config, summary: Summary) -> None:
+    """Decodes; see :mod:`pipeline.engine.infer`."""
+    from pipeline.engine.cluster import connect
+    from pipeline.engine.infer import check_bad_fraction, preprocess_job
+
+    with connect(config.cluster):
+        job = preprocess_job(config)
+        job.begin()
+        summary.first_sample = process_clock()
+        job.run(summary)
+    summary.outputs = {"decoded": output(config)}
+    check_bad_fraction(config, summary, output(config))
+
+
+def output(config: Config) -> str:
+    """The folder written to."""
+    return config.folder("decoded", config.preprocess.output)
+
+
+def plan(config: Config) -> str:
+    """What would be done."""
+    from pipeline.engine.explain import explain_job
+    from pipeline.engine.infer import preprocess_job
+
+    return explain_job(config, preprocess_job)
+
+
+JOB = Job(
+    name="preprocess",
+    about=__doc__ or "",
+    output=output,
+    work=work,
+    plan=plan,
+    sections=("run", "input", "modalities", "preprocess", "sink", "cluster"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

@@ -1,0 +1,41 @@
+"""Trains a model with Ray Train and seals it as a bundle in RUN/model."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs._job import Job, main
+from pipeline.config import Config
+from pipeline.runs import Summary
+
+
+def work(config: Config, summary: Summary) -> None:
+    """Trains; see :func:`pipeline.engine.train.train`."""
+    from pipeline.engine.cluster import connect
+    from pipeline.engine.infer import check_bad_fraction
+    from pipeline.engine.train import train
+
+    with connect(config.cluster):
+        train(config, summary)
+    summary.outputs = {"model": config.folder("model")}
+    check_bad_fraction(config, summary, config.run)
+
+
+def plan(config: Config) -> str:
+    """What would be read."""
+    from pipeline.engine.explain import explain_input
+
+    return explain_input(config, {"train": config.input.train, "val": config.input.val})
+
+
+JOB = Job(
+    name="train",
+    about=__doc__ or "",
+    output=lambda config: config.folder("model"),
+    work=work,
+    plan=plan,
+    sections=("run", "input", "modalities", "objective", "train", "cluster"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))

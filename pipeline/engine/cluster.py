@@ -1,0 +1,189 @@
+"""Where the work runs: Ray started for this process alone, or a cluster that is already there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import AuthenticationError
+
+from pipeline.engine import processes, scratch, signals
+from pipeline.engine.address import inside_ray_job, resolve
+from pipeline.engine.auth import environment, private_token, use_saved_token
+from pipeline.engine.package import PROJECT, runtime_env
+from pipeline.errors import RunError
+
+if TYPE_CHECKING:
+    from pipeline.config import ClusterConfig
+
+MIN_STORE_BYTES = 128 * 2**20
+MAX_STORE_BYTES = (2 if sys.platform == "darwin" else 32) * 2**30  # Ray's own limit on macOS is 2
+
+# Ray's console lines would drown ours; warnings and errors still come through.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_LOG_LEVEL": "WARNING",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a job runs on.
+
+    Attributes:
+        address: ``host:port`` of Ray's control service.
+        num_cpus: CPUs of all nodes, as Ray counts them.
+        num_gpus: GPUs of all nodes.
+        is_local: True if this process started it and it ends with this process.
+    """
+
+    address: str
+    num_cpus: float
+    num_gpus: float
+    is_local: bool
+
+
+@contextmanager
+def connect(cluster: ClusterConfig) -> Iterator[Cluster]:
+    """Starts or joins Ray for the duration of the ``with`` block.
+
+    ``local`` starts a Ray of this process's own, whatever ``RAY_ADDRESS`` or a recorded cluster
+    say; inside a submitted Ray job it means the cluster that runs the job. ``auto`` joins the
+    cluster of ``RAY_ADDRESS`` or the one last started on this machine with ``ray start``; any
+    other value joins that address. A Ray that this process has started already is used as it is.
+
+    Ctrl-C and SIGTERM both leave the block as KeyboardInterrupt, after which no process started
+    here is alive. When this process is killed outright, Ray's processes end by themselves.
+
+    Args:
+        cluster: The ``cluster`` section of the configuration.
+
+    Yields:
+        What the job runs on.
+
+    Raises:
+        ConfigError: The address has a form that jobs cannot use.
+        RunError: No cluster answers there, or it refuses this user.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM.
+    """
+    if ray.is_initialized():
+        yield _describe(is_local=False)
+        return
+    address = resolve(cluster.address)
+    with signals.as_interrupt(), environment(_QUIET):
+        if address is None:
+            with _started(cluster.num_cpus):
+                yield _describe(is_local=True)
+        else:
+            with _joined(address):
+                yield _describe(is_local=False)
+
+
+def configure_data(*, verbose: bool = False) -> None:
+    """Sets what every use of Ray Data here wants; call it after :func:`connect`.
+
+    Args:
+        verbose: Let Ray Data print its plan and draw its own progress bars.
+    """
+    import ray.data
+
+    # One line of it says that its progress bars are off.
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = verbose
+    context.enable_operator_progress_bars = verbose
+    context.print_on_execution_start = verbose
+
+
+def object_store_bytes() -> int:
+    """Size of a local object store: 30 % of free memory, within /dev/shm and fixed limits."""
+    import psutil  # type: ignore[import-not-found, import-untyped, unused-ignore]  # ray's own
+    from ray._common.utils import get_system_memory
+
+    share = 0.3 * min(psutil.virtual_memory().available, get_system_memory())
+    if os.path.isdir("/dev/shm"):
+        share = min(share, 0.8 * shutil.disk_usage("/dev/shm").free)
+    return int(max(MIN_STORE_BYTES, min(share, MAX_STORE_BYTES)))
+
+
+@contextmanager
+def _started(num_cpus: int | None) -> Iterator[None]:
+    others = processes.descendants()
+    # Workers import this project from where it lies, installed or not.
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {"RAY_ADDRESS": None, "PYTHONPATH": os.pathsep.join(paths)}
+    with scratch.folder() as folder, environment(variables), private_token():
+        try:
+            _init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                object_store_memory=object_store_bytes(),
+                _temp_dir=str(folder),
+            )
+            yield
+        finally:
+            _leave(others)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    others = processes.descendants()
+    options: dict[str, Any] = {"address": address}
+    if not inside_ray_job():  # there, the job's own runtime environment carries the code
+        options["runtime_env"] = runtime_env()
+    try:
+        try:
+            _init(**options)
+        except AuthenticationError:
+            if not use_saved_token():
+                raise
+            _init(**options)
+        except (ConnectionError, RuntimeError) as error:
+            raise RunError(
+                f"the Ray cluster cannot be joined: {_first_line(error)}",
+                where=f"cluster.address={address}",
+                fix="run on one of its nodes, or hand the job over with python -m jobs.submit",
+            ) from error
+        yield
+    except AuthenticationError as error:
+        raise RunError(
+            "the Ray cluster asks for a token that this user does not have",
+            where=f"cluster.address={address}",
+            fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
+        ) from error
+    finally:
+        _leave(others)
+
+
+def _init(**options: Any) -> None:
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+    signals.catch_sigterm()
+
+
+def _leave(others: set[Any]) -> None:
+    # A second Ctrl-C must not cut this short: it ends in bounded time.
+    with signals.ignored():
+        mine = processes.descendants() - others
+        try:
+            ray.shutdown(wait_for_processes=True)
+        finally:
+            processes.end(mine | (processes.descendants() - others))
+
+
+def _describe(*, is_local: bool) -> Cluster:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    address = ray.get_runtime_context().gcs_address
+    return Cluster(address, resources.get("CPU", 0.0), resources.get("GPU", 0.0), is_local)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

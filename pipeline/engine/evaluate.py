@@ -1,0 +1,217 @@
+"""Judges a bundle on a labelled split, with every subset of its modalities."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from ray.data import ActorPoolStrategy
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.data import read_parts
+from pipeline.engine.infer import ACTOR_CPUS, PredictorPool
+from pipeline.engine.prepare import plan_parts
+from pipeline.engine.progress import Progress
+from pipeline.errors import BadDataError
+from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.modalities.decode import Decoder
+from pipeline.models.bundle import Bundle
+from pipeline.objectives import objective_of
+from pipeline.runs import Summary, process_clock
+from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
+from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        metrics: The content of metrics.json.
+        correct: (N,) bool, the samples that the whole model got right, in the order of shard and key.
+        labels: (N,) int64 class ids.
+        present: Modality -> (N,) bool.
+    """
+
+    metrics: dict[str, Any]
+    correct: np.ndarray
+    labels: np.ndarray
+    present: dict[str, np.ndarray]
+
+
+def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str) -> Evaluation:
+    """Predicts a split with each subset of the modalities, and writes metrics and predictions.
+
+    Args:
+        config: The whole configuration.
+        pool: The actors that hold the bundle.
+        summary: Counts are added to it.
+        output: Folder written to; what an earlier evaluation left is replaced.
+
+    Raises:
+        BadDataError: No sample could be judged.
+    """
+    bundle = Bundle.load(pool.bundle)
+    bundle.check_modalities(config.modalities, "configuration")
+    parts = plan_parts(config, config.evaluate.input, "evaluate.input")
+    decoder = Decoder.build(
+        bundle.modalities,
+        bundle.tokenizer,
+        label=objective_of(bundle).label,
+        classes=bundle.classes,
+    )
+    clear_quarantine(output)
+    subsets = modality_subsets(tuple(decoder.codecs))
+    summary.first_sample = process_clock()
+    table = _predict(read_parts(parts, decoder), pool, subsets, output, summary, len(parts))
+    if not table.num_rows:
+        raise BadDataError(
+            "no sample could be judged",
+            where=str(config.evaluate.input),
+            fix=f"see {storage.join(output, '_quarantine')} for the reasons",
+        )
+    ids = {name: index for index, name in enumerate(bundle.classes)}
+    labels = np.array([ids[label] for label in table[LABEL].to_pylist()], dtype=np.int64)
+    present = {
+        name: np.array([name in row for row in table[MODALITIES].to_pylist()])
+        for name in decoder.codecs
+    }
+    probabilities = {name: _matrix(table[name], len(bundle.classes)) for name in subsets}
+    split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
+    metrics = evaluate_predictions(
+        bundle.classes,
+        labels,
+        probabilities,
+        present,
+        seed=config.evaluate.seed,
+        num_bootstrap=config.evaluate.num_bootstrap,
+        split=split,
+    )
+    everything = probabilities["+".join(decoder.codecs)]
+    _write_predictions(table, everything, bundle, output)
+    write_metrics(metrics, output)
+    summary.parts_done = len(parts)
+    summary.fingerprint = bundle.fingerprint
+    summary.metrics = headline(metrics)
+    return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)
+
+
+def write_metrics(metrics: dict[str, Any], output: str) -> None:
+    """Writes metrics.json."""
+    text = json.dumps(metrics, ensure_ascii=False, indent=1)
+    storage.write_bytes(storage.join(output, METRICS), text.encode())
+
+
+def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
+    sizes = range(1, len(names) + 1)
+    found = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
+    return {"+".join(subset): subset for subset in found}
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, float]:
+    """The numbers of the summary: those of the whole model, and the accuracy of every subset."""
+    numbers = {
+        name: value
+        for name, value in metrics["overall"].items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    subsets = {f"accuracy_{name}": found["accuracy"] for name, found in metrics["subsets"].items()}
+    return {**numbers, **subsets}
+
+
+def _predict(
+    blocks: Any,
+    pool: PredictorPool,
+    subsets: dict[str, tuple[str, ...]],
+    output: str,
+    summary: Summary,
+    num_parts: int,
+) -> pa.Table:
+    predicted = blocks.map_batches(
+        _PredictSubsets,
+        fn_constructor_args=(pool.bundle, pool.batch_size, pool.num_threads, subsets),
+        compute=ActorPoolStrategy(size=pool.num_actors),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=ACTOR_CPUS,
+        num_gpus=pool.num_gpus,
+    )
+    tables, damaged = [], set()
+    with Progress("evaluate", num_parts, "parts") as progress:
+        for table in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
+            result = write_quarantine(output, table)
+            samples = result.written + result.quarantined
+            summary.samples_read += samples
+            summary.samples_written += result.written
+            summary.samples_quarantined += result.quarantined
+            if result.damages:
+                damaged.add(result.shard)
+            tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
+            progress.advance(1, samples, result.quarantined)
+    summary.shards_damaged = len(damaged)
+    whole = pa.concat_tables(tables).combine_chunks()
+    return whole.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
+
+
+class _PredictSubsets:
+    """Replaces a block's modalities by one column of probabilities for each subset of them."""
+
+    def __init__(
+        self, bundle: str, batch_size: int, num_threads: int, subsets: dict[str, tuple[str, ...]]
+    ) -> None:
+        from pipeline.objectives.predictor import Predictor
+
+        self.predictor = Predictor(bundle, batch_size, num_threads)
+        self.subsets = subsets
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        good = ~table[ERROR].is_valid().to_numpy()
+        kept = table.filter(pa.array(good))
+        classes = len(self.predictor.classes)
+        kind = pa.list_(pa.float32(), classes)
+        result = table.drop_columns(list(self.predictor.codecs))
+        for name, subset in self.subsets.items():
+            values = np.zeros((len(good), classes), dtype=np.float32)
+            if kept.num_rows:
+                values[good] = self.predictor.predict(kept, subset)["probabilities"]
+            column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
+            result = result.append_column(pa.field(name, kind), column)
+        return result
+
+
+def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    values: np.ndarray = np.concatenate(
+        [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
+    )
+    return values
+
+
+def _write_predictions(
+    table: pa.Table, probabilities: np.ndarray, bundle: Bundle, output: str
+) -> None:
+    best = probabilities.argmax(axis=1)
+    kind = pa.list_(pa.float32(), probabilities.shape[1])
+    columns = {
+        KEY: table[KEY],
+        SHARD: table[SHARD],
+        MODALITIES: table[MODALITIES],
+        LABEL: table[LABEL],
+        "prediction": pa.array([bundle.classes[index] for index in best]),
+        "score": pa.array(probabilities[np.arange(len(best)), best]),
+        "probabilities": pa.FixedSizeListArray.from_arrays(
+            pa.array(probabilities.reshape(-1)), type=kind
+        ),
+    }
+    with storage.create(storage.join(output, PREDICTIONS)) as file:
+        pq.write_table(pa.table(columns), file, compression="zstd")

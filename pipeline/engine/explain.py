@@ -1,0 +1,42 @@
+"""What ``--dry-run`` says: the parts to do and Ray's plan, without doing anything."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+
+from pipeline.config import Config, Patterns
+from pipeline.engine.cluster import connect
+from pipeline.engine.infer import BatchJob
+from pipeline.engine.prepare import plan_parts
+
+SHOWN = 10  # parts listed one by one
+
+
+def explain_input(config: Config, inputs: Mapping[str, Patterns | None]) -> str:
+    """The parts of splits or patterns, as text."""
+    lines: list[str] = []
+    for name, patterns in inputs.items():
+        if patterns is None:
+            continue
+        parts = plan_parts(config, patterns, name)
+        lines.append(f"{name}: {len(parts)} parts of {len({part.shard for part in parts})} shards")
+    return "\n".join(lines)
+
+
+def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
+    """The parts of a batch job that are to do, and Ray's plan of them, as text."""
+    with connect(config.cluster):
+        job = build(config)
+        done = job.sink.done(job.parts)
+        job.todo = [part for part in job.parts if part.id not in done]
+        lines = [f"parts to do: {len(job.todo)} of {len(job.parts)}"]
+        lines += [f"  {part.shard} from byte {part.start}" for part in job.todo[:SHOWN]]
+        if len(job.todo) > SHOWN:
+            lines.append(f"  and {len(job.todo) - SHOWN} more")
+        if job.todo:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                job.plan().explain()  # type: ignore[no-untyped-call]
+            lines.append(printed.getvalue().rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,247 @@
+"""Batch jobs over parts: decode, optionally predict, write; each part committed alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, Dataset
+
+from pipeline import __version__, runs
+from pipeline.config import Config
+from pipeline.engine.data import DECODE_CPUS, RETRIES, read_parts
+from pipeline.engine.prepare import ensure_tokenizer, plan_parts
+from pipeline.engine.progress import Progress
+from pipeline.errors import BadDataError
+from pipeline.modalities.decode import Decoder
+from pipeline.models.bundle import Bundle
+from pipeline.objectives import prediction_fields
+from pipeline.runs import Summary
+from pipeline.shards.plan import Part
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.base import PartResult, Sink
+from pipeline.sinks.none import NoneSink
+from pipeline.sinks.parquet import ParquetSink
+
+WRITE_CPUS = 0.1
+ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
+
+
+@dataclass(frozen=True)
+class PredictorPool:
+    """The actors that hold a bundle.
+
+    Attributes:
+        bundle: Folder of the bundle.
+        batch_size: Samples of a micro-batch.
+        num_actors: How many.
+        num_gpus: Of each.
+        num_threads: CPU threads of each.
+        float16: Embeddings in half precision.
+    """
+
+    bundle: str
+    batch_size: int
+    num_actors: int
+    num_gpus: float
+    num_threads: int = 1
+    float16: bool = False
+
+    def attach(self, blocks: Dataset) -> Dataset:
+        """Adds the predictions to the plan of a data set."""
+        return blocks.map_batches(
+            _Predict,
+            fn_constructor_args=(self.bundle, self.batch_size, self.num_threads),
+            fn_constructor_kwargs={"float16": self.float16},
+            compute=ActorPoolStrategy(size=self.num_actors),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=ACTOR_CPUS,
+            num_gpus=self.num_gpus,
+        )
+
+
+@dataclass
+class BatchJob:
+    """What a batch job does with its parts.
+
+    Attributes:
+        name: Of the job.
+        parts: All parts of the input.
+        decoder: How they are decoded.
+        sink: Where the rows go.
+        pool: The actors that predict; None writes what was decoded.
+        todo: Parts that are not done yet; set by :meth:`begin`.
+    """
+
+    name: str
+    parts: Sequence[Part]
+    decoder: Decoder
+    sink: Sink
+    pool: PredictorPool | None = None
+    todo: list[Part] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Makes the output ready and finds what is still to do."""
+        self.sink.begin()
+        done = self.sink.done(self.parts)
+        self.todo = [part for part in self.parts if part.id not in done]
+
+    def plan(self) -> Dataset:
+        """The lazy data set that does the work; its rows are the ledgers of the parts."""
+        blocks = read_parts(self.todo, self.decoder)
+        if self.pool is not None:
+            blocks = self.pool.attach(blocks)
+        return blocks.map_batches(
+            _write,
+            fn_args=(self.sink,),
+            batch_size=None,
+            batch_format="pyarrow",
+            # Equal to a decode task's share, Ray fuses the two into one task; behind actors it stays apart.
+            num_cpus=WRITE_CPUS if self.pool else DECODE_CPUS,
+            max_retries=RETRIES,
+        )
+
+    def run(self, summary: Summary) -> None:
+        """Does the parts that are to do, commits, and adds their counts to ``summary``."""
+        summary.parts_skipped = len(self.parts) - len(self.todo)
+        damaged: set[str] = set()
+        with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
+            for result in self._results():
+                samples = result.written + result.quarantined
+                summary.parts_done += 1
+                summary.samples_written += result.written
+                summary.samples_quarantined += result.quarantined
+                summary.samples_read += samples
+                if result.damages:
+                    damaged.add(result.shard)
+                progress.advance(1, samples, result.quarantined)
+        summary.shards_damaged = len(damaged)
+        self.sink.commit(self.parts)
+
+    def _results(self) -> Iterator[PartResult]:
+        if self.todo:
+            for batch in self.plan().iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from (PartResult(**row) for row in cast(pa.Table, batch).to_pylist())
+
+
+class _Predict:
+    """Builds the predictor in the actor, so that the driver need not import torch."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        from pipeline.objectives.predictor import Predictor
+
+        self.predict = Predictor(*args, **kwargs)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return self.predict(table)
+
+
+def _write(table: pa.Table, sink: Sink) -> pa.Table:
+    """The last stage: hands a whole part to the sink."""
+    result = sink.write(table)
+    return pa.table({name: [getattr(result, name)] for name in PartResult.__slots__})
+
+
+def predictor_pool(config: Config, bundle: str) -> PredictorPool:
+    """As many actors as the configuration or the cluster asks for.
+
+    On CPUs, one actor and one thread for every two cores, so that decoding has the others.
+    """
+    gpus = config.cluster.gpus_per_worker
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = int(total.get("CPU", os.cpu_count() or 1))
+    by_size = int(total.get("GPU", 0) / gpus) if gpus else max(1, cpus // 2)
+    return PredictorPool(
+        bundle=bundle,
+        batch_size=config.infer.batch_size,
+        num_actors=max(1, config.infer.actors or by_size),
+        num_gpus=gpus,
+        float16=config.infer.float16,
+    )
+
+
+def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
+    """The sink of a model's predictions."""
+    if not isinstance(config.sink, ParquetConfig):
+        return NoneSink()
+    fields = prediction_fields(bundle, float16=config.infer.float16)
+    identity = {
+        "model": bundle.fingerprint,
+        "modalities": bundle.modalities.model_dump(mode="json"),
+        "metadata": list(config.input.metadata),
+        "float16": config.infer.float16,
+    }
+    footer = {
+        "model": bundle.fingerprint,
+        "config": runs.fingerprint(identity),
+        "pipeline_version": __version__,
+        "classes": json.dumps(list(bundle.classes), ensure_ascii=False),
+    }
+    return ParquetSink(output, config.sink, identity, footer, tuple(each.name for each in fields))
+
+
+def preprocess_sink(config: Config, decoder: Decoder, tokenizer: str | None, output: str) -> Sink:
+    """The sink of decoded samples."""
+    if not isinstance(config.sink, ParquetConfig):
+        return NoneSink()
+    identity = {
+        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
+        "metadata": list(config.input.metadata),
+        "tokenizer": runs.fingerprint([tokenizer]),
+    }
+    footer = {"config": runs.fingerprint(identity), "pipeline_version": __version__}
+    return ParquetSink(output, config.sink, identity, footer, tuple(decoder.codecs))
+
+
+def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
+    """Raises when more is bad than the configuration allows; the good ones are committed by then.
+
+    Raises:
+        BadDataError: Too much is.
+    """
+    allowed = config.input.max_bad_fraction
+    if summary.bad_fraction > allowed:
+        raise BadDataError(
+            f"{summary.samples_quarantined} of {summary.samples_read} samples are bad and "
+            f"{summary.shards_damaged} shards are damaged, {summary.bad_fraction:.1%} of the input",
+            where=where,
+            fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
+        )
+
+
+def inference_job(config: Config) -> BatchJob:
+    """The batch inference that a configuration describes.
+
+    Raises:
+        ModelError: No bundle, or one that does not fit the configuration.
+    """
+    folder = config.folder("model", config.infer.model)
+    bundle = Bundle.load(folder)
+    bundle.check_modalities(config.modalities, "configuration")
+    decoder = Decoder.build(bundle.modalities, bundle.tokenizer, metadata=config.input.metadata)
+    return BatchJob(
+        name="infer",
+        parts=plan_parts(config, config.infer.input, "infer.input"),
+        decoder=decoder,
+        sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
+        pool=predictor_pool(config, folder),
+    )
+
+
+def preprocess_job(config: Config) -> BatchJob:
+    """The decoding that a configuration describes."""
+    tokenizer = ensure_tokenizer(config, config.preprocess.input)
+    decoder = Decoder.build(config.modalities, tokenizer, metadata=config.input.metadata)
+    output = config.folder("decoded", config.preprocess.output)
+    return BatchJob(
+        name="preprocess",
+        parts=plan_parts(config, config.preprocess.input, "preprocess.input"),
+        decoder=decoder,
+        sink=preprocess_sink(config, decoder, tokenizer, output),
+    )

@@ -1,0 +1,169 @@
+"""What a job finds out before it decodes its first sample: its parts, the tokenizer, the classes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import ray
+
+from pipeline import storage
+from pipeline.config import Config, Patterns
+from pipeline.errors import BadDataError, ConfigError, SampleError
+from pipeline.logs import event
+from pipeline.modalities.decode import read_label
+from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
+from pipeline.runs import TOKENIZER
+from pipeline.sample import Fault, Sample
+from pipeline.shards.plan import Part, expand, limit, plan
+from pipeline.shards.reader import read_part
+
+logger = logging.getLogger(__name__)
+
+TOKENIZER_TEXTS = 10_000
+FIELDS_LOOKED_AT = 1_000  # samples whose fields are compared with the configured ones
+PARTS_A_TASK = 16
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """What a pass over the labels of a split found.
+
+    Attributes:
+        labels: Label -> samples that have it.
+        samples: Samples read, the bad ones included.
+    """
+
+    labels: Counter[str]
+    samples: int
+
+
+def plan_parts(config: Config, patterns: Patterns, where: str) -> list[Part]:
+    """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
+
+    Raises:
+        ConfigError: Nothing matches, or none of the configured fields is in the data.
+        BadDataError: There are shards, and nothing in them can be read.
+    """
+    parts = plan(expand(config.patterns(patterns, where), where=where))
+    if config.input.max_samples is not None:
+        parts = limit(parts, config.input.max_samples)
+    _check_fields(config, parts, where)
+    return parts
+
+
+def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
+    """Looks at the first samples: is there anything for this configuration in them?"""
+    items = itertools.chain.from_iterable(read_part(part) for part in parts)
+    samples = (item for item in items if isinstance(item, Sample))
+    seen: set[str] = set()
+    wanted = {name for each in config.modalities.by_name().values() for name in each.fields}
+    looked_at = 0
+    for sample in itertools.islice(samples, FIELDS_LOOKED_AT):
+        looked_at += 1
+        seen |= set(sample.fields)
+        if seen & wanted:
+            return
+    if not looked_at:
+        raise BadDataError(
+            f"none of the {len({part.shard for part in parts})} shards holds a sample that can be read",
+            where=f"{where}, the first is {parts[0].url}",
+            fix="check that they are uncompressed tar files",
+        )
+    raise ConfigError(
+        f"none of the configured fields ({', '.join(sorted(wanted))}) is in the data",
+        where=f"{where}, the first {looked_at} samples",
+        fix=f"the fields there are: {', '.join(sorted(seen))}; set modalities.NAME.fields",
+    )
+
+
+def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
+    """The run's tokenizer, trained now if there is none yet.
+
+    It is trained from the first 10,000 texts of ``input.train``, or of the job's own input where that is not set.
+
+    Returns:
+        The tokenizer's JSON, None where the configuration has no text.
+    """
+    text = config.modalities.text
+    if text is None:
+        return None
+    url = storage.join(config.run, TOKENIZER)
+    if storage.exists(url):
+        return storage.read_bytes(url).decode()
+    patterns = config.patterns(config.input.train or own_input, "the job's input")
+    texts = _texts(plan(expand(patterns, where="input.train")), text.fields)
+    tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
+    storage.write_bytes(url, tokenizer.encode())
+    event(logger, "tokenizer_trained", path=url)
+    return tokenizer
+
+
+def _texts(parts: Iterable[Part], fields: Sequence[str]) -> Iterator[str]:
+    for part in parts:
+        for item in read_part(part):
+            if isinstance(item, Fault):
+                continue
+            name = next((name for name in fields if name in item.fields), None)
+            if name is None:
+                continue
+            try:
+                yield clean(read_text(item.fields[name].data, name))
+            except SampleError:
+                continue  # decoding will quarantine it
+
+
+def count_labels(parts: Sequence[Part], label: str) -> LabelCount:
+    """Counts the labels of parts, on the workers; only the labels' own bytes are looked at.
+
+    Args:
+        parts: What to look at.
+        label: A field, or ``json.path``.
+    """
+    groups = [parts[start : start + PARTS_A_TASK] for start in range(0, len(parts), PARTS_A_TASK)]
+    if len(groups) == 1:
+        return _count_group(groups[0], label)
+    task = ray.remote(_count_group).options(num_cpus=0.5)
+    counts = ray.get([task.remote(group, label) for group in groups])
+    labels = sum((count.labels for count in counts), Counter[str]())
+    return LabelCount(labels, sum(count.samples for count in counts))
+
+
+def _count_group(parts: Sequence[Part], label: str) -> LabelCount:
+    labels: Counter[str] = Counter()
+    samples = 0
+    for part in parts:
+        for item in read_part(part):
+            if isinstance(item, Fault):
+                samples += item.source.key is not None
+                continue
+            samples += 1
+            with contextlib.suppress(SampleError):  # decoding will quarantine it
+                labels[read_label(item, label)] += 1
+    return LabelCount(labels, samples)
+
+
+def class_names(config: Config, counted: LabelCount) -> tuple[str, ...]:
+    """The classes: those configured, or the labels of the training split, numbers in their order.
+
+    Raises:
+        ConfigError: The training split has no labels, or only one.
+    """
+    objective = config.require_objective()
+    if objective.classes:
+        return tuple(objective.classes)
+    if len(counted.labels) < 2:
+        only = f"only the label {next(iter(counted.labels))!r}" if counted.labels else "no label"
+        raise ConfigError(
+            f"{only} was found in {counted.samples} training samples",
+            where=f"objective.label={objective.label}",
+            fix="set objective.label to the field with the label, or json.path inside a JSON field",
+        )
+    names = list(counted.labels)
+    if all(name.lstrip("-").isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))

@@ -1,0 +1,228 @@
+"""Training with Ray Train, from shards to a sealed bundle."""
+
+from __future__ import annotations
+
+import json
+import platform
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import torch
+from ray.data import Dataset
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from pipeline import __version__, storage
+from pipeline.config import Config
+from pipeline.engine.data import read_parts
+from pipeline.engine.prepare import class_names, count_labels, ensure_tokenizer, plan_parts
+from pipeline.engine.progress import Progress
+from pipeline.engine.train_loop import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    PROGRESS,
+    Job,
+    load_checkpoint,
+    train_worker,
+)
+from pipeline.errors import ConfigError, RunError
+from pipeline.modalities.decode import Decoder
+from pipeline.models.bundle import Bundle
+from pipeline.runs import METRICS_LOG, Summary, process_clock
+from pipeline.sample import ERROR, KEY
+from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, write_quarantine
+
+TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
+MAX_FAILURES = 2  # restarts of the worker group, each from the last checkpoint
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def train(config: Config, summary: Summary) -> Bundle:
+    """Trains a model and seals it in RUN/model.
+
+    Args:
+        config: The whole configuration.
+        summary: Counts, times and metrics are added to it.
+
+    Raises:
+        ConfigError: No labels, no shards, or a checkpoint of other settings.
+        RunError: Training failed.
+    """
+    label = config.require_objective().label
+    parts = {"train": plan_parts(config, "train", "input.train")}
+    if config.input.val is not None:
+        parts["val"] = plan_parts(config, "val", "input.val")
+    tokenizer = ensure_tokenizer(config, "train")
+    counts = {split: count_labels(found, label) for split, found in parts.items()}
+    classes = class_names(config, counts["train"])
+    num_samples = sum(counts["train"].labels.values())
+    attempt = uuid.uuid4().hex
+    job = Job(config, classes, tokenizer, num_samples, attempt, config.train.resume)
+    _check_resume(job)
+    clear_quarantine(config.run)
+    decoder = Decoder.build(config.modalities, tokenizer, label=label, classes=classes)
+    datasets = {
+        split: _good_rows(read_parts(found, decoder), config.run) for split, found in parts.items()
+    }
+    summary.first_sample = process_clock()
+    with _progress(config, num_samples):
+        if config.train.cache == "memory":
+            datasets = {split: dataset.materialize() for split, dataset in datasets.items()}
+        _fit(config, job, datasets)
+    bad = read_quarantine(config.run)
+    summary.samples_read = sum(count.samples for count in counts.values())
+    summary.samples_quarantined = int(pc.sum(bad[KEY].is_valid()).as_py() or 0)
+    summary.samples_written = summary.samples_read - summary.samples_quarantined
+    summary.shards_damaged = len(set(bad.filter(bad[KEY].is_null())["shard"].to_pylist()))
+    summary.parts_done = sum(map(len, parts.values()))
+    bundle = _seal(job)
+    bundle.save(config.folder("model"))
+    summary.fingerprint, summary.metrics = bundle.fingerprint, dict(bundle.metrics)
+    return bundle
+
+
+def _check_resume(job: Job) -> None:
+    url = storage.join(job.config.run, CHECKPOINTS, LAST)
+    if not job.resume or not storage.exists(url):
+        return
+    there, ours = load_checkpoint(url)["identity"], job.identity
+    for name in ours:
+        if there.get(name) != ours[name]:
+            raise ConfigError(
+                f"the last checkpoint was made with other {name}",
+                where=url,
+                fix="restore the settings it was made with, or train without train.resume",
+            )
+
+
+def _good_rows(dataset: Dataset, run: str) -> Dataset:
+    """Writes each part's bad rows to the run's quarantine, and passes the good ones on."""
+
+    def keep(table: pa.Table) -> pa.Table:
+        write_quarantine(run, table)
+        return table.filter(pc.invert(table[ERROR].is_valid()))
+
+    return dataset.map_batches(keep, batch_size=None, batch_format="pyarrow", num_cpus=0.25)
+
+
+def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
+    """Runs the workers: in this process where one worker on this machine's CPUs is asked for."""
+    cluster = config.cluster
+    use_gpu = cluster.gpus_per_worker > 0
+    in_process = cluster.address == "local" and cluster.workers == 1 and not use_gpu
+    resources = {"GPU": cluster.gpus_per_worker} if use_gpu else {"CPU": TRAINER_CPUS}
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config=job.to_dict(),
+        scaling_config=ScalingConfig(
+            num_workers=0 if in_process else cluster.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=None if in_process else resources,
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=_absolute(storage.join(config.run, CHECKPOINTS)),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+        ),
+        datasets=dict(datasets),
+        # Rank 0 alone validates, on the whole validation split.
+        dataset_config=DataConfig(datasets_to_split=["train"]),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[-1]
+        raise RunError(
+            f"training failed: {cause[:300]}",
+            where=config.run,
+            fix="see the log above; train.resume=true continues from the last checkpoint",
+        ) from error
+
+
+def _seal(job: Job) -> Bundle:
+    """Makes the bundle of the best checkpoint."""
+    from safetensors.torch import save
+
+    config = job.config
+    best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
+    row = best["metrics"]
+    weights = {name: value.contiguous() for name, value in best["weights"].items()}
+    return Bundle(
+        objective=config.require_objective().model_dump(mode="json"),
+        modalities=config.modalities,
+        classes=job.classes,
+        tokenizer=job.tokenizer,
+        metrics={name: value for name, value in row.items() if name.startswith(("val_", "epoch"))},
+        training={
+            "settings": config.train.model_dump(mode="json", exclude={"resume"}),
+            "samples": job.num_samples,
+            "workers": config.cluster.workers,
+            "versions": {
+                "pipeline": __version__,
+                "python": platform.python_version(),
+                "ray": ray.__version__,
+                "torch": str(torch.__version__),
+            },
+        },
+        weights=save(weights),
+    )
+
+
+@contextmanager
+def _progress(config: Config, num_samples: int) -> Iterator[None]:
+    """Follows the log and the note that worker 0 leaves in the run folder, wherever it runs."""
+    for name in (METRICS_LOG, f"{CHECKPOINTS}/{PROGRESS}"):
+        if not (name == METRICS_LOG and config.train.resume):
+            storage.remove(storage.join(config.run, name))
+    stop = threading.Event()
+    with Progress("train", config.train.epochs, "epochs") as progress:
+        follower = threading.Thread(
+            target=_follow, args=(config, progress, num_samples, stop), daemon=True
+        )
+        follower.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            follower.join()
+
+
+def _follow(config: Config, progress: Progress, num_samples: int, stop: threading.Event) -> None:
+    ended = False
+    while not ended:
+        ended = stop.wait(SECONDS_BETWEEN_LOOKS)
+        rows = read_history(config.run)
+        fresh = len(rows) - progress.done
+        note = ""
+        if rows:
+            shown = ("train_loss", "train_accuracy", "val_accuracy")
+            note = ", ".join(f"{name} {rows[-1][name]:.3f}" for name in shown if name in rows[-1])
+        progress.advance(fresh, fresh * num_samples, note=note or _part_of_epoch(config))
+
+
+def _part_of_epoch(config: Config) -> str:
+    try:
+        text = storage.read_bytes(storage.join(config.run, CHECKPOINTS, PROGRESS))
+    except FileNotFoundError:
+        return "decoding"
+    return f"{json.loads(text)['epoch']:.2f} epochs"
+
+
+def read_history(run: str) -> list[dict[str, float]]:
+    """The rows of the run's metrics.jsonl, one an epoch; none before the first epoch has ended."""
+    try:
+        text = storage.read_bytes(storage.join(run, METRICS_LOG)).decode()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _absolute(url: str) -> str:
+    return str(Path(storage.local_path(url)).absolute()) if storage.is_local(url) else url

@@ -1,0 +1,275 @@
+"""Jobs on a real Ray head: plain ``ray job submit``, jobs.submit, and drivers beside it."""
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+
+import pytest
+
+from ray_cluster import PROJECT, RAY, Family, Head
+
+# What a driver does in all these tests: look where it is, and let a worker import the project.
+DRIVER = """
+import sys, ray
+from pipeline.config import ClusterConfig
+from pipeline.engine.cluster import connect
+
+@ray.remote
+def where():
+    import pipeline.sample
+    return pipeline.sample.__file__
+
+with connect(ClusterConfig(address=sys.argv[1], num_cpus=1)) as cluster:
+    print("DRIVER", cluster.address, cluster.is_local, ray.get(where.remote()), flush=True)
+"""
+
+SUBMIT = """
+import sys
+from pathlib import Path
+from pipeline.engine.package import working_dir
+from pipeline.engine.submit import run_command
+from pipeline.errors import PipelineError
+
+try:
+    with working_dir(Path("pyproject.toml")) as (folder, place):
+        code = run_command(sys.argv[2:], folder, write=sys.stdout.write, submission_id=sys.argv[1])
+except PipelineError as error:
+    print(error, file=sys.stderr)
+    code = error.exit_code
+except KeyboardInterrupt:
+    code = 130
+sys.exit(code)
+"""
+
+SLEEPER = "import time; print('up', flush=True); time.sleep(99)"
+
+SUBMIT_PLAIN = [RAY, "job", "submit", "--working-dir", "."]
+
+# Jobs that run unchanged on a cluster: arguments after `ray job submit --working-dir . -- python`,
+# and a word that their log must hold.
+PLAIN = [
+    pytest.param(["-c", DRIVER, "auto"], "DRIVER", id="driver"),
+]
+
+
+def run(code: str, *arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env=env,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def driver_line(output: str) -> list[str]:
+    [line] = [line for line in output.splitlines() if line.startswith("DRIVER ")]
+    return line.split()[1:]
+
+
+@pytest.mark.parametrize(("arguments", "word"), PLAIN)
+def test_plain_submission_runs_unchanged(ray_head: Head, arguments: list[str], word: str) -> None:
+    done = subprocess.run(
+        [*SUBMIT_PLAIN, "--address", ray_head.url, "--", "python", *arguments],
+        env=ray_head.client(),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert word in done.stdout
+
+
+def test_submit_returns_the_real_exit_code_and_local_means_the_jobs_own_cluster(
+    ray_head: Head,
+) -> None:
+    code = f"{DRIVER}\nsys.exit(3)"
+    env = ray_head.client(RAY_API_SERVER_ADDRESS=ray_head.url)
+    done = run(SUBMIT, "three", "python", "-c", code, "local", env=env)
+    assert done.returncode == 3, done.stdout + done.stderr
+    address, is_local, place = driver_line(done.stdout)
+    assert (address, is_local) == (ray_head.address, "False")
+    assert not place.startswith(str(PROJECT))  # the worker had the code that travelled
+    # The same name again is followed, not started a second time.
+    again = run(SUBMIT, "three", "python", "-c", "print('never')", env=env)
+    assert again.returncode == 3
+    assert driver_line(again.stdout) == [address, is_local, place]
+    assert "never" not in again.stdout
+
+
+def test_interrupting_submit_stops_the_job(ray_head: Head) -> None:
+    before = set(ray_head.family.alive())
+    child = subprocess.Popen(
+        [sys.executable, "-c", SUBMIT, "sleeper", "python", "-c", SLEEPER],
+        env=ray_head.client(RAY_API_SERVER_ADDRESS=ray_head.url, PYTHONUNBUFFERED="1"),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    while (line := child.stdout.readline()) and line.strip() != "up":
+        pass
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 130
+    child.stdout.close()
+    request = urllib.request.Request(
+        f"{ray_head.url}/api/jobs/sleeper", headers={"Authorization": f"Bearer {ray_head.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["status"] == "STOPPED"
+    assert not [line for line in set(ray_head.family.alive()) - before if "sleep(99)" in line]
+
+
+def test_a_client_without_the_token_is_told_so(ray_head: Head, tmp_path) -> None:
+    env = Family().environment(RAY_API_SERVER_ADDRESS=ray_head.url, HOME=str(tmp_path))
+    done = run(SUBMIT, "none", "true", env=env)
+    assert done.returncode == 1
+    assert "asks for a token" in done.stderr
+    # With the token saved where Ray keeps it, the same command is let in.
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(ray_head.token)
+    assert run(SUBMIT, "saved", "true", env=env).returncode == 0
+
+
+def test_local_does_not_join_a_running_cluster(ray_head: Head, family: Family, tmp_path) -> None:
+    env = family.environment(RAY_ADDRESS=ray_head.address, HOME=str(tmp_path))
+    done = run(DRIVER, "local", env=env)
+    assert done.returncode == 0, done.stderr
+    address, is_local, place = driver_line(done.stdout)
+    assert address != ray_head.address
+    assert is_local == "True"
+    assert place.startswith(str(PROJECT))
+    assert not (tmp_path / ".ray").exists()  # no token written for others to stumble over
+
+
+@pytest.mark.parametrize("address", ["auto", "HEAD"])
+def test_a_driver_on_a_node_joins_and_leaves_the_cluster_running(
+    ray_head: Head, address: str
+) -> None:
+    variables = {"RAY_ADDRESS": ray_head.address} if address == "auto" else {}
+    name = address.replace("HEAD", ray_head.address)
+    done = run(DRIVER, name, env=ray_head.client(**variables))
+    assert done.returncode == 0, done.stderr
+    assert driver_line(done.stdout)[:2] == [ray_head.address, "False"]
+    assert ray_head.family.alive()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto", "nonsense", "http://127.0.0.1:8265"])
+def test_a_cluster_that_is_not_there_is_one_clear_line(address: str, tmp_path) -> None:
+    code = """
+        import sys, time
+        from pipeline.config import ClusterConfig
+        from pipeline.engine.cluster import connect
+        from pipeline.errors import PipelineError
+        start = time.monotonic()
+        try:
+            with connect(ClusterConfig(address=sys.argv[1])):
+                pass
+        except PipelineError as error:
+            print(error)
+            assert time.monotonic() - start < 20
+            sys.exit(error.exit_code)
+    """
+    done = run(code, address, env=Family().environment(RAY_TMPDIR=str(tmp_path)))
+    assert done.returncode == (1 if address in ("127.0.0.1:9", "auto") else 2), done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stdout.count(" | ") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["trian", "pyproject.toml"], 2, "there is no job trian"),
+        (["train", "no-such.yaml", "--address", "http://127.0.0.1:9"], 2, "no-such.yaml"),
+        (["train", "pyproject.toml"], 2, "no cluster to hand the job to"),
+        (["train", "pyproject.toml", "--address", "http://127.0.0.1:9"], 1, "127.0.0.1:9"),
+    ],
+)
+def test_submit_command_line_errors(arguments: list[str], code: int, words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.submit", *arguments],
+        env=Family().environment(),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_json_is_set_apart_from_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    from jobs.submit import _Output
+
+    output = _Output(as_json=True)
+    for piece in ("start\n{not json}\nmo", 're\n{"job": "train",\n  "a": {"b": 1}\n}', "\nbye\n"):
+        output.write(piece)
+    output.close()
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == {"job": "train", "a": {"b": 1}}
+    assert shown.err == "start\n{not json}\nmore\nbye\n"
+
+
+LONG = """
+import os, signal, sys, time, ray
+from pipeline.config import ClusterConfig
+from pipeline.engine.cluster import configure_data, connect
+
+# As from an interactive shell; a background process of a script ignores SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+folder = sys.argv[1]
+
+def work(batch):
+    open(os.path.join(folder, "working"), "w").close()
+    time.sleep(60)
+    return batch
+
+try:
+    with connect(ClusterConfig(num_cpus=1)):
+        configure_data()
+        ray.data.range(4).map_batches(work, batch_size=1).materialize()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_no_process_outlives_an_interrupt_or_a_kill(tmp_path) -> None:
+    stops = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+    families = [Family() for _ in stops]
+    children = []
+    for stop, family in zip(stops, families, strict=True):
+        folder = tmp_path / stop.name
+        folder.mkdir()
+        command = [sys.executable, "-c", LONG, str(folder)]
+        children.append(subprocess.Popen(command, env=family.environment(), cwd=PROJECT))
+    try:
+        # All three at once: local jobs do not disturb one another.
+        wait_until(lambda: all((tmp_path / stop.name / "working").exists() for stop in stops), 90)
+        for stop, child in zip(stops, children, strict=True):
+            child.send_signal(stop)
+        codes = [child.wait(30) for child in children]
+        assert codes == [130, 130, -signal.SIGKILL]
+        assert families[0].alive() == families[1].alive() == []
+        assert families[2].wait_gone(20) == []
+    finally:
+        for family in families:
+            family.kill()
+
+
+def wait_until(condition, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it has not happened"
+        time.sleep(0.1)
