@@ -1,0 +1,71 @@
+"""What a report is made of: plain data, so that a page can be built and tested without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One sample to look at and to listen to.
+
+    Attributes:
+        key: Key of the sample.
+        shard: Shard it lies in.
+        split: Split of that shard.
+        label: Its label, None where it has none.
+        text: Its text, None where it has none.
+        image_png: Its image as PNG, None where it has none.
+        audio_wav: Its sound as WAV, None where it has none.
+        prediction: What the model says; None for an example that only shows the data.
+        score: Probability of the prediction, 0..1.
+        probabilities: Class -> probability; all of them, or the largest.
+    """
+
+    key: str
+    shard: str
+    split: str
+    label: str | None = None
+    text: str | None = None
+    image_png: bytes | None = None
+    audio_wav: bytes | None = None
+    prediction: str | None = None
+    score: float | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything on the page. What is empty is left out, with the command that makes it.
+
+    Attributes:
+        title: Name of the run.
+        generated: When the page was made, as it shall be shown.
+        config_path: The configuration's path as a reader would type it, for the commands shown.
+        summary: Numbers of the run. ``seconds`` is a key figure; the others are listed at the end.
+        splits: Split -> ``num_samples``, ``labels`` (label -> count), ``modalities`` (name -> count).
+        quarantine: Rows with ``shard``, ``key``, ``field``, ``reason``, ``detail``; not all of them
+            need be given.
+        quarantine_counts: Reason -> count; None counts the rows given.
+        examples: With a prediction: right and wrong examples. Without: a look at the data.
+        history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
+        evaluation: ``evaluation/metrics.json`` as
+            :func:`pipeline.metrics.evaluation.evaluate_predictions` builds it; None before that.
+        config_yaml: The resolved configuration.
+        environment: Versions, commit and machine, as they shall be shown.
+    """
+
+    title: str
+    generated: str
+    config_path: str = "CONFIG.yaml"
+    summary: Mapping[str, float | int | str] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    quarantine: Sequence[Mapping[str, Any]] = ()
+    quarantine_counts: Mapping[str, int] | None = None
+    examples: Sequence[Example] = ()
+    history: Sequence[Mapping[str, Any]] = ()
+    evaluation: Mapping[str, Any] | None = None
+    config_yaml: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,101 @@
+"""The report page: plain data in, one self-contained HTML document out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.reports import views
+from pipeline.reports.content import Example, ReportData
+from pipeline.reports.svg import Plot
+
+__all__ = ["Example", "ReportData", "render"]
+
+_FOLDER = Path(__file__).parent
+_NARROW_SPACE = "\u202f"
+
+
+def render(data: ReportData) -> str:
+    """Renders the page.
+
+    Everything that came from data or configuration is escaped; the page needs no network and no
+    script, and its content security policy allows neither.
+
+    Args:
+        data: What to show. Sections without data say which command makes it.
+
+    Returns:
+        An HTML document that encodes to UTF-8.
+    """
+    evaluation = data.evaluation
+    page = _environment().get_template("report.html").render(
+        data=data,
+        style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
+        figures=views.key_figures(data),
+        lede=views.lede(evaluation),
+        modality=views.modality_view(evaluation),
+        splits=views.split_table(data.splits),
+        balance=views.balance(data.splits),
+        quarantine=views.quarantine_view(data),
+        samples=[views.card(example) for example in data.examples if example.prediction is None],
+        curves=views.training(data.history),
+        history=views.history_table(data.history),
+        metrics=views.metrics_view(evaluation),
+        predictions=views.predictions(data.examples),
+        summary={k: v for k, v in data.summary.items() if k != "seconds"},
+    )  # fmt: skip
+    # A key with bytes that are no text must not make the page unwritable.
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=percent, interval=interval, number=number, points=points, svg=_svg
+    )
+    return environment
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """``0.9421`` -> ``94.2 %``; a dash for None."""
+    return "–" if value is None else f"{100 * value:.{digits}f}{_NARROW_SPACE}%"
+
+
+def interval(ends: tuple[float, float] | list[float] | None) -> str:
+    """``[0.92, 0.96]`` -> ``92.0–96.0 %``; a dash for None."""
+    if ends is None or ends[0] is None:
+        return "–"
+    return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}{_NARROW_SPACE}%"
+
+
+def points(value: float | None) -> str:
+    """A difference in percentage points with its sign; a dash for None."""
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Counts with thin spaces between thousands, floats with some digits, anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", _NARROW_SPACE)
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", _NARROW_SPACE)
+    return f"{value:.{digits}f}" if abs(value) >= 0.1 or value == 0 else f"{value:.{digits}g}"
+
+
+def _svg(plot: Plot | Mapping[str, Any]) -> Markup:
+    assert isinstance(plot, Plot)
+    return Markup(plot.svg)  # its text was escaped when it was drawn

@@ -1,0 +1,289 @@
+"""The figures of the report, from plain data.
+
+All are designed for a width of about 400 CSS pixels, so that text is readable on a phone; a wide
+window shows several beside each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.reports.comparison import ALONE, ComparisonRow
+from pipeline.reports.svg import (
+    INK,
+    LINE,
+    MUTED,
+    SERIES,
+    SURFACE,
+    Plot,
+    add_axes,
+    draw,
+    legend_above,
+    shortened,
+    text_width,
+)
+
+WIDTH = 400
+MAX_LABELS = 20
+_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
+
+
+def accuracy_by_modality(
+    rows: Sequence[ComparisonRow], majority: float | None = None
+) -> Plot | None:
+    """Horizontal bars with 95 % intervals, one group a subset of modalities.
+
+    Args:
+        rows: Of :func:`pipeline.reports.comparison.comparison_rows`.
+        majority: Accuracy of always saying the most frequent class, drawn as a reference.
+    """
+    if not rows:
+        return None
+    names = [shortened(row.name, 24) for row in rows]
+    # A model trained alone stands close to its masked twin, groups stand apart.
+    tops, y = [], 0.0
+    for i, row in enumerate(rows):
+        y += 0.0 if i == 0 else 0.85 if row.kind == ALONE else 1.25
+        tops.append(y)
+
+    def paint(figure: Any) -> None:
+        axes = add_axes(figure, text_width(names) + 6, 34, 52, 38)
+        for label, kind in (("this model", "joint"), ("trained on these alone", ALONE)):
+            chosen = [(y, row) for y, row in zip(tops, rows, strict=True) if row.kind == kind]
+            if chosen:
+                axes.barh(
+                    [y for y, _ in chosen],
+                    [row.accuracy for _, row in chosen],
+                    height=0.7,
+                    color=SERIES[kind == ALONE],
+                    label=label,
+                )
+        for y, row in zip(tops, rows, strict=True):
+            _interval(axes, y, row)
+            end = f"{100 * row.accuracy:.1f}"
+            axes.text(1.02, y, f"{end} %", va="center", ha="left", color=INK)
+        if majority is not None:
+            axes.axvline(majority, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set(yticks=tops, ylim=(tops[-1] + 0.7, -0.7), xlim=(0, 1))
+        axes.set_yticklabels(names, color=INK)
+        _percent_axis(axes.xaxis)
+        axes.set_xlabel(
+            "accuracy" + (" (dotted: always the most frequent class)" if majority else "")
+        )
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        legend_above(axes, 2)
+
+    spoken = "; ".join(f"{row.name} ({row.kind}) {100 * row.accuracy:.1f} percent" for row in rows)
+    size = (WIDTH + 40, 72 + 22 * (tops[-1] + 1.4))
+    return draw("modality", "Accuracy by modality", f"Accuracy by modality: {spoken}.", size, paint)
+
+
+def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
+    """Share of each label within each split; the most frequent labels where there are many."""
+    totals: dict[str, int] = {}
+    for split in splits.values():
+        for label, count in split.get("labels", {}).items():
+            totals[label] = totals.get(label, 0) + count
+    if not totals:
+        return None
+    labels = list(totals)
+    if len(labels) > MAX_LABELS:
+        labels = sorted(labels, key=lambda label: -totals[label])[:MAX_LABELS]
+    names = [shortened(label) for label in labels]
+    drawn = [name for name, split in splits.items() if split.get("labels")][: len(SERIES)]
+    bar = 0.8 / len(drawn)
+
+    def paint(figure: Any) -> None:
+        axes = add_axes(figure, text_width(names) + 8, 34, 12, 38)
+        for i, split in enumerate(drawn):
+            counts = splits[split]["labels"]
+            whole = sum(counts.values()) or 1
+            axes.barh(
+                [k + (i + 0.5) * bar - 0.4 for k in range(len(labels))],
+                [counts.get(label, 0) / whole for label in labels],
+                height=0.86 * bar,
+                color=SERIES[i],
+                label=shortened(split),
+            )
+        axes.set(yticks=range(len(labels)), ylim=(len(labels) - 0.45, -0.55))
+        axes.set_yticklabels(names, color=INK)
+        _percent_axis(axes.xaxis)
+        axes.set_xlabel("share of the split's samples")
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        legend_above(axes, 4)
+
+    title = "Label balance"
+    if len(totals) > len(labels):
+        title += f" (the {len(labels)} most frequent of {len(totals)} labels)"
+    spoken = "; ".join(f"{label} {totals[label]}" for label in labels)
+    size = (WIDTH, 72 + len(labels) * (10 + 7 * len(drawn)))
+    return draw("balance", title, f"Samples of each label, all splits: {spoken}.", size, paint)
+
+
+def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Loss, accuracy and learning rate over epochs; those that the rows hold."""
+    epochs = [row.get("epoch") for row in history]
+    by_epoch = None not in epochs and len(set(epochs)) == len(epochs)
+    unit = "epoch" if by_epoch else "step"
+    x = [_number(row.get(unit, i)) for i, row in enumerate(history)]
+    plots = [
+        _curve(history, x, unit, "Loss", {"train_loss": "training", "val_loss": "validation"}),
+        _curve(
+            history,
+            x,
+            unit,
+            "Accuracy",
+            {"train_accuracy": "training", "val_accuracy": "validation"},
+        ),
+        _curve(history, x, unit, "Learning rate", {"learning_rate": "learning rate"}),
+    ]
+    return [plot for plot in plots if plot]
+
+
+def class_curves(
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    per_class: Mapping[str, Mapping[str, Any]],
+    kind: str,
+) -> Plot | None:
+    """ROC (``kind="roc"``) or precision-recall (``kind="pr"``) curves, one-vs-rest.
+
+    The weakest classes are named and coloured; the others are drawn thin, to show the spread.
+    """
+    if not curves:
+        return None
+    x, y, area, title = {
+        "roc": ("fpr", "tpr", "roc_auc", "ROC, one class against the rest"),
+        "pr": ("recall", "precision", "average_precision", "Precision and recall"),
+    }[kind]
+    order = sorted(curves, key=lambda name: per_class[name][area] or 0)
+    named = order[: 4 if len(order) <= 4 else 3]
+
+    def paint(figure: Any) -> None:
+        axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
+        rest = [name for name in order if name not in named]
+        for i, name in enumerate(rest):
+            label = f"{len(rest)} other classes" if i == 0 else None
+            axes.plot(curves[name][x], curves[name][y], color=MUTED, alpha=0.45, lw=1, label=label)
+        for i, name in reversed(list(enumerate(named))):
+            axes.plot(
+                curves[name][x],
+                curves[name][y],
+                color=SERIES[i],
+                linestyle=_DASHES[i],
+                label=f"{shortened(name, 12)}  {per_class[name][area]:.3f}",
+                zorder=3,
+            )
+        if kind == "roc":
+            axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.5, zorder=1)
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_xlabel("false positive rate" if kind == "roc" else "recall")
+        axes.set_ylabel("true positive rate" if kind == "roc" else "precision")
+        legend_above(axes, 2)
+
+    spoken = "; ".join(f"{name} {per_class[name][area]:.3f}" for name in named)
+    description = f"{title}. Lowest areas under the curve: {spoken}."
+    return draw(f"curves-{kind}", title, description, (WIDTH, 370), paint)
+
+
+def reliability(calibration: Mapping[str, Any]) -> Plot | None:
+    """Reliability diagram: accuracy over confidence, and how many samples have that confidence."""
+    bins = [row for row in calibration.get("bins", ()) if row["count"]]
+    total = sum(row["count"] for row in bins)
+    if not total:
+        return None
+
+    def paint(figure: Any) -> None:
+        axes = add_axes(figure, 46, 34, 12, 128)
+        below = add_axes(figure, 46, 268, 12, 42)
+        middle = [(row["low"] + row["high"]) / 2 for row in bins]
+        width = 0.9 * (bins[0]["high"] - bins[0]["low"])
+        axes.bar(
+            middle, [r["accuracy"] for r in bins], width=width, color=SERIES[0], label="accuracy"
+        )
+        axes.plot([0, 1], [0, 1], color=MUTED, lw=1.5, linestyle=(0, (4, 3)), label="ideal")
+        axes.plot(
+            [row["confidence"] for row in bins],
+            [row["accuracy"] for row in bins],
+            "o",
+            color=SERIES[1],
+            markersize=5,
+            markeredgecolor=SURFACE,
+            label="mean confidence",
+        )
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
+        axes.set_xticklabels([])
+        below.bar(middle, [row["count"] / total for row in bins], width=width, color=MUTED)
+        below.set(xlim=(0, 1), ylabel="samples", xlabel="confidence")
+        _percent_axis(below.yaxis, 3)
+        legend_above(axes, 3)
+
+    spoken = "; ".join(
+        f"confidence {r['confidence']:.2f} accuracy {r['accuracy']:.2f} ({r['count']} samples)"
+        for r in bins
+    )
+    description = f"Reliability diagram: {spoken}."
+    return draw("reliability", "Reliability", description, (WIDTH, 370), paint)
+
+
+def _curve(
+    history: Sequence[Mapping[str, Any]],
+    x: Sequence[float],
+    unit: str,
+    title: str,
+    columns: Mapping[str, str],
+) -> Plot | None:
+    """One plot of some columns; None where no row has any of them."""
+    series = {c: [_number(row.get(c)) for row in history] for c in columns}
+    series = {c: values for c, values in series.items() if not all(map(math.isnan, values))}
+    if not series:
+        return None
+
+    def paint(figure: Any) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes = add_axes(figure, 52, 34 if len(columns) > 1 else 14, 12, 42)
+        for i, (column, values) in enumerate(series.items()):
+            marker = "o" if len(history) <= 12 else ""
+            axes.plot(
+                x, values, marker=marker, markersize=4, color=SERIES[i], linestyle=_DASHES[i],
+                label=columns[column],
+            )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel(unit)
+        if title == "Accuracy":
+            _percent_axis(axes.yaxis)
+        elif max((v for vs in series.values() for v in vs if math.isfinite(v)), default=0) < 0.1:
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
+        if len(columns) > 1:
+            legend_above(axes, 2)
+
+    last = "; ".join(f"{columns[column]} {values[-1]:.4g}" for column, values in series.items())
+    name = "training-" + title.lower().replace(" ", "-")
+    return draw(name, title, f"{title} over {unit}s. At the end: {last}.", (WIDTH - 40, 250), paint)
+
+
+def _interval(axes: Any, y: float, row: ComparisonRow) -> None:
+    """The interval's line, with a halo so that it shows on the bar and beside it."""
+    if row.low is None or row.high is None:
+        return
+    for color, width in ((SURFACE, 4.0), (INK, 1.5)):
+        axes.plot([row.low, row.high], [y, y], color=color, lw=width, solid_capstyle="round")
+
+
+def _percent_axis(axis: Any, ticks: int = 5) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(ticks))
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+
+
+def _number(value: Any) -> float:
+    """A float; NaN, which leaves a gap in a line, for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

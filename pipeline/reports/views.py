@@ -1,0 +1,247 @@
+"""Turns a report's data into what the template shows: rows, cards and figures."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.reports import comparison, plots
+from pipeline.reports.content import Example, ReportData
+from pipeline.reports.svg import Plot
+from pipeline.sample import REASONS
+
+MAX_CARDS = 24
+MAX_QUARANTINE_ROWS = 12
+MAX_CONFUSION = 30
+MAX_MISTAKES = 8
+MAX_CLASSES = 100
+MAX_MEDIA_BYTES = 400_000
+MAX_TEXT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """A number of the headline: its kind is ``percent``, ``number`` or ``seconds``."""
+
+    title: str
+    value: Any
+    kind: str
+    ends: Sequence[float] | None = None
+    note: str = ""
+
+
+def key_figures(data: ReportData) -> list[KeyFigure]:
+    """The headline's numbers: metrics where evaluated, else the best validation accuracy."""
+    figures: list[KeyFigure] = []
+    overall = (data.evaluation or {}).get("overall", {})
+    intervals = overall.get("intervals", {})
+    for name, title, kind in (
+        ("accuracy", "Accuracy", "percent"),
+        ("f1_macro", "Macro F1", "number"),
+        ("roc_auc", "ROC AUC", "number"),
+    ):
+        if overall.get(name) is not None:
+            figures.append(KeyFigure(title, overall[name], kind, ends=intervals.get(name)))
+    best = _best_epoch(data.history)
+    if not overall and best is not None:
+        note = f"epoch {best.get('epoch', '?')}"
+        figures.append(KeyFigure("Validation accuracy", best["val_accuracy"], "percent", note=note))
+    total = sum(int(split.get("num_samples", 0)) for split in data.splits.values())
+    if total:
+        note = ", ".join(f"{s.get('num_samples', 0)} {name}" for name, s in data.splits.items())
+        figures.append(KeyFigure("Samples", total, "number", note=note))
+    if "seconds" in data.summary:
+        figures.append(KeyFigure("Seconds", data.summary["seconds"], "seconds"))
+    return figures
+
+
+def lede(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The result in one sentence: the accuracy, and what fusion gains over the best modality."""
+    overall = (evaluation or {}).get("overall", {})
+    if evaluation is None or overall.get("accuracy") is None:
+        return None
+    rows = comparison.comparison_rows(evaluation)
+    return {
+        "accuracy": overall["accuracy"],
+        "num_samples": overall["num_samples"],
+        "split": evaluation.get("split", "test"),
+        "ends": overall.get("intervals", {}).get("accuracy"),
+        "single": comparison.best_single(rows) if len(rows) > 1 else None,
+    }
+
+
+def modality_view(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Chart and table of accuracy by modality."""
+    rows = comparison.comparison_rows(evaluation) if evaluation else []
+    if evaluation is None or not rows:
+        return None
+    plot = plots.accuracy_by_modality(rows, comparison.majority_rate(evaluation))
+    return {"rows": rows, "plot": plot, "alone": any(r.kind == comparison.ALONE for r in rows)}
+
+
+def split_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Samples, labels and presence of each modality per split."""
+    modalities = list(dict.fromkeys(m for s in splits.values() for m in s.get("modalities", {})))
+    rows = []
+    for name, split in splits.items():
+        size = int(split.get("num_samples", 0))
+        counts = split.get("modalities", {})
+        present = [
+            (counts.get(m, 0), counts.get(m, 0) / size if size else None) for m in modalities
+        ]
+        rows.append(
+            {"name": name, "size": size, "labels": len(split.get("labels", {})), "present": present}
+        )
+    return {"modalities": modalities, "rows": rows}
+
+
+def balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
+    """The label balance plot, where samples are labelled."""
+    return plots.label_balance(splits)
+
+
+def quarantine_view(data: ReportData) -> dict[str, Any]:
+    """Counts by reason, and the first rows of each reason in turn."""
+    counts = data.quarantine_counts
+    if counts is None:
+        counts = Counter(str(row.get("reason", "")) for row in data.quarantine)
+    by_reason: dict[str, list[Mapping[str, Any]]] = {}
+    for row in data.quarantine:
+        by_reason.setdefault(str(row.get("reason", "")), []).append(row)
+    each = max(2, MAX_QUARANTINE_ROWS // max(1, len(by_reason)))
+    rows = [row for found in by_reason.values() for row in found[:each]][:MAX_QUARANTINE_ROWS]
+    return {
+        "total": sum(counts.values()),
+        "counts": [
+            {"reason": reason, "meaning": REASONS.get(reason, ""), "count": count}
+            for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+        ],
+        "rows": [
+            {n: _clipped(row.get(n)) for n in ("shard", "key", "field", "reason", "detail")}
+            for row in rows
+        ],
+    }
+
+
+def card(example: Example) -> dict[str, Any]:
+    """One example with its media as data URIs."""
+    ranked = sorted(example.probabilities.items(), key=lambda item: -item[1])
+    bars = ranked[:3]
+    label = example.label
+    if label is not None and label in example.probabilities and label not in dict(bars):
+        bars = [*ranked[:2], (label, example.probabilities[label])]
+    image, size = example.image_png, None
+    if image is not None and image[:8] == b"\x89PNG\r\n\x1a\n" and len(image) >= 24:
+        size = (int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big"))
+    return {
+        "example": example,
+        "text": _clipped(example.text, MAX_TEXT) if example.text is not None else None,
+        "image": _data_uri("image/png", image),
+        "image_size": size,
+        "pixelated": size is not None and max(size) < 64,
+        "audio": _data_uri("audio/wav", example.audio_wav),
+        "too_large": [
+            name
+            for name, media in (("image", image), ("audio", example.audio_wav))
+            if media is not None and len(media) > MAX_MEDIA_BYTES
+        ],
+        "bars": [(name, min(1.0, max(0.0, float(p)))) for name, p in bars],
+    }
+
+
+def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
+    """Cards of wrong examples, the surest mistakes first, and of right ones."""
+    judged = [e for e in examples if e.prediction is not None and e.label is not None]
+    wrong = sorted((e for e in judged if e.prediction != e.label), key=lambda e: -(e.score or 0))
+    right = [e for e in judged if e.prediction == e.label]
+    unlabelled = [e for e in examples if e.prediction is not None and e.label is None]
+    return {
+        "wrong": [card(e) for e in wrong[:MAX_CARDS]],
+        "right": [card(e) for e in right[:MAX_CARDS]],
+        "unlabelled": [card(e) for e in unlabelled[:MAX_CARDS]],
+    }
+
+
+def training(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """Training curves."""
+    return plots.training_curves(history) if history else []
+
+
+def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The rows of the history as a table, at most the last hundred."""
+    rows = list(history[-100:])
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
+
+
+def metrics_view(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Metrics of the evaluated split: overall, per class, curves, confusion and calibration."""
+    overall = (evaluation or {}).get("overall", {})
+    if not overall.get("num_samples"):
+        return None
+    per_class = overall.get("per_class", {})
+    calibration = overall.get("calibration", {})
+    drawn = [
+        plots.class_curves(overall.get("roc", {}), per_class, "roc"),
+        plots.class_curves(overall.get("pr", {}), per_class, "pr"),
+        plots.reliability(calibration),
+    ]
+    titles = {
+        "balanced_accuracy": "Balanced accuracy",
+        "precision_macro": "Macro precision",
+        "recall_macro": "Macro recall",
+        "average_precision": "Average precision",
+        "log_loss": "Log loss",
+        "top_3_accuracy": "Top-3 accuracy",
+        "top_5_accuracy": "Top-5 accuracy",
+    }
+    numbers = [(title, overall[name]) for name, title in titles.items() if name in overall]
+    for name, title in (
+        ("expected_calibration_error", "Calibration error"),
+        ("brier_score", "Brier score"),
+    ):
+        if name in calibration:
+            numbers.append((title, calibration[name]))
+    return {
+        "numbers": numbers,
+        "per_class": list(per_class.items())[:MAX_CLASSES],
+        "num_classes": len(per_class),
+        "plots": [plot for plot in drawn if plot],
+        **_confusion(list(per_class), overall.get("confusion", [])),
+    }
+
+
+def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
+    """The matrix as rows of (count, share of the row), and the most frequent mistakes."""
+    rows = []
+    mistakes = []
+    for i, row in enumerate(counts):
+        total = sum(row)
+        rows.append((classes[i], total, [(n, n / total if total else 0.0) for n in row]))
+        mistakes += [
+            (n, n / total, classes[i], classes[j]) for j, n in enumerate(row) if n and i != j
+        ]
+    mistakes.sort(key=lambda found: -found[0])
+    return {
+        "confusion": rows if len(classes) <= MAX_CONFUSION else [],
+        "mistakes": mistakes[:MAX_MISTAKES],
+    }
+
+
+def _best_epoch(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    rows = [row for row in history if isinstance(row.get("val_accuracy"), int | float)]
+    return max(rows, key=lambda row: row["val_accuracy"], default=None)
+
+
+def _data_uri(kind: str, data: bytes | None) -> str | None:
+    if data is None or len(data) > MAX_MEDIA_BYTES:
+        return None
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _clipped(value: Any, limit: int = 160) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
