@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pipeline.reports import views
 from pipeline.reports.content import Example, ReportData
-from pipeline.reports.svg import Plot
+from pipeline.reports.svg import Plot, shortened
 
 __all__ = ["Example", "ReportData", "render"]
 
@@ -63,7 +63,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, interval=interval, number=number, points=points, svg=_svg
+        percent=percent, interval=interval, number=number, points=points, short=shortened, svg=_svg
     )
     return environment
 

@@ -1,6 +1,6 @@
 """The figures of the report, from plain data.
 
-All are designed for a width of about 400 CSS pixels, so that text is readable on a phone; a wide
+All are designed for a width of about 380 CSS pixels, so that text is readable on a phone; a wide
 window shows several beside each other.
 """
 
@@ -25,7 +25,7 @@ from pipeline.reports.svg import (
     text_width,
 )
 
-WIDTH = 400
+WIDTH = 376
 MAX_LABELS = 20
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
@@ -68,7 +68,8 @@ def accuracy_by_modality(
             axes.axvline(majority, color=INK, linewidth=1, linestyle=(0, (2, 2)))
         axes.set(yticks=tops, ylim=(tops[-1] + 0.7, -0.7), xlim=(0, 1))
         axes.set_yticklabels(names, color=INK)
-        _percent_axis(axes.xaxis)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+        axes.xaxis.set_major_formatter(_percent)
         axes.set_xlabel(
             "accuracy" + (" (dotted: always the most frequent class)" if majority else "")
         )
@@ -77,7 +78,7 @@ def accuracy_by_modality(
         legend_above(axes, 2)
 
     spoken = "; ".join(f"{row.name} ({row.kind}) {100 * row.accuracy:.1f} percent" for row in rows)
-    size = (WIDTH + 40, 72 + 22 * (tops[-1] + 1.4))
+    size = (WIDTH + 24, 72 + 22 * (tops[-1] + 1.4))
     return draw("modality", "Accuracy by modality", f"Accuracy by modality: {spoken}.", size, paint)
 
 
@@ -155,9 +156,9 @@ def class_curves(
     """
     if not curves:
         return None
-    x, y, area, title = {
-        "roc": ("fpr", "tpr", "roc_auc", "ROC, one class against the rest"),
-        "pr": ("recall", "precision", "average_precision", "Precision and recall"),
+    x, y, area, short, title = {
+        "roc": ("fpr", "tpr", "roc_auc", "AUC", "ROC, one class against the rest"),
+        "pr": ("recall", "precision", "average_precision", "AP", "Precision and recall"),
     }[kind]
     order = sorted(curves, key=lambda name: per_class[name][area] or 0)
     named = order[: 4 if len(order) <= 4 else 3]
@@ -174,7 +175,7 @@ def class_curves(
                 curves[name][y],
                 color=SERIES[i],
                 linestyle=_DASHES[i],
-                label=f"{shortened(name, 12)}  {per_class[name][area]:.3f}",
+                label=f"{shortened(name, 10)} ({short} {per_class[name][area]:.3f})",
                 zorder=3,
             )
         if kind == "roc":
@@ -204,14 +205,13 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
         axes.bar(
             middle, [r["accuracy"] for r in bins], width=width, color=SERIES[0], label="accuracy"
         )
-        axes.plot([0, 1], [0, 1], color=MUTED, lw=1.5, linestyle=(0, (4, 3)), label="ideal")
         axes.plot(
+            middle,
             [row["confidence"] for row in bins],
-            [row["accuracy"] for row in bins],
-            "o",
+            "_",
             color=SERIES[1],
-            markersize=5,
-            markeredgecolor=SURFACE,
+            markersize=14,
+            markeredgewidth=2.5,
             label="mean confidence",
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
@@ -226,7 +226,13 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
         for r in bins
     )
     description = f"Reliability diagram: {spoken}."
-    return draw("reliability", "Reliability", description, (WIDTH, 370), paint)
+    return draw(
+        "reliability",
+        "Reliability",
+        description,
+        (WIDTH, 370),
+        paint,
+    )
 
 
 def _curve(
@@ -257,13 +263,13 @@ def _curve(
         if title == "Accuracy":
             _percent_axis(axes.yaxis)
         elif max((v for vs in series.values() for v in vs if math.isfinite(v)), default=0) < 0.1:
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}" if value else "0")
+            axes.yaxis.set_major_formatter(_exponent)
         if len(columns) > 1:
             legend_above(axes, 2)
 
     last = "; ".join(f"{columns[column]} {values[-1]:.4g}" for column, values in series.items())
     name = "training-" + title.lower().replace(" ", "-")
-    return draw(name, title, f"{title} over {unit}s. At the end: {last}.", (WIDTH - 40, 250), paint)
+    return draw(name, title, f"{title} over {unit}s. At the end: {last}.", (WIDTH - 30, 250), paint)
 
 
 def _interval(axes: Any, y: float, row: ComparisonRow) -> None:
@@ -278,7 +284,16 @@ def _percent_axis(axis: Any, ticks: int = 5) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(ticks))
-    axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    axis.set_major_formatter(_percent)
+
+
+def _percent(value: float, position: int) -> str:
+    return f"{100 * value:.4g} %"
+
+
+def _exponent(value: float, position: int) -> str:
+    """``1e-3``, as people write learning rates."""
+    return f"{value:.0e}".replace("e-0", "e-") if value else "0"
 
 
 def _number(value: Any) -> float:

@@ -100,6 +100,7 @@ def draw(
         paint(figure)
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(buffer, format="svg", metadata=metadata)
+    description = _printable(description)
     return Plot(title, _inline(buffer.getvalue(), name, description), description)
 
 
@@ -118,18 +119,25 @@ def add_axes(
 
 
 def legend_above(axes: Any, columns: int = 3) -> None:
-    """A legend in a line above the axes, so that it never hides data."""
+    """A legend above the axes, from the figure's left edge, so that it never hides data."""
+    from matplotlib.transforms import blended_transform_factory
+
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0, 1.02), ncols=columns,
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.01, 1.03),
+            bbox_transform=blended_transform_factory(axes.figure.transFigure, axes.transAxes),
+            ncols=columns,
             labelcolor=INK,
-        )  # fmt: skip
+        )
 
 
 def shortened(text: str, columns: int = 20) -> str:
     """Text for a figure: without control characters, at most ``columns`` wide."""
-    clean = "".join(c if unicodedata.category(c) not in _UNPRINTABLE else " " for c in text).strip()
+    clean = _printable(text).strip()
     if text_columns(clean) <= columns:
         return clean
     while text_columns(clean) > columns - 1:
@@ -152,6 +160,11 @@ def text_width(texts: list[str]) -> float:
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _NAMESPACE = re.compile(r"^\{[^}]*\}")
+
+
+def _printable(text: str) -> str:
+    """Text without characters that XML or a page cannot hold, or that reorder what follows."""
+    return "".join(c if unicodedata.category(c) not in _UNPRINTABLE else " " for c in text)
 
 
 def _inline(source: str, name: str, description: str) -> str:

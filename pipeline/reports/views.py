@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.reports import comparison, plots
 from pipeline.reports.content import Example, ReportData
-from pipeline.reports.svg import Plot
+from pipeline.reports.svg import Plot, text_columns
 from pipeline.sample import REASONS
 
 MAX_CARDS = 24
@@ -51,7 +51,8 @@ def key_figures(data: ReportData) -> list[KeyFigure]:
         figures.append(KeyFigure("Validation accuracy", best["val_accuracy"], "percent", note=note))
     total = sum(int(split.get("num_samples", 0)) for split in data.splits.values())
     if total:
-        note = ", ".join(f"{s.get('num_samples', 0)} {name}" for name, s in data.splits.items())
+        sizes = {name: int(s.get("num_samples", 0)) for name, s in data.splits.items()}
+        note = ", ".join(f"{n:,} {name}".replace(",", "\u202f") for name, n in sizes.items())
         figures.append(KeyFigure("Samples", total, "number", note=note))
     if "seconds" in data.summary:
         figures.append(KeyFigure("Seconds", data.summary["seconds"], "seconds"))
@@ -227,6 +228,7 @@ def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
     mistakes.sort(key=lambda found: -found[0])
     return {
         "confusion": rows if len(classes) <= MAX_CONFUSION else [],
+        "tall": any(text_columns(name) > 4 for name in classes),
         "mistakes": mistakes[:MAX_MISTAKES],
     }
 

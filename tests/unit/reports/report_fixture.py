@@ -25,10 +25,10 @@ SUBSETS = (
 # Evidence for the right class: of a model of all modalities, and of models trained on one alone.
 SKILL = {"image": 4.2, "text": 3.6, "audio": 3.4}
 WORDS = {
-    "en": "zero one two three four five six seven eight nine".split(),
+    "en": ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
     "zh": list("零一二三四五六七八九"),
-    "de": "null eins zwei drei vier fünf sechs sieben acht neun".split(),
-    "ar": "صفر واحد اثنان ثلاثة أربعة خمسة ستة سبعة ثمانية تسعة".split(),
+    "de": ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"],
+    "ar": ["صفر", "واحد", "اثنان", "ثلاثة", "أربعة", "خمسة", "ستة", "سبعة", "ثمانية", "تسعة"],
 }
 SENTENCES = {
     "en": "The number written here is {}.",
@@ -95,7 +95,11 @@ def _softmax(logits):
 def _example(rng, index, label, present, probabilities):
     language = list(SENTENCES)[index % len(SENTENCES)]
     sentence = SENTENCES[language].format(WORDS[language][label])
-    shown = None if probabilities is None else dict(zip(CLASSES, map(float, probabilities)))
+    shown = (
+        None
+        if probabilities is None
+        else dict(zip(CLASSES, map(float, probabilities), strict=True))
+    )
     prediction = None if shown is None else max(shown, key=shown.get)
     return Example(
         key=f"digit-{index:05d}",
@@ -144,7 +148,7 @@ def _splits(rng):
     return {
         name: {
             "num_samples": size,
-            "labels": dict(zip(CLASSES, map(int, rng.multinomial(size, [0.1] * 10)))),
+            "labels": dict(zip(CLASSES, map(int, rng.multinomial(size, [0.1] * 10)), strict=True)),
             "modalities": {m: int(rng.binomial(size, 0.93)) for m in MODALITIES},
         }
         for name, size in sizes.items()

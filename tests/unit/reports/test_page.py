@@ -1,0 +1,219 @@
+"""The page as a document: complete, self-contained, accessible, and safe with hostile data."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from page_reader import PageReader, structural_problems
+from report_fixture import CLASSES
+
+from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.reports.content import Example, ReportData
+from pipeline.reports.page import interval, number, percent, points, render
+
+HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def page(report_data):
+    return render(report_data)
+
+
+def test_finished_run_is_complete_and_self_contained(page):
+    assert structural_problems(page) == []
+    reader = PageReader(page)
+    assert [a["id"] for a in reader.all("section")] == [
+        "modalities",
+        "data",
+        "training",
+        "metrics",
+        "predictions",
+        "configuration",
+    ]
+    assert len(reader.all("svg")) == 8
+    assert len(reader.all("h1")) == 1
+    assert "No " not in [line.strip()[:3] for line in reader.text.splitlines()]
+    assert len(page.encode()) <= 3_000_000
+
+
+def test_headline_says_the_numbers(page, report_data):
+    text = re.sub(r"[ \n]+", " ", PageReader(page).text)
+    overall = report_data.evaluation["overall"]
+    assert percent(overall["accuracy"]) in text
+    assert interval(overall["intervals"]["accuracy"]) in text
+    assert number(overall["f1_macro"]) in text
+    assert number(overall["roc_auc"]) in text
+    assert "142.7" in text
+    best = max(row["accuracy"] for row in report_data.evaluation["comparison"])
+    assert f"{100 * (overall['accuracy'] - best):.1f} points above" in text
+
+
+def test_every_example_can_be_seen_and_heard(page, report_data):
+    reader = PageReader(page)
+    images = sum(e.image_png is not None for e in report_data.examples)
+    sounds = sum(e.audio_wav is not None for e in report_data.examples)
+    assert len(reader.all("img")) == images
+    assert len(reader.all("audio")) == sounds
+    for example in report_data.examples:
+        assert example.key in reader.text
+        assert example.text is None or example.text in reader.text
+
+
+def test_wrong_examples_come_before_right_ones_surest_first(page, report_data):
+    wrong = [
+        e for e in report_data.examples if e.prediction is not None and e.prediction != e.label
+    ]
+    wrong.sort(key=lambda e: -e.score)
+    text = PageReader(page).text
+    places = [text.index(e.key) for e in wrong]
+    assert places == sorted(places)
+    assert "✗ wrong" in text
+    assert "✓ right" in text
+
+
+def test_same_data_same_bytes(page, report_data):
+    assert render(report_data) == page
+
+
+def test_an_empty_run_names_the_commands():
+    page = render(ReportData("empty", "now", config_path="my.yaml"))
+    assert structural_problems(page) == []
+    text = PageReader(page).text
+    for job in ("lint", "train", "evaluate"):
+        assert f"python -m jobs.{job} my.yaml" in text
+
+
+def test_a_run_that_only_trained(report_data):
+    page = render(replace(report_data, evaluation=None, examples=()))
+    assert structural_problems(page) == []
+    text = PageReader(page).text
+    assert "Validation accuracy" in text
+    assert "python -m jobs.evaluate jobs/configs/demo.yaml" in text
+    assert "python -m jobs.train" not in text
+
+
+def test_an_evaluation_without_samples():
+    nothing = evaluate_predictions(
+        CLASSES,
+        np.zeros(0, np.int64),
+        {"image": np.zeros((0, 10))},
+        {"image": np.zeros(0, bool)},
+        0,
+    )
+    page = render(ReportData("none", "now", evaluation=nothing))
+    assert structural_problems(page) == []
+    assert "python -m jobs.evaluate" in PageReader(page).text
+
+
+def hostile_data():
+    rng = np.random.default_rng(0)
+    classes = (HOSTILE, "b")
+    labels = rng.integers(0, 2, 40)
+    probabilities = rng.dirichlet([1, 1], 40)
+    evaluation = evaluate_predictions(
+        classes, labels, {"image": probabilities}, {"image": np.ones(40, bool)}, 0
+    )
+    evaluation["comparison"] = [
+        {"name": HOSTILE, "modalities": ["image"], "accuracy": 0.5, "interval": [0.4, 0.6]}
+    ]
+    row = dict.fromkeys(("shard", "key", "field", "reason", "detail"), HOSTILE)
+    example = Example(
+        HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, b'"><script>', b"RIFF", "b", 0.5,
+        {HOSTILE: 0.5, "b": 0.5},
+    )  # fmt: skip
+    return ReportData(
+        title=HOSTILE,
+        generated=HOSTILE,
+        config_path=HOSTILE,
+        summary={HOSTILE: HOSTILE},
+        splits={
+            HOSTILE: {"num_samples": 1, "labels": {HOSTILE: 1}, "modalities": {HOSTILE: 1}},
+        },
+        quarantine=[row],
+        examples=[example, replace(example, prediction=None), replace(example, label=None)],
+        history=[{"epoch": 1, HOSTILE: HOSTILE, "val_loss": HOSTILE, "train_loss": 1.0}],
+        evaluation=evaluation,
+        config_yaml=HOSTILE,
+        environment={HOSTILE: HOSTILE},
+    )
+
+
+def test_hostile_text_is_only_text():
+    page = render(hostile_data())
+    assert structural_problems(page) == []
+    assert "<script" not in page
+    assert PageReader(page).text.count("<script>alert(1)</script>") > 20
+    assert "{{ 7*7 }}" in page
+
+
+def test_text_that_is_no_unicode_does_not_make_the_page_unwritable():
+    broken = "key-\udc80\x00\x1b[31m"
+    data = ReportData(
+        broken,
+        "now",
+        splits={"train": {"num_samples": 1, "labels": {broken: 1}, "modalities": {}}},
+        examples=[Example(broken, "s", "train", broken)],
+    )
+    page = render(data)
+    page.encode("utf-8")
+    assert structural_problems(page) == []
+
+
+@pytest.mark.parametrize("num_classes", [2, 45])
+def test_few_and_many_classes(num_classes):
+    rng = np.random.default_rng(0)
+    classes = [f"a rather long class name {k}" for k in range(num_classes)]
+    labels = rng.integers(0, num_classes, 300)
+    probabilities = rng.dirichlet(np.ones(num_classes), 300)
+    evaluation = evaluate_predictions(
+        classes, labels, {"text": probabilities}, {"text": np.ones(300, bool)}, 0
+    )
+    counts = dict.fromkeys(classes, 3)
+    page = render(
+        ReportData(
+            "many",
+            "now",
+            splits={"test": {"num_samples": 300, "labels": counts, "modalities": {"text": 300}}},
+            evaluation=evaluation,
+        )
+    )
+    assert structural_problems(page) == []
+    assert ('class="confusion' in page) == (num_classes == 2)
+    assert "taken for" in page
+
+
+def test_media_too_large_for_a_page_is_named_instead():
+    example = Example("k", "s", "test", "a", image_png=b"\x89PNG\r\n\x1a\n" + b"0" * 500_000)
+    page = render(ReportData("large", "now", examples=[example]))
+    assert len(page) < 100_000
+    assert "image too large for this page" in page
+
+
+def test_quarantine_counts_may_be_larger_than_the_rows_shown():
+    row = {"shard": "s", "key": "k", "field": "jpg", "reason": "bad_image", "detail": "cut"}
+    data = ReportData(
+        "q",
+        "now",
+        splits={"train": {"num_samples": 5}},
+        quarantine=[row],
+        quarantine_counts={"bad_image": 12_345},
+    )
+    assert "12\u202f345" in render(data)
+    assert "Nothing: every sample could be used" in render(
+        ReportData("q", "now", splits={"train": {"num_samples": 5}})
+    )
+
+
+def test_numbers_as_people_write_them():
+    assert percent(0.94213) == "94.2\u202f%"
+    assert percent(None) == "–"
+    assert interval([0.92, 0.96]) == "92.0–96.0\u202f%"
+    assert interval((None, None)) == "–"
+    assert points(-0.113) == "−11.3"
+    assert points(0.02) == "+2.0"
+    assert number(12345) == "12\u202f345"
+    assert number(0.00012345) == "0.000123"
+    assert number(0.93549) == "0.935"
+    assert number("x") == "x"
+    assert number(None) == "–"
