@@ -1,0 +1,1 @@
+"""The material of the demo's data set: handwritten digits, spoken digits, and sentences."""
