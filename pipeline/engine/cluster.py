@@ -19,12 +19,16 @@ from pipeline.engine.address import inside_ray_job, resolve
 from pipeline.engine.auth import environment, private_token, use_saved_token
 from pipeline.engine.package import PROJECT, runtime_env
 from pipeline.errors import RunError
+from pipeline.logs import event
 
 if TYPE_CHECKING:
     from pipeline.config import ClusterConfig
 
 MIN_STORE_BYTES = 128 * 2**20
 MAX_STORE_BYTES = (2 if sys.platform == "darwin" else 32) * 2**30  # Ray's own limit on macOS is 2
+
+START_ATTEMPTS = 2  # Ray gives its own processes 30 s; several jobs starting at once can need more
+_logger = logging.getLogger(__name__)
 
 # Ray's console lines would drown ours; warnings and errors still come through.
 _QUIET = {
@@ -122,7 +126,8 @@ def _started(num_cpus: int | None) -> Iterator[None]:
     variables = {"RAY_ADDRESS": None, "PYTHONPATH": os.pathsep.join(paths)}
     with scratch.folder() as folder, environment(variables), private_token():
         try:
-            _init(
+            _start(
+                others,
                 address="local",
                 num_cpus=num_cpus,
                 include_dashboard=False,
@@ -162,6 +167,21 @@ def _joined(address: str) -> Iterator[None]:
         ) from error
     finally:
         _leave(others)
+
+
+def _start(others: set[Any], **options: Any) -> None:
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return _init(**options)
+        except Exception as error:
+            processes.end(processes.descendants() - others)
+            event(_logger, "ray_not_started", attempt=attempt, reason=_first_line(error))
+            if attempt == START_ATTEMPTS:
+                raise RunError(
+                    f"Ray does not start: {_first_line(error)}",
+                    where="cluster.address=local",
+                    fix="try again when the machine is less busy, and see that /tmp has room",
+                ) from error
 
 
 def _init(**options: Any) -> None:

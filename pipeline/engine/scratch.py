@@ -25,8 +25,8 @@ def folder() -> Iterator[Path]:
     """Makes a folder of this process's own, and removes it at the end.
 
     It lies in ``RAY_TMPDIR``, or in /tmp as Ray's does: the path of a socket in it may have 103
-    bytes in all. After an unexpected error it stays, for the logs in it. What a killed process
-    has left there (its lock is gone with it) is cleared away by the next one.
+    bytes in all. After an unexpected error it stays until another job starts, for the logs in it;
+    so does what a killed process has left (its lock is gone with it).
 
     Yields:
         The folder.

@@ -37,14 +37,10 @@ class Family:
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def environment(self, **more: str) -> dict[str, str]:
+        """What a member starts with: nothing of Ray's, and `python` is the one of the tests."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        return {
-            **plain,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(PROJECT),
-            _TAG: self.mark,
-            **more,
-        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{plain.get('PATH', '')}"
+        return {**plain, "PATH": path, "OMP_NUM_THREADS": "1", _TAG: self.mark, **more}
 
     def alive(self) -> list[str]:
         """Command lines of the living ones."""

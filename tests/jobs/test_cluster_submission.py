@@ -7,9 +7,9 @@ import sys
 import textwrap
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
-
 from ray_cluster import PROJECT, RAY, Family, Head
 
 # What a driver does in all these tests: look where it is, and let a worker import the project.
@@ -245,27 +245,44 @@ except KeyboardInterrupt:
 """
 
 
-def test_no_process_outlives_an_interrupt_or_a_kill(tmp_path) -> None:
-    stops = [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
+def start_long(folder: Path, family: Family) -> subprocess.Popen:
+    folder.mkdir()
+    command = [sys.executable, "-c", LONG, str(folder)]
+    return subprocess.Popen(command, env=family.environment(), cwd=PROJECT)
+
+
+def test_interrupts_leave_no_process_and_local_jobs_do_not_disturb_one_another(tmp_path) -> None:
+    stops = [signal.SIGINT, signal.SIGTERM]
     families = [Family() for _ in stops]
-    children = []
-    for stop, family in zip(stops, families, strict=True):
-        folder = tmp_path / stop.name
-        folder.mkdir()
-        command = [sys.executable, "-c", LONG, str(folder)]
-        children.append(subprocess.Popen(command, env=family.environment(), cwd=PROJECT))
     try:
-        # All three at once: local jobs do not disturb one another.
-        wait_until(lambda: all((tmp_path / stop.name / "working").exists() for stop in stops), 90)
-        for stop, child in zip(stops, children, strict=True):
+        children = [
+            start_long(tmp_path / stop.name, family)
+            for stop, family in zip(stops, families, strict=True)
+        ]
+        for stop, child, family in zip(stops, children, families, strict=True):
+            wait_until((tmp_path / stop.name / "working").exists, 150)
             child.send_signal(stop)
-        codes = [child.wait(30) for child in children]
-        assert codes == [130, 130, -signal.SIGKILL]
-        assert families[0].alive() == families[1].alive() == []
-        assert families[2].wait_gone(20) == []
+            assert child.wait(30) == 130
+            assert family.alive() == []
     finally:
         for family in families:
             family.kill()
+
+
+def test_an_interrupt_while_ray_starts_leaves_no_process(tmp_path, family: Family) -> None:
+    child = start_long(tmp_path / "long", family)
+    wait_until(lambda: any("raylet" in line for line in family.alive()), 60)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(40) == 130
+    assert family.alive() == []
+
+
+def test_no_process_outlives_a_killed_driver(tmp_path, family: Family) -> None:
+    child = start_long(tmp_path / "long", family)
+    wait_until((tmp_path / "long" / "working").exists, 150)
+    child.kill()
+    child.wait()
+    assert family.wait_gone(20) == []
 
 
 def wait_until(condition, seconds: float) -> None:
