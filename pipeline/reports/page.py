@@ -47,6 +47,7 @@ def render(data: ReportData) -> str:
         history=views.history_table(data.history),
         metrics=views.metrics_view(evaluation),
         predictions=views.predictions(data.examples),
+        configured=bool(data.config_yaml or data.environment or data.summary),
         summary={k: v for k, v in data.summary.items() if k != "seconds"},
     )  # fmt: skip
     # A key with bytes that are no text must not make the page unwritable.

@@ -6,28 +6,28 @@ window shows several beside each other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.reports.comparison import ALONE, ComparisonRow
 from pipeline.reports.svg import (
     INK,
-    LINE,
     MUTED,
     SERIES,
     SURFACE,
+    WIDTH,
     Plot,
     add_axes,
     draw,
     legend_above,
+    percent_axis,
+    percent_tick,
     shortened,
+    text_columns,
     text_width,
 )
 
-WIDTH = 376
 MAX_LABELS = 20
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
 
 def accuracy_by_modality(
@@ -41,7 +41,7 @@ def accuracy_by_modality(
     """
     if not rows:
         return None
-    names = [shortened(row.name, 24) for row in rows]
+    names = [shortened(_compact(row.name), 24) for row in rows]
     # A model trained alone stands close to its masked twin, groups stand apart.
     tops, y = [], 0.0
     for i, row in enumerate(rows):
@@ -69,7 +69,7 @@ def accuracy_by_modality(
         axes.set(yticks=tops, ylim=(tops[-1] + 0.7, -0.7), xlim=(0, 1))
         axes.set_yticklabels(names, color=INK)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-        axes.xaxis.set_major_formatter(_percent)
+        axes.xaxis.set_major_formatter(percent_tick)
         axes.set_xlabel(
             "accuracy" + (" (dotted: always the most frequent class)" if majority else "")
         )
@@ -111,7 +111,7 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
             )
         axes.set(yticks=range(len(labels)), ylim=(len(labels) - 0.45, -0.55))
         axes.set_yticklabels(names, color=INK)
-        _percent_axis(axes.xaxis)
+        percent_axis(axes.xaxis)
         axes.set_xlabel("share of the split's samples")
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -123,71 +123,6 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
     spoken = "; ".join(f"{label} {totals[label]}" for label in labels)
     size = (WIDTH, 72 + len(labels) * (10 + 7 * len(drawn)))
     return draw("balance", title, f"Samples of each label, all splits: {spoken}.", size, paint)
-
-
-def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Loss, accuracy and learning rate over epochs; those that the rows hold."""
-    epochs = [row.get("epoch") for row in history]
-    by_epoch = None not in epochs and len(set(epochs)) == len(epochs)
-    unit = "epoch" if by_epoch else "step"
-    x = [_number(row.get(unit, i)) for i, row in enumerate(history)]
-    plots = [
-        _curve(history, x, unit, "Loss", {"train_loss": "training", "val_loss": "validation"}),
-        _curve(
-            history,
-            x,
-            unit,
-            "Accuracy",
-            {"train_accuracy": "training", "val_accuracy": "validation"},
-        ),
-        _curve(history, x, unit, "Learning rate", {"learning_rate": "learning rate"}),
-    ]
-    return [plot for plot in plots if plot]
-
-
-def class_curves(
-    curves: Mapping[str, Mapping[str, Sequence[float]]],
-    per_class: Mapping[str, Mapping[str, Any]],
-    kind: str,
-) -> Plot | None:
-    """ROC (``kind="roc"``) or precision-recall (``kind="pr"``) curves, one-vs-rest.
-
-    The weakest classes are named and coloured; the others are drawn thin, to show the spread.
-    """
-    if not curves:
-        return None
-    x, y, area, short, title = {
-        "roc": ("fpr", "tpr", "roc_auc", "AUC", "ROC, one class against the rest"),
-        "pr": ("recall", "precision", "average_precision", "AP", "Precision and recall"),
-    }[kind]
-    order = sorted(curves, key=lambda name: per_class[name][area] or 0)
-    named = order[: 4 if len(order) <= 4 else 3]
-
-    def paint(figure: Any) -> None:
-        axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
-        rest = [name for name in order if name not in named]
-        for i, name in enumerate(rest):
-            label = f"{len(rest)} other classes" if i == 0 else None
-            axes.plot(curves[name][x], curves[name][y], color=MUTED, alpha=0.45, lw=1, label=label)
-        for i, name in reversed(list(enumerate(named))):
-            axes.plot(
-                curves[name][x],
-                curves[name][y],
-                color=SERIES[i],
-                linestyle=_DASHES[i],
-                label=f"{shortened(name, 10)} ({short} {per_class[name][area]:.3f})",
-                zorder=3,
-            )
-        if kind == "roc":
-            axes.plot([0, 1], [0, 1], color=LINE, linewidth=1.5, zorder=1)
-        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
-        axes.set_xlabel("false positive rate" if kind == "roc" else "recall")
-        axes.set_ylabel("true positive rate" if kind == "roc" else "precision")
-        legend_above(axes, 2)
-
-    spoken = "; ".join(f"{name} {per_class[name][area]:.3f}" for name in named)
-    description = f"{title}. Lowest areas under the curve: {spoken}."
-    return draw(f"curves-{kind}", title, description, (WIDTH, 370), paint)
 
 
 def reliability(calibration: Mapping[str, Any]) -> Plot | None:
@@ -218,7 +153,7 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
         axes.set_xticklabels([])
         below.bar(middle, [row["count"] / total for row in bins], width=width, color=MUTED)
         below.set(xlim=(0, 1), ylabel="samples", xlabel="confidence")
-        _percent_axis(below.yaxis, 3)
+        percent_axis(below.yaxis, 3)
         legend_above(axes, 3)
 
     spoken = "; ".join(
@@ -235,43 +170,6 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
     )
 
 
-def _curve(
-    history: Sequence[Mapping[str, Any]],
-    x: Sequence[float],
-    unit: str,
-    title: str,
-    columns: Mapping[str, str],
-) -> Plot | None:
-    """One plot of some columns; None where no row has any of them."""
-    series = {c: [_number(row.get(c)) for row in history] for c in columns}
-    series = {c: values for c, values in series.items() if not all(map(math.isnan, values))}
-    if not series:
-        return None
-
-    def paint(figure: Any) -> None:
-        from matplotlib.ticker import MaxNLocator
-
-        axes = add_axes(figure, 52, 34 if len(columns) > 1 else 14, 12, 42)
-        for i, (column, values) in enumerate(series.items()):
-            marker = "o" if len(history) <= 12 else ""
-            axes.plot(
-                x, values, marker=marker, markersize=4, color=SERIES[i], linestyle=_DASHES[i],
-                label=columns[column],
-            )  # fmt: skip
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.set_xlabel(unit)
-        if title == "Accuracy":
-            _percent_axis(axes.yaxis)
-        elif max((v for vs in series.values() for v in vs if math.isfinite(v)), default=0) < 0.1:
-            axes.yaxis.set_major_formatter(_exponent)
-        if len(columns) > 1:
-            legend_above(axes, 2)
-
-    last = "; ".join(f"{columns[column]} {values[-1]:.4g}" for column, values in series.items())
-    name = "training-" + title.lower().replace(" ", "-")
-    return draw(name, title, f"{title} over {unit}s. At the end: {last}.", (WIDTH - 30, 250), paint)
-
-
 def _interval(axes: Any, y: float, row: ComparisonRow) -> None:
     """The interval's line, with a halo so that it shows on the bar and beside it."""
     if row.low is None or row.high is None:
@@ -280,25 +178,6 @@ def _interval(axes: Any, y: float, row: ComparisonRow) -> None:
         axes.plot([row.low, row.high], [y, y], color=color, lw=width, solid_capstyle="round")
 
 
-def _percent_axis(axis: Any, ticks: int = 5) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(ticks))
-    axis.set_major_formatter(_percent)
-
-
-def _percent(value: float, position: int) -> str:
-    return f"{100 * value:.4g} %"
-
-
-def _exponent(value: float, position: int) -> str:
-    """``1e-3``, as people write learning rates."""
-    return f"{value:.0e}".replace("e-0", "e-") if value else "0"
-
-
-def _number(value: Any) -> float:
-    """A float; NaN, which leaves a gap in a line, for what is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+def _compact(name: str) -> str:
+    """Names of many modalities without spaces."""
+    return name if text_columns(name) <= 22 else name.replace(" + ", "+")

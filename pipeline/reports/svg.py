@@ -29,6 +29,7 @@ _VARIABLES = {
     **{color: f"var(--series-{i})" for i, color in enumerate(SERIES, 1)},
 }
 FONT_PX = 12
+WIDTH = 376  # of a figure, in CSS pixels: a phone's
 _COLUMN_PX = 0.6 * FONT_PX  # width of one column of text, generously
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -133,6 +134,19 @@ def legend_above(axes: Any, columns: int = 3) -> None:
             ncols=columns,
             labelcolor=INK,
         )
+
+
+def percent_axis(axis: Any, ticks: int = 5) -> None:
+    """Ticks of a share, written in percent."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(ticks))
+    axis.set_major_formatter(percent_tick)
+
+
+def percent_tick(value: float, position: int) -> str:
+    """A tick of a share, 0..1, in percent."""
+    return f"{100 * value:.4g} %"
 
 
 def shortened(text: str, columns: int = 20) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.reports import comparison, plots
+from pipeline.reports import comparison, curves, plots
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.svg import Plot, text_columns
 from pipeline.sample import REASONS
@@ -168,7 +168,7 @@ def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
 
 def training(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
     """Training curves."""
-    return plots.training_curves(history) if history else []
+    return curves.training_curves(history) if history else []
 
 
 def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -186,8 +186,8 @@ def metrics_view(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
     per_class = overall.get("per_class", {})
     calibration = overall.get("calibration", {})
     drawn = [
-        plots.class_curves(overall.get("roc", {}), per_class, "roc"),
-        plots.class_curves(overall.get("pr", {}), per_class, "pr"),
+        curves.class_curves(overall.get("roc", {}), per_class, "roc"),
+        curves.class_curves(overall.get("pr", {}), per_class, "pr"),
         plots.reliability(calibration),
     ]
     titles = {

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.reports import plots
+from pipeline.reports import curves, plots
 from pipeline.reports.comparison import best_single, comparison_rows, majority_rate
 from pipeline.reports.svg import draw, shortened, text_columns
 
@@ -19,9 +19,9 @@ def drawn(report_data):
     return [
         plots.accuracy_by_modality(rows, majority_rate(report_data.evaluation)),
         plots.label_balance(report_data.splits),
-        *plots.training_curves(report_data.history),
-        plots.class_curves(overall["roc"], overall["per_class"], "roc"),
-        plots.class_curves(overall["pr"], overall["per_class"], "pr"),
+        *curves.training_curves(report_data.history),
+        curves.class_curves(overall["roc"], overall["per_class"], "roc"),
+        curves.class_curves(overall["pr"], overall["per_class"], "pr"),
         plots.reliability(overall["calibration"]),
     ]
 
@@ -69,16 +69,16 @@ def test_many_labels_show_the_most_frequent():
 def test_nothing_to_draw():
     assert plots.label_balance({"train": {"num_samples": 3}}) is None
     assert plots.accuracy_by_modality([]) is None
-    assert plots.class_curves({}, {}, "roc") is None
+    assert curves.class_curves({}, {}, "roc") is None
     assert plots.reliability({"bins": [{"count": 0}]}) is None
-    assert plots.training_curves([]) == []
+    assert curves.training_curves([]) == []
 
 
 def test_history_with_gaps_and_a_single_row():
     rows = [{"epoch": 1, "train_loss": 1.5}, {"epoch": 2, "train_loss": None, "val_loss": 2.0}]
-    assert [plot.title for plot in plots.training_curves(rows)] == ["Loss"]
+    assert [plot.title for plot in curves.training_curves(rows)] == ["Loss"]
     one = [{"step": 10, "train_loss": 1.0, "learning_rate": 1e-3}]
-    titles = [plot.title for plot in plots.training_curves(one)]
+    titles = [plot.title for plot in curves.training_curves(one)]
     assert titles == ["Loss", "Learning rate"]
 
 
