@@ -9,6 +9,8 @@ import webdataset
 
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.shards.pack import pack
+from pipeline.shards.plan import expand, plan
+from pipeline.shards.reader import read_part
 from pipeline.shards.split import split_of
 
 COLUMNS = {"jpg": "image_path", "txt": "caption", "cls": "label"}
@@ -262,3 +264,18 @@ def test_sources_that_cannot_be_packed(tables, tmp_path):
             pack(source=source, output=tmp_path / "out", **settings)
     with pytest.raises(ConfigError, match="inside the source"):
         pack(source=tables, output=tables / "packed")
+
+
+def test_our_own_reader_reads_what_was_packed(tmp_path):
+    keys = ["plain", "folder/k", "数字/零", "d" * 90 + "/" + "k" * 90]
+    lines = [json.dumps({"k": key, "t": f"text of {key}", "n": len(key)}) for key in keys]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    pack(source=tmp_path / "t.jsonl", output=out, columns={"txt": "t", "cls": "n"}, key="k")
+    read = {}
+    for part in plan(expand(str(out / "data-*.tar"))):
+        for sample in read_part(part):
+            read[sample.key] = {name: bytes(member.data) for name, member in sample.fields.items()}
+    assert read == {
+        key: {"txt": f"text of {key}".encode(), "cls": str(len(key)).encode()} for key in keys
+    }
