@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -118,10 +119,12 @@ def lock(folder: str) -> Iterator[None]:
     if not storage.is_local(folder):
         yield
         return
-    path = storage.local_path(folder) / ".lock"
+    path = storage.local_path(folder)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY)  # the folder itself is locked; no file is left behind
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise SinkError(
             f"the folder cannot be written: {error.strerror}",

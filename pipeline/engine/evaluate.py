@@ -21,7 +21,7 @@ from pipeline.engine.infer import ACTOR_CPUS, PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError
-from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import objective_of
@@ -97,12 +97,12 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         num_bootstrap=config.evaluate.num_bootstrap,
         split=split,
     )
-    everything = probabilities["+".join(decoder.codecs)]
+    everything = probabilities[subset_name(decoder.codecs)]
     _write_predictions(table, everything, bundle, output)
     write_metrics(metrics, output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
-    summary.metrics = headline(metrics)
+    summary.metrics = summary_metrics(metrics)
     return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)
 
 
@@ -116,18 +116,7 @@ def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
     sizes = range(1, len(names) + 1)
     found = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
-    return {"+".join(subset): subset for subset in found}
-
-
-def headline(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers of the summary: those of the whole model, and the accuracy of every subset."""
-    numbers = {
-        name: value
-        for name, value in metrics["overall"].items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    subsets = {f"accuracy_{name}": found["accuracy"] for name, found in metrics["subsets"].items()}
-    return {**numbers, **subsets}
+    return {subset_name(subset): subset for subset in found}
 
 
 def _predict(

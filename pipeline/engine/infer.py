@@ -98,7 +98,7 @@ class BatchJob:
         if self.pool is not None:
             blocks = self.pool.attach(blocks)
         return blocks.map_batches(
-            _write,
+            cast(Any, _write),
             fn_args=(self.sink,),
             batch_size=None,
             batch_format="pyarrow",

@@ -48,6 +48,13 @@ class Codec(Protocol):
             SampleError: The member cannot be used.
         """
 
+    def show(self, data: memoryview, field: str) -> str | bytes:
+        """What a person reads, sees (PNG) or hears (WAV) of a member.
+
+        Raises:
+            SampleError: The member cannot be used.
+        """
+
     def to_arrow(self, values: list[np.ndarray | None]) -> pa.Array:
         """Puts decoded values, None where missing, into a column of :attr:`column`'s type."""
 

@@ -83,6 +83,20 @@ class AudioCodec:
         padded[: len(mono)] = mono
         return padded
 
+    def show(self, data: memoryview, field: str) -> bytes:
+        """The sound as 16-bit WAV: what a model hears of it, without the padding.
+
+        Raises:
+            SampleError: As :meth:`decode`.
+        """
+        import soundfile
+
+        waveform = self.waveform(data, field)
+        kept = int(np.flatnonzero(waveform)[-1]) + 1 if waveform.any() else len(waveform)
+        shown = io.BytesIO()
+        soundfile.write(shown, waveform[:kept], self.sample_rate_hz, format="WAV", subtype="PCM_16")
+        return shown.getvalue()
+
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
         """(T,) float32 -> (F, N) float32, in dB.
 

@@ -15,6 +15,7 @@ from pipeline.modalities.base import Dense, dense_column, fixed_size_column
 Image.MAX_IMAGE_PIXELS = None  # the limit below is ours, checked before any pixel is decoded
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 CHANNELS = 3
+SHOWN_PIXELS = 320
 
 
 class ImageCodec:
@@ -71,6 +72,20 @@ class ImageCodec:
             # What Pillow's readers raise on damaged input; all of them mean the same here.
             what = f"the image cannot be decoded: {str(error) or type(error).__name__}"
             raise SampleError(what[:200], reason="bad_image", field=field) from None
+
+    def show(self, data: memoryview, field: str) -> bytes:
+        """The image as PNG, whole, at most ``SHOWN_PIXELS`` wide and high.
+
+        Raises:
+            SampleError: As :meth:`decode`.
+        """
+        self.decode(data, field)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            upright = to_rgb(ImageOps.exif_transpose(image))
+        upright.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+        shown = io.BytesIO()
+        upright.save(shown, "PNG")
+        return shown.getvalue()
 
     def _decode(self, data: memoryview, field: str) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -51,6 +51,15 @@ class TextCodec:
             raise SampleError(what, reason="too_large", field=field)
         return self.tokenize(clean(read_text(data, field)))
 
+    def show(self, data: memoryview, field: str) -> str:
+        """The cleaned text.
+
+        Raises:
+            SampleError: As :meth:`decode`.
+        """
+        self.decode(data, field)
+        return clean(read_text(data, field))
+
     def tokenize(self, text: str) -> np.ndarray:
         """Cleaned text -> (L,) int32 ids."""
         if self._engine is None:

@@ -1,0 +1,63 @@
+"""Packs a folder or a table of files, texts and labels into WebDataset shards, split by hash of the key."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs._job import Job, main
+from pipeline.config import Config, PackConfig
+from pipeline.errors import ConfigError
+from pipeline.runs import Summary, process_clock
+
+
+def work(config: Config, summary: Summary) -> None:
+    """Packs; see :func:`pipeline.shards.pack.pack`."""
+    from pipeline.engine.progress import Progress
+    from pipeline.shards.pack import pack
+
+    section = _section(config)
+    summary.first_sample = process_clock()
+    with Progress("pack", 0, "samples") as progress:
+
+        def follow(done: int, total: int) -> None:
+            progress.total = total
+            progress.advance(done - progress.done, done - progress.done)
+
+        result = pack(**section.model_dump(), on_progress=follow)
+    summary.samples_read = result.samples_read
+    summary.samples_written = result.samples_written
+    summary.samples_quarantined = result.samples_quarantined
+    summary.parts_done = len(result.shards)
+    summary.metrics = {f"samples_{name}": n for name, n in result.samples_per_split.items()}
+    summary.outputs = {"shards": section.output}
+    for row in result.quarantined[:10]:
+        print(f"quarantined: {row}", file=sys.stderr)
+
+
+def _section(config: Config) -> PackConfig:
+    if config.pack is None:
+        raise ConfigError(
+            "there is nothing to pack",
+            where="pack",
+            fix="set pack.source to a folder or a table, and pack.output to the shards' folder",
+        )
+    return config.pack
+
+
+def plan(config: Config) -> str:
+    """What would be done."""
+    section = _section(config)
+    return f"would pack {section.source} into {section.output}/{section.name}-SPLIT-*.tar"
+
+
+JOB = Job(
+    name="pack",
+    about=__doc__ or "",
+    output=lambda config: _section(config).output,
+    work=work,
+    plan=plan,
+    sections=("pack",),
+)
+
+if __name__ == "__main__":
+    sys.exit(main(JOB))
