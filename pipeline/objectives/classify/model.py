@@ -89,7 +89,7 @@ class Classifier(nn.Module):
             ``embedding`` float32 (B, D), which the head maps linearly to logits, and
             ``probabilities`` float32 (B, K).
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             features = self._encode(batch)
             embedding = self._fuse(features, self._present(features))
             probabilities = self._logits(embedding).float().softmax(dim=-1)

@@ -1,0 +1,132 @@
+"""What every fusion of the union promises; a new one is tested the moment it is listed."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.models.fusion import FusionConfig
+from pipeline.models.layers import Features
+
+KINDS = [config.model_fields["kind"].default for config in get_args(get_args(FusionConfig)[0])]
+TOKENS = {"image": 4, "text": 6, "audio": 3}
+WIDTH = 32
+BATCH = 8
+
+pytestmark = pytest.mark.parametrize("kind", KINDS)
+
+
+def build(kind: str, **settings: Any) -> torch.nn.Module:
+    torch.manual_seed(0)
+    config = TypeAdapter(FusionConfig).validate_python({"kind": kind, **settings})
+    return config.build(WIDTH, tuple(TOKENS)).eval()
+
+
+def features(present: torch.Tensor | None = None) -> dict[str, Features]:
+    """Features of a batch; ``present`` is bool (B, M)."""
+    generator = torch.Generator().manual_seed(1)
+    made = {}
+    for i, (name, length) in enumerate(TOKENS.items()):
+        tokens = torch.randn(BATCH, length, WIDTH, generator=generator)
+        real = torch.ones(BATCH, length, dtype=torch.bool)
+        real[::2, -1] = False  # every other sample is one token shorter
+        made[name] = Features(tokens, real).where(
+            torch.ones(BATCH, dtype=torch.bool) if present is None else present[:, i]
+        )
+    return made
+
+
+def every_subset() -> torch.Tensor:
+    """bool (8, 3): all subsets of three modalities, the empty one among them."""
+    return (torch.arange(BATCH)[:, None] >> torch.arange(len(TOKENS))) % 2 == 1
+
+
+def test_gives_one_embedding_per_sample(kind: str) -> None:
+    embedding = build(kind)(features())
+    assert embedding.shape == (BATCH, WIDTH)
+    assert embedding.dtype == torch.float32
+
+
+@pytest.mark.parametrize("garbage", [1e6, float("nan"), float("inf")])
+def test_what_is_masked_has_no_influence(kind: str, garbage: float) -> None:
+    fusion = build(kind)
+    clean = features(every_subset())
+    spoiled = {
+        name: Features(torch.where(part.mask[..., None], part.tokens, garbage), part.mask)
+        for name, part in clean.items()
+    }
+    assert torch.equal(fusion(clean), fusion(spoiled))
+
+
+def test_any_subset_of_modalities_is_finite_with_finite_gradients(kind: str) -> None:
+    fusion = build(kind)
+    batch = features(every_subset())
+    tokens = {name: part.tokens.requires_grad_() for name, part in batch.items()}
+    embedding = fusion(batch)
+    assert torch.isfinite(embedding).all()
+    embedding.square().sum().backward()
+    for name, part in tokens.items():
+        assert part.grad is not None
+        assert torch.isfinite(part.grad).all()
+        assert (part.grad[~batch[name].mask] == 0).all()
+    for name, parameter in fusion.named_parameters():
+        # Also where nobody has the modality, so that data-parallel training needs no search for it.
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_every_weight_is_in_the_graph_when_nobody_has_a_modality(kind: str) -> None:
+    fusion = build(kind)
+    present = torch.ones(BATCH, len(TOKENS), dtype=torch.bool)
+    present[:, 1] = False
+    fusion(features(present)).sum().backward()
+    assert [name for name, value in fusion.named_parameters() if value.grad is None] == []
+
+
+def test_every_modality_that_is_present_matters(kind: str) -> None:
+    fusion = build(kind)
+    present = torch.ones(BATCH, len(TOKENS), dtype=torch.bool)
+    full = fusion(features(present))
+    for i in range(len(TOKENS)):
+        fewer = present.clone()
+        fewer[:, i] = False
+        assert ((fusion(features(fewer)) - full).abs().amax(dim=1) > 1e-6).all()
+
+
+def test_neighbours_in_the_batch_have_no_influence(kind: str) -> None:
+    fusion = build(kind)
+    batch = features(every_subset())
+    other = {
+        name: Features(torch.cat([part.tokens[:1], part.tokens[1:] * 3 + 1]), part.mask)
+        for name, part in batch.items()
+    }
+    assert torch.equal(fusion(batch)[0], fusion(other)[0])
+
+
+def test_order_of_the_features_does_not_matter(kind: str) -> None:
+    fusion = build(kind)
+    batch = features()
+    assert torch.equal(fusion(batch), fusion(dict(reversed(batch.items()))))
+
+
+def test_half_precision_is_finite_and_near(kind: str) -> None:
+    fusion = build(kind)
+    batch = features(every_subset())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = fusion(batch)
+    torch.testing.assert_close(half.float(), fusion(batch), rtol=0.1, atol=0.1)
+
+
+def test_one_modality_is_enough(kind: str) -> None:
+    config = TypeAdapter(FusionConfig).validate_python({"kind": kind})
+    fusion = config.build(WIDTH, ("text",)).eval()
+    assert torch.isfinite(fusion({"text": features()["text"]})).all()
+
+
+def test_settings_are_checked(kind: str) -> None:
+    for wrong in ({"dropout": 1.5}, {"drop": 0.1}):
+        with pytest.raises(ValidationError):
+            TypeAdapter(FusionConfig).validate_python({"kind": kind, **wrong})

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from pipeline.modalities.audio.augment import AudioAugmentation
+from pipeline.modalities.image.augment import ImageAugmentation
+from pipeline.modalities.text.augment import TextAugmentation
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+BATCHES = {
+    "image": torch.randint(0, 256, (16, 20, 20, 3), generator=seeded(), dtype=torch.uint8),
+    "audio": (-80 * torch.rand(16, 12, 30, generator=seeded())).half(),
+    "text": torch.randint(1, 50, (16, 9), generator=seeded()),
+}
+AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+    "image": ImageAugmentation(),
+    "audio": AudioAugmentation(shift=0.2, noise_db=1.0, tilt_db=6.0, mask_bins=0.2),
+    "text": TextAugmentation(drop=0.3),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_keeps_shape_and_dtype_and_leaves_the_original_alone(name: str) -> None:
+    values = BATCHES[name].clone()
+    changed = AUGMENTATIONS[name](values, seeded())
+    assert changed.shape == values.shape
+    assert changed.dtype == values.dtype
+    assert torch.equal(values, BATCHES[name])
+    assert not torch.equal(changed, values)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_chance_comes_from_the_generator_alone(name: str) -> None:
+    values, augment = BATCHES[name], AUGMENTATIONS[name]
+    torch.manual_seed(1)
+    first = augment(values, seeded())
+    torch.manual_seed(2)
+    assert torch.equal(first, augment(values, seeded()))
+    assert not torch.equal(first, augment(values, seeded(1)))
+
+
+def test_image_without_changes_is_the_image() -> None:
+    augment = ImageAugmentation(degrees=0, scale=0, shift=0, light=0, erase=0)
+    assert torch.equal(augment(BATCHES["image"], seeded()), BATCHES["image"])
+
+
+def test_image_changes_are_small() -> None:
+    smooth = torch.linspace(60, 180, 20).expand(16, 3, 20, 20).permute(0, 2, 3, 1)
+    changed = ImageAugmentation(erase=0)(smooth.to(torch.uint8), seeded())
+    assert (changed.float() - smooth).abs().mean() < 25
+
+
+def test_image_erases_a_bounded_rectangle() -> None:
+    augment = ImageAugmentation(degrees=0, scale=0, shift=0, light=0, erase=1, erase_area=0.2)
+    changed = (augment(BATCHES["image"], seeded()) != BATCHES["image"]).any(dim=3)
+    assert changed.any(dim=2).any(dim=1).float().mean() > 0.8
+    for mask in changed:
+        rows, columns = mask.any(dim=1).sum(), mask.any(dim=0).sum()
+        assert rows * columns <= 0.3 * mask.numel()  # rounding to whole pixels allowed for
+
+
+def test_audio_without_changes_is_the_audio() -> None:
+    augment = AudioAugmentation(shift=0, tilt_db=0, noise_db=0, mask_bins=0, mask_frames=0)
+    assert torch.equal(augment(BATCHES["audio"], seeded()), BATCHES["audio"])
+
+
+def test_audio_shift_moves_frames_and_fills_with_the_floor() -> None:
+    augment = AudioAugmentation(shift=0.2, tilt_db=0, noise_db=0, mask_bins=0, mask_frames=0)
+    for before, after in zip(BATCHES["audio"], augment(BATCHES["audio"], seeded()), strict=True):
+        shifts = []
+        for offset in range(-6, 7):
+            expected = torch.full_like(before, before.min())
+            if offset >= 0:
+                expected[:, offset:] = before[:, : 30 - offset]
+            else:
+                expected[:, :offset] = before[:, -offset:]
+            if torch.equal(expected, after):
+                shifts.append(offset)
+        assert shifts
+
+
+def test_text_drops_tokens_in_place_and_never_all() -> None:
+    values = torch.randint(1, 50, (2000, 4), generator=seeded())
+    values[:, 2:] = 0
+    changed = TextAugmentation(drop=0.5)(values, seeded())
+    assert ((changed == values) | (changed == 0)).all()
+    assert (changed != 0).any(dim=1).all()
+    kept = (changed[:, :2] != 0).float().mean().item()
+    assert kept == pytest.approx(0.5 + 0.25, abs=0.03)  # both dropped (1 in 4) counts as none
+
+
+def test_text_that_is_missing_stays_missing() -> None:
+    missing = torch.zeros(3, 5, dtype=torch.int64)
+    assert torch.equal(TextAugmentation()(missing, seeded()), missing)

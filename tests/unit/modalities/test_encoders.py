@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pipeline.modalities.audio.nets import AudioEncoder
+from pipeline.modalities.image.nets import ImageEncoder
+from pipeline.modalities.text.nets import TextEncoder
+
+
+@pytest.mark.parametrize("size", [8, 28, 64, 225])
+def test_image_encoder_takes_any_size(size: int) -> None:
+    images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    tokens, mask = ImageEncoder(size=size, width=32)(images)
+    assert tokens.shape == (2, 16, 32)
+    assert mask.all()
+
+
+@pytest.mark.parametrize(("num_mels", "num_frames"), [(40, 51), (64, 101), (80, 1001), (8, 3)])
+def test_audio_encoder_bounds_its_tokens(num_mels: int, num_frames: int) -> None:
+    encoder = AudioEncoder(num_mels=num_mels, num_frames=num_frames, width=32)
+    tokens, mask = encoder((-80 * torch.rand(2, num_mels, num_frames)).half())
+    assert tokens.shape == (2, encoder.num_tokens, 32)
+    assert encoder.num_tokens <= 16
+    assert mask.shape == (2, encoder.num_tokens)
+    assert mask.all()
+
+
+def test_audio_encoder_does_not_hear_loudness() -> None:
+    torch.manual_seed(0)
+    encoder = AudioEncoder(num_mels=16, num_frames=20, width=32).eval()
+    sound = (-80 * torch.rand(2, 16, 20)).round().half()
+    torch.testing.assert_close(encoder(sound).tokens, encoder(sound + 12).tokens)
+
+
+def test_audio_encoder_takes_silence() -> None:
+    encoder = AudioEncoder(num_mels=16, num_frames=20, width=32)
+    assert torch.isfinite(encoder(torch.zeros(2, 16, 20).half()).tokens).all()
+
+
+def test_text_encoder_does_not_see_padding() -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(vocab_size=50, max_tokens=8, width=32).eval()
+    short = torch.tensor([[4, 9, 7, 0, 0]])
+    long = torch.tensor([[4, 9, 7, 0, 0, 0, 0, 0]])
+    features = encoder(short)
+    assert features.mask.tolist() == [[True, True, True, False, False]]
+    torch.testing.assert_close(features.tokens[:, :3], encoder(long).tokens[:, :3])
+    assert torch.isfinite(encoder(torch.zeros_like(short)).tokens).all()
+
+
+def test_text_encoder_knows_order() -> None:
+    torch.manual_seed(0)
+    encoder = TextEncoder(vocab_size=50, max_tokens=8, width=32).eval()
+    forward, backward = encoder(torch.tensor([[4, 9, 7], [7, 9, 4]])).tokens
+    assert not torch.allclose(forward, backward.flip(0), atol=1e-4)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.models.layers import TransformerBlock
+from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 32)
+        self.position = nn.Parameter(torch.zeros(3, 32))
+        self.conv = nn.Conv1d(32, 32, 1)
+        self.block = TransformerBlock(32, 1, 0.0)
+        self.counter: torch.Tensor
+        self.register_buffer("counter", torch.tensor(0))
+
+
+def test_only_weights_of_linear_and_convolution_layers_decay() -> None:
+    model = Small()
+    decayed, free = build_optimizer(model, 1e-3, 0.1).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert decayed["weight_decay"] == 0.1
+    assert free["weight_decay"] == 0.0
+    assert {names[id(p)] for p in decayed["params"]} == {
+        "conv.weight",
+        "block.query_key_value.weight",
+        "block.project.weight",
+        "block.perceptron.0.weight",
+        "block.perceptron.2.weight",
+    }
+    every = [id(p) for group in (decayed, free) for p in group["params"]]
+    assert sorted(every) == sorted(names)
+
+
+def test_frozen_weights_are_left_out() -> None:
+    model = Small()
+    model.conv.requires_grad_(False)
+    groups = build_optimizer(model, 1e-3, 0.1).param_groups
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters())) - 2
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate_at(step, 100, 10, 2.0) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    for step in range(10, 101):
+        assert rates[step] == pytest.approx(1.0 + math.cos(math.pi * (step - 10) / 90))
+    assert rates[100] == pytest.approx(0.0)
+    assert learning_rate_at(500, 100, 10, 2.0) == pytest.approx(0.0)
+    assert learning_rate_at(0, 1, 0, 2.0) == 2.0
+
+
+def test_weight_average_is_the_recurrence() -> None:
+    torch.manual_seed(0)
+    model = Small()
+    average = WeightAverage(model, decay=0.5)
+    expected = model.conv.weight.detach().clone()
+    for update in range(1, 30):
+        with torch.no_grad():
+            model.conv.weight.add_(torch.randn_like(model.conv.weight))
+        model.counter += 1
+        average.update(model)
+        decay = min(0.5, update / (update + 9))
+        expected = decay * expected + (1 - decay) * model.conv.weight.detach()
+    other = Small()
+    average.copy_to(other)
+    torch.testing.assert_close(other.conv.weight, expected)
+    assert other.counter == 29
+    assert not torch.equal(model.conv.weight, other.conv.weight)
+
+
+def test_weight_average_continues_from_its_state() -> None:
+    torch.manual_seed(0)
+    model = Small()
+    average = WeightAverage(model, decay=0.9)
+    average.update(model)
+    state = copy.deepcopy(average.state_dict())
+    resumed = WeightAverage(Small(), decay=0.9)
+    resumed.load_state_dict(state)
+    for each in (average, resumed):
+        with torch.no_grad():
+            model.conv.weight.fill_(1.0)
+        each.update(model)
+    for name, value in average.weights.items():
+        assert torch.equal(value, resumed.weights[name])
