@@ -114,7 +114,8 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
         self.project = nn.Linear(width, width)
         self.norm_perceptron = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(
@@ -122,27 +123,34 @@ class TransformerBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Lets the real tokens look at each other.
+    def forward(self, tokens: Tensor, mask: Tensor, num_queries: int | None = None) -> Tensor:
+        """Lets the first tokens look at all real ones.
 
         Args:
             tokens: float (B, L, D), finite also where masked.
             mask: bool (B, L); a row without a real token looks at its first one.
+            num_queries: Q, how many tokens are wanted; all by default.
 
         Returns:
-            float (B, L, D); meaningless, but finite, where masked.
+            float (B, Q, D); meaningless, but finite, where masked.
         """
-        query, key, value = (
-            self.query_key_value(self.norm_attention(tokens))
-            .unflatten(-1, (3, self.heads, -1))
-            .permute(2, 0, 3, 1, 4)
-        )  # each (B, heads, L, D / heads)
+        normed = self.norm_attention(tokens)
+        query = self._heads(self.query(normed[:, :num_queries]))
+        key, value = self.key_value(normed).chunk(2, dim=-1)
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=_attendable(mask)[:, None, None, :]
-        )
+            query,
+            self._heads(key),
+            self._heads(value),
+            attn_mask=_attendable(mask)[:, None, None, :],
+        )  # (B, heads, Q, D / heads)
+        tokens = tokens[:, :num_queries]
         tokens = tokens + self.dropout(self.project(attended.transpose(1, 2).flatten(2)))
         output: Tensor = tokens + self.dropout(self.perceptron(self.norm_perceptron(tokens)))
         return output
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) -> (B, heads, L, D / heads)."""
+        return tokens.reshape(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class ConvBlock(nn.Module):

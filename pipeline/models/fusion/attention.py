@@ -48,7 +48,8 @@ class AttentionFusion(Fusion):
         # The fusion token is always real, so no row is without a token to look at.
         own = torch.ones(size, 1, dtype=torch.bool, device=tokens.device)
         mask = torch.cat([own, *(part.mask for part in parts)], dim=1)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens, mask)
-        embedding: Tensor = self.norm(tokens[:, 0])
+        # Of the last block only the fusion token is wanted.
+        embedding: Tensor = self.norm(self.blocks[-1](tokens, mask, num_queries=1)[:, 0])
         return embedding

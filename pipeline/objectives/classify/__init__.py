@@ -39,7 +39,7 @@ class ClassifyConfig(Section):
     ] = 0.2
     label_smoothing: Probability = 0.05
     unimodal_weight: Annotated[
-        float, Field(ge=0, description="weight of the losses with one modality alone")
+        float, Field(ge=0, description="weight of the loss with one modality alone")
     ] = 0.3
 
     def build(self, encoders: Mapping[str, nn.Module], classes: Sequence[str]) -> Classifier:

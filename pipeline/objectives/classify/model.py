@@ -18,9 +18,9 @@ class Classifier(nn.Module):
     """Encoders, a fusion and one linear head; any subset of the modalities may be given.
 
     Training hides modalities at random (modality dropout, Neverova et al. 2016, "ModDrop", section
-    3.4) and adds the losses of each modality alone through the same fusion and head, so that no
-    encoder stops learning once another explains the labels (Wang, Tran & Feiszli 2020, "What makes
-    training multi-modal classification networks hard?", section 3.3, which weighs such losses).
+    3.4) and adds the loss of single modalities through the same fusion and head, so that no encoder
+    stops learning once another explains the labels (Wang, Tran & Feiszli 2020, "What makes training
+    multi-modal classification networks hard?", section 3.3, which weighs such losses).
     Every weight takes part in every step, whatever is missing.
 
     Args:
@@ -57,30 +57,25 @@ class Classifier(nn.Module):
             nats) and ``correct``, and ``samples_NAME``, ``correct_NAME`` for each modality alone.
         """
         features = self._encode(batch)
-        present = self._present(features)  # (B, M)
-        shown = self._hide(present) if self.training else present
-        # The fusion sees the batch 1 + M times: as shown, then with each modality alone.
-        alone = (
-            present[None]
-            & torch.eye(present.shape[1], dtype=torch.bool, device=present.device)[:, None]
-        )
-        views = torch.cat([shown[None], alone])  # (1 + M, B, M)
+        views = self._views(self._present(features))
         logits = self._logits(self._fuse(features, views.flatten(0, 1)))
-        logits = logits.reshape(*views.shape[:2], -1)  # (1 + M, B, K)
-        label = batch["label"]
-        fused = self._cross_entropy(logits[0], label).mean()
-        total = fused
-        sums = {"samples": present.new_tensor(len(label), dtype=torch.float64)}
-        sums["loss"] = fused.detach().double() * len(label)
-        sums["correct"] = _count_correct(logits[0], label, torch.ones_like(present[:, 0]))
+        logits = logits.reshape(*views.shape[:2], -1)  # (V, B, K)
+        losses = torch.stack([self._cross_entropy(view, batch["label"]) for view in logits])
+        correct = logits.argmax(dim=-1) == batch["label"]  # (V, B)
+
+        alone = views[1:].any(dim=-1)  # (V - 1, B), False where a sample lacks the modality
+        unimodal = (losses[1:] * alone).sum() / alone.sum().clamp(min=1)
+        total = losses[0].mean() + self.config.unimodal_weight * unimodal
+
+        sums = {
+            "samples": torch.ones_like(losses[0]).sum(),
+            "loss": losses[0].detach().sum(),
+            "correct": correct[0].sum(),
+        }
         for i, name in enumerate(self.modalities):
-            has = present[:, i]
-            losses = self._cross_entropy(logits[1 + i], label) * has
-            unimodal = losses.sum() / has.sum().clamp(min=1)
-            total = total + self.config.unimodal_weight / len(self.modalities) * unimodal
-            sums[f"samples_{name}"] = has.sum().double()
-            sums[f"correct_{name}"] = _count_correct(logits[1 + i], label, has)
-        return total, sums
+            sums[f"samples_{name}"] = views[1:, :, i].sum()
+            sums[f"correct_{name}"] = (views[1:, :, i] & correct[1:]).sum()
+        return total, {name: value.double() for name, value in sums.items()}
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Classifies samples.
@@ -134,11 +129,25 @@ class Classifier(nn.Module):
         embedding: Tensor = self.norm(self.fusion(repeated))
         return embedding
 
+    def _views(self, present: Tensor) -> Tensor:
+        """Which modalities the fusion is shown, bool (V, B, M), for ``present``, bool (B, M).
+
+        The first view is the whole sample, in training after modality dropout. The others show one
+        modality alone: in training one view with a modality chosen at random for each sample, which
+        costs the same however many there are; otherwise M views, one for each.
+        """
+        if self.training:
+            chance = torch.rand(present.shape, device=present.device)
+            chosen = chance.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
+            alone = present & torch.zeros_like(present).scatter(1, chosen, True)
+            return torch.stack([self._hide(present), alone])
+        each = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+        return torch.cat([present[None], present & each[:, None]])
+
     def _hide(self, present: Tensor) -> Tensor:
         """Modality dropout: ``present``, bool (B, M), with some hidden, never all of a sample."""
-        shown = present & (
-            torch.rand(present.shape, device=present.device) >= self.config.modality_dropout
-        )
+        chance = torch.rand(present.shape, device=present.device)
+        shown = present & (chance >= self.config.modality_dropout)
         return torch.where(shown.any(dim=1, keepdim=True), shown, present)
 
     def _logits(self, embedding: Tensor) -> Tensor:
@@ -151,7 +160,3 @@ class Classifier(nn.Module):
         return functional.cross_entropy(
             logits.float(), label, reduction="none", label_smoothing=smoothing
         )
-
-
-def _count_correct(logits: Tensor, label: Tensor, where: Tensor) -> Tensor:
-    return ((logits.argmax(dim=-1) == label) & where).sum().double()

@@ -66,7 +66,10 @@ def test_transformer_block_attends_as_the_formula_says(mask: torch.Tensor) -> No
     block = TransformerBlock(8, heads=2, dropout=0.0).eval()
     tokens = torch.randn(3, 3, 8)
     got = block(tokens, mask)
-    query, key, value = block.query_key_value(block.norm_attention(tokens)).chunk(3, dim=-1)
+    query, key, value = (
+        block.query(block.norm_attention(tokens)),
+        *block.key_value(block.norm_attention(tokens)).chunk(2, dim=-1),
+    )
     attended = torch.zeros(3, 3, 8)
     for row in range(2):
         real = [i for i in range(3) if mask[row, i]]
@@ -84,6 +87,7 @@ def test_transformer_block_attends_as_the_formula_says(mask: torch.Tensor) -> No
     expected = hidden + block.perceptron(block.norm_perceptron(hidden))
     torch.testing.assert_close(got[:2], expected[:2], rtol=1e-4, atol=1e-5)
     assert torch.isfinite(got[2]).all()
+    torch.testing.assert_close(block(tokens, mask, num_queries=2), got[:, :2])
 
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (7, 9), (1, 1)])

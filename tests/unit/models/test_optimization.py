@@ -30,7 +30,8 @@ def test_only_weights_of_linear_and_convolution_layers_decay() -> None:
     assert free["weight_decay"] == 0.0
     assert {names[id(p)] for p in decayed["params"]} == {
         "conv.weight",
-        "block.query_key_value.weight",
+        "block.query.weight",
+        "block.key_value.weight",
         "block.project.weight",
         "block.perceptron.0.weight",
         "block.perceptron.2.weight",
