@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shlex
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,18 +14,16 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from pipeline.engine import signals
-from pipeline.engine.address import resolve
+from pipeline.engine.address import API_VARIABLES, api_address, unreachable
 from pipeline.engine.auth import environment, use_saved_token
 from pipeline.engine.package import working_dir
 from pipeline.errors import ConfigError, RunError
 from pipeline.logs import event
 
-PROBE_SECONDS = 10.0
 LOST_SECONDS = 60.0  # how long the cluster may stay silent before we stop following
 STOP_SECONDS = 20.0
 INTERRUPTED = 130
 _ENDED_BY_SIGNAL = (-2, -15, 130, 143)
-_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _logger = logging.getLogger(__name__)
 
 
@@ -52,7 +47,7 @@ def submit(
         config: The configuration file.
         overrides: ``dotted.path=value`` each.
         write: Takes the job's log, in pieces as they come.
-        address: Address of the cluster, see :func:`api_address`.
+        address: Address of the cluster, see :func:`~pipeline.engine.address.api_address`.
         submission_id: Name of this submission. One that the cluster knows already is followed
             instead of being started a second time.
         as_json: Passes ``--json`` on.
@@ -95,7 +90,7 @@ def run_command(
         command: The words of the command.
         folder: What the command finds as its working directory.
         write: Takes the command's output, in pieces as they come.
-        address: Address of the cluster, see :func:`api_address`.
+        address: Address of the cluster, see :func:`~pipeline.engine.address.api_address`.
         submission_id: Name of this submission, see :func:`submit`.
 
     Returns:
@@ -119,72 +114,12 @@ def run_command(
             raise
 
 
-def api_address(address: str | None = None) -> str:
-    """Finds the HTTP address of a cluster's job service.
-
-    Args:
-        address: ``http(s)://HOST:PORT`` of the dashboard, or ``HOST:PORT`` of the control
-            service, or ``auto``; if None, ``RAY_API_SERVER_ADDRESS`` or ``RAY_ADDRESS``.
-
-    Returns:
-        The address, beginning with ``http``.
-
-    Raises:
-        ConfigError: No address is known, or it has another form.
-        RunError: Nothing answers there.
-    """
-    where = "--address"
-    for name in _ADDRESSES:
-        if not address and (address := os.environ.get(name)):
-            where = name
-    if not address or address == "local":
-        raise ConfigError(
-            "no cluster to hand the job to",
-            where=where,
-            fix="give --address http://HOST:8265, or set RAY_API_SERVER_ADDRESS",
-        )
-    if not address.startswith(("http://", "https://")):
-        address = _dashboard_of(address)
-    address = address.rstrip("/")
-    try:
-        with urllib.request.urlopen(f"{address}/api/version", timeout=PROBE_SECONDS):
-            return address
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):  # it answers, and wants a token
-            return address
-        raise _unreachable(address, where, error) from error
-    except (OSError, ValueError) as error:
-        raise _unreachable(address, where, error) from error
-
-
-def _unreachable(address: str, where: str, error: Exception) -> RunError:
-    return RunError(
-        f"no Ray job service answers at {address}: {error}",
-        where=where,
-        fix="check that the cluster runs and that its dashboard can be reached from here",
-    )
-
-
-def _dashboard_of(address: str) -> str:
-    from ray.dashboard.utils import ray_address_to_api_server_url
-
-    found = resolve(address)
-    try:
-        return str(ray_address_to_api_server_url(found))
-    except (ValueError, RuntimeError, AuthenticationError) as error:
-        raise RunError(
-            "the cluster does not tell the address of its job service",
-            where=f"--address {address}",
-            fix="give the address of its dashboard, http://HOST:8265",
-        ) from error
-
-
 def _client(url: str) -> JobSubmissionClient:
     for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         # Ray lets these variables override the argument.
-        with environment(dict.fromkeys(_ADDRESSES)):
+        with environment(dict.fromkeys(API_VARIABLES)):
             try:
                 return JobSubmissionClient(url)
             except AuthenticationError:
@@ -198,7 +133,7 @@ def _client(url: str) -> JobSubmissionClient:
             fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
         ) from error
     except (ConnectionError, RuntimeError) as error:
-        raise _unreachable(url, "--address", error) from error
+        raise unreachable(url, "--address", error) from error
 
 
 def _start(client: JobSubmissionClient, entry: str, folder: Path, name: str | None) -> str:

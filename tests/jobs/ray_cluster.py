@@ -1,5 +1,6 @@
 """A real Ray head on free ports, whose processes are known and gone at the end."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -44,7 +45,7 @@ class Family:
 
     def alive(self) -> list[str]:
         """Command lines of the living ones."""
-        return [" ".join(process.cmdline()) or process.name() for process in self._processes()]
+        return [line for _, line in self._processes()]
 
     def wait_gone(self, seconds: float) -> list[str]:
         end = time.monotonic() + seconds
@@ -53,19 +54,19 @@ class Family:
         return left
 
     def kill(self) -> None:
-        for process in self._processes():
-            process.kill()
+        for process, _ in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
-    def _processes(self) -> list:
+    def _processes(self) -> list[tuple[int, str]]:
         import ray  # noqa: F401, I001  (carries psutil)
         import psutil
 
         found = []
         for process in psutil.process_iter():
-            try:
-                mine = process.environ().get(_TAG) == self.mark
-                if mine and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+            try:  # a process that ends meanwhile, and a zombie, raise
+                if process.environ().get(_TAG) == self.mark:
+                    found.append((process.pid, " ".join(process.cmdline()) or process.name()))
             except psutil.Error:
                 continue
         return found

@@ -105,6 +105,24 @@ def test_submit_returns_the_real_exit_code_and_local_means_the_jobs_own_cluster(
     assert "never" not in again.stdout
 
 
+def test_a_job_that_refuses_its_configuration_on_the_cluster_is_code_2_here(
+    ray_head: Head, tmp_path
+) -> None:
+    config = tmp_path / "mine.yaml"  # outside the project: it travels
+    config.write_text("rnu: s3://bucket/x\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.submit", "train", str(config), "--address", ray_head.url],
+        env=ray_head.client(RAY_ADDRESS="127.0.0.1:9"),  # the argument counts, not this
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "ConfigError: unknown setting rnu" in done.stdout
+
+
 def test_interrupting_submit_stops_the_job(ray_head: Head) -> None:
     before = set(ray_head.family.alive())
     child = subprocess.Popen(
