@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Job:
         work: Does it; counts go into the summary.
         plan: What ``--dry-run`` prints after the configuration.
         sections: Sections of the configuration that ``--help`` shows.
+        locked: Whether the folder is locked here; pack's writer locks its own.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Job:
     work: Callable[[Config, Summary], None]
     plan: Callable[[Config], str]
     sections: tuple[str, ...] = ()
+    locked: bool = True
 
 
 def main(job: Job, arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +79,7 @@ def run(job: Job, config: Config, began: float = 0.0) -> Summary:
     """
     folder = job.output(config)
     summary = Summary(job.name)
-    with runs.lock(folder):
+    with runs.lock(folder) if job.locked else contextlib.nullcontext():
         try:
             job.work(config, summary)
         except PipelineError as error:

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.set_up()
     try:
-        config = load(options.config, options.overrides)
+        words = [options.config, *options.overrides]
+        path = str(CONFIG) if "=" in words[0] else words.pop(0)
+        config = load(path, words)
         if not storage.is_local(config.run):
             raise ConfigError(
                 "the demo makes its data in a local folder", where=f"run={config.run}"
@@ -128,6 +130,7 @@ class _Demo:
         """The same configuration with one modality, in a run of its own."""
         tree = self.config.model_dump(mode="json", exclude_none=True)
         tree["modalities"] = {name: tree["modalities"][name]}
+        tree["input"]["max_bad_fraction"] = 1.0  # samples that lack the modality are quarantined here
         tree["run"] = storage.join(self.config.run, "alone", name)
         return validate(tree)
 

@@ -57,6 +57,7 @@ JOB = Job(
     work=work,
     plan=plan,
     sections=("pack",),
+    locked=False,
 )
 
 if __name__ == "__main__":

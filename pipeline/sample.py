@@ -71,6 +71,9 @@ REASONS: Mapping[str, str] = {
     "missing_label": "the sample has no label",
     "bad_label": "the label cannot be read",
     "unknown_label": "the label is not one of the model's classes",
+    "missing_file": "a file that the packed table names is not there",
+    "bad_key": "the key cannot name a sample of a shard",
+    "bad_row": "the row of the packed table cannot be used",
 }
 
 
@@ -86,7 +89,11 @@ class Source:
 
     def __str__(self) -> str:
         parts = [f"shard={self.shard}"]
-        parts += [f"{name}={value}" for name in ("key", "field") if (value := getattr(self, name)) is not None]
+        parts += [
+            f"{name}={value}"
+            for name in ("key", "field")
+            if (value := getattr(self, name)) is not None
+        ]
         return " ".join(parts)
 
 

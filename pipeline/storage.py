@@ -9,6 +9,7 @@ import contextlib
 import errno
 import mmap
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ def file_info(url: str) -> FileInfo | None:
         try:
             status = local_path(url).stat()
         except OSError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
             return None
         return FileInfo(url, status.st_size, f"{status.st_mtime_ns}")
     filesystem, path = _remote(url)

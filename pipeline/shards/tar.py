@@ -148,7 +148,7 @@ class _Scan:
             block = self.source.read(self.position, BLOCK)
             if block != ZEROS[: len(block)]:
                 break
-            self.position += BLOCK
+            self.position += len(block)
         if not self.whole:
             return
         if self.position >= self.end:

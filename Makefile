@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test check bench validate clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(STAMP) ## install the product and its tools into .venv (nothing to do the second time)
+
+# uv where it is on the PATH, else the venv and pip that come with Python.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is not; set PYTHON=python3.12, for example"; exit 2; }
+	@echo "installing into $(VENV), about 6 GB with PyTorch"
+	@if command -v uv >/dev/null; then \
+	  test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	  VIRTUAL_ENV=$(VENV) uv pip install --quiet -c constraints.txt -e '.[dev,demo]'; \
+	else \
+	  test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV); \
+	  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,demo]'; \
+	fi
+	@touch $(STAMP)
+
+demo: setup ## the whole path on a small real data set: pack, train, infer, evaluate, report
+	@$(BIN)/python -m jobs.demo
+
+test: setup ## run the tests
+	@$(BIN)/python -m pytest
+
+check: setup ## format, lint, types and import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## measure kernels against their references, into bench/results
+	@$(BIN)/python -m bench.kernels
+
+validate: setup ## check cluster.yaml and the files in deploy/
+	@$(BIN)/python deploy/validate.py
+
+clean: ## remove the environment, caches and the demo's run
+	rm -rf $(VENV) runs/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

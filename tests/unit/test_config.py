@@ -1,0 +1,115 @@
+"""The configuration: what is wrong is said in one line, with the nearest right one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import load, settings, to_yaml
+from pipeline.errors import ConfigError
+
+MINIMAL = {"run": "runs/x", "modalities": {"image": {}}, "objective": {"kind": "classify"}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(MINIMAL))
+    return file
+
+
+def test_overrides_are_yaml(path: Path) -> None:
+    config = load(
+        path,
+        [
+            "train.learning_rate=1e-3",
+            "input.train=data/x-{0..3}.tar",
+            "input.test=[a.tar, b.tar]",
+            "modalities.text.max_tokens=12",
+            "objective.fusion.kind=late",
+            "train.augment=false",
+        ],
+    )
+    assert config.train.learning_rate == 1e-3
+    assert config.input.train == "data/x-{0..3}.tar"
+    assert config.input.test == ["a.tar", "b.tar"]
+    assert list(config.modalities.by_name()) == ["image", "text"]
+    assert config.require_objective().fusion.kind == "late"
+    assert config.train.augment is False
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        (
+            "train.epoch=3",
+            ["unknown setting train.epoch", "command line", "did you mean train.epochs"],
+        ),
+        ("modalities.image.siz=3", ["modalities.image.siz", "modalities.image.size"]),
+        ("objective.fusion.drop=3", ["objective.fusion.drop", "objective.fusion.dropout"]),
+        ("train.epochs=many", ["train.epochs", "valid integer", "'many'", "command line"]),
+        ("train.epochs=0", ["train.epochs", "greater than or equal to 1"]),
+        ("objective.fusion.kind=lte", ["objective.fusion", "'concat'", "'late'"]),
+        ("modalities.audio.num_mels=250", ["modalities.audio", "num_mels must be at most 201"]),
+        ("train.epochs.x=3", ["train.epochs", "cannot be set"]),
+        ("epochs", ["cannot read the override 'epochs'", "dotted.path=value"]),
+        ("run=", ["run", "valid string"]),
+        ("cluster.address=auto", ["run: runs/x is relative", "full path"]),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(path: Path, override: str, words: list[str]) -> None:
+    overrides = ["train.epochs=2", override] if override == "train.epochs.x=3" else [override]
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("run: [")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load(broken)
+    broken.write_text("- a list")
+    with pytest.raises(ConfigError, match="not a mapping"):
+        load(broken)
+    broken.write_text("run: x")
+    with pytest.raises(ConfigError, match="modalities is missing"):
+        load(broken)
+
+
+def test_the_resolved_configuration_loads_again(path: Path, tmp_path: Path) -> None:
+    config = load(path, ["modalities.text.max_tokens=12"])
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(config), encoding="utf-8")
+    assert load(again) == config
+
+
+def test_shipped_configurations_load() -> None:
+    shipped = sorted((Path(__file__).parents[2] / "jobs" / "configs").glob("*.yaml"))
+    assert {"demo.yaml", "avmnist.yaml"} <= {file.name for file in shipped}
+    for file in shipped:
+        config = load(file)
+        for name in ("decoded", "model", "embeddings", "evaluation"):
+            assert config.folder(name).startswith(config.run)
+        moved = load(file, ["run=/elsewhere/run"])
+        assert moved.folder("model") == "/elsewhere/run/model"
+
+
+def test_every_setting_has_a_name() -> None:
+    paths = [name for name, _, _ in settings()]
+    assert len(paths) == len(set(paths))
+    assert {"run", "train.epochs", "objective.fusion.kind", "modalities.audio.num_mels"} <= set(
+        paths
+    )
+
+
+def test_splits_by_name(path: Path) -> None:
+    config = load(path, ["input.test=x.tar"])
+    assert config.patterns("test", "infer.input") == "x.tar"
+    assert config.patterns("y-*.tar", "infer.input") == "y-*.tar"
+    with pytest.raises(ConfigError, match="input.val is not set"):
+        config.patterns("val", "infer.input")
