@@ -28,19 +28,22 @@ def environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextmanager
-def private_token() -> Iterator[None]:
+def private_token() -> Iterator[str]:
     """Makes a Ray that is started inside answer to this process only.
 
     Ray's ports listen on every network interface, so a local Ray without a token would run code
     for anyone who can reach the machine. Left alone, Ray writes a token into the home folder, and
     from then on ``ray start`` and ``ray job submit`` behave differently for this user. A token in
     the environment avoids both: only the processes started here inherit it.
+
+    Yields:
+        The token, the value of ``RAY_AUTH_TOKEN`` in those processes.
     """
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _SECRET, "RAY_AUTH_TOKEN_PATH": None}
     try:
         with environment(secret):
             _reread()
-            yield
+            yield _SECRET
     finally:
         _reread()
 

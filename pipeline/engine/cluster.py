@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,10 +124,14 @@ def _started(num_cpus: int | None) -> Iterator[None]:
     # Workers import this project from where it lies, installed or not.
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {"RAY_ADDRESS": None, "PYTHONPATH": os.pathsep.join(paths)}
-    with scratch.folder() as folder, environment(variables), private_token():
+    with scratch.folder() as folder, environment(variables), private_token() as token:
+
+        def find() -> set[Any]:
+            return (processes.descendants() - others) | processes.marked("RAY_AUTH_TOKEN", token)
+
         try:
             _start(
-                others,
+                find,
                 address="local",
                 num_cpus=num_cpus,
                 include_dashboard=False,
@@ -136,7 +140,7 @@ def _started(num_cpus: int | None) -> Iterator[None]:
             )
             yield
         finally:
-            _leave(others)
+            _leave(find)
 
 
 @contextmanager
@@ -166,15 +170,15 @@ def _joined(address: str) -> Iterator[None]:
             fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
         ) from error
     finally:
-        _leave(others)
+        _leave(lambda: processes.descendants() - others)
 
 
-def _start(others: set[Any], **options: Any) -> None:
+def _start(find: Callable[[], set[Any]], **options: Any) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _init(**options)
         except Exception as error:
-            processes.end(processes.descendants() - others)
+            processes.end(find)
             event(_logger, "ray_not_started", attempt=attempt, reason=_first_line(error))
             if attempt == START_ATTEMPTS:
                 raise RunError(
@@ -189,14 +193,13 @@ def _init(**options: Any) -> None:
     signals.catch_sigterm()
 
 
-def _leave(others: set[Any]) -> None:
+def _leave(find: Callable[[], set[Any]]) -> None:
     # A second Ctrl-C must not cut this short: it ends in bounded time.
     with signals.ignored():
-        mine = processes.descendants() - others
         try:
             ray.shutdown(wait_for_processes=True)
         finally:
-            processes.end(mine | (processes.descendants() - others))
+            processes.end(find)
 
 
 def _describe(*, is_local: bool) -> Cluster:

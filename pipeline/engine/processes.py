@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
+
+GRACE_SECONDS = 3.0
+_ROUNDS = ("wait", "terminate", "kill", "kill")
 
 
 def descendants() -> set[Any]:
     """Children of this process, theirs, and so on: a set of ``psutil.Process``."""
+    return set(_psutil().Process().children(recursive=True))
+
+
+def marked(name: str, value: str) -> set[Any]:
+    """Processes, whosever children, that were started with one value in their environment.
+
+    Ray's raylet starts processes of its own. Those that it leaves behind when it is ended early
+    are no longer descendants of this process, but they carry what it was started with.
+    """
     psutil = _psutil()
-    return set(psutil.Process().children(recursive=True))
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.add(process)
+        except psutil.Error:  # another user's, or one that has just ended
+            continue
+    return found
 
 
-def end(processes: set[Any], *, grace_seconds: float = 3.0) -> None:
+def end(find: Callable[[], set[Any]]) -> None:
     """Waits for processes to end, then terminates and at last kills those that have not.
 
     Args:
-        processes: ``psutil.Process`` objects; those that have ended already are ignored.
-        grace_seconds: How long each of the two waits lasts.
+        find: Looks for them, anew each time: one that ends may leave behind another.
     """
     psutil = _psutil()
-    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
-    for stop in ("terminate", "kill"):
+    for action in _ROUNDS:
+        alive = find()
         for process in alive:
             try:
-                getattr(process, stop)()
+                if action != "wait":
+                    getattr(process, action)()
             except psutil.NoSuchProcess:
                 continue
-        _, alive = psutil.wait_procs(alive, timeout=grace_seconds)
+        psutil.wait_procs(alive, timeout=GRACE_SECONDS)
 
 
 def _psutil() -> Any:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import urllib.request
@@ -263,10 +264,10 @@ except KeyboardInterrupt:
 """
 
 
-def start_long(folder: Path, family: Family) -> subprocess.Popen:
+def start_long(folder: Path, family: Family, **more: str) -> subprocess.Popen:
     folder.mkdir()
     command = [sys.executable, "-c", LONG, str(folder)]
-    return subprocess.Popen(command, env=family.environment(), cwd=PROJECT)
+    return subprocess.Popen(command, env=family.environment(**more), cwd=PROJECT)
 
 
 def test_interrupts_leave_no_process_and_local_jobs_do_not_disturb_one_another(tmp_path) -> None:
@@ -296,11 +297,14 @@ def test_an_interrupt_while_ray_starts_leaves_no_process(tmp_path, family: Famil
 
 
 def test_no_process_outlives_a_killed_driver(tmp_path, family: Family) -> None:
-    child = start_long(tmp_path / "long", family)
-    wait_until((tmp_path / "long" / "working").exists, 150)
-    child.kill()
-    child.wait()
-    assert family.wait_gone(20) == []
+    with tempfile.TemporaryDirectory(
+        prefix="mmpk-", dir="/tmp", ignore_cleanup_errors=True
+    ) as rays:
+        child = start_long(tmp_path / "long", family, RAY_TMPDIR=rays)
+        wait_until((tmp_path / "long" / "working").exists, 90)
+        child.kill()
+        child.wait()
+        assert family.wait_gone(20) == []
 
 
 def wait_until(condition, seconds: float) -> None:
