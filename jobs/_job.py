@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.runs import Summary
 
 INTERRUPTED = 130
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong command line or configuration, 3 too much bad data, 75 locked, 130
         interrupted.
     """
-    options = _parser(job).parse_args(arguments)
+    options = _parser(job).parse_intermixed_args(arguments)
     logs.set_up()
     try:
         config = load(options.config, options.overrides)
@@ -65,6 +67,13 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{job.name} was interrupted; what is committed stays", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:  # a bug: all of it is shown, and the exit code says failed
+        logger.exception("unexpected")
+        print(
+            f"{type(error).__name__}: {error} | {job.name} | this is a bug, the log has the whole of it",
+            file=sys.stderr,
+        )
+        return 1
     print(summary.to_json() if options.json else _answer(summary))
     return summary.exit_code
 

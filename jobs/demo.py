@@ -29,7 +29,7 @@ IDENTITY = "demo.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; see :func:`jobs._job.main` for the exit codes."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     logs.set_up()
     try:
         words = [options.config, *options.overrides]
@@ -130,7 +130,9 @@ class _Demo:
         """The same configuration with one modality, in a run of its own."""
         tree = self.config.model_dump(mode="json", exclude_none=True)
         tree["modalities"] = {name: tree["modalities"][name]}
-        tree["input"]["max_bad_fraction"] = 1.0  # samples that lack the modality are quarantined here
+        tree["input"]["max_bad_fraction"] = (
+            1.0  # samples that lack the modality are quarantined here
+        )
         tree["run"] = storage.join(self.config.run, "alone", name)
         return validate(tree)
 

@@ -284,6 +284,8 @@ def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> C
         near = difflib.get_close_matches(path, setting_names(), n=1, cutoff=0.6)
         fix = f"did you mean {near[0]}?" if near else "see --help for the settings"
         return ConfigError(f"unknown setting {path}", where=place, fix=fix)
+    if found["type"] == "union_tag_not_found":
+        return ConfigError(f"{path}.kind is missing", where=place, fix=f"set {path}.kind")
     if found["type"] == "missing":
         return ConfigError(f"{path} is missing", where=place, fix=f"set {path}")
     message = found["msg"].removeprefix("Value error, ")

@@ -19,7 +19,9 @@ def set_up(level: int = logging.INFO) -> None:
 
 def event(logger: logging.Logger, word: str, **fields: object) -> None:
     """Logs one line, ``word key=value ...``, at level INFO."""
-    logger.info("%s", " ".join([word, *(f"{name}={_text(value)}" for name, value in fields.items())]))
+    logger.info(
+        "%s", " ".join([word, *(f"{name}={_text(value)}" for name, value in fields.items())])
+    )
 
 
 def _text(value: object) -> str:

@@ -78,13 +78,12 @@ def read_parts(parts: Sequence[Part], decoder: Decoder) -> Dataset:
     configure_data()
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None  # a part stays one block up to the sink
-    with warnings.catch_warnings():
-        # Ray 2.60 deprecates this argument, and has no other for finite retries of read tasks.
-        warnings.simplefilter("ignore")
-        blocks: Dataset = ray.data.read_datasource(
-            PartsDatasource(parts, decoder),
-            override_num_blocks=len(parts),
-            num_cpus=DECODE_CPUS,
-            ray_remote_args={"max_retries": RETRIES},
-        )
+    # Ray 2.60 deprecates this argument, and has no other for finite retries of tasks.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    blocks: Dataset = ray.data.read_datasource(
+        PartsDatasource(parts, decoder),
+        override_num_blocks=len(parts),
+        num_cpus=DECODE_CPUS,
+        ray_remote_args={"max_retries": RETRIES},
+    )
     return blocks

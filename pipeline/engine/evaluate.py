@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.data import read_parts
+from pipeline.engine.failures import plain_errors
 from pipeline.engine.infer import ACTOR_CPUS, PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
@@ -137,7 +138,7 @@ def _predict(
         num_gpus=pool.num_gpus,
     )
     tables, damaged = [], set()
-    with Progress("evaluate", num_parts, "parts") as progress:
+    with plain_errors("evaluate"), Progress("evaluate", num_parts, "parts") as progress:
         for table in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
             result = write_quarantine(output, table)
             samples = result.written + result.quarantined

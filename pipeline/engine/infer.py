@@ -15,6 +15,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from pipeline import __version__, runs
 from pipeline.config import Config
 from pipeline.engine.data import DECODE_CPUS, RETRIES, read_parts
+from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError
@@ -126,8 +127,9 @@ class BatchJob:
 
     def _results(self) -> Iterator[PartResult]:
         if self.todo:
-            for batch in self.plan().iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from (PartResult(**row) for row in cast(pa.Table, batch).to_pylist())
+            with plain_errors(self.name):
+                for batch in self.plan().iter_batches(batch_size=None, batch_format="pyarrow"):
+                    yield from (PartResult(**row) for row in cast(pa.Table, batch).to_pylist())
 
 
 class _Predict:

@@ -21,6 +21,7 @@ from ray.train.torch import TorchTrainer
 from pipeline import __version__, storage
 from pipeline.config import Config
 from pipeline.engine.data import read_parts
+from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import class_names, count_labels, ensure_tokenizer, plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.engine.train_loop import (
@@ -72,7 +73,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         split: _good_rows(read_parts(found, decoder), config.run) for split, found in parts.items()
     }
     summary.first_sample = process_clock()
-    with _progress(config, num_samples):
+    with plain_errors("train"), _progress(config, num_samples):
         if config.train.cache == "memory":
             datasets = {split: dataset.materialize() for split, dataset in datasets.items()}
         _fit(config, job, datasets)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from pipeline.errors import ModelError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.objectives.classify import ClassifyConfig
 
@@ -32,9 +33,20 @@ def build(
 
 
 def restore(bundle: Bundle) -> Classifier:
-    """Builds the network of a bundle, with its weights, in evaluation mode."""
+    """Builds the network of a bundle, with its weights, in evaluation mode.
+
+    Raises:
+        ModelError: The weights are not those of such a network.
+    """
     model = build(objective_of(bundle), bundle.modalities, bundle.classes)
-    model.load_state_dict(bundle.state())
+    try:
+        model.load_state_dict(bundle.state())
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights do not fit the network: {str(error).splitlines()[0]}",
+            where="weights.safetensors",
+            fix="the bundle was made by another version of this software; train it again",
+        ) from None
     return model.eval()
 
 

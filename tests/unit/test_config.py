@@ -46,7 +46,11 @@ def test_overrides_are_yaml(path: Path) -> None:
             ["unknown setting train.epoch", "command line", "did you mean train.epochs"],
         ),
         ("modalities.image.siz=3", ["modalities.image.siz", "modalities.image.size"]),
-        ("objective.fusion.drop=3", ["objective.fusion.drop", "objective.fusion.dropout"]),
+        (
+            "objective.fusion={kind: late, drop: 3}",
+            ["objective.fusion.drop", "objective.fusion.dropout"],
+        ),
+        ("objective.fusion.dropout=0.1", ["objective.fusion.kind is missing"]),
         ("train.epochs=many", ["train.epochs", "valid integer", "'many'", "command line"]),
         ("train.epochs=0", ["train.epochs", "greater than or equal to 1"]),
         ("objective.fusion.kind=lte", ["objective.fusion", "'concat'", "'late'"]),

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-TOP_DB = 80.0
-
 
 @dataclass(frozen=True, slots=True)
 class AudioAugmentation:
@@ -44,25 +42,25 @@ class AudioAugmentation:
             float16 (B, F, N), dB.
         """
         decibels = values.float()
-        floor = decibels.amin(dim=(1, 2), keepdim=True)
-        top = decibels.amax(dim=(1, 2), keepdim=True)
-        decibels = self._shift(decibels, floor, generator)
-        decibels = self._tilt(decibels, generator)
+        silence = decibels.amin(dim=(1, 2), keepdim=True)
+        decibels = self._shift(decibels, silence, generator)
         noise = torch.randn(decibels.shape, generator=generator, device=values.device)
-        decibels = decibels + self.noise_db * noise
+        changed = self._tilt(decibels, generator) + self.noise_db * noise
+        # What is silent stays so: padding must not turn into sound.
+        decibels = torch.where(decibels > silence, torch.maximum(changed, silence), silence)
         for _ in range(self.masks):
-            decibels = _mask(decibels, 1, self.mask_bins, generator)
-            decibels = _mask(decibels, 2, self.mask_frames, generator)
-        return torch.maximum(torch.minimum(decibels, top + TOP_DB), floor).to(values.dtype)
+            decibels = _mask(decibels, 1, self.mask_bins, silence, generator)
+            decibels = _mask(decibels, 2, self.mask_frames, silence, generator)
+        return decibels.to(values.dtype)
 
-    def _shift(self, decibels: Tensor, floor: Tensor, generator: torch.Generator) -> Tensor:
+    def _shift(self, decibels: Tensor, silence: Tensor, generator: torch.Generator) -> Tensor:
         size, num_mels, num_frames = decibels.shape
         reach = 2.0 * torch.rand(size, generator=generator, device=decibels.device) - 1.0
         offset = (reach * self.shift * num_frames).round().long()
         source = torch.arange(num_frames, device=decibels.device) - offset[:, None]  # (B, N)
         inside = (source >= 0) & (source < num_frames)
         index = source.clamp(0, num_frames - 1)[:, None, :].expand(-1, num_mels, -1)
-        return torch.where(inside[:, None, :], decibels.gather(2, index), floor)
+        return torch.where(inside[:, None, :], decibels.gather(2, index), silence)
 
     def _tilt(self, decibels: Tensor, generator: torch.Generator) -> Tensor:
         size, num_mels, _ = decibels.shape
@@ -71,8 +69,10 @@ class AudioAugmentation:
         return decibels + self.tilt_db * (slope[:, None] * ramp)[:, :, None]
 
 
-def _mask(decibels: Tensor, dim: int, largest: float, generator: torch.Generator) -> Tensor:
-    """Sets one stretch along ``dim`` of each spectrogram to its mean."""
+def _mask(
+    decibels: Tensor, dim: int, largest: float, silence: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Silences one stretch along ``dim`` of each spectrogram."""
     extent, start = torch.rand(
         2, len(decibels), generator=generator, device=decibels.device
     ).unbind(0)
@@ -82,4 +82,4 @@ def _mask(decibels: Tensor, dim: int, largest: float, generator: torch.Generator
     position = (torch.arange(length, device=decibels.device) + 0.5) / length
     inside = (position >= start[:, None]) & (position < (start + extent)[:, None])
     inside = inside[:, :, None] if dim == 1 else inside[:, None, :]
-    return torch.where(inside, decibels.mean(dim=(1, 2), keepdim=True), decibels)
+    return torch.where(inside, silence, decibels)

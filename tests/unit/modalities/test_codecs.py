@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
-from conftest import png, wav
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tones import png, wav
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig

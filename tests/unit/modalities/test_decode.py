@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import png, sample_fields, wav, write_tar
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tones import png, sample_fields, wav, write_tar
 
 from pipeline.engine.data import decode_part
 from pipeline.errors import SampleError

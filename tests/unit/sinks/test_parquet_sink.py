@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_samples, write_tar
+from tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.engine.data import decode_part
@@ -130,9 +130,13 @@ def test_interrupted_before_the_manifest_a_rerun_completes(
 
 
 def test_an_interrupted_write_leaves_nothing_visible(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), storage.create(str(tmp_path / "a.bin")) as file:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with storage.create(str(tmp_path / "a.bin")) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not list(tmp_path.iterdir())
 
 

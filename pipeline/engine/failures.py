@@ -1,0 +1,46 @@
+"""Errors that come back from Ray's workers, as the errors they were there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ray.exceptions import RayError
+
+from pipeline.errors import PipelineError, RunError
+
+
+@contextlib.contextmanager
+def plain_errors(where: str) -> Iterator[None]:
+    """Raises what a worker raised, not Ray's wrapping of it.
+
+    Raises:
+        PipelineError: The worker's own.
+        RunError: Anything else that went wrong on a worker, by its last line.
+    """
+    try:
+        yield
+    except RayError as error:
+        found = _find(error)
+        if found is not None:
+            raise found from None
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise RunError(
+            f"a worker failed: {lines[-1][:300] if lines else type(error).__name__}",
+            where=where,
+            fix="the log above has the whole of it; run the job again to go on from what is committed",
+        ) from error
+
+
+def _find(error: BaseException | None) -> PipelineError | None:
+    """The first of our errors in a chain of causes."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        cause = getattr(error, "cause", None)  # what RayTaskError wraps
+        if isinstance(cause, PipelineError):
+            return cause
+        if isinstance(error, PipelineError) and not isinstance(error, RayError):
+            return error
+        error = cause if isinstance(cause, BaseException) else error.__cause__
+    return None

@@ -1,0 +1,212 @@
+"""The jobs end to end, on real shards and a real Ray, as a user runs them."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars
+import pyarrow.parquet as pq
+import pytest
+from tones import CLASSES, make_samples, png, write_tar
+
+from jobs import _job, evaluate, infer, preprocess, report, train
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def run(job: _job.Job, config: Path, *overrides: str) -> int:
+    return _job.main(job, [str(config), *overrides])
+
+
+def summary(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    tables = [pq.read_table(file) for file in sorted(folder.glob("part-*.parquet"))]
+    found = [row for table in tables for row in table.to_pylist()]
+    return sorted(found, key=lambda row: (str(row["shard"]), str(row["key"])))
+
+
+def test_from_shards_to_a_report(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "run"
+    assert run(train.JOB, tone_config, "train.epochs=8") == 0
+    assert (home / "model" / "weights.safetensors").exists()
+    manifest = json.loads((home / "model" / "bundle.json").read_text())
+    assert manifest["classes"] == sorted(CLASSES)
+    history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in history] == list(range(1, 9))
+    assert history[-1]["val_accuracy"] >= 0.9, "tones, colours and words tell the classes apart"
+    trained = summary(home / "model")
+    assert trained["samples_read"] == 120 + 24
+
+    assert run(infer.JOB, tone_config) == 0
+    first = rows(home / "embeddings")
+    assert len(first) == 48
+    schema = pq.read_schema(next((home / "embeddings").glob("part-*.parquet")))
+    assert schema.names == [
+        "key", "shard", "modalities", "embedding", "prediction", "score", "probabilities", "json",
+    ]  # fmt: skip
+    assert str(schema.field("embedding").type) == "fixed_size_list<element: float>[32]"
+    assert set(schema.metadata) >= {b"model", b"config", b"pipeline_version", b"classes"}
+    glob = str(home / "embeddings" / "*.parquet")
+    assert duckdb.sql(f"select count(*) from '{glob}'").fetchall() == [(48,)]
+    assert polars.read_parquet(glob).height == 48
+
+    capsys.readouterr()
+    assert run(infer.JOB, tone_config, "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["parts_done"], again["parts_skipped"]) == (0, 2)
+    assert rows(home / "embeddings") == first, "run again, nothing is doubled"
+    assert run(infer.JOB, tone_config, f"infer.output={tmp_path}/other", "infer.actors=2") == 0
+    assert rows(tmp_path / "other") == first, "the same rows whatever the number of actors"
+
+    assert run(evaluate.JOB, tone_config) == 0
+    judged = summary(home / "evaluation")
+    metrics = judged["metrics"]
+    assert isinstance(metrics, dict)
+    assert metrics["accuracy"] >= 0.9
+    subsets = ("image", "text", "audio", "image+text", "image+audio", "text+audio")
+    assert {f"accuracy_{name}" for name in subsets} | {"f1_macro", "roc_auc"} <= set(metrics)
+    predictions = pq.read_table(home / "evaluation" / "predictions.parquet")
+    by_key = {(row["shard"], row["key"]): row for row in predictions.to_pylist()}
+    for row in first:
+        other = by_key[row["shard"], row["key"]]
+        assert other["prediction"] == row["prediction"]
+        np.testing.assert_allclose(other["probabilities"], row["probabilities"], atol=1e-6)
+
+    assert run(report.JOB, tone_config) == 0
+    page = (home / "report.html").read_text("utf-8")
+    assert "<audio" in page
+    assert "data:image/png" in page
+
+    assert run(infer.JOB, tone_config, "modalities.image.size=20", f"infer.output={tmp_path}/x") == 2
+    assert (
+        "modalities.image.size is 20 in the configuration and 16 in the model"
+        in capsys.readouterr().err
+    )
+
+
+def test_two_workers_and_resume(tone_config: Path, tmp_path: Path) -> None:
+    home = tmp_path / "run"
+    options = ("cluster.workers=2", "train.epochs=5")
+    assert run(train.JOB, tone_config, *options) == 0
+    history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    assert history[-1]["val_accuracy"] >= 0.8
+    assert run(train.JOB, tone_config, "train.epochs=7", "train.resume=true") == 0
+    more = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
+    assert more[:5] == history, "what was done is kept"
+    assert [row["epoch"] for row in more] == list(range(1, 8))
+    code = run(train.JOB, tone_config, "train.resume=true", "objective.width=64")
+    assert code == 2, "a checkpoint of another model is refused"
+
+
+def test_preprocess_writes_what_was_decoded(tone_config: Path, tmp_path: Path) -> None:
+    assert run(preprocess.JOB, tone_config, "preprocess.input=test") == 0
+    folder = tmp_path / "run" / "decoded"
+    found = rows(folder)
+    assert len(found) == 48
+    assert set(found[0]) == {"key", "shard", "modalities", "image", "text", "audio", "json"}
+    for row in found:
+        for name in ("image", "text", "audio"):
+            assert (row[name] is not None) == (name in row["modalities"])  # type: ignore[operator]
+    assert run(preprocess.JOB, tone_config, "preprocess.input=test", "sink.kind=none") == 0
+    assert summary(folder)["samples_written"] == 48
+
+
+def test_bad_samples_and_shards_are_quarantined_and_the_job_goes_on(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = make_samples(40, seed=5)
+    samples["s0002"]["png"] = b"broken"
+    samples["s0009"]["wav"] = b"broken"
+    write_tar(tmp_path / "d" / "a.tar", samples)
+    (tmp_path / "d" / "b.tar").write_bytes(b"no tar" * 500)
+    pattern = f"preprocess.input={tmp_path}/d/*.tar"
+    assert run(preprocess.JOB, tone_config, pattern) == 3, "6 % is more than 5 %"
+    assert "2 of 40 samples are bad and 1 shards are damaged" in capsys.readouterr().err
+    folder = tmp_path / "run" / "decoded"
+    assert len(rows(folder)) == 38, "the good ones are committed all the same"
+    bad = [
+        r for f in (folder / "_quarantine").glob("*.parquet") for r in pq.read_table(f).to_pylist()
+    ]
+    assert {(r["shard"], r["key"], r["field"], r["reason"]) for r in bad} == {
+        ("a.tar", "s0002", "png", "bad_image"),
+        ("a.tar", "s0009", "wav", "bad_audio"),
+        ("b.tar", None, None, "not_tar"),
+    }
+    counts = summary(folder)
+    assert counts["samples_read"] == 40
+    assert (counts["samples_written"], counts["samples_quarantined"]) == (38, 2)
+    assert (counts["shards_damaged"], counts["status"]) == (1, "failed")
+    assert run(preprocess.JOB, tone_config, pattern, "input.max_bad_fraction=0.5") == 0
+
+
+@pytest.mark.parametrize(
+    ("job", "overrides", "code", "words"),
+    [
+        (train.JOB, ["input.train=nowhere/x-*.tar"], 2, ["no shard matches nowhere/x-*.tar"]),
+        (train.JOB, ["modalities={image: {fields: [gif]}}"], 2, ["(gif)", "are: cls, json, png, txt"]),
+        (train.JOB, ["objective.label=kind"], 2, ["no label was found in", "objective.label=kind"]),
+        (train.JOB, ["train.epoch=1"], 2, ["did you mean train.epochs?"]),
+        (infer.JOB, [], 2, ["no model bundle", "python -m jobs.train"]),
+        (preprocess.JOB, ["preprocess.output=/proc/no"], 1, ["cannot be written", "/proc/no"]),
+        (preprocess.JOB, ["input.test=null", "preprocess.input=test"], 2, ["input.test is not set"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line(
+    tone_config: Path,
+    capsys: pytest.CaptureFixture[str],
+    job: _job.Job,
+    overrides: list[str],
+    code: int,
+    words: list[str],
+) -> None:
+    assert run(job, tone_config, *overrides) == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Error: " in line]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_only_damaged_shards_end_with_3(tone_config: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.tar").write_bytes(b"no tar" * 500)
+    assert run(preprocess.JOB, tone_config, f"preprocess.input={tmp_path}/b.tar") == 3
+
+
+def test_labels_outside_the_training_set_are_quarantined(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(train.JOB, tone_config, "train.epochs=1") == 0
+    write_tar(
+        tmp_path / "x.tar",
+        {
+            "a": {"png": png(), "cls": b"low"},
+            "b": {"png": png(), "cls": b"new"},
+            "c": {"png": png()},
+        },
+    )
+    assert run(evaluate.JOB, tone_config, f"evaluate.input={tmp_path}/x.tar") == 3
+    [file] = (tmp_path / "run" / "evaluation" / "_quarantine").glob("*.parquet")
+    reasons = {row["key"]: row["reason"] for row in pq.read_table(file).to_pylist()}
+    assert reasons == {"b": "unknown_label", "c": "missing_label"}
+
+
+def test_dry_run_prints_and_does_nothing(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(preprocess.JOB, tone_config, "--dry-run", "preprocess.input=test") == 0
+    out = capsys.readouterr().out
+    assert "parts to do: 2 of 2" in out
+    assert "max_tokens: 16" in out
+    assert "ReadParts" in out
+    assert not (tmp_path / "run" / "decoded").exists()
+
+
+def test_the_first_samples_only(tone_config: Path, tmp_path: Path) -> None:
+    options = ("preprocess.input=train", "input.max_samples=50")
+    assert run(preprocess.JOB, tone_config, *options) == 0
+    assert len(rows(tmp_path / "run" / "decoded")) == 50
