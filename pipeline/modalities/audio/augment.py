@@ -48,9 +48,10 @@ class AudioAugmentation:
         changed = self._tilt(decibels, generator) + self.noise_db * noise
         # What is silent stays so: padding must not turn into sound.
         decibels = torch.where(decibels > silence, torch.maximum(changed, silence), silence)
+        mean = _mean_of_bins(decibels, silence)
         for _ in range(self.masks):
-            decibels = _mask(decibels, 1, self.mask_bins, silence, generator)
-            decibels = _mask(decibels, 2, self.mask_frames, silence, generator)
+            decibels = _mask(decibels, 1, self.mask_bins, mean, generator)
+            decibels = _mask(decibels, 2, self.mask_frames, mean, generator)
         return decibels.to(values.dtype)
 
     def _shift(self, decibels: Tensor, silence: Tensor, generator: torch.Generator) -> Tensor:
@@ -69,10 +70,18 @@ class AudioAugmentation:
         return decibels + self.tilt_db * (slope[:, None] * ramp)[:, :, None]
 
 
+def _mean_of_bins(decibels: Tensor, silence: Tensor) -> Tensor:
+    """Each mel bin's mean over what is not silent where the sound is, float (B, F, N)."""
+    sounding = decibels > silence
+    total = torch.where(sounding, decibels, 0.0).sum(dim=2, keepdim=True)
+    mean = total / sounding.sum(dim=2, keepdim=True).clamp(min=1)
+    return torch.where(sounding, mean, silence)
+
+
 def _mask(
-    decibels: Tensor, dim: int, largest: float, silence: Tensor, generator: torch.Generator
+    decibels: Tensor, dim: int, largest: float, mean: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Silences one stretch along ``dim`` of each spectrogram."""
+    """Replaces one stretch along ``dim`` of each spectrogram by ``mean``."""
     extent, start = torch.rand(
         2, len(decibels), generator=generator, device=decibels.device
     ).unbind(0)
@@ -82,4 +91,4 @@ def _mask(
     position = (torch.arange(length, device=decibels.device) + 0.5) / length
     inside = (position >= start[:, None]) & (position < (start + extent)[:, None])
     inside = inside[:, :, None] if dim == 1 else inside[:, None, :]
-    return torch.where(inside, silence, decibels)
+    return torch.where(inside, mean, decibels)
