@@ -18,8 +18,8 @@ TOP_DB = 80.0  # the codec's range: nothing lies further below the loudest bin
 class AudioEncoder(nn.Module):
     """A small residual CNN: log-mel spectrograms to one token per stretch of time.
 
-    Halves frequency and time until at most 8 mel bins and 32 frames remain, joins what is left of
-    the frequencies into the channels, and averages time to at most 16 tokens.
+    Halves frequency and time (3 times or more, for long sounds until 32 frames remain), joins what
+    is left of the frequencies into the channels, and averages time to at most 16 tokens.
 
     Args:
         num_mels: F.
@@ -29,8 +29,7 @@ class AudioEncoder(nn.Module):
 
     def __init__(self, num_mels: int, num_frames: int, width: int) -> None:
         super().__init__()
-        halvings = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
-        channels = stage_channels(max(MIN_STAGES, halvings), width)
+        channels = stage_channels(_num_stages(num_mels, num_frames), width)
         self.stages = nn.Sequential(
             ConvBlock(2, channels[0], kernel_size=5),
             *(ConvBlock(before, after) for before, after in pairwise(channels)),
@@ -58,6 +57,13 @@ class AudioEncoder(nn.Module):
         return Features(
             self.norm(tokens), torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         )
+
+
+def _num_stages(num_mels: int, num_frames: int) -> int:
+    """Halvings until at most 8 mel bins and 32 frames are left, but at least 2 of either."""
+    wanted = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
+    possible = math.floor(math.log2(min(num_mels, num_frames))) - 1
+    return max(1, min(max(MIN_STAGES, wanted), possible))
 
 
 def _level_and_contrast(decibels: Tensor) -> Tensor:

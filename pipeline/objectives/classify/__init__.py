@@ -40,7 +40,7 @@ class ClassifyConfig(Section):
     label_smoothing: Probability = 0.05
     unimodal_weight: Annotated[
         float, Field(ge=0, description="weight of the loss with one modality alone")
-    ] = 0.3
+    ] = 1.0
 
     def build(self, encoders: Mapping[str, nn.Module], classes: Sequence[str]) -> Classifier:
         """Builds the network.
