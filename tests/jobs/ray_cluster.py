@@ -101,7 +101,7 @@ def family() -> Iterator[Family]:
     yield family
     left = family.wait_gone(10)
     family.kill()
-    assert left == []
+    assert not left, f"left behind: {left}"
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def ray_head() -> Iterator[Head]:
             family.kill()
             process.wait(10)
             shutil.rmtree(folder, ignore_errors=True)
-    assert left == []
+    assert not left, f"left behind: {left}"
 
 
 def _wait_for(url: str, token: str, process: subprocess.Popen, log: Path) -> None:

@@ -142,7 +142,7 @@ def read_mono(data: memoryview, field: str, max_seconds: float) -> tuple[np.ndar
                 if total > limit:
                     what = f"the sound decodes to more than {max_seconds:.0f} s"
                     raise SampleError(what, reason="too_large", field=field)
-                blocks.append(block.mean(axis=1))
+                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
             compressed = sound.format in ("MP3", "MPEG") or sound.subtype.startswith("MPEG")
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
         what = f"the sound cannot be decoded: {error}"
@@ -154,7 +154,7 @@ def read_mono(data: memoryview, field: str, max_seconds: float) -> tuple[np.ndar
         raise SampleError(what, reason="bad_audio", field=field)
     if field == "wav":
         _check_wav_length(data, field)
-    mono = np.concatenate(blocks)
+    mono = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if not np.isfinite(mono).all():
         raise SampleError(
             "the sound holds NaN or infinite samples", reason="bad_audio", field=field

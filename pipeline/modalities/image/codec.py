@@ -100,8 +100,8 @@ class ImageCodec:
                 # Scales while decoding by 1/2, 1/4 or 1/8, never below twice the size that is wanted.
                 image.draft(None, (2 * self.size, 2 * self.size))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.asarray(resize_and_crop(to_rgb(upright), self.size))
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(resize_and_crop(to_rgb(image), self.size))
 
     def to_arrow(self, values: list[np.ndarray | None]) -> pa.Array:
         """(H, W, 3) uint8 arrays -> a column, null where None."""
@@ -128,7 +128,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
