@@ -8,8 +8,8 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.modalities.layers import Features
 from pipeline.models.fusion import FusionConfig
-from pipeline.models.layers import Features
 
 KINDS = [config.model_fields["kind"].default for config in get_args(get_args(FusionConfig)[0])]
 TOKENS = {"image": 4, "text": 6, "audio": 3}

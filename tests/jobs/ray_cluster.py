@@ -131,7 +131,7 @@ def ray_head() -> Iterator[Head]:
             yield Head(address, url, token, family)
         finally:
             process.send_signal(signal.SIGTERM)
-            left = family.wait_gone(20)
+            left = family.wait_gone(60)  # Ray ends its own one after the other
             family.kill()
             process.wait(10)
             shutil.rmtree(folder, ignore_errors=True)

@@ -84,7 +84,9 @@ def test_from_shards_to_a_report(
     assert "<audio" in page
     assert "data:image/png" in page
 
-    assert run(infer.JOB, tone_config, "modalities.image.size=20", f"infer.output={tmp_path}/x") == 2
+    assert (
+        run(infer.JOB, tone_config, "modalities.image.size=20", f"infer.output={tmp_path}/x") == 2
+    )
     assert (
         "modalities.image.size is 20 in the configuration and 16 in the model"
         in capsys.readouterr().err

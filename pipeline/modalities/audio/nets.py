@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import ConvBlock, Features, stage_channels
+from pipeline.modalities.layers import ConvBlock, Features, stage_channels
 
 MAX_TOKENS = 16  # frames are averaged down to at most so many tokens
 MIN_STAGES = 3

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import ConvBlock, Features, stage_channels
+from pipeline.modalities.layers import ConvBlock, Features, stage_channels
 
 GRID = 4  # the features are GRID x GRID tokens, whatever the size of the image
 

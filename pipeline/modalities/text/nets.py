@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import Features, TransformerBlock
+from pipeline.modalities.layers import Features, TransformerBlock
 
 PAD = 0  # the id that stands for no token
 

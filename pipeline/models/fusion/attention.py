@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.layers import Features, TransformerBlock
 from pipeline.models.fusion.base import Fusion
-from pipeline.models.layers import Features, TransformerBlock
 
 
 class AttentionFusion(Fusion):

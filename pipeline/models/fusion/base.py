@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.layers import AttentionPool, Features
+from pipeline.modalities.layers import AttentionPool, Features
 
 
 class Fusion(nn.Module, ABC):

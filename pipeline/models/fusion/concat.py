@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.layers import Features
 from pipeline.models.fusion.base import Fusion, Pools
-from pipeline.models.layers import Features
 
 
 class ConcatFusion(Fusion):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.layers import Features, masked_softmax
 from pipeline.models.fusion.base import Fusion, Pools
-from pipeline.models.layers import Features, masked_softmax
 
 
 class GatedFusion(Fusion):

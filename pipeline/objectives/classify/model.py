@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.layers import Features
+from pipeline.modalities.layers import Features
 from pipeline.objectives.base import Batch
 from pipeline.objectives.classify import ClassifyConfig
 

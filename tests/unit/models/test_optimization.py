@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.layers import TransformerBlock
+from pipeline.modalities.layers import TransformerBlock
 from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
 
 

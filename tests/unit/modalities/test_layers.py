@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.models.layers import (
+from pipeline.modalities.layers import (
     AttentionPool,
     ConvBlock,
     Features,
