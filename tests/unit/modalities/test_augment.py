@@ -21,7 +21,7 @@ BATCHES = {
 }
 AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
     "image": ImageAugmentation(),
-    "audio": AudioAugmentation(shift=0.2, noise_db=1.0, tilt_db=6.0, mask_bins=0.2),
+    "audio": AudioAugmentation(shift=0.2, mask_bins=0.2),
     "text": TextAugmentation(drop=0.3),
 }
 
@@ -67,12 +67,12 @@ def test_image_erases_a_bounded_rectangle() -> None:
 
 
 def test_audio_without_changes_is_the_audio() -> None:
-    augment = AudioAugmentation(shift=0, tilt_db=0, noise_db=0, mask_bins=0, mask_frames=0)
+    augment = AudioAugmentation(shift=0, mask_bins=0, mask_frames=0)
     assert torch.equal(augment(BATCHES["audio"], seeded()), BATCHES["audio"])
 
 
 def test_audio_shift_moves_frames_and_fills_with_the_floor() -> None:
-    augment = AudioAugmentation(shift=0.2, tilt_db=0, noise_db=0, mask_bins=0, mask_frames=0)
+    augment = AudioAugmentation(shift=0.2, mask_bins=0, mask_frames=0)
     for before, after in zip(BATCHES["audio"], augment(BATCHES["audio"], seeded()), strict=True):
         shifts = []
         for offset in range(-6, 7):
@@ -84,6 +84,18 @@ def test_audio_shift_moves_frames_and_fills_with_the_floor() -> None:
             if torch.equal(expected, after):
                 shifts.append(offset)
         assert shifts
+
+
+def test_audio_masks_are_the_mean_of_the_bin_and_leave_silence_silent() -> None:
+    values = BATCHES["audio"].clone()
+    values[:, :, 20:] = -100.0  # padding
+    changed = AudioAugmentation(shift=0, mask_bins=0.5, mask_frames=0.5)(values, seeded())
+    assert (changed[:, :, 20:] == -100).all()
+    mean = values[:, :, :20].float().mean(dim=2, keepdim=True).expand(-1, -1, 20)
+    before, after = values[:, :, :20].float(), changed[:, :, :20].float()
+    masked = (after - mean).abs() < 0.05
+    assert (masked | (after == before)).all()
+    assert 0.2 < masked.float().mean().item() < 0.7
 
 
 def test_text_drops_tokens_in_place_and_never_all() -> None:
