@@ -36,20 +36,6 @@ class Features(NamedTuple):
         return torch.where(self.mask[..., None], self.tokens, self.tokens.new_zeros(()))
 
 
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the real tokens; zeros where there is none.
-
-    Args:
-        tokens: float (B, L, D).
-        mask: bool (B, L).
-
-    Returns:
-        float (B, D).
-    """
-    total = Features(tokens, mask).clean().sum(dim=1)
-    return total / mask.sum(dim=1, keepdim=True).clamp(min=1).to(tokens.dtype)
-
-
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     """Softmax over the real entries; zeros, not NaN, where there is none.
 

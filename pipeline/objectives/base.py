@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
@@ -15,15 +14,15 @@ says which samples have it; ``label`` int64 (B,) is there for training and evalu
 
 
 class Objective(Protocol):
-    """What a model is for; implementations are ``torch.nn.Module``.
+    """What a model is for; implementations are ``torch.nn.Module``."""
 
-    Attributes:
-        turns: The losses of one step, in order; ``("model",)`` where all weights share one loss.
-        columns: Names of the batch's columns that a loss needs.
-    """
+    @property
+    def turns(self) -> Sequence[str]:
+        """The losses of one step, in order; ``("model",)`` where all weights share one loss."""
 
-    turns: Sequence[str]
-    columns: Sequence[str]
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the batch's columns that a loss needs."""
 
     def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one batch.
@@ -51,9 +50,3 @@ class Objective(Protocol):
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The weights, name -> tensor."""
-
-    def to(self, device: torch.device | str) -> Objective:
-        """Moves the weights to a device."""
