@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray_cluster import family, ray_head
 from tones import make_samples, write_tar
 
 from pipeline.config import ClusterConfig
+
+__all__ = ["family", "ray_head"]
 
 
 @pytest.fixture(scope="session")
