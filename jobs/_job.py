@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import logs, runs
-from pipeline.config import Config, load, settings, to_yaml
+from pipeline.config import Config, load, to_yaml
 from pipeline.errors import PipelineError
 from pipeline.runs import Summary
+from pipeline.settings import settings
 
 INTERRUPTED = 130
 logger = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ def _parser(job: Job) -> argparse.ArgumentParser:
 
 
 def _settings_help(sections: Sequence[str]) -> str:
-    rows = [row for row in settings() if row[0].split(".")[0] in sections]
+    rows = [row for row in settings(Config) if row[0].split(".")[0] in sections]
     width = max(len(path) for path, _, _ in rows) if rows else 0
     lines = [
         f"  {path:<{width}}  {default}{about and '  ' + about}" for path, default, about in rows

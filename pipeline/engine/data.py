@@ -68,15 +68,18 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
     return decoder.decode(read_part(part), part.to_json())
 
 
-def read_parts(parts: Sequence[Part], decoder: Decoder) -> Dataset:
+def read_parts(parts: Sequence[Part], decoder: Decoder, *, in_order: bool = False) -> Dataset:
     """A data set with one block a part, in the decoder's schema.
 
     Args:
         parts: At least one part.
         decoder: Codecs, metadata and label.
+        in_order: Hands blocks over in the order of the parts rather than as they are done: slower where parts differ
+            in size, and needed where a seed shall give the same order of samples again.
     """
     configure_data()
     context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = in_order
     context.target_max_block_size = None  # a part stays one block up to the sink
     # Ray 2.60 deprecates this argument, and has no other for finite retries of tasks.
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")

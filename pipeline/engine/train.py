@@ -70,7 +70,8 @@ def train(config: Config, summary: Summary) -> Bundle:
     clear_quarantine(config.run)
     decoder = Decoder.build(config.modalities, tokenizer, label=label, classes=classes)
     datasets = {
-        split: _good_rows(read_parts(found, decoder), config.run) for split, found in parts.items()
+        split: _good_rows(read_parts(found, decoder, in_order=True), config.run)
+        for split, found in parts.items()
     }
     summary.first_sample = process_clock()
     with plain_errors("train"), _progress(config, num_samples):

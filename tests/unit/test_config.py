@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.config import load, settings, to_yaml
+from pipeline.config import Config, load, to_yaml
 from pipeline.errors import ConfigError
+from pipeline.settings import settings
 
 MINIMAL = {"run": "runs/x", "modalities": {"image": {}}, "objective": {"kind": "classify"}}
 
@@ -104,7 +105,7 @@ def test_shipped_configurations_load() -> None:
 
 
 def test_every_setting_has_a_name() -> None:
-    paths = [name for name, _, _ in settings()]
+    paths = [name for name, _, _ in settings(Config)]
     assert len(paths) == len(set(paths))
     assert {"run", "train.epochs", "objective.fusion.kind", "modalities.audio.num_mels"} <= set(
         paths
