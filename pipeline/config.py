@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -137,7 +138,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _shared_locations(self) -> Config:
-        if self.cluster.address != "local":
+        submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then local means that cluster
+        if self.cluster.address != "local" or submitted:
             for path, value in self.locations():
                 if storage.is_local(value) and not storage.local_path(value).is_absolute():
                     raise ValueError(

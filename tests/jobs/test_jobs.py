@@ -212,3 +212,12 @@ def test_the_first_samples_only(tone_config: Path, tmp_path: Path) -> None:
     options = ("preprocess.input=train", "input.max_samples=50")
     assert run(preprocess.JOB, tone_config, *options) == 0
     assert len(rows(tmp_path / "run" / "decoded")) == 50
+
+
+def test_the_same_seed_gives_the_same_curve(tone_config: Path, tmp_path: Path) -> None:
+    curves = []
+    for name in ("one", "two"):
+        assert run(train.JOB, tone_config, f"run={tmp_path}/{name}", "train.epochs=2") == 0
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        curves.append([json.loads(line)["train_loss"] for line in lines])
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
