@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import logs, runs
 from pipeline.config import Config, load, to_yaml
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.runs import Summary
 from pipeline.settings import settings
 
@@ -94,7 +94,9 @@ def run(job: Job, config: Config, began: float = 0.0) -> Summary:
             job.work(config, summary)
         except PipelineError as error:
             summary.status, summary.exit_code = "failed", error.exit_code
-            _finish(summary, folder, began)
+            if error.exit_code != ConfigError.exit_code:  # then nothing was begun
+                with contextlib.suppress(PipelineError):  # the first error is the one to tell
+                    _finish(summary, folder, began)
             raise
         _finish(summary, folder, began)
     return summary

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 
+import pyarrow as pa
+
 from jobs._job import Job, main
 from pipeline.config import Config, PackConfig
 from pipeline.errors import ConfigError
 from pipeline.runs import Summary, process_clock
+from pipeline.sample import QUARANTINE_SCHEMA
+from pipeline.shards.pack import PackResult, pack
+from pipeline.sinks.quarantine import clear_quarantine, write_rows
 
 
 def work(config: Config, summary: Summary) -> None:
     """Packs; see :func:`pipeline.shards.pack.pack`."""
     from pipeline.engine.progress import Progress
-    from pipeline.shards.pack import pack
 
     section = _section(config)
     summary.first_sample = process_clock()
@@ -30,8 +34,25 @@ def work(config: Config, summary: Summary) -> None:
     summary.parts_done = len(result.shards)
     summary.metrics = {f"samples_{name}": n for name, n in result.samples_per_split.items()}
     summary.outputs = {"shards": section.output}
-    for row in result.quarantined[:10]:
-        print(f"quarantined: {row}", file=sys.stderr)
+    clear_quarantine(section.output)
+    if result.quarantined:
+        write_rows(section.output, "pack", _rows(result))
+
+
+def _rows(result: PackResult) -> pa.Table:
+    """The rows that could not be packed; ``shard`` says where in the source they stand."""
+    rows = [
+        {
+            "key": row.key,
+            "shard": row.origin,
+            "ordinal": row.ordinal,
+            "field": row.field,
+            "reason": row.reason,
+            "detail": row.detail,
+        }
+        for row in result.quarantined
+    ]
+    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
 
 
 def _section(config: Config) -> PackConfig:

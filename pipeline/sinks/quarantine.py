@@ -30,9 +30,20 @@ def write_quarantine(output: str, table: pa.Table) -> PartResult:
         columns = [bad[KEY], bad[SHARD], bad[ORDINAL]]
         columns += [pc.struct_field(error, name) for name in ERROR_TYPE.names]
         rows = pa.Table.from_arrays(columns, schema=QUARANTINE_SCHEMA)
-        with storage.create(storage.join(output, QUARANTINE, f"{result.part}.parquet")) as file:
-            pq.write_table(rows, file, compression="zstd")
+        write_rows(output, result.part, rows)
     return result
+
+
+def write_rows(output: str, name: str, rows: pa.Table) -> None:
+    """Writes one file of the quarantine, replacing one of the same name.
+
+    Args:
+        output: The folder that has the quarantine.
+        name: Of the file, without its suffix.
+        rows: Bad samples, in ``QUARANTINE_SCHEMA``.
+    """
+    with storage.create(storage.join(output, QUARANTINE, f"{name}.parquet")) as file:
+        pq.write_table(rows, file, compression="zstd")
 
 
 def read_quarantine(output: str) -> pa.Table:
