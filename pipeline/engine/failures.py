@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from ray.exceptions import RayError
 
+from pipeline import errors
 from pipeline.errors import PipelineError, RunError
 
 
@@ -21,7 +23,7 @@ def plain_errors(where: str) -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        found = _find(error)
+        found = _find(error) or _told(str(error))
         if found is not None:
             raise found from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -30,6 +32,20 @@ def plain_errors(where: str) -> Iterator[None]:
             where=where,
             fix="the log above has the whole of it; run the job again to go on from what is committed",
         ) from error
+
+
+def _told(text: str) -> PipelineError | None:
+    """Our error from a worker's traceback: Ray Data sends the text of what a map raised, not the error itself."""
+    lines = re.findall(r"^\s*(?:\S*pipeline\.errors\.)(\w+): (.+)$", text, flags=re.MULTILINE)
+    for name, message in reversed(lines):
+        kind = getattr(errors, name, None)
+        # The errors of data need more than words; they are caught where they are raised.
+        if kind in (None, errors.SampleError, errors.ShardError):
+            continue
+        what, where, fix = [*message.split(" | "), "", ""][:3]
+        told: PipelineError = kind(what, where=where, fix=fix)
+        return told
+    return None
 
 
 def _find(error: BaseException | None) -> PipelineError | None:

@@ -221,3 +221,14 @@ def test_the_same_seed_gives_the_same_curve(tone_config: Path, tmp_path: Path) -
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         curves.append([json.loads(line)["train_loss"] for line in lines])
     np.testing.assert_allclose(curves[0], curves[1], rtol=1e-4)
+
+
+def test_a_worker_that_cannot_write_ends_the_job_with_its_own_error(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_parts").write_text("a file where a folder should be")
+    assert run(preprocess.JOB, tone_config, f"preprocess.output={tmp_path}/out") == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("SinkError")]
+    assert len(lines) == 1
+    assert f"{tmp_path}/out/_parts" in lines[0]
