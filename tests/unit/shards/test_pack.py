@@ -204,8 +204,9 @@ def test_two_files_of_one_field_are_named(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.jpg").write_bytes(b"1")
     (tmp_path / "in/a.JPG").write_bytes(b"2")
-    if len(list((tmp_path / "in").iterdir())) == 1:
-        pytest.skip("this file system does not tell upper from lower case")
+    if len(list((tmp_path / "in").iterdir())) == 1:  # a file system that does not tell them apart
+        assert pack(source=tmp_path / "in", output=tmp_path / "out").samples_written == 1
+        return
     with pytest.raises(ConfigError, match=r"a\.JPG, .*a\.jpg"):
         pack(source=tmp_path / "in", output=tmp_path / "out")
 
