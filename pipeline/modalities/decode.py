@@ -29,6 +29,7 @@ class Decoder:
         metadata: Fields that are checked and carried along as strings.
         label: Field of the label, ``json.path`` inside a JSON field, or None where labels play no part.
         classes: Labels that are allowed; any where None.
+        label_optional: A sample without a label that can be read keeps a null; otherwise it is bad.
     """
 
     codecs: Mapping[str, Codec]
@@ -36,6 +37,7 @@ class Decoder:
     metadata: tuple[str, ...] = ()
     label: str | None = None
     classes: frozenset[str] | None = None
+    label_optional: bool = False
 
     @classmethod
     def build(
@@ -46,6 +48,7 @@ class Decoder:
         metadata: Iterable[str] = (),
         label: str | None = None,
         classes: Iterable[str] | None = None,
+        label_optional: bool = False,
     ) -> Decoder:
         """Builds the codecs of the configured modalities."""
         configs = modalities.by_name()
@@ -55,6 +58,7 @@ class Decoder:
             metadata=tuple(metadata),
             label=label,
             classes=None if classes is None else frozenset(classes),
+            label_optional=label_optional,
         )
 
     @property
@@ -87,7 +91,7 @@ class Decoder:
     def _decode_sample(
         self, sample: Sample
     ) -> tuple[dict[str, np.ndarray], dict[str, str], str | None]:
-        label = read_label(sample, self.label) if self.label else None
+        label = self._label(sample)
         if label is not None and self.classes is not None and label not in self.classes:
             what = f"the label {label[:80]!r} is not one of the classes"
             raise SampleError(what, reason="unknown_label", field=self.label or "")
@@ -105,6 +109,16 @@ class Decoder:
                 f"none of the configured fields; there are: {there}", reason="no_modality"
             )
         return values, metadata, label
+
+    def _label(self, sample: Sample) -> str | None:
+        if self.label is None:
+            return None
+        try:
+            return read_label(sample, self.label)
+        except SampleError:
+            if self.label_optional:
+                return None
+            raise
 
 
 @dataclass
