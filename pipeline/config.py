@@ -49,6 +49,25 @@ class PackConfig(Section):
     max_shard_samples: int = Field(default=10_000, ge=1)
 
 
+class LintConfig(Section):
+    """What is looked at without decoding, and how closely."""
+
+    input: Patterns | None = Field(
+        default=None, description="a split, splits, or a pattern; all splits that are set by default"
+    )
+    output: str | None = None
+    max_text_bytes: int = Field(
+        default=1 << 20, ge=0, description="larger labels, texts and metadata are not read"
+    )
+    estimate_samples: int = Field(
+        default=64, ge=0, description="samples decoded to estimate the cost of preprocess; 0: none"
+    )
+    write_index: bool = Field(
+        default=False, description="writes SHARD.idx, in the wds2idx format, beside each shard"
+    )
+    seed: int = Field(default=0, description="of the draw of those samples")
+
+
 class TrainConfig(Section):
     """How the model is trained."""
 
@@ -128,6 +147,7 @@ class Config(Section):
     modalities: ModalitiesConfig
     objective: ObjectiveConfig | None = None
     pack: PackConfig | None = None
+    lint: LintConfig = LintConfig()
     train: TrainConfig = TrainConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     infer: InferConfig = InferConfig()
@@ -153,6 +173,7 @@ class Config(Section):
         yield "run", self.run
         sections: dict[str, Section] = {
             "input": self.input,
+            "lint": self.lint,
             "preprocess": self.preprocess,
             "infer": self.infer,
             "evaluate": self.evaluate,
