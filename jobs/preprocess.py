@@ -1,4 +1,4 @@
-"""Decodes shards into normalised Parquet; with sink.kind=none, decodes and throws away."""
+"""Decodes shards into normalised Parquet, with statistics in stats.json; with sink.kind=none, keeps only these."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pipeline.runs import Summary, process_clock
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Decodes; see :mod:`pipeline.engine.infer`."""
+    """Decodes; see :mod:`pipeline.engine.preprocess`."""
     from pipeline.engine.cluster import connect
-    from pipeline.engine.infer import check_bad_fraction, preprocess_job
+    from pipeline.engine.infer import check_bad_fraction
+    from pipeline.engine.preprocess import preprocess_job, write_statistics
 
     with connect(config.cluster):
         job = preprocess_job(config)
@@ -20,6 +21,7 @@ def work(config: Config, summary: Summary) -> None:
         summary.first_sample = process_clock()
         job.run(summary)
     summary.outputs = {"decoded": output(config)}
+    summary.outputs["statistics"] = write_statistics(job, output(config))
     check_bad_fraction(config, summary, output(config))
 
 
@@ -31,7 +33,7 @@ def output(config: Config) -> str:
 def plan(config: Config) -> str:
     """What would be done."""
     from pipeline.engine.explain import explain_job
-    from pipeline.engine.infer import preprocess_job
+    from pipeline.engine.preprocess import preprocess_job
 
     return explain_job(config, preprocess_job)
 
@@ -42,7 +44,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
-    sections=("run", "input", "modalities", "preprocess", "sink", "cluster"),
+    sections=("run", "input", "modalities", "objective", "preprocess", "sink", "cluster"),
 )
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import pyarrow as pa
@@ -16,9 +16,10 @@ from pipeline import __version__, runs
 from pipeline.config import Config
 from pipeline.engine.data import DECODE_CPUS, RETRIES, read_parts
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.prepare import ensure_tokenizer, plan_parts
+from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError
+from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import prediction_fields
@@ -30,6 +31,7 @@ from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
 
 WRITE_CPUS = 0.1
+STATISTICS = "statistics"  # the field of a ledger that travels as JSON
 ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
 
 
@@ -78,6 +80,7 @@ class BatchJob:
         sink: Where the rows go.
         pool: The actors that predict; None writes what was decoded.
         todo: Parts that are not done yet; set by :meth:`begin`.
+        sums: What the sink measured of all parts; set by :meth:`run`.
     """
 
     name: str
@@ -86,6 +89,7 @@ class BatchJob:
     sink: Sink
     pool: PredictorPool | None = None
     todo: list[Part] = field(default_factory=list)
+    sums: Sums = field(default_factory=dict)
 
     def begin(self) -> None:
         """Makes the output ready and finds what is still to do."""
@@ -112,6 +116,7 @@ class BatchJob:
         """Does the parts that are to do, commits, and adds their counts to ``summary``."""
         summary.parts_skipped = len(self.parts) - len(self.todo)
         damaged: set[str] = set()
+        self.sums = {}
         with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
             for result in self._results():
                 samples = result.written + result.quarantined
@@ -121,15 +126,20 @@ class BatchJob:
                 summary.samples_read += samples
                 if result.damages:
                     damaged.add(result.shard)
+                self.sums = add_sums(self.sums, result.statistics or {})
                 progress.advance(1, samples, result.quarantined)
         summary.shards_damaged = len(damaged)
         self.sink.commit(self.parts)
+        fresh = {part.id for part in self.todo}
+        before = [part.id for part in self.parts if part.id not in fresh]
+        for sums in self.sink.recorded_statistics(before):
+            self.sums = add_sums(self.sums, sums)
 
     def _results(self) -> Iterator[PartResult]:
         if self.todo:
             with plain_errors(self.name):
                 for batch in self.plan().iter_batches(batch_size=None, batch_format="pyarrow"):
-                    yield from (PartResult(**row) for row in cast(pa.Table, batch).to_pylist())
+                    yield from map(_result, cast(pa.Table, batch).to_pylist())
 
 
 class _Predict:
@@ -146,8 +156,15 @@ class _Predict:
 
 def _write(table: pa.Table, sink: Sink) -> pa.Table:
     """The last stage: hands a whole part to the sink."""
-    result = sink.write(table)
-    return pa.table({name: [getattr(result, name)] for name in PartResult.__slots__})
+    result = asdict(sink.write(table))
+    # As text: every part has keys of its own, which Arrow would join into one wide type.
+    result[STATISTICS] = json.dumps(result[STATISTICS])
+    return pa.table({name: [value] for name, value in result.items()})
+
+
+def _result(row: dict[str, Any]) -> PartResult:
+    """The ledger that :func:`_write` made a row of."""
+    return PartResult(**{**row, STATISTICS: json.loads(row[STATISTICS])})
 
 
 def predictor_pool(config: Config, bundle: str) -> PredictorPool:
@@ -188,19 +205,6 @@ def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
     return ParquetSink(output, config.sink, identity, footer, tuple(each.name for each in fields))
 
 
-def preprocess_sink(config: Config, decoder: Decoder, tokenizer: str | None, output: str) -> Sink:
-    """The sink of decoded samples."""
-    if not isinstance(config.sink, ParquetConfig):
-        return NoneSink()
-    identity = {
-        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
-        "metadata": list(config.input.metadata),
-        "tokenizer": runs.fingerprint([tokenizer]),
-    }
-    footer = {"config": runs.fingerprint(identity), "pipeline_version": __version__}
-    return ParquetSink(output, config.sink, identity, footer, tuple(decoder.codecs))
-
-
 def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
     """Raises when more is bad than the configuration allows; the good ones are committed by then.
 
@@ -233,17 +237,4 @@ def inference_job(config: Config) -> BatchJob:
         decoder=decoder,
         sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
         pool=predictor_pool(config, folder),
-    )
-
-
-def preprocess_job(config: Config) -> BatchJob:
-    """The decoding that a configuration describes."""
-    tokenizer = ensure_tokenizer(config, config.preprocess.input)
-    decoder = Decoder.build(config.modalities, tokenizer, metadata=config.input.metadata)
-    output = config.folder("decoded", config.preprocess.output)
-    return BatchJob(
-        name="preprocess",
-        parts=plan_parts(config, config.preprocess.input, "preprocess.input"),
-        decoder=decoder,
-        sink=preprocess_sink(config, decoder, tokenizer, output),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -23,6 +23,7 @@ class PartResult:
         written: Samples in the output.
         quarantined: Samples in the quarantine.
         damages: Damages of the shard itself.
+        statistics: The part's sums (:mod:`pipeline.metrics.statistics`), where the sink measures.
     """
 
     part: str
@@ -30,6 +31,7 @@ class PartResult:
     written: int
     quarantined: int
     damages: int
+    statistics: Mapping[str, Any] | None = None
 
 
 class Sink(Protocol):
@@ -51,6 +53,9 @@ class Sink(Protocol):
 
     def commit(self, parts: Sequence[Part]) -> None:
         """Publishes the parts as the new snapshot."""
+
+    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """The sums of parts that were done before; none where nothing is remembered."""
 
 
 def ledger(table: pa.Table) -> PartResult:

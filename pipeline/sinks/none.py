@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
+from pipeline.metrics.statistics import Measure
 from pipeline.shards.plan import Part
 from pipeline.sinks.base import PartResult, ledger
 
 
+@dataclass(frozen=True)
 class NoneSink:
-    """Counts rows."""
+    """Counts rows.
+
+    Attributes:
+        measure: Measures each part; None where no statistics are wanted.
+    """
+
+    measure: Measure | None = None
 
     def begin(self) -> None:
         """Nothing is to be made ready."""
@@ -22,7 +32,12 @@ class NoneSink:
 
     def write(self, table: pa.Table) -> PartResult:
         """Counts the rows of one part."""
-        return ledger(table)
+        result = ledger(table)
+        return replace(result, statistics=self.measure(table)) if self.measure else result
 
     def commit(self, parts: Sequence[Part]) -> None:
         """Nothing is to be published."""
+
+    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """None: nothing is remembered."""
+        return iter(())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
+from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decode import METADATA_PREFIX
 from pipeline.sample import ERROR, KEY, MODALITIES, ORDINAL, SHARD
 from pipeline.shards.plan import Part
@@ -29,6 +30,7 @@ MANIFEST = "_manifest.json"
 PARTS, COMMIT = "_parts", "_commit"
 IDENTITY = "_identity.json"
 READERS = 8  # commit records read at a time
+RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class ParquetSink:
         identity: What the rows depend on: model, preprocessing, format. Another identity on the same output is refused.
         footer: Key/value metadata of every data file.
         columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
+        order: What the rows of a part are sorted by.
+        measure: Measures each part into its record; None where no statistics are wanted.
     """
 
     output: str
@@ -48,6 +52,8 @@ class ParquetSink:
     identity: Mapping[str, Any]
     footer: Mapping[str, str]
     columns: tuple[str, ...]
+    order: tuple[str, ...] = (KEY, ORDINAL)
+    measure: Measure | None = None
 
     def begin(self) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
@@ -67,6 +73,8 @@ class ParquetSink:
     def write(self, table: pa.Table) -> PartResult:
         """Writes quarantine, data, then the record of one part."""
         result = write_quarantine(self.output, table)
+        if self.measure:
+            result = replace(result, statistics=self.measure(table))
         if result.written:
             rows = self._data_rows(table.filter(pc.invert(table[ERROR].is_valid())))
             self._write_table(self._url(PARTS, f"{result.part}.parquet"), rows)
@@ -105,6 +113,15 @@ class ParquetSink:
             storage.write_bytes(self._url(MANIFEST), json.dumps(manifest).encode())
         self._clear({file["name"] for file in files}, quarantine)
 
+    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        """The sums in the records of parts, read as they are asked for."""
+        if self.measure is None:
+            return
+        with ThreadPoolExecutor(READERS) as pool:
+            for start in range(0, len(ids), RECORDS_AT_A_TIME):
+                for record in pool.map(self._record, ids[start : start + RECORDS_AT_A_TIME]):
+                    yield record["statistics"]
+
     def _check_identity(self) -> None:
         try:
             there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
@@ -135,13 +152,16 @@ class ParquetSink:
         def read(part: str) -> dict[str, Any]:
             if part in known:
                 return known[part]
-            record: dict[str, Any] = json.loads(
-                storage.read_bytes(self._url(COMMIT, f"{part}.json"))
-            )
+            record = self._record(part)
+            record.pop("statistics", None)  # read again where they are wanted
             return record
 
         with ThreadPoolExecutor(READERS) as pool:
             return dict(zip(ids, pool.map(read, ids), strict=True))
+
+    def _record(self, part: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(storage.read_bytes(self._url(COMMIT, f"{part}.json")))
+        return record
 
     def _groups(self, ids: Sequence[str]) -> Iterator[list[str]]:
         """Neighbouring parts that together fill a file."""
@@ -210,7 +230,7 @@ class ParquetSink:
         clear_quarantine(self.output, frozenset(name.rpartition("/")[2] for name in quarantine))
 
     def _data_rows(self, good: pa.Table) -> pa.Table:
-        good = good.sort_by([(KEY, "ascending"), (ORDINAL, "ascending")])
+        good = good.sort_by([(name, "ascending") for name in self.order])
         metadata = [name for name in good.column_names if name.startswith(METADATA_PREFIX)]
         picked = good.select([KEY, SHARD, MODALITIES, *self.columns, *metadata])
         names = [name.removeprefix(METADATA_PREFIX) for name in picked.column_names]

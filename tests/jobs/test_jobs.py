@@ -112,7 +112,9 @@ def test_preprocess_writes_what_was_decoded(tone_config: Path, tmp_path: Path) -
     folder = tmp_path / "run" / "decoded"
     found = rows(folder)
     assert len(found) == 48
-    assert set(found[0]) == {"key", "shard", "modalities", "image", "text", "audio", "json"}
+    assert set(found[0]) == {
+        "key", "shard", "modalities", "label", "image", "text", "audio", "json",
+    }  # fmt: skip
     for row in found:
         for name in ("image", "text", "audio"):
             assert (row[name] is not None) == (name in row["modalities"])  # type: ignore[operator]

@@ -1,0 +1,96 @@
+"""Preprocessing: decoded samples into Parquet, and their statistics."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipeline import __version__, runs, storage
+from pipeline.config import Config
+from pipeline.engine.infer import BatchJob
+from pipeline.engine.prepare import ensure_tokenizer, plan_parts
+from pipeline.errors import ConfigError
+from pipeline.metrics.statistics import Measure, statistics
+from pipeline.modalities.audio import HOP_SECONDS
+from pipeline.modalities.decode import Decoder
+from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.base import Sink
+from pipeline.sinks.none import NoneSink
+from pipeline.sinks.parquet import ParquetSink
+
+STATISTICS = "stats.json"
+KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known again
+
+
+def preprocess_job(config: Config) -> BatchJob:
+    """The decoding that a configuration describes.
+
+    Raises:
+        ConfigError: A metadata field is called as another column.
+    """
+    tokenizer = ensure_tokenizer(config, config.preprocess.input)
+    label = config.objective.label if config.objective else None
+    decoder = Decoder.build(
+        config.modalities,
+        tokenizer,
+        metadata=config.input.metadata,
+        label=label,
+        label_optional=True,
+    )
+    return BatchJob(
+        name="preprocess",
+        parts=plan_parts(config, config.preprocess.input, "preprocess.input"),
+        decoder=decoder,
+        sink=_sink(config, decoder, tokenizer),
+    )
+
+
+def write_statistics(job: BatchJob, output: str) -> str:
+    """Writes stats.json, the same bytes whatever ran when and where; returns its location.
+
+    Args:
+        job: A job that has run.
+        output: The folder.
+    """
+    found = statistics(job.sums, job.decoder.schema, {"audio": HOP_SECONDS})
+    url = storage.join(output, STATISTICS)
+    storage.write_bytes(url, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    return url
+
+
+def identity(
+    config: Config, metadata: tuple[str, ...], label: str | None, tokenizer: str | None
+) -> dict[str, Any]:
+    """What decoded rows depend on."""
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
+        "metadata": list(metadata),
+        "label": label,
+        "tokenizer": runs.fingerprint([tokenizer]),
+    }
+
+
+def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
+    measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
+    if not isinstance(config.sink, ParquetConfig):
+        return NoneSink(measure)
+    columns = (*([LABEL] if decoder.label else []), *decoder.codecs)
+    for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
+        raise ConfigError(
+            f"the metadata field {name} would be a second column of that name",
+            where="input.metadata",
+            fix=f"leave {name} out of input.metadata",
+        )
+    rows = identity(config, decoder.metadata, decoder.label, tokenizer)
+    return ParquetSink(
+        config.folder("decoded", config.preprocess.output),
+        config.sink,
+        rows,
+        footer={"config": runs.fingerprint(rows), "pipeline_version": __version__},
+        columns=columns,
+        order=(ORDINAL,),  # as in the shard, so that training on the folder sees the same order
+        measure=measure,
+    )

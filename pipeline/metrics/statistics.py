@@ -1,0 +1,279 @@
+"""Statistics of decoded samples: exact sums of each part, which add up to the same numbers in any order.
+
+What is measured of a column follows from its Arrow type: values of one shape (fixed-size lists) have a mean and a
+standard deviation for each channel (H, W, C) or each bin (F, N); lists have lengths. All sums are whole numbers, so
+that adding them is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.sample import ERROR, LABEL, MODALITIES
+
+FORMAT = 1
+STEPS = 1024  # real values are taken to the nearest 1/1024: whole numbers add up exactly
+CHUNK_VALUES = 1 << 17  # values measured at a time, so that they stay in a core's cache
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+Sums = dict[str, Any]  # nested dicts, lists and whole numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Measures one part; picklable, called on the workers.
+
+    Attributes:
+        modalities: Columns of decoded values.
+        labelled: Whether labels are counted.
+    """
+
+    modalities: tuple[str, ...]
+    labelled: bool = False
+
+    def __call__(self, table: pa.Table) -> Sums:
+        """The sums of a part.
+
+        Args:
+            table: All rows of the part, good and bad, as the decoder made them.
+
+        Returns:
+            What :func:`add_sums` adds and :func:`statistics` reads.
+        """
+        bad = table[ERROR].is_valid()
+        reasons = pc.struct_field(table[ERROR].combine_chunks(), "reason").drop_null()
+        good = table.filter(pc.invert(bad))
+        names = ("+".join(each) for each in good[MODALITIES].to_pylist())
+        sums: Sums = {
+            "samples": good.num_rows,
+            "quarantine": _counts(reasons.to_pylist()),
+            "combinations": _counts(names),
+            "modalities": {
+                name: _measure(table[name], table.field(name)) for name in self.modalities
+            },
+        }
+        if self.labelled:
+            labels = good[LABEL]
+            sums["labels"] = _counts(labels.drop_null().to_pylist())
+            sums["unlabelled"] = labels.null_count
+        return sums
+
+
+def add_sums(left: Mapping[str, Any], right: Mapping[str, Any]) -> Sums:
+    """Adds the sums of two sets of parts; the order never matters."""
+    return {
+        name: _added(left[name], right[name])
+        if name in left and name in right
+        else left.get(name, right.get(name))
+        for name in {**left, **right}
+    }
+
+
+def statistics(
+    sums: Mapping[str, Any], schema: pa.Schema, frame_seconds: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """What the sums of all parts say, ready for JSON, its keys in order.
+
+    Args:
+        sums: Of all parts; ``{}`` where there is none.
+        schema: Of the decoded table.
+        frame_seconds: Modality -> seconds from frame to frame, where that is known.
+    """
+    measured = sums.get("modalities", {})
+    samples = sums.get("samples", 0)
+    found: dict[str, Any] = {
+        "version": FORMAT,
+        "samples": samples,
+        "quarantined": _by_count(sums.get("quarantine", {})),
+        "combinations": _by_count(sums.get("combinations", {})),
+        "modalities": {
+            name: _column_statistics(
+                measured[name], schema.field(name), samples, (frame_seconds or {}).get(name)
+            )
+            for name in sorted(measured)
+        },
+    }
+    if "labels" in sums:
+        found["labels"] = {
+            "labelled": sum(sums["labels"].values()),
+            "unlabelled": sums["unlabelled"],
+            "counts": _by_count(sums["labels"]),
+        }
+    return found
+
+
+def value_shape(field: pa.Field) -> tuple[int, ...]:
+    """The shape that a column's metadata gives its values; () for lists of any length."""
+    text = (field.metadata or {}).get(b"shape", b"").decode()
+    return tuple(int(size) for size in text.split(",")) if text else ()
+
+
+def _measure(column: pa.ChunkedArray, field: pa.Field) -> Sums:
+    shape = value_shape(field)
+    present = len(column) - column.null_count
+    if not shape:
+        lengths = pc.list_value_length(column).drop_null().to_pylist()
+        return {"present": present, "lengths": _counts(lengths)}
+    sums: Sums = {"present": present}
+    bins = len(shape) == 2
+    step = max(1, CHUNK_VALUES // math.prod(shape))
+    for chunk in column.chunks:
+        values = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, *shape)
+        for start in range(0, len(values), step):
+            few = values[start : start + step]
+            sums = add_sums(sums, _bin_sums(few) if bins else _channel_sums(few))
+    return sums
+
+
+def _channel_sums(values: np.ndarray) -> Sums:
+    """Sums of (B, ..., W, C) uint8 over all but C. Columns of pixels are added first: that runs along memory."""
+    rows = values.reshape(-1, values.shape[-2] * values.shape[-1])
+    sums = np.zeros((2, values.shape[-1]), dtype=np.int64)
+    for start in range(0, len(rows), 1 << 16):  # what 255**2 may be added up of in 32 bits
+        wide = rows[start : start + (1 << 16)].astype(np.uint32)
+        first = wide.sum(axis=0, dtype=np.uint32)
+        wide *= wide
+        both = np.stack([first, wide.sum(axis=0, dtype=np.uint32)])
+        sums += both.reshape(2, -1, values.shape[-1]).sum(axis=1, dtype=np.int64)
+    return {"sums": sums[0].tolist(), "squares": sums[1].tolist()}
+
+
+def _bin_sums(values: np.ndarray) -> Sums:
+    """Sums of (B, F, N) floats over B and N, in units of 1/STEPS, and each sound's frames up to its last that is heard.
+
+    A frame in which all bins are at the sound's floor is silence or padding. Sums of one row are whole numbers below
+    2**53 for values below 2**11, so float64 holds them exactly.
+    """
+    steps = np.rint(values.astype(np.float64) * STEPS)
+    rows = steps.reshape(-1, steps.shape[-1])
+    both = np.stack([rows.sum(axis=1), np.einsum("rn,rn->r", rows, rows)]).astype(np.int64)
+    sums = both.reshape(2, *steps.shape[:2]).sum(axis=1)
+    loudest = steps.max(axis=1)  # (B, N)
+    heard = loudest > steps.min(axis=(1, 2))[:, None]
+    frames = np.where(heard.any(axis=1), heard.shape[1] - heard[:, ::-1].argmax(axis=1), 0)
+    return {
+        "sums": sums[0].tolist(),
+        "squares": sums[1].tolist(),
+        "frames": _counts(frames.tolist()),
+    }
+
+
+def _column_statistics(
+    sums: Sums, field: pa.Field, samples: int, frame_seconds: float | None
+) -> dict[str, Any]:
+    shape = value_shape(field)
+    present = sums["present"]
+    found: dict[str, Any] = {"present": present, "missing": samples - present}
+    if not shape:
+        lengths = {int(length): count for length, count in sums["lengths"].items()}
+        limit = int((field.metadata or {}).get(b"max_tokens", b"0"))
+        total = sum(length * count for length, count in lengths.items())
+        found["bytes"] = total * field.type.value_type.bit_width // 8
+        found["tokens"] = {
+            **_distribution(lengths),
+            "total": total,
+            "limit": limit,
+            "at_limit": lengths.get(limit, 0),
+            "histogram": {str(length): lengths[length] for length in sorted(lengths)},
+        }
+        return found
+    dtype = field.type.value_type
+    whole = pa.types.is_integer(dtype)
+    size = math.prod(shape)
+    # What each sum was taken over: all but the last axis of (..., C), all but the first of (F, N).
+    each = present * size // (shape[0] if len(shape) == 2 else shape[-1])
+    found |= {
+        "shape": list(shape),
+        "dtype": str(dtype),
+        "bytes": present * size * dtype.bit_width // 8,
+        "unit": "0..255" if whole else "dB",
+        "axis": "mel bin" if len(shape) == 2 else "channel",
+        **_moments(sums, each, 1 if whole else STEPS),
+    }
+    if "frames" in sums:
+        frames = {int(length): count for length, count in sums["frames"].items()}
+        found["heard_frames"] = _distribution(frames)
+        if frame_seconds is not None:
+            found["heard_seconds"] = {
+                name: round(value * frame_seconds, 6)
+                for name, value in _distribution(frames).items()
+                if value is not None
+            }
+    return found
+
+
+def _moments(sums: Sums, each: int, steps: int) -> dict[str, Any]:
+    """Mean and standard deviation along the kept axis and over everything; None where there is no value."""
+    first, second = sums.get("sums", []), sums.get("squares", [])
+    pairs = [_mean_and_deviation(s, q, each, steps) for s, q in zip(first, second, strict=True)]
+    mean, deviation = _mean_and_deviation(sum(first), sum(second), each * len(first), steps)
+    return {
+        "mean": [pair[0] for pair in pairs],
+        "std": [pair[1] for pair in pairs],
+        "overall_mean": mean,
+        "overall_std": deviation,
+    }
+
+
+def _mean_and_deviation(
+    total: int, squares: int, count: int, steps: int
+) -> tuple[float | None, float | None]:
+    """Of ``count`` whole numbers in units of 1/steps, from their sum and the sum of their squares; exact up to here."""
+    if not count:
+        return None, None
+    mean = Fraction(total, count)
+    variance = Fraction(squares, count) - mean * mean
+    return float(mean / steps), math.sqrt(float(variance / steps**2))
+
+
+def _distribution(counts: Mapping[int, int]) -> dict[str, float | None]:
+    """Mean, standard deviation, ends and quantiles of counted whole numbers; None where there is none."""
+    total = sum(counts.values())
+    mean, deviation = _mean_and_deviation(
+        sum(value * count for value, count in counts.items()),
+        sum(value * value * count for value, count in counts.items()),
+        total,
+        1,
+    )
+    found: dict[str, float | None] = {"mean": mean, "std": deviation}
+    found["min"], found["max"] = (min(counts), max(counts)) if total else (None, None)
+    for fraction in QUANTILES:
+        found[f"p{round(100 * fraction)}"] = _quantile(counts, fraction) if total else None
+    return found
+
+
+def _quantile(counts: Mapping[int, int], fraction: float) -> int:
+    """The smallest value that at least ``fraction`` of all do not exceed; as NumPy's ``inverted_cdf``."""
+    wanted = math.ceil(Fraction(str(fraction)) * sum(counts.values()))
+    reached = 0
+    for value in sorted(counts):
+        reached += counts[value]
+        if reached >= wanted:
+            return value
+    raise ValueError("no values")
+
+
+def _counts(values: Iterable[Any]) -> dict[str, int]:
+    return {str(value): count for value, count in Counter(values).items()}
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
+    """The most frequent first, equals by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _added(left: Any, right: Any) -> Any:
+    if isinstance(left, dict):
+        return add_sums(left, right)
+    if isinstance(left, list):
+        return [a + b for a, b in zip(left, right, strict=True)]
+    return left + right
