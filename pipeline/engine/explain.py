@@ -37,6 +37,6 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
             lines.append(f"  and {len(job.todo) - SHOWN} more")
         if job.todo:
             with contextlib.redirect_stdout(io.StringIO()) as printed:
-                job.plan().explain()  # type: ignore[no-untyped-call]
+                job.plan(job.todo).explain()  # type: ignore[no-untyped-call]
             lines.append(printed.getvalue().rstrip())
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from pipeline import __version__, runs
 from pipeline.config import Config
-from pipeline.engine.data import DECODE_CPUS, RETRIES, read_parts
+from pipeline.engine.data import RETRIES, read_parts, work_through
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
@@ -31,6 +32,7 @@ from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
 
 WRITE_CPUS = 0.1
+WAVE_PARTS = 50_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
 STATISTICS = "statistics"  # the field of a ledger that travels as JSON
 ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
 
@@ -97,18 +99,16 @@ class BatchJob:
         done = self.sink.done(self.parts)
         self.todo = [part for part in self.parts if part.id not in done]
 
-    def plan(self) -> Dataset:
-        """The lazy data set that does the work; its rows are the ledgers of the parts."""
-        blocks = read_parts(self.todo, self.decoder)
-        if self.pool is not None:
-            blocks = self.pool.attach(blocks)
-        return blocks.map_batches(
+    def plan(self, parts: Sequence[Part]) -> Dataset:
+        """The lazy data set that does these parts; its rows are their ledgers."""
+        if self.pool is None:
+            return work_through(parts, self.decoder, partial(_write, sink=self.sink), _num_cpus())
+        return self.pool.attach(read_parts(parts, self.decoder)).map_batches(
             cast(Any, _write),
             fn_args=(self.sink,),
             batch_size=None,
             batch_format="pyarrow",
-            # Equal to a decode task's share, Ray fuses the two into one task; behind actors it stays apart.
-            num_cpus=WRITE_CPUS if self.pool else DECODE_CPUS,
+            num_cpus=WRITE_CPUS,
             max_retries=RETRIES,
         )
 
@@ -136,9 +136,10 @@ class BatchJob:
             self.sums = add_sums(self.sums, sums)
 
     def _results(self) -> Iterator[PartResult]:
-        if self.todo:
+        for start in range(0, len(self.todo), WAVE_PARTS):
+            blocks = self.plan(self.todo[start : start + WAVE_PARTS])
             with plain_errors(self.name):
-                for batch in self.plan().iter_batches(batch_size=None, batch_format="pyarrow"):
+                for batch in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
                     yield from map(_result, cast(pa.Table, batch).to_pylist())
 
 
@@ -173,9 +174,7 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
     On CPUs, one actor and one thread for every two cores, so that decoding has the others.
     """
     gpus = config.cluster.gpus_per_worker
-    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus = int(total.get("CPU", os.cpu_count() or 1))
-    by_size = int(total.get("GPU", 0) / gpus) if gpus else max(1, cpus // 2)
+    by_size = int(_resource("GPU") / gpus) if gpus else max(1, _num_cpus() // 2)
     return PredictorPool(
         bundle=bundle,
         batch_size=config.infer.batch_size,
@@ -183,6 +182,15 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
         num_gpus=gpus,
         float16=config.infer.float16,
     )
+
+
+def _num_cpus() -> int:
+    return int(_resource("CPU")) or os.cpu_count() or 1
+
+
+def _resource(name: str) -> float:
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return total.get(name, 0.0)
 
 
 def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:

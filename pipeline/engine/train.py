@@ -6,8 +6,9 @@ import json
 import platform
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from ray.train.torch import TorchTrainer
 
 from pipeline import __version__, storage
 from pipeline.config import Config
+from pipeline.engine.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import class_names, count_labels, ensure_tokenizer, plan_parts
@@ -38,6 +40,7 @@ from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.runs import METRICS_LOG, Summary, process_clock
 from pipeline.sample import ERROR, KEY
+from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, write_quarantine
 
 TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
@@ -57,6 +60,8 @@ def train(config: Config, summary: Summary) -> Bundle:
         RunError: Training failed.
     """
     label = config.require_objective().label
+    if config.train.cache == "disk":
+        require_local(config.run)
     parts = {"train": plan_parts(config, "train", "input.train")}
     if config.input.val is not None:
         parts["val"] = plan_parts(config, "val", "input.val")
@@ -69,8 +74,15 @@ def train(config: Config, summary: Summary) -> Bundle:
     _check_resume(job)
     clear_quarantine(config.run)
     decoder = Decoder.build(config.modalities, tokenizer, label=label, classes=classes)
+    decoder = _with_cache(decoder, job, [part for found in parts.values() for part in found])
     datasets = {
-        split: _good_rows(read_parts(found, decoder, in_order=True), config.run)
+        split: read_parts(
+            found,
+            decoder,
+            partial(_good_rows, run=config.run),
+            in_order=True,
+            seed=config.train.seed if split == "train" else None,
+        )
         for split, found in parts.items()
     }
     summary.first_sample = process_clock()
@@ -90,6 +102,16 @@ def train(config: Config, summary: Summary) -> Bundle:
     return bundle
 
 
+def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part]) -> Decoder:
+    """Looks decoded parts up on the disk where the configuration asks for that; removes a cache that is not used."""
+    if job.config.train.cache != "disk":
+        clear_cache(job.config.run)
+        return decoder
+    identity = {name: job.identity[name] for name in ("modalities", "classes", "tokenizer")}
+    identity["label"] = decoder.label
+    return CachedDecoder.of(decoder, prepare_cache(job.config.run, identity, parts))
+
+
 def _check_resume(job: Job) -> None:
     url = storage.join(job.config.run, CHECKPOINTS, LAST)
     if not job.resume or not storage.exists(url):
@@ -104,14 +126,10 @@ def _check_resume(job: Job) -> None:
             )
 
 
-def _good_rows(dataset: Dataset, run: str) -> Dataset:
-    """Writes each part's bad rows to the run's quarantine, and passes the good ones on."""
-
-    def keep(table: pa.Table) -> pa.Table:
-        write_quarantine(run, table)
-        return table.filter(pc.invert(table[ERROR].is_valid()))
-
-    return dataset.map_batches(keep, batch_size=None, batch_format="pyarrow", num_cpus=0.25)
+def _good_rows(table: pa.Table, run: str) -> pa.Table:
+    """Writes a part's bad rows to the run's quarantine, and passes the good ones on."""
+    write_quarantine(run, table)
+    return table.filter(pc.invert(table[ERROR].is_valid()))
 
 
 def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
