@@ -6,6 +6,7 @@
     ├── ShardError           damage to a shard; recorded, the job goes on
     ├── SampleError          damage to one sample; quarantined, the job goes on
     ├── BadDataError         exit code 3: too much bad data, look first
+    ├── InputError           exit code 1: an input that is gone or cannot be reached
     ├── SinkError            exit code 1: an output that cannot be written
     └── RunError             exit code 1: the run folder
         └── LockedError      exit code 75: another run holds the lock
@@ -100,6 +101,10 @@ class BadDataError(PipelineError):
     """More of the input is bad than ``input.max_bad_fraction`` allows."""
 
     exit_code = 3
+
+
+class InputError(PipelineError):
+    """An input is gone or cannot be reached: no word on whether its data is good, so nothing is quarantined."""
 
 
 class SinkError(PipelineError):

@@ -1,0 +1,144 @@
+"""What a remote store can do, and the object stores that pyarrow speaks to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import IO, Any, Protocol
+
+from pipeline.errors import ConfigError
+from pipeline.storage.location import HUB_SCHEMES, WEB_SCHEMES, FileInfo, scheme_of
+
+_COPY_BYTES = 8 << 20
+
+
+class RangeFile(Protocol):
+    """A remote file that is open. Any ``OSError`` of a read is worth another try, on a file opened anew."""
+
+    size: int
+
+    def read_range(self, start: int, length: int) -> Any:
+        """The bytes of a range inside the file, bytes-like; fewer of them are a failure too."""
+
+    def close(self) -> None:
+        """Gives the connection back."""
+
+
+class Store(Protocol):
+    """A kind of remote storage; what goes wrong on the way is an ``OSError``."""
+
+    def info(self, url: str) -> FileInfo | None:
+        """Size and version, None where there is no such file."""
+
+    def exists(self, url: str) -> bool:
+        """Whether there is a file or folder."""
+
+    def files(self, folder: str, *, recursive: bool) -> Iterable[FileInfo]:
+        """The files of a folder; none where there is no such folder."""
+
+    def open(self, url: str) -> RangeFile:
+        """Opens a file for range reads."""
+
+    def read(self, url: str) -> bytes:
+        """A small file, whole."""
+
+    def write(self, url: str, data: IO[bytes]) -> None:
+        """Puts a file there, whole or not at all."""
+
+    def remove(self, url: str) -> None:
+        """Removes a file."""
+
+
+def store_of(url: str) -> Store:
+    """The store that a remote location is in.
+
+    Raises:
+        ConfigError: The scheme is not known, or needs a package that is not installed.
+    """
+    scheme = scheme_of(url)
+    if scheme in WEB_SCHEMES:
+        from pipeline.storage.web import WebStore
+
+        return WebStore()
+    if scheme in HUB_SCHEMES:
+        from pipeline.storage.hub import HubStore
+
+        return HubStore()
+    authority = url.partition("://")[2].partition("/")[0]
+    return _arrow_store(f"{scheme}://{authority}")
+
+
+@functools.lru_cache(maxsize=64)
+def _arrow_store(root: str) -> ArrowStore:
+    return ArrowStore(root)
+
+
+class ArrowStore:
+    """A bucket or container of an object store.
+
+    Args:
+        root: Its URL, without a path.
+    """
+
+    def __init__(self, root: str) -> None:
+        from pyarrow import fs
+
+        try:
+            self._filesystem, base = fs.FileSystem.from_uri(root)
+        except ValueError as error:
+            raise ConfigError(f"the location cannot be used: {error}", where=root) from error
+        self._root = root
+        self._base: str = base.rstrip("/")
+
+    def info(self, url: str) -> FileInfo | None:
+        found = self._filesystem.get_file_info(self._path(url))
+        return FileInfo(url, found.size, _version(found)) if found.is_file else None
+
+    def exists(self, url: str) -> bool:
+        return bool(self._filesystem.get_file_info(self._path(url)).type.value)
+
+    def files(self, folder: str, *, recursive: bool) -> Iterable[FileInfo]:
+        from pyarrow import fs
+
+        path = self._path(folder).rstrip("/")
+        selector = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
+        prefix = f"{folder.rstrip('/')}/"
+        for found in self._filesystem.get_file_info(selector):
+            if found.is_file:
+                name = found.path[len(path) + 1 :]
+                yield FileInfo(prefix + name, found.size, _version(found))
+
+    def open(self, url: str) -> RangeFile:
+        return _ArrowFile(self._filesystem.open_input_file(self._path(url)))
+
+    def read(self, url: str) -> bytes:
+        with self._filesystem.open_input_stream(self._path(url)) as stream:
+            return bytes(stream.read())
+
+    def write(self, url: str, data: IO[bytes]) -> None:
+        with self._filesystem.open_output_stream(self._path(url)) as stream:
+            while piece := data.read(_COPY_BYTES):
+                stream.write(piece)
+
+    def remove(self, url: str) -> None:
+        self._filesystem.delete_file(self._path(url))
+
+    def _path(self, url: str) -> str:
+        return self._base + url.removeprefix(self._root)
+
+
+class _ArrowFile:
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.size = int(file.size())
+
+    def read_range(self, start: int, length: int) -> Any:
+        return self._file.read_at(length, start)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _version(info: Any) -> str:
+    changed: int | None = info.mtime_ns
+    return "" if changed is None else str(changed)
