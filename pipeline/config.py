@@ -84,9 +84,10 @@ class TrainConfig(Section):
         description="of the weights' moving average; 0 keeps the last weights",
     )
     augment: bool = True
-    cache: Literal["none", "memory"] = Field(
+    cache: Literal["none", "memory", "disk"] = Field(
         default="memory",
-        description="memory keeps decoded samples in the object store after the first epoch",
+        description="where decoded samples stay after the first epoch: memory is the object store, "
+        "which spills to disk; disk is RUN/cache, which the next training of these settings finds",
     )
     shuffle_rows: int = Field(
         default=4096, ge=1, description="samples that a worker shuffles among"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import torch
-from ray.data import Dataset
+from ray.data import Dataset, RandomSeedConfig
 from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
@@ -89,6 +89,8 @@ def train(config: Config, summary: Summary) -> Bundle:
     with plain_errors("train"), _progress(config, num_samples):
         if config.train.cache == "memory":
             datasets = {split: dataset.materialize() for split, dataset in datasets.items()}
+            order = RandomSeedConfig(config.train.seed, reseed_after_execution=True)
+            datasets["train"] = datasets["train"].randomize_block_order(seed=order)
         _fit(config, job, datasets)
     bad = read_quarantine(config.run)
     summary.samples_read = sum(count.samples for count in counts.values())

@@ -1,0 +1,66 @@
+"""Every epoch sees every sample once, from whichever cache; and training from a cache is the same training."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tones import make_samples, write_tar
+
+from jobs import _job, train
+from pipeline.engine.cache import CachedDecoder, prepare_cache
+from pipeline.engine.data import read_parts
+from pipeline.engine.train import _good_rows
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.shards.plan import expand, plan
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.mark.parametrize("kind", ["none", "memory", "disk"])
+def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
+    for index in range(3):
+        samples = make_samples(20, seed=index)
+        samples["s0003"] = {"png": b"broken", "cls": b"low"}
+        write_tar(tmp_path / f"x-{index}.tar", samples)
+    parts = plan(expand(str(tmp_path / "x-*.tar")))
+    modalities = ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}})
+    decoder = Decoder.build(modalities, None, label="cls")
+    if kind == "disk":
+        decoder = CachedDecoder.of(decoder, prepare_cache(str(tmp_path), {}, parts))
+    good = partial(_good_rows, run=str(tmp_path / "run"))
+    dataset = read_parts(parts, decoder, good, in_order=True)
+    if kind == "memory":
+        dataset = dataset.materialize()
+    epochs = []
+    for seed in range(3):
+        batches = dataset.iter_batches(
+            batch_size=7,
+            batch_format="pyarrow",
+            local_shuffle_buffer_size=30,
+            local_shuffle_seed=seed,
+        )
+        rows = [row for batch in batches for row in batch.to_pylist()]
+        epochs.append(sorted((row["shard"], row["key"], bytes(row["image"])) for row in rows))
+    assert epochs[0] == epochs[1] == epochs[2]
+    assert len({row[:2] for row in epochs[0]}) == len(epochs[0]) == 3 * 19
+
+
+def test_training_from_the_disk_is_the_same_training(tone_config: Path, tmp_path: Path) -> None:
+    curves = {}
+    for kind in ("none", "disk", "disk again"):
+        cache = kind.split()[0]
+        options = [f"run={tmp_path}/{cache}", f"train.cache={cache}", "train.epochs=3"]
+        assert _job.main(train.JOB, [str(tone_config), *options]) == 0
+        lines = (tmp_path / cache / "metrics.jsonl").read_text().splitlines()
+        curves[kind] = [json.loads(line)["train_loss"] for line in lines]
+    np.testing.assert_allclose(curves["none"], curves["disk"], rtol=1e-4)
+    np.testing.assert_allclose(curves["disk again"], curves["disk"], rtol=1e-4)
+    files = list((tmp_path / "disk" / "cache").glob("*/*.arrow"))
+    assert len(files) == 4, "three training shards and one for validation"
+    assert not (tmp_path / "none" / "cache").exists()
+    options = [f"run={tmp_path}/disk", "train.cache=memory", "train.epochs=1"]
+    assert _job.main(train.JOB, [str(tone_config), *options]) == 0
+    assert not (tmp_path / "disk" / "cache").exists(), "nothing reads it any more"
