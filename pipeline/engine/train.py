@@ -131,6 +131,8 @@ def _check_resume(job: Job) -> None:
 def _good_rows(table: pa.Table, run: str) -> pa.Table:
     """Writes a part's bad rows to the run's quarantine, and passes the good ones on."""
     write_quarantine(run, table)
+    if table[ERROR].null_count == table.num_rows:
+        return table  # a filter would copy what may be mapped from the cache
     return table.filter(pc.invert(table[ERROR].is_valid()))
 
 

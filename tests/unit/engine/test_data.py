@@ -1,0 +1,109 @@
+"""Parts on Ray Data: every part once, blocks uncut, an order of its own each pass, equal shares for all ranks."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.data import Dataset
+from tones import make_samples, write_tar
+
+from pipeline.engine.data import LARGEST_GROUP, group_parts, read_parts, work_through
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.shards.plan import Part, expand, plan
+
+SIZES = (30, 3, 1, 17, 8, 25)  # samples of each shard: as uneven as real ones
+DECODER = Decoder.build(
+    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None, label="cls"
+)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> list[Part]:
+    folder = tmp_path_factory.mktemp("uneven")
+    for index, size in enumerate(SIZES):
+        write_tar(folder / f"x-{index}.tar", make_samples(size, seed=index))
+    return plan(expand(str(folder / "x-*.tar")))
+
+
+def tables(data: Any) -> list[pa.Table]:
+    return list(data.iter_batches(batch_size=None, batch_format="pyarrow"))
+
+
+def shards(data: Dataset) -> list[str]:
+    return [table["shard"][0].as_py() for table in tables(data)]
+
+
+@given(st.integers(0, 300), st.integers(1, 40))
+def test_groups_hold_every_part_once_and_shrink(num_parts: int, num_workers: int) -> None:
+    parts = [Part(f"{index}.tar", "", "") for index in range(num_parts)]
+    groups = list(group_parts(parts, num_workers))
+    assert [part for group in groups for part in group] == parts
+    sizes = [len(group) for group in groups]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(1 <= size <= LARGEST_GROUP for size in sizes)
+    assert sizes[-1:] in ([], [1])
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_part_is_one_block_in_order(parts: list[Part]) -> None:
+    blocks = tables(read_parts(parts, DECODER, in_order=True))
+    assert [block.num_rows for block in blocks] == list(SIZES)
+    assert all(block.schema.names == DECODER.schema.names for block in blocks)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_seed_gives_every_pass_an_order_of_its_own_and_every_run_the_same(
+    parts: list[Part],
+) -> None:
+    passes = []
+    for _ in range(2):
+        data = read_parts(parts, DECODER, in_order=True, seed=7)
+        passes.append([shards(data) for _ in range(3)])
+    assert passes[0] == passes[1]
+    first, second, third = passes[0]
+    assert sorted(first) == sorted(second) == sorted(third) == [part.shard for part in parts]
+    assert len({tuple(order) for order in passes[0]}) > 1
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_end_of_a_parts_way_in_the_same_task(parts: list[Part]) -> None:
+    def count(table: pa.Table) -> pa.Table:
+        return pa.table({"shard": table["shard"][:1], "rows": [table.num_rows]})
+
+    rows = pa.concat_tables(tables(work_through(parts, DECODER, count, num_cpus=2))).to_pylist()
+    assert {row["shard"]: row["rows"] for row in rows} == {
+        part.shard: size for part, size in zip(parts, SIZES, strict=True)
+    }
+    assert len(rows) == len(parts)
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_uneven_shards_give_ranks_equal_shares(parts: list[Part], ranks: int) -> None:
+    """As Ray Train splits a data set; a rank with fewer batches would leave the others waiting for it."""
+    splits = read_parts(parts, DECODER, seed=1).streaming_split(ranks, equal=True)
+    for _ in range(2):
+        rows = _rows_of_ranks(splits)
+        assert len({len(keys) for keys in rows}) == 1
+        together = [key for keys in rows for key in keys]
+        assert len(set(together)) == len(together) > sum(SIZES) - ranks
+
+
+def _rows_of_ranks(splits: list[Any]) -> list[list[tuple[str, str]]]:
+    """Reads all splits at once: each waits for the others to begin an epoch."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def read(split: Any) -> list[tuple[str, str]]:
+        return [
+            (row["shard"], row["key"])
+            for table in tables(split)
+            for row in cast(pa.Table, table).select(["shard", "key"]).to_pylist()
+        ]
+
+    with ThreadPoolExecutor(len(splits)) as pool:
+        return list(pool.map(read, splits))
