@@ -99,6 +99,8 @@ def configure_data(*, verbose: bool = False) -> None:
     """
     import ray.data
 
+    # Ray Data sets its level when it is imported, which may have been before `connect` could ask for silence.
+    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.WARNING)
     # One line of it says that its progress bars are off.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
