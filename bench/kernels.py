@@ -29,7 +29,6 @@ from PIL import Image
 from pipeline import storage
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.image import ImageConfig
-from pipeline.modalities.image.codec import resize_and_crop
 from pipeline.shards.tar import scan
 
 RESULTS = Path(__file__).parent / "results"
@@ -101,7 +100,8 @@ def image_pair() -> tuple[Work, Work]:
 
     def reference() -> np.ndarray:
         with Image.open(io.BytesIO(view)) as image:
-            return np.asarray(resize_and_crop(image.convert("RGB"), 224))
+            whole = image.convert("RGB").resize((299, 224), Image.Resampling.BICUBIC)
+            return np.asarray(whole.crop((37, 0, 261, 224)))
 
     return lambda: codec.decode(view, "jpg"), reference
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Codec
+from pipeline.modalities.base import Codec, Item, dense_to_column
 from pipeline.modalities.text.codec import read_text
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Source
 
 METADATA_PREFIX = "meta."
+GROUP = 64  # members decoded together: bounds what a codec holds besides its results
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,17 @@ class Decoder:
         Returns:
             A table of :attr:`schema`, one row an item; a bad one has ``error`` set and no values.
         """
-        rows = _Rows(self)
-        for item in items:
-            if isinstance(item, Fault):
-                rows.add_fault(item)
-                continue
-            try:
-                rows.add(item, *self._decode_sample(item))
-            except SampleError as error:
-                rows.add_fault(_fault(item, error))
+        rows = _Rows(self, list(items))
+        for name in self.codecs:
+            rows.decode(name)
         return rows.table(part)
 
-    def _decode_sample(
-        self, sample: Sample
-    ) -> tuple[dict[str, np.ndarray], dict[str, str], str | None]:
+    def check(self, sample: Sample) -> tuple[str | None, dict[str, str]]:
+        """Label and metadata of a sample that has something to decode.
+
+        Raises:
+            SampleError: The sample cannot be used, whatever its modalities hold.
+        """
         label = self._label(sample)
         if label is not None and self.classes is not None and label not in self.classes:
             what = f"the label {label[:80]!r} is not one of the classes"
@@ -98,17 +97,11 @@ class Decoder:
         metadata = {
             name: _metadata(sample, name) for name in self.metadata if name in sample.fields
         }
-        values = {}
-        for name, codec in self.codecs.items():
-            found = next((field for field in self.fields[name] if field in sample.fields), None)
-            if found is not None:
-                values[name] = codec.decode(sample.fields[found].data, found)
-        if not values:
+        if not any(field in sample.fields for fields in self.fields.values() for field in fields):
             there = ", ".join(sorted(sample.fields))
-            raise SampleError(
-                f"none of the configured fields; there are: {there}", reason="no_modality"
-            )
-        return values, metadata, label
+            what = f"none of the configured fields; there are: {there}"
+            raise SampleError(what, reason="no_modality")
+        return label, metadata
 
     def _label(self, sample: Sample) -> str | None:
         if self.label is None:
@@ -121,76 +114,95 @@ class Decoder:
             raise
 
 
-@dataclass
 class _Rows:
-    decoder: Decoder
-    base: dict[str, list[Any]] = field(default_factory=dict)
-    values: dict[str, list[np.ndarray | None]] = field(default_factory=dict)
+    """The rows of one part while they are decoded, one modality after the other."""
 
-    def __post_init__(self) -> None:
-        self.base = {column.name: [] for column in BASE_SCHEMA}
-        self.base |= {METADATA_PREFIX + name: [] for name in self.decoder.metadata}
-        self.values = {name: [] for name in self.decoder.codecs}
-
-    def add(
-        self,
-        sample: Sample,
-        values: Mapping[str, np.ndarray],
-        metadata: Mapping[str, str],
-        label: str | None,
-    ) -> None:
-        self._append(sample.key, sample.shard, sample.ordinal, list(values), label, None)
-        for name in self.decoder.metadata:
-            self.base[METADATA_PREFIX + name].append(metadata.get(name))
-        for name, column in self.values.items():
-            column.append(values.get(name))
-
-    def add_fault(self, fault: Fault) -> None:
-        source = fault.source
-        error = {
-            "field": source.field,
-            "reason": fault.reason,
-            "detail": fault.detail,
-            "offset": source.offset,
-            "size": source.size,
+    def __init__(self, decoder: Decoder, items: list[Sample | Fault]) -> None:
+        self.decoder = decoder
+        self.items = items
+        self.faults: list[Fault | None] = [None] * len(items)
+        self.labels: list[str | None] = [None] * len(items)
+        self.metadata: dict[str, list[str | None]] = {
+            name: [None] * len(items) for name in decoder.metadata
         }
-        self._append(source.key, source.shard, fault.ordinal, [], None, error)
-        for name in self.decoder.metadata:
-            self.base[METADATA_PREFIX + name].append(None)
-        for column in self.values.values():
-            column.append(None)
+        self.blocks: dict[str, np.ndarray | None] = {}
+        self.values: dict[str, list[np.ndarray | None]] = {}
+        for row, item in enumerate(items):
+            if isinstance(item, Fault):
+                self.faults[row] = item
+                continue
+            try:
+                self.labels[row], found = decoder.check(item)
+            except SampleError as error:
+                self.faults[row] = _fault(item, error)
+                continue
+            for name, text in found.items():
+                self.metadata[name][row] = text
 
-    def _append(
-        self,
-        key: str | None,
-        shard: str,
-        ordinal: int,
-        modalities: list[str],
-        label: str | None,
-        error: dict[str, Any] | None,
-    ) -> None:
-        row = {
-            "key": key,
-            "shard": shard,
-            "ordinal": ordinal,
-            "modalities": modalities,
-            "label": label,
-            "error": error,
-        }
-        for name, value in row.items():
-            self.base[name].append(value)
+    def decode(self, name: str) -> None:
+        """Decodes one modality of all rows that are good so far, some at a time."""
+        codec = self.decoder.codecs[name]
+        block = self.blocks[name] = codec.empty(len(self.items))
+        values: list[np.ndarray | None] = [None] * len(self.items)
+        self.values[name] = values
+        for group in _groups(self._members(name)):
+            members = [item for _, item in group]
+            out = None if block is None else [block[row] for row, _ in group]
+            for (row, _), value in zip(group, codec.decode_batch(members, out), strict=True):
+                if isinstance(value, SampleError):
+                    self.faults[row] = _fault(self.items[row], value)
+                else:
+                    values[row] = value
+
+    def _members(self, name: str) -> Iterator[tuple[int, Item]]:
+        fields = self.decoder.fields[name]
+        for row, item in enumerate(self.items):
+            if self.faults[row] is None and isinstance(item, Sample):
+                found = next((field for field in fields if field in item.fields), None)
+                if found is not None:
+                    yield row, Item(item.fields[found].data, found)
 
     def table(self, part: str) -> pa.Table:
-        count = len(self.base["key"])
-        self.base["part"], self.base["part_rows"] = [part] * count, [count] * count
-        columns: list[pa.Array] = []
-        for column in self.decoder.schema:
-            if column.name in self.values:
-                codec = self.decoder.codecs[column.name]
-                columns.append(codec.to_arrow(self.values[column.name]))
-            else:
-                columns.append(pa.array(self.base[column.name], type=column.type))
-        return pa.Table.from_arrays(columns, schema=self.decoder.schema)
+        """The rows; one that is bad has no label, metadata or values."""
+        count = len(self.items)
+        bad = [row for row, fault in enumerate(self.faults) if fault is not None]
+        optional: list[list[Any]] = [self.labels, *self.metadata.values(), *self.values.values()]
+        for values in optional:
+            for row in bad:
+                values[row] = None
+        sources = [_source(item) for item in self.items]
+        columns = {
+            "key": [source.key for source in sources],
+            "shard": [source.shard for source in sources],
+            "ordinal": [item.ordinal for item in self.items],
+            "part": [part] * count,
+            "part_rows": [count] * count,
+            "modalities": [
+                [name for name, values in self.values.items() if values[row] is not None]
+                for row in range(count)
+            ],
+            "label": self.labels,
+            "error": [fault and _error(fault) for fault in self.faults],
+            **{METADATA_PREFIX + name: texts for name, texts in self.metadata.items()},
+        }
+        schema = self.decoder.schema
+        return pa.Table.from_arrays(
+            [
+                self._column(column)
+                if column.name in self.values
+                else pa.array(columns[column.name], type=column.type)
+                for column in schema
+            ],
+            schema=schema,
+        )
+
+    def _column(self, column: pa.Field) -> pa.Array:
+        values, block = self.values[column.name], self.blocks[column.name]
+        if block is None:
+            return self.decoder.codecs[column.name].to_arrow(values)
+        missing = np.fromiter((value is None for value in values), bool, len(values))
+        block[missing] = 0
+        return dense_to_column(block, missing, column)
 
 
 def read_label(sample: Sample, label: str) -> str:
@@ -246,16 +258,36 @@ def _strict_json(data: memoryview, name: str, reason: str) -> Any:
         raise SampleError(f"not JSON: {error}"[:200], reason=reason, field=name) from None
 
 
-def _fault(sample: Sample, error: SampleError) -> Fault:
-    found = sample.fields.get(error.field)
-    source = Source(
-        sample.shard,
-        sample.key,
+def _fault(item: Sample | Fault, error: SampleError) -> Fault:
+    source = _source(item)
+    found = item.fields.get(error.field) if isinstance(item, Sample) else None
+    where = Source(
+        source.shard,
+        source.key,
         error.field or None,
         found.offset if found else None,
         found.size if found else None,
     )
-    return Fault(source, sample.ordinal, error.reason, error.what)
+    return Fault(where, item.ordinal, error.reason, error.what)
+
+
+def _groups(members: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
+    while group := list(islice(members, GROUP)):
+        yield group
+
+
+def _source(item: Sample | Fault) -> Source:
+    return item.source if isinstance(item, Fault) else Source(item.shard, item.key)
+
+
+def _error(fault: Fault) -> dict[str, Any]:
+    return {
+        "field": fault.source.field,
+        "reason": fault.reason,
+        "detail": fault.detail,
+        "offset": fault.source.offset,
+        "size": fault.source.size,
+    }
 
 
 __all__ = ["LABEL", "METADATA_PREFIX", "Decoder", "read_label"]

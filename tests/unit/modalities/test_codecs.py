@@ -18,7 +18,8 @@ from tones import png, wav
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio import AudioConfig
-from pipeline.modalities.audio.codec import AudioCodec, mel_filters
+from pipeline.modalities.audio.codec import AudioCodec
+from pipeline.modalities.audio.mel import mel_filters
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.codec import ImageCodec
 from pipeline.modalities.text.codec import PAD, TextCodec, clean, train_tokenizer
