@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Section
+from pipeline.modalities.base import Section, Verify
 from pipeline.objectives import ObjectiveConfig
 from pipeline.settings import apply_override, explain
 from pipeline.sinks import ParquetConfig, SinkConfig
@@ -31,6 +31,10 @@ class InputConfig(Section):
     metadata: tuple[str, ...] = ()
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     max_samples: int | None = Field(default=None, ge=1)
+    verify: Verify = Field(
+        default="full",
+        description="kept stops decoding a sound after the seconds that are kept: faster, and blind to later damage",
+    )
 
 
 class PackConfig(Section):

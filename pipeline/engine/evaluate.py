@@ -70,6 +70,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         bundle.tokenizer,
         label=objective_of(bundle).label,
         classes=bundle.classes,
+        verify=config.input.verify,
     )
     clear_quarantine(output)
     subsets = modality_subsets(tuple(decoder.codecs))

@@ -238,7 +238,12 @@ def inference_job(config: Config) -> BatchJob:
     folder = config.folder("model", config.infer.model)
     bundle = Bundle.load(folder)
     bundle.check_modalities(config.modalities, "configuration")
-    decoder = Decoder.build(bundle.modalities, bundle.tokenizer, metadata=config.input.metadata)
+    decoder = Decoder.build(
+        bundle.modalities,
+        bundle.tokenizer,
+        metadata=config.input.metadata,
+        verify=config.input.verify,
+    )
     return BatchJob(
         name="infer",
         parts=plan_parts(config, config.infer.input, "infer.input"),

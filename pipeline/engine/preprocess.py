@@ -37,6 +37,7 @@ def preprocess_job(config: Config) -> BatchJob:
         metadata=config.input.metadata,
         label=label,
         label_optional=True,
+        verify=config.input.verify,
     )
     return BatchJob(
         name="preprocess",

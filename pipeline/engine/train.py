@@ -73,7 +73,9 @@ def train(config: Config, summary: Summary) -> Bundle:
     job = Job(config, classes, tokenizer, num_samples, attempt, config.train.resume)
     _check_resume(job)
     clear_quarantine(config.run)
-    decoder = Decoder.build(config.modalities, tokenizer, label=label, classes=classes)
+    decoder = Decoder.build(
+        config.modalities, tokenizer, label=label, classes=classes, verify=config.input.verify
+    )
     decoder = _with_cache(decoder, job, [part for found in parts.values() for part in found])
     datasets = {
         split: read_parts(
@@ -110,7 +112,7 @@ def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part]) -> Decoder:
         clear_cache(job.config.run)
         return decoder
     identity = {name: job.identity[name] for name in ("modalities", "classes", "tokenizer")}
-    identity["label"] = decoder.label
+    identity["label"], identity["verify"] = decoder.label, job.config.input.verify
     return CachedDecoder.of(decoder, prepare_cache(job.config.run, identity, parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,10 @@ from pipeline.errors import SampleError
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+# Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
+Verify = Literal["full", "kept"]
 
 
 class Section(BaseModel):
@@ -99,11 +103,12 @@ class ModalityConfig(Section):
 
     fields: tuple[str, ...]
 
-    def codec(self, tokenizer: str | None) -> Codec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
         """Builds the codec.
 
         Args:
             tokenizer: The tokenizer's JSON, for modalities that are tokenized.
+            verify: How much of a member is decoded where only a part is kept.
         """
         raise TypeError(f"{type(self).__name__} is abstract")
 

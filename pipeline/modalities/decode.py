@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Codec, Item, dense_to_column
+from pipeline.modalities.base import Codec, Item, Verify, dense_to_column
 from pipeline.modalities.text.codec import read_text
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Source
 
@@ -51,11 +51,12 @@ class Decoder:
         label: str | None = None,
         classes: Iterable[str] | None = None,
         label_optional: bool = False,
+        verify: Verify = "full",
     ) -> Decoder:
         """Builds the codecs of the configured modalities."""
         configs = modalities.by_name()
         return cls(
-            codecs={name: config.codec(tokenizer) for name, config in configs.items()},
+            codecs={name: config.codec(tokenizer, verify=verify) for name, config in configs.items()},
             fields={name: config.fields for name, config in configs.items()},
             metadata=tuple(metadata),
             label=label,

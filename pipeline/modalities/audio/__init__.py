@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.base import ModalityConfig, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,7 @@ class AudioConfig(ModalityConfig):
             raise ValueError(f"num_mels must be at most {num_bins} at {self.sample_rate_hz} Hz")
         return self
 
-    def codec(self, tokenizer: str | None) -> AudioCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> AudioCodec:
         from pipeline.modalities.audio.codec import AudioCodec
 
         return AudioCodec(
@@ -43,6 +43,7 @@ class AudioConfig(ModalityConfig):
             hop=round(HOP_SECONDS * self.sample_rate_hz),
             num_mels=self.num_mels,
             max_decoded_seconds=self.max_minutes * 60,
+            whole=verify == "full",
         )
 
     def encoder(self, width: int) -> nn.Module:

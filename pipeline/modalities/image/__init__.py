@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.base import ModalityConfig, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ class ImageConfig(ModalityConfig):
     size: int = Field(default=224, ge=8, le=2048)
     max_megapixels: float = Field(default=64.0, gt=0)
 
-    def codec(self, tokenizer: str | None) -> ImageCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
         from pipeline.modalities.image.codec import ImageCodec
 
         return ImageCodec(size=self.size, max_pixels=int(self.max_megapixels * 1e6))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.base import ModalityConfig, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ class TextConfig(ModalityConfig):
     vocab_size: int = Field(default=2048, ge=260, le=200_000)
     max_bytes: int = Field(default=1 << 20, gt=0)
 
-    def codec(self, tokenizer: str | None) -> TextCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> TextCodec:
         from pipeline.modalities.text.codec import TextCodec
 
         if tokenizer is None:
