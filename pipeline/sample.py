@@ -57,6 +57,7 @@ REASONS: Mapping[str, str] = {
     "truncated_shard": "the shard ends before its declared content does",
     "missing_end": "the shard has no end-of-archive marker",
     "trailing_data": "there is data after the end-of-archive marker",
+    "bad_compression": "the compressed shard cannot be unpacked further",
     "unreadable": "the shard could not be read",
     "unsafe_member": "a link, device or other special member",
     "no_extension": "a member without an extension belongs to no field",

@@ -1,42 +1,32 @@
-"""Patterns -> shards -> parts: what there is to do, from the shards alone."""
+"""Shards -> parts: what there is to do, from the shards alone."""
 
 from __future__ import annotations
 
-import fnmatch
 import itertools
 import json
-import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from pathlib import PurePosixPath
 
-from braceexpand import braceexpand
-
-from pipeline import storage
-from pipeline.errors import ConfigError
-from pipeline.shards.grouping import group_members
-from pipeline.shards.tar import Damage, scan
+from pipeline.shards.cuts import cut, samples
+from pipeline.shards.patterns import SPECIAL, Shard, expand
+from pipeline.shards.source import is_packed, open_shard
 
 PART_BYTES = 32 << 20
-SPECIAL = re.compile(r"[*?\[{]")
 
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A tar file.
-
-    Attributes:
-        name: Path below the pattern's fixed prefix; the same wherever the data lies.
-        url: Where it lies now.
-        size: Bytes.
-        version: Changes with the content: modification time or the store's tag.
-    """
-
-    name: str
-    url: str
-    size: int
-    version: str
+__all__ = [
+    "PART_BYTES",
+    "SPECIAL",
+    "Part",
+    "Shard",
+    "expand",
+    "limit",
+    "needs_scan",
+    "plan",
+    "plan_shard",
+    "shard_fingerprint",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,131 +70,64 @@ class Part:
         return cls(**{**values, "duplicates": tuple(values["duplicates"])})
 
 
-def expand(patterns: str | Sequence[str], *, where: str = "input") -> list[Shard]:
-    """Finds the shards that match: braces, globs, folders, lists of them; sorted by name.
-
-    Raises:
-        ConfigError: A pattern matches nothing, or two shards get the same name.
-    """
-    found: dict[str, Shard] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        matched = list(_expand_one(pattern))
-        if not matched:
-            raise ConfigError(
-                f"no shard matches {pattern}",
-                where=where,
-                fix="check the path; patterns are relative to the folder the job is started in",
-            )
-        for shard in matched:
-            other = found.setdefault(shard.name, shard)
-            if other.url != shard.url:
-                raise ConfigError(
-                    f"two shards are called {shard.name}",
-                    where=f"{other.url} and {shard.url}",
-                    fix="name their common folder in one pattern, as in data/{a,b}/*.tar",
-                )
-    return [found[name] for name in sorted(found)]
-
-
-def _expand_one(pattern: str) -> Iterator[Shard]:
-    special = SPECIAL.search(pattern)
-    fixed = pattern[: special.start()] if special else pattern
-    if not special:
-        folder = storage.list_files(pattern, recursive=True)
-        tars = [info for info in folder if info.url.endswith(".tar")]
-        info = storage.file_info(pattern)
-        prefix = pattern.rstrip("/") + "/" if info is None else _parent(pattern)
-        yield from (_shard(found, prefix) for found in ([info] if info else tars))
-        return
-    prefix = _parent(fixed)
-    for plain in braceexpand(pattern):
-        yield from (_shard(info, prefix) for info in _glob(plain))
-
-
-def _glob(pattern: str) -> list[storage.FileInfo]:
-    wild = re.search(r"[*?\[]", pattern)
-    if not wild:
-        info = storage.file_info(pattern)
-        return [info] if info else []
-    root = _parent(pattern[: wild.start()])
-    rest = pattern[len(root) :]
-    infos = storage.list_files(root or ".", recursive="/" in rest)
-    names = [info.url.removeprefix("./") if not root else info.url for info in infos]
-    return [
-        info for name, info in zip(names, infos, strict=True) if _matches(name[len(root) :], rest)
-    ]
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Glob matching in which only ``**`` crosses folders."""
-    if "**" in pattern:
-        loose = pattern.replace("**/", "*")
-        return fnmatch.fnmatchcase(name, loose)
-    pieces, wanted = PurePosixPath(name).parts, PurePosixPath(pattern).parts
-    return len(pieces) == len(wanted) and all(map(fnmatch.fnmatchcase, pieces, wanted))
-
-
-def _parent(path: str) -> str:
-    return path[: path.rfind("/") + 1]
-
-
-def _shard(info: storage.FileInfo, prefix: str) -> Shard:
-    name = info.url.removeprefix(prefix).removeprefix("./")
-    return Shard(name, info.url, info.size, info.version)
-
-
 def plan(shards: Sequence[Shard], part_bytes: int = PART_BYTES) -> list[Part]:
-    """Cuts shards into parts of about ``part_bytes``, at sample boundaries. Shards below it are not opened."""
+    """Cuts shards into parts of about ``part_bytes``, at sample boundaries; see :func:`needs_scan`."""
     return [part for shard in shards for part in plan_shard(shard, part_bytes)]
 
 
+def needs_scan(shard: Shard, part_bytes: int = PART_BYTES) -> bool:
+    """Whether planning opens the shard: it is over ``part_bytes``, and not packed, which makes it one part whatever."""
+    return shard.size > part_bytes and not is_packed(shard.name)
+
+
 def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
-    """The parts of one shard; see :func:`plan`."""
+    """The parts of one shard; see :func:`plan`.
+
+    Raises:
+        InputError: The shard has to be scanned, and is not there or cannot be reached.
+    """
     fingerprint = shard_fingerprint(shard)
-    whole = Part(shard.name, shard.url, fingerprint)
-    if shard.size <= part_bytes:
-        return [whole]
+    if not needs_scan(shard, part_bytes):
+        return [Part(shard.name, shard.url, fingerprint)]
+    source = open_shard(shard.name, shard.url)
     try:
-        source = storage.open_source(shard.url)
-    except OSError:
-        return [whole]  # reading it will say why
-    try:
-        cuts, duplicates = _cuts(source, part_bytes)
+        cuts = cut(samples(source), part_bytes)
     finally:
         source.close()
-    ends = [offset for offset, _ in cuts[1:]] + [None]
     parts = []
-    for index, ((start, ordinal), end) in enumerate(zip(cuts, ends, strict=True)):
-        until = cuts[index + 1][1] if end is not None else None
-        inside = [d for d in duplicates if d >= ordinal and (until is None or d < until)]
-        parts.append(
-            Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, tuple(inside))
-        )
+    for index, (start, ordinal) in enumerate(cuts.starts):
+        end, until = cuts.starts[index + 1] if index + 1 < len(cuts.starts) else (None, None)
+        first = bisect_left(cuts.duplicates, ordinal)
+        last = len(cuts.duplicates) if until is None else bisect_left(cuts.duplicates, until)
+        inside = tuple(cuts.duplicates[first:last])
+        parts.append(Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, inside))
     return parts
 
 
-def limit(parts: Sequence[Part], max_samples: int) -> list[Part]:
-    """The first parts that hold ``max_samples`` samples together, the last of them cut at a sample's header."""
+def limit(parts: Iterable[Part], max_samples: int) -> list[Part]:
+    """The first parts that hold ``max_samples`` samples together, the last of them cut at a sample's header.
+
+    Parts behind them are not asked for.
+
+    Raises:
+        InputError: A shard is not there or cannot be reached.
+    """
     kept: list[Part] = []
     left = max_samples
     for part in parts:
-        if not left:
-            break
         starts = _sample_starts(part, left + 1)
         kept.append(replace(part, end=starts[left]) if len(starts) > left else part)
         left -= min(left, len(starts))
+        if not left:
+            break
     return kept
 
 
 def _sample_starts(part: Part, at_most: int) -> list[int]:
+    source = open_shard(part.shard, part.url, part.start, part.end)
     try:
-        source = storage.open_source(part.url)
-    except OSError:
-        return []  # reading it will say why
-    try:
-        groups = group_members(scan(source, part.start, part.end))
-        starts = (group[1][0][1].header for group in groups if not isinstance(group, Damage))
-        return list(itertools.islice(starts, at_most))
+        found = samples(source, part.start, part.end)
+        return [sample.start for sample in itertools.islice(found, at_most)]
     finally:
         source.close()
 
@@ -213,21 +136,3 @@ def shard_fingerprint(shard: Shard) -> str:
     """Digest of a shard's name, size and version."""
     words = f"{shard.name}:{shard.size}:{shard.version}"
     return blake2b(words.encode(), digest_size=12).hexdigest()
-
-
-def _cuts(source: storage.ByteSource, part_bytes: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """Where parts begin, as (offset, ordinal of the first sample), and the ordinals of repeated keys."""
-    cuts, duplicates, seen = [(0, 0)], [], set[str]()
-    ordinal = 0
-    for group in group_members(scan(source)):
-        if isinstance(group, Damage):
-            continue
-        key, members = group
-        start = members[0][1].header
-        if start - cuts[-1][0] >= part_bytes:
-            cuts.append((start, ordinal))
-        if key in seen:
-            duplicates.append(ordinal)
-        seen.add(key)
-        ordinal += 1
-    return cuts, duplicates

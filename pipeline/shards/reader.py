@@ -2,91 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline import storage
 from pipeline.sample import Fault, Field, Sample, Source
-from pipeline.shards.grouping import group_members
+from pipeline.shards.grouping import Group, group_members
+from pipeline.shards.limits import Limits
 from pipeline.shards.plan import Part
+from pipeline.shards.source import open_shard
 from pipeline.shards.tar import Damage, Member, scan
 
 
-def read_part(part: Part) -> Iterator[Sample | Fault]:
+def read_part(part: Part, limits: Limits | None = None) -> Iterator[Sample | Fault]:
     """Reads the samples of a part, in the order of the shard; damage comes as faults between them.
 
-    The bytes of a sample's fields are views of the file, valid as long as something holds them.
+    The bytes of a sample's fields are views of the file, valid as long as something holds them. Offsets of a packed
+    shard are those of the archive in it.
 
     Raises:
         InputError: The shard is not there, or cannot be reached. That is no word on its data: nothing is quarantined,
             and the part is still to do.
     """
-    source = storage.open_source(part.url, part.start, part.end, read_ahead=True)
+    limits = limits or Limits()
+    source = open_shard(part.shard, part.url, part.start, part.end, read_ahead=True, limits=limits)
     try:
-        yield from _read(source, part)
+        yield from _read(source, part, limits)
     finally:
         source.close()
 
 
-def _read(source: storage.ByteSource, part: Part) -> Iterator[Sample | Fault]:
+def _read(source: storage.ByteSource, part: Part, limits: Limits) -> Iterator[Sample | Fault]:
     seen: set[str] = set()
+    duplicates = frozenset(part.duplicates)
     ordinal = part.first_ordinal
-    count = 0
+    empty = True
     contents: dict[int, memoryview] = {}
-    for group in group_members(_load(source, scan(source, part.start, part.end), contents)):
+    members = _load(source, scan(source, part.start, part.end), contents, limits)
+    for group in group_members(members):
+        empty = False
         if isinstance(group, Damage):
             where = Source(part.shard, offset=group.offset)
             yield Fault(where, ordinal, group.reason, group.detail)
-            count += 1
             continue
-        key, members = group
-        duplicate = key in seen or ordinal in part.duplicates
-        seen.add(key)
-        own = {member.offset: contents.pop(member.offset) for _, member in members}
-        yield _sample(own, part.shard, key, ordinal, members, duplicate=duplicate)
+        duplicate = group.key in seen or ordinal in duplicates
+        seen.add(group.key)
+        own = {member.offset: contents.pop(member.offset) for _, member in group.members}
+        fault = group_fault(part.shard, group, ordinal, duplicate=duplicate, limits=limits)
+        yield fault or _sample(part.shard, group, ordinal, own)
         ordinal += 1
-        count += 1
-    if not count:
+    if empty:
         yield Fault(Source(part.shard), ordinal, "empty_shard", "the archive holds no samples")
 
 
 def _load(
-    source: storage.ByteSource, items: Iterator[Member | Damage], contents: dict[int, memoryview]
+    source: storage.ByteSource,
+    items: Iterator[Member | Damage],
+    contents: dict[int, memoryview],
+    limits: Limits,
 ) -> Iterator[Member | Damage]:
     """Reads each member's content when its header has been read and the next has not: a file is walked forward only."""
     for item in items:
         if isinstance(item, Member):
-            wanted = 0 if item.special else item.size
+            wanted = item.size if not item.special and item.size <= limits.member_bytes else 0
             contents[item.offset] = source.read(item.offset, wanted)
         yield item
 
 
-def _sample(
-    contents: dict[int, memoryview],
-    shard: str,
-    key: str,
-    ordinal: int,
-    members: list[tuple[str, Member]],
-    *,
-    duplicate: bool,
-) -> Sample | Fault:
-    first = members[0][1]
-    size = members[-1][1].end - first.header
+def group_fault(
+    shard: str, group: Group, ordinal: int, *, duplicate: bool, limits: Limits
+) -> Fault | None:
+    """Why a sample cannot be used, as far as its headers tell; None where it can.
+
+    Args:
+        shard: Name of the shard.
+        group: The sample's members.
+        ordinal: Its position in the shard.
+        duplicate: Whether an earlier sample of the shard has its key.
+        limits: How large a member may be.
+    """
+    first = group.members[0][1]
+    size = group.members[-1][1].end - first.header
 
     def fault(reason: str, detail: str, field: str | None = None) -> Fault:
-        return Fault(Source(shard, key, field, first.header, size), ordinal, reason, detail)
+        return Fault(Source(shard, group.key, field, first.header, size), ordinal, reason, detail)
 
     if duplicate:
         return fault("duplicate_key", "an earlier sample of this shard has the same key")
-    fields: dict[str, Field] = {}
-    for extension, member in members:
+    if group.damage is not None:
+        detail = f"a member of this sample is lost: {group.damage.detail}"
+        return fault(group.damage.reason, detail)
+    seen: set[str] = set()
+    for extension, member in group.members:
         if member.special:
             return fault("unsafe_member", f"{member.special}: not followed, not read", extension)
         if not extension:
             return fault("no_extension", "the member's name has no extension")
-        if extension in fields:
+        if extension in seen:
             return fault("duplicate_field", "the sample holds this field twice", extension)
+        if member.size > limits.member_bytes:
+            detail = f"{member.size} bytes, over the limit of {limits.member_bytes}"
+            return fault("too_large", detail, extension)
+        seen.add(extension)
+    return None
+
+
+def _sample(
+    shard: str, group: Group, ordinal: int, contents: Mapping[int, memoryview]
+) -> Sample | Fault:
+    fields: dict[str, Field] = {}
+    for extension, member in group.members:
         data = contents[member.offset]
         if len(data) < member.size:  # a file that shrank since it was scanned
-            return fault("truncated_shard", "the file ends inside this field", extension)
+            where = Source(shard, group.key, extension, member.header, member.size)
+            detail = "the file ends inside this field"
+            return Fault(where, ordinal, "truncated_shard", detail)
         fields[extension] = Field(data, member.offset, member.size)
-    return Sample(key, shard, ordinal, fields)
+    return Sample(group.key, shard, ordinal, fields)

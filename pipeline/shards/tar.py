@@ -7,26 +7,55 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from pipeline.shards.compressed import Unpacked
+from pipeline.shards.header import (
+    BLOCK,
+    EXTENDED,
+    BadHeader,
+    Extension,
+    has_magic,
+    name_of,
+    numbers,
+    text,
+)
 from pipeline.storage import ByteSource
 
-BLOCK = 512
-ZEROS = bytes(BLOCK)
-FILE_TYPES = b"0\x007"  # regular, old regular, contiguous
 MAX_META_BYTES = 1 << 20  # names and PAX records longer than this are damage
 RESYNC_BYTES = 1 << 16  # read at a time while looking for the next header
+_NO_END = 1 << 62
+
+_FILE = ord("0")
+_FILES = frozenset(b"0\x007")  # regular, old regular, contiguous
+_FOLDER = ord("5")
+_SPARSE = ord("S")
+_NO_CONTENT = frozenset(b"123456")  # whatever size they declare
+_SPECIAL = {
+    ord("1"): "hard link",
+    ord("2"): "symbolic link",
+    ord("3"): "character device",
+    ord("4"): "block device",
+    ord("6"): "FIFO",
+    ord("S"): "sparse file",
+}
+_OF_AN_END = ("truncated_shard", "missing_end", "not_tar")
+_SIGNS = (
+    (b"\x1f\x8b", "gzip: such a shard is to be named .tar.gz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard: such a shard is to be named .tar.zst"),
+    (b"PK\x03\x04", "a zip archive"),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A regular file of the archive.
+class Member(NamedTuple):
+    """A file of the archive.
 
     Attributes:
         name: As stored, folders included.
         header: Offset of its first header, long-name headers included.
         offset: Offset of its content.
         size: Bytes of content.
-        special: What it is if it is no regular file: ``link``, ``device``, ...; its content is never used.
+        special: What it is if it is no regular file: ``hard link``, ``FIFO``, ...; its content is never used.
     """
 
     name: str
@@ -38,221 +67,237 @@ class Member:
     @property
     def end(self) -> int:
         """Offset just after the content's last block."""
-        return self.offset + -(-self.size // BLOCK) * BLOCK
+        return self.offset + (self.size + BLOCK - 1) // BLOCK * BLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A place where the archive is not what the format demands; ``reason`` is a word of the vocabulary."""
+    """A place where the archive is not what the format demands.
+
+    Attributes:
+        offset: Where.
+        reason: A word of the vocabulary of reasons.
+        detail: What is wrong, in words.
+        lost: Name of the member that is lost with it, as far as it can be read.
+    """
 
     offset: int
     reason: str
     detail: str
-
-
-SPECIAL_TYPES = {
-    ord("1"): "hard link",
-    ord("2"): "symbolic link",
-    ord("3"): "character device",
-    ord("4"): "block device",
-    ord("6"): "FIFO",
-    ord("S"): "sparse file",
-}
+    lost: str = ""
 
 
 def scan(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[Member | Damage]:
     """Walks the headers from ``start``, which must be a header, to ``end``, by default the end of the archive.
 
-    After damage the scan goes on with the next block that is a valid header. Folders are passed over.
+    After damage the scan goes on with the next block that is a valid header. Folders are passed over. A member's
+    content is there to be read when the member comes, and need not be later: some sources only go forward.
     """
-    return _Scan(source, start, source.size if end is None else end, whole=end is None).run()
+    items = _Scan(source, start, end).run()
+    return _explained(items, source, end) if isinstance(source, Unpacked) else items
 
 
-class _BadHeader(Exception):
-    pass
+def _explained(
+    items: Iterator[Member | Damage], source: Unpacked, end: int | None
+) -> Iterator[Member | Damage]:
+    """Puts why unpacking stopped in the place of what that did to the archive."""
+    lost = ""
+    for item in items:
+        if source.fault is not None and isinstance(item, Damage) and item.reason in _OF_AN_END:
+            lost = item.lost
+        else:
+            yield item
+    if source.fault is not None and (end is None or source.size < end):
+        yield Damage(source.size, source.fault.reason, source.fault.detail, lost)
 
 
 class _Scan:
-    def __init__(self, source: ByteSource, start: int, end: int, *, whole: bool) -> None:
+    def __init__(self, source: ByteSource, start: int, end: int | None) -> None:
         self.source = source
         self.position = start
-        self.end = end
-        self.whole = whole
-        self.members = 0
+        self.end = _NO_END if end is None else end
+        self.whole = end is None  # then the end marker is still to be seen
+        self.extension: Extension | None = None
+        # Whether headers have one; those before POSIX have not.
+        self.magic = has_magic(bytes(source.read(start, BLOCK)))
 
     def run(self) -> Iterator[Member | Damage]:
-        if self.whole and self.source.size == 0:
+        if self.whole and not self.source.holds(1):
             yield Damage(0, "not_tar", "the file is empty")
             return
-        overrides: dict[str, str] = {}
-        first_header = self.position
-        while self.position < self.end:
-            block = self.source.read(self.position, BLOCK)
-            if len(block) < BLOCK:
-                yield Damage(self.position, "truncated_shard", "the archive ends inside a header")
-                return
-            if block == ZEROS:
-                yield from self._zeros()
-                overrides, first_header = {}, self.position
-                continue
+        read, holds, end = self.source.read, self.source.holds, self.end
+        while self.position < end:
+            header = self.position
+            block = bytes(read(header, BLOCK))
             try:
-                size, kind = _numbers(block)
-            except _BadHeader as error:
-                yield from self._resync(str(error))
-                overrides, first_header = {}, self.position
+                size, kind = numbers(block)
+            except BadHeader as error:
+                if not block:
+                    break
+                yield from self._no_header(block, str(error))
                 continue
-            content = self.position + BLOCK
-            if kind in b"LKxg":
-                if size > MAX_META_BYTES:
-                    yield from self._resync(f"an extended header declares {size} bytes")
-                    overrides, first_header = {}, self.position
-                    continue
-                data = bytes(self.source.read(content, size))
-                if len(data) == size and kind != ord("g"):
-                    overrides.update(_extended(kind, data))
-                self.position = content + -(-size // BLOCK) * BLOCK
-                if len(data) < size or self.position > self.source.size:
-                    yield Damage(content, "truncated_shard", "the archive ends inside a long name")
-                    return
-                continue
-            size = int(overrides["size"]) if overrides.get("size", "").isdigit() else size
-            name = overrides.get("path") or _name(block)
-            special = "sparse file" if "sparse" in overrides else SPECIAL_TYPES.get(kind, "")
-            if special in ("hard link", "symbolic link"):
-                size = 0
-            member = Member(name, first_header, content, size, special)
-            overrides = {}
-            if content + size > self.source.size:
-                missing = content + size - self.source.size
-                detail = (
-                    f"{_shown(name)} declares {size} bytes, {missing} more than the archive has"
-                )
-                yield Damage(first_header, "truncated_shard", detail)
-                yield from self._resync(None)
-                first_header = self.position
-                continue
-            self.position = first_header = member.end
-            self.members += 1
-            if kind == ord("5") or (kind in FILE_TYPES and name.endswith("/")):
-                continue
-            if kind not in FILE_TYPES and not special:
-                member = Member(name, member.header, content, size, f"member of type {chr(kind)!r}")
-            yield member
+            if kind == _FILE and self.extension is None and holds(header + BLOCK + size):
+                # What nearly every header is, in few steps.
+                name = name_of(block)
+                self.position = header + ((size + 2 * BLOCK - 1) & -BLOCK)
+                if name[-1:] != "/":
+                    yield Member(name, header, header + BLOCK, size)
+            elif kind in EXTENDED:
+                yield from self._extend(kind, size)
+            else:
+                item = self._member(block, size, kind)
+                if item is not None:
+                    yield item
         if self.whole:
             yield Damage(self.source.size, "missing_end", "the archive has no end marker")
+
+    def _member(self, block: bytes, size: int, kind: int) -> Member | Damage | None:
+        """The member whose header ``block`` is; None where there is nothing to hand over."""
+        header, content = self.position, self.position + BLOCK
+        name, special = name_of(block), ""
+        if kind not in _FILES:
+            special = _SPECIAL.get(kind) or f"member of type {chr(kind)!r}"
+            if kind in _NO_CONTENT:
+                size = 0
+            elif kind == _SPARSE:
+                content += self._sparse_map_bytes(block)
+        extension = self.extension
+        if extension is not None:
+            self.extension, header = None, extension.header
+            name = name if extension.path is None else extension.path
+            size = size if extension.size is None or kind in _NO_CONTENT else extension.size
+            special = "sparse file" if extension.sparse else special
+        if not self.source.holds(content + size):
+            return self._cut(name, header, content, size)
+        self.position = content + (size + BLOCK - 1) // BLOCK * BLOCK
+        if kind == _FOLDER or (not special and name.endswith("/")):
+            return None
+        if extension is not None and extension.damaged:
+            return None  # its name is lost, and reported
+        return Member(name, header, content, size, special)
+
+    def _cut(self, name: str, header: int, content: int, size: int) -> Damage:
+        missing = content + size - self.source.size
+        detail = f"{_shown(name)} declares {size} bytes, {missing} more than the archive has"
+        self.position += BLOCK
+        self._seek_header()
+        return Damage(header, "truncated_shard", detail, name)
+
+    def _sparse_map_bytes(self, block: bytes) -> int:
+        """Size of the blocks that go on with an old GNU header's list of holes."""
+        size, more = 0, block[482]
+        while more:
+            extra = self.source.read(self.position + BLOCK + size, BLOCK)
+            if len(extra) < BLOCK:
+                break
+            size, more = size + BLOCK, extra[504]
+        return size
+
+    def _extend(self, kind: int, size: int) -> Iterator[Damage]:
+        """Takes in an extended header."""
+        content = self.position + BLOCK
+        extension = self.extension or Extension(self.position)
+        if size > MAX_META_BYTES:
+            block = bytes(self.source.read(self.position, BLOCK))
+            yield from self._resync(f"an extended header declares {size} bytes", block)
+            return
+        data = bytes(self.source.read(content, size))
+        end = content + (size + BLOCK - 1) // BLOCK * BLOCK
+        if not self.source.holds(end):
+            detail = "the archive ends inside a long name"
+            yield Damage(extension.header, "truncated_shard", detail)
+            self.position, self.whole = _NO_END, False
+            return
+        try:
+            extension.take_in(kind, data)
+        except BadHeader as error:
+            yield Damage(self.position, "bad_header", f"{error}; the member after it is lost")
+            extension.damaged = True
+        self.extension, self.position = extension, end
+
+    def _no_header(self, block: bytes, detail: str) -> Iterator[Damage]:
+        """Reports what lies where a header should be, and goes on behind it."""
+        self.extension = None
+        if not block.strip(b"\0"):
+            yield from self._zeros()
+        elif len(block) < BLOCK:
+            detail = "the archive ends inside a header"
+            yield Damage(self.position, "truncated_shard", detail, text(block[:100]))
+            self.position, self.whole = _NO_END, False
+        else:
+            yield from self._resync(detail, block)
 
     def _zeros(self) -> Iterator[Damage]:
         """Passes over zero blocks; two of them, and nothing behind, end the archive."""
         began = self.position
-        while self.position < self.end:
-            block = self.source.read(self.position, BLOCK)
-            if block != ZEROS[: len(block)]:
-                break
-            self.position += len(block)
-        if not self.whole:
-            return
-        if self.position >= self.end:
-            if self.position - began < 2 * BLOCK:
-                yield Damage(began, "missing_end", "the archive's end marker is cut")
-            self.whole = False  # ended as it should; nothing more to report
-            return
-        block = self.source.read(self.position, BLOCK)
-        if _is_header(block):
-            yield Damage(
-                began,
-                "bad_header",
-                f"{(self.position - began) // BLOCK} zero blocks amid the archive",
-            )
-        else:
+        self._skip_zeros()
+        if self.position < self.end and self.source.holds(self.position + 1):
+            if self._is_header(bytes(self.source.read(self.position, BLOCK))):
+                yield self._amid(began)
+                return
             yield Damage(self.position, "trailing_data", "there is data after the end marker")
             self.position += BLOCK
             self._seek_header()
-            if self.position >= self.end:
-                self.whole = False
+        elif not self.whole:  # what follows is the next part's first header
+            yield self._amid(began)
+        else:
+            self.whole = False
+            if self.position - began < 2 * BLOCK:
+                yield Damage(began, "missing_end", "the archive's end marker is cut")
 
-    def _resync(self, detail: str | None) -> Iterator[Damage]:
+    def _skip_zeros(self) -> None:
+        while self.position < self.end:
+            wanted = min(RESYNC_BYTES, self.end - self.position)
+            chunk = bytes(self.source.read(self.position, wanted))
+            rest = chunk.lstrip(b"\0")
+            self.position += (len(chunk) - len(rest)) // BLOCK * BLOCK if rest else len(chunk)
+            if rest or len(chunk) < wanted:
+                return
+
+    def _amid(self, began: int) -> Damage:
+        blocks = (self.position - began) // BLOCK
+        return Damage(began, "bad_header", f"{blocks} zero blocks amid the archive")
+
+    def _resync(self, detail: str, block: bytes) -> Iterator[Damage]:
         """Reports a bad header, and moves on to the next good one."""
-        if detail is not None:
-            reason = "bad_header" if self.members or self.position else "not_tar"
-            yield Damage(self.position, reason, detail)
+        known = has_magic(block)
+        extended = known and block[156] in EXTENDED
+        if extended:
+            yield Damage(self.position, "bad_header", f"{detail}; the member after it is lost")
+        elif known or self.position:
+            lost = text(block[:100]) if known else ""
+            yield Damage(self.position, "bad_header", detail, lost)
+        else:
+            packed = next((f" ({word})" for sign, word in _SIGNS if block.startswith(sign)), "")
+            yield Damage(0, "not_tar", f"{detail}{packed}")
         self.position += BLOCK
         self._seek_header()
-        if self.position >= self.end:
-            self.whole = False  # the damage is reported; a missing end would say it twice
+        self.extension = Extension(self.position, damaged=True) if extended else None
 
     def _seek_header(self) -> None:
         while self.position < self.end:
-            chunk = self.source.read(self.position, min(RESYNC_BYTES, self.end - self.position))
+            wanted = min(RESYNC_BYTES, self.end - self.position)
+            chunk = bytes(self.source.read(self.position, wanted))
             for offset in range(0, len(chunk) - BLOCK + 1, BLOCK):
-                if _is_header(chunk[offset : offset + BLOCK]):
+                if self._is_header(chunk[offset : offset + BLOCK]):
                     self.position += offset
                     return
-            self.position += max(BLOCK, len(chunk) // BLOCK * BLOCK)
+            if len(chunk) < wanted:
+                break
+            self.position += wanted
+        self.position, self.whole = (
+            _NO_END,
+            False,
+        )  # the damage is reported; a missing end is no news
 
-
-def _is_header(block: memoryview) -> bool:
-    if bytes(block[257:262]) != b"ustar":
-        return False
-    try:
-        _numbers(block)
-    except _BadHeader:
-        return False
-    return True
-
-
-def _numbers(block: memoryview) -> tuple[int, int]:
-    """Size and type of a header whose checksum holds."""
-    stored = _octal(block[148:156])
-    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    if stored != total:
-        signed = total - 256 * sum(byte > 127 for byte in (*block[:148], *block[156:]))
-        if stored != signed:  # some old writers summed signed bytes
-            raise _BadHeader("the header's checksum does not hold")
-    return _octal(block[124:136]), block[156]
-
-
-def _octal(digits: memoryview) -> int:
-    if digits[0] & 0x80:  # base-256, for sizes of 8 GiB and more
-        value = int.from_bytes(bytes(digits), "big") & ((1 << (8 * len(digits) - 1)) - 1)
-        if digits[0] & 0x40 or value > 1 << 62:
-            raise _BadHeader("a number of the header is negative or absurd")
-        return value
-    text = bytes(digits).strip(b" \0")
-    try:
-        return int(text, 8) if text else 0
-    except ValueError:
-        raise _BadHeader("a number of the header is not octal") from None
-
-
-def _name(block: memoryview) -> str:
-    name = _string(bytes(block[:100]))
-    prefix = _string(bytes(block[345:500])) if bytes(block[257:263]) == b"ustar\0" else ""
-    return f"{prefix}/{name}" if prefix else name
-
-
-def _string(data: bytes) -> str:
-    return data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-
-
-def _extended(kind: int, data: bytes) -> dict[str, str]:
-    """What a GNU long-name header (L, K) or a PAX header (x) says of the next member."""
-    if kind == ord("L"):
-        return {"path": _string(data)}
-    if kind == ord("K"):
-        return {}
-    found: dict[str, str] = {}
-    while data:
-        length_text, separator, _ = data.partition(b" ")
-        if not separator or not length_text.isdigit() or not 0 < int(length_text) <= len(data):
-            break
-        length = int(length_text)
-        key, _, value = data[len(length_text) + 1 : length - 1].partition(b"=")
-        if key in (b"path", b"size"):
-            found[key.decode()] = value.decode("utf-8", "surrogateescape")
-        elif key.startswith(b"GNU.sparse"):
-            found["sparse"] = "yes"
-        data = data[length:]
-    return found
+    def _is_header(self, block: bytes) -> bool:
+        if not has_magic(block) and self.magic:
+            return False
+        try:
+            numbers(block)
+        except BadHeader:
+            return False
+        return True
 
 
 def _shown(name: str) -> str:

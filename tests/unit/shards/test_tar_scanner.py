@@ -22,6 +22,9 @@ class Bytes:
     def read(self, offset: int, length: int) -> memoryview:
         return self.data[offset : offset + length]
 
+    def holds(self, end: int) -> bool:
+        return end <= self.size
+
     def close(self) -> None:
         pass
 

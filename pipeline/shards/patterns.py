@@ -1,0 +1,160 @@
+"""Patterns -> shards: braces, globs, folders, plain names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from braceexpand import braceexpand
+
+from pipeline import storage
+from pipeline.errors import ConfigError
+from pipeline.shards.source import SUFFIXES
+from pipeline.storage import FileInfo
+
+ASKED_SINGLY = 256  # names of one folder; for more of them the folder is listed
+SPECIAL = re.compile(r"[*?\[{]")
+_SPECIAL_ON_THE_WEB = re.compile(r"[*\[{]")  # there a ? begins the query
+_GLOB = re.compile(r"[*?\[]")
+_TOKENS = re.compile(r"\*\*/|\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A tar file, plain or compressed.
+
+    Attributes:
+        name: Path below the pattern's fixed prefix; the same wherever the data lies.
+        url: Where it lies now.
+        size: Bytes.
+        version: Changes with the content: modification time or the store's tag.
+    """
+
+    name: str
+    url: str
+    size: int
+    version: str
+
+
+def expand(patterns: str | Sequence[str], *, where: str = "input") -> list[Shard]:
+    """Finds the shards that match: braces, globs, folders, lists of them; sorted by name.
+
+    Raises:
+        ConfigError: A pattern matches nothing, names a file that is not there, cannot be looked up where it points, or
+            two shards get the same name.
+        InputError: A store cannot be reached.
+    """
+    found: dict[str, Shard] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        nothing = True
+        for shard in _match(pattern):
+            nothing = False
+            other = found.setdefault(shard.name, shard)
+            if other is not shard and other.url != shard.url:
+                raise ConfigError(
+                    f"two shards are called {shard.name}",
+                    where=f"{storage.without_query(other.url)} and {storage.without_query(shard.url)}",
+                    fix="name their common folder in one pattern, as in data/{a,b}/*.tar",
+                )
+        if nothing:
+            raise ConfigError(
+                f"no shard matches {storage.without_query(pattern)}",
+                where=where,
+                fix="check the path; patterns are relative to the folder the job is started in",
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def _match(pattern: str) -> Iterator[Shard]:
+    on_the_web = not storage.can_list(pattern)
+    special = (_SPECIAL_ON_THE_WEB if on_the_web else SPECIAL).search(pattern)
+    if special is None:
+        info = storage.file_info(pattern)
+        if info is not None:
+            return _shards([info], _parent(storage.without_query(pattern)))
+        if on_the_web:
+            return iter(())
+        folder = storage.list_files(pattern, recursive=True)
+        tars = (info for info in folder if info.url.lower().endswith(SUFFIXES))
+        return _shards(tars, pattern.rstrip("/") + "/")
+    prefix = _parent(pattern[: special.start()])
+    names = list(braceexpand(pattern))
+    if on_the_web and any(_SPECIAL_ON_THE_WEB.search(name) for name in names):
+        raise ConfigError(
+            "a web server does not say which files it has, so * and [ ] match nothing there",
+            where=storage.without_query(pattern),
+            fix="name the shards: one address each, or with braces, as in shard-{000000..000099}.tar",
+        )
+    globs = [] if on_the_web else [name for name in names if _GLOB.search(name)]
+    if not globs:
+        return _shards(_named(names), prefix)
+    plain = [name for name in names if not _GLOB.search(name)]
+    infos = [*_named(plain), *(info for name in globs for info in _glob(name))]
+    return _shards(infos, prefix)
+
+
+def _shards(infos: Iterable[FileInfo], prefix: str) -> Iterator[Shard]:
+    for info in infos:
+        name = storage.without_query(info.url).removeprefix(prefix).removeprefix("./")
+        yield Shard(name, info.url, info.size, info.version)
+
+
+def _named(urls: Sequence[str]) -> Iterator[FileInfo]:
+    """The files of these names, all of which must be there."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for url in urls:
+        folders[_parent(storage.without_query(url))].append(url)
+    missing: list[str] = []
+    for folder, inside in folders.items():
+        found: Iterable[FileInfo | None]
+        if len(inside) > ASKED_SINGLY and storage.can_list(folder):
+            listed = {info.url: info for info in storage.list_files(folder)}
+            found = map(listed.get, inside)
+        else:
+            found = storage.file_infos(inside)
+        for url, info in zip(inside, found, strict=True):
+            if info is None:
+                missing.append(url)
+            else:
+                yield info
+    if missing and len(missing) < len(urls):
+        raise ConfigError(
+            f"{len(missing)} of the {len(urls)} shards that the pattern names are not there",
+            where=f"the first is {storage.without_query(missing[0])}",
+            fix="correct the range, or use * to take what is there",
+        )
+
+
+def _glob(pattern: str) -> list[FileInfo]:
+    wild = _GLOB.search(pattern)
+    root = _parent(pattern[: wild.start()]) if wild else _parent(pattern)
+    rest = pattern[len(root) :]
+    matches = _translate(rest).fullmatch
+    start = len(root)
+    infos = storage.list_files(root, recursive="/" in rest or "**" in rest)
+    # An index beside a shard is none itself.
+    return [i for i in infos if matches(i.url, start) and not i.url.endswith(".idx")]
+
+
+def _translate(pattern: str) -> re.Pattern[str]:
+    """A glob as a regular expression: only ``**`` crosses folders."""
+    pieces = []
+    for token in _TOKENS.findall(pattern):
+        if token == "**/":
+            pieces.append("(?:.*/)?")
+        elif token[0] == "*":
+            pieces.append("[^/]*" if token == "*" else ".*")
+        elif token == "?":
+            pieces.append("[^/]")
+        elif token[0] == "[" and len(token) > 2:
+            inside = token[1:-1].replace("\\", r"\\").replace("[", r"\[")
+            pieces.append(f"[^/{inside[1:]}]" if inside[0] == "!" else f"[{inside}]")
+        else:
+            pieces.append(re.escape(token))
+    return re.compile("".join(pieces), re.DOTALL)
+
+
+def _parent(path: str) -> str:
+    return path[: path.rfind("/") + 1]
