@@ -64,7 +64,13 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
     """
     bundle = Bundle.load(pool.bundle)
     bundle.check_modalities(config.modalities, "configuration")
-    parts = plan_parts(config, config.evaluate.input, "evaluate.input")
+    parts = plan_parts(
+        config,
+        config.evaluate.input,
+        "evaluate.input",
+        label=objective_of(bundle).label,
+        tokenizer=bundle.tokenizer,
+    )
     decoder = Decoder.build(
         bundle.modalities,
         bundle.tokenizer,

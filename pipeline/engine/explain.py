@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from pipeline.config import Config, Patterns
 from pipeline.engine.cluster import connect
-from pipeline.engine.infer import BatchJob
+from pipeline.engine.infer import BatchJob, num_cpus
 from pipeline.engine.prepare import plan_parts
 
 SHOWN = 10  # parts listed one by one
@@ -26,7 +26,7 @@ def explain_input(config: Config, inputs: Mapping[str, Patterns | None]) -> str:
 
 
 def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
-    """The parts of a batch job that are to do, and Ray's plan of them, as text."""
+    """The parts of a batch job that are to do, and how they will be done, as text."""
     with connect(config.cluster):
         job = build(config)
         done = job.sink.done(job.parts)
@@ -35,8 +35,10 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
         lines += [f"  {part.shard} from byte {part.start}" for part in job.todo[:SHOWN]]
         if len(job.todo) > SHOWN:
             lines.append(f"  and {len(job.todo) - SHOWN} more")
-        if job.todo:
+        if job.pool is None:
+            lines.append(f"each is decoded and written by one task, on {num_cpus()} CPUs")
+        elif job.todo:
             with contextlib.redirect_stdout(io.StringIO()) as printed:
-                job.plan(job.todo).explain()  # type: ignore[no-untyped-call]
+                job.plan(job.pool, job.todo).explain()  # type: ignore[no-untyped-call]
             lines.append(printed.getvalue().rstrip())
     return "\n".join(lines)

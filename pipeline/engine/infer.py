@@ -6,19 +6,17 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
 
 from pipeline import __version__, runs
 from pipeline.config import Config
-from pipeline.engine.data import RETRIES, read_parts, work_through
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
+from pipeline.engine.tasks import RETRIES, decode_part, work_through
 from pipeline.errors import BadDataError
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
@@ -30,6 +28,9 @@ from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, Sink
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
+
+if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
+    from ray.data import Dataset
 
 WRITE_CPUS = 0.1
 WAVE_PARTS = 50_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
@@ -59,6 +60,8 @@ class PredictorPool:
 
     def attach(self, blocks: Dataset) -> Dataset:
         """Adds the predictions to the plan of a data set."""
+        from ray.data import ActorPoolStrategy
+
         return blocks.map_batches(
             _Predict,
             fn_constructor_args=(self.bundle, self.batch_size, self.num_threads),
@@ -99,12 +102,12 @@ class BatchJob:
         done = self.sink.done(self.parts)
         self.todo = [part for part in self.parts if part.id not in done]
 
-    def plan(self, parts: Sequence[Part]) -> Dataset:
-        """The lazy data set that does these parts; its rows are their ledgers."""
-        if self.pool is None:
-            return work_through(parts, self.decoder, partial(_write, sink=self.sink), _num_cpus())
-        return self.pool.attach(read_parts(parts, self.decoder)).map_batches(
-            cast(Any, _write),
+    def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
+        """The lazy data set that predicts these parts; its rows are their ledgers."""
+        from pipeline.engine.data import read_parts
+
+        return pool.attach(read_parts(parts, self.decoder)).map_batches(
+            cast(Any, _write_row),
             fn_args=(self.sink,),
             batch_size=None,
             batch_format="pyarrow",
@@ -136,11 +139,26 @@ class BatchJob:
             self.sums = add_sums(self.sums, sums)
 
     def _results(self) -> Iterator[PartResult]:
-        for start in range(0, len(self.todo), WAVE_PARTS):
-            blocks = self.plan(self.todo[start : start + WAVE_PARTS])
-            with plain_errors(self.name):
-                for batch in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
+        with plain_errors(self.name):
+            if self.pool is None:
+                work = _DecodeAndWrite(self.decoder, self.sink)
+                yield from work_through(self.todo, work, num_cpus())
+                return
+            for start in range(0, len(self.todo), WAVE_PARTS):
+                ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])
+                for batch in ledgers.iter_batches(batch_size=None, batch_format="pyarrow"):
                     yield from map(_result, cast(pa.Table, batch).to_pylist())
+
+
+@dataclass(frozen=True)
+class _DecodeAndWrite:
+    """The whole way of a part that no model sees."""
+
+    decoder: Decoder
+    sink: Sink
+
+    def __call__(self, part: Part) -> PartResult:
+        return self.sink.write(decode_part(part, self.decoder))
 
 
 class _Predict:
@@ -155,7 +173,7 @@ class _Predict:
         return self.predict(table)
 
 
-def _write(table: pa.Table, sink: Sink) -> pa.Table:
+def _write_row(table: pa.Table, sink: Sink) -> pa.Table:
     """The last stage: hands a whole part to the sink."""
     result = asdict(sink.write(table))
     # As text: every part has keys of its own, which Arrow would join into one wide type.
@@ -164,7 +182,7 @@ def _write(table: pa.Table, sink: Sink) -> pa.Table:
 
 
 def _result(row: dict[str, Any]) -> PartResult:
-    """The ledger that :func:`_write` made a row of."""
+    """The ledger that :func:`_write_row` made a row of."""
     return PartResult(**{**row, STATISTICS: json.loads(row[STATISTICS])})
 
 
@@ -174,7 +192,7 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
     On CPUs, one actor and one thread for every two cores, so that decoding has the others.
     """
     gpus = config.cluster.gpus_per_worker
-    by_size = int(_resource("GPU") / gpus) if gpus else max(1, _num_cpus() // 2)
+    by_size = int(_resource("GPU") / gpus) if gpus else max(1, num_cpus() // 2)
     return PredictorPool(
         bundle=bundle,
         batch_size=config.infer.batch_size,
@@ -184,7 +202,8 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
     )
 
 
-def _num_cpus() -> int:
+def num_cpus() -> int:
+    """CPUs of the cluster, as Ray counts them."""
     return int(_resource("CPU")) or os.cpu_count() or 1
 
 
@@ -246,7 +265,13 @@ def inference_job(config: Config) -> BatchJob:
     )
     return BatchJob(
         name="infer",
-        parts=plan_parts(config, config.infer.input, "infer.input"),
+        parts=plan_parts(
+            config,
+            config.infer.input,
+            "infer.input",
+            tokenizer=bundle.tokenizer,
+            metadata=config.input.metadata,
+        ),
         decoder=decoder,
         sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
         pool=predictor_pool(config, folder),

@@ -8,11 +8,20 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
 from pipeline import storage
 from pipeline.config import Config, Patterns
+from pipeline.engine.decoded import (
+    is_decoded,
+    limit_rows,
+    num_rows,
+    read_labels,
+    split_input,
+    tokenizer_digest,
+)
 from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.logs import event
 from pipeline.modalities.decode import read_label
@@ -42,18 +51,63 @@ class LabelCount:
     samples: int
 
 
-def plan_parts(config: Config, patterns: Patterns, where: str) -> list[Part]:
+def plan_parts(
+    config: Config,
+    patterns: Patterns,
+    where: str,
+    *,
+    label: str | None = None,
+    tokenizer: str | None = None,
+    metadata: Sequence[str] = (),
+) -> list[Part]:
     """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
 
+    Args:
+        config: The whole configuration.
+        patterns: A split, or patterns of shards and folders that preprocess wrote; those folders come first.
+        where: The setting that names them.
+        label: What preprocess must have taken as the label; any where None.
+        tokenizer: What it must have tokenized texts with; any where None.
+        metadata: Fields that it must have kept.
+
     Raises:
-        ConfigError: Nothing matches, or none of the configured fields is in the data.
+        ConfigError: Nothing matches, none of the configured fields is in the data, or a folder was preprocessed with
+            other settings.
         BadDataError: There are shards, and nothing in them can be read.
     """
-    parts = plan(expand(config.patterns(patterns, where), where=where))
-    if config.input.max_samples is not None:
-        parts = limit(parts, config.input.max_samples)
-    _check_fields(config, parts, where)
+    folders, shards = split_input(config.patterns(patterns, where))
+    wanted: dict[str, Any] = {
+        "modalities": config.modalities.model_dump(mode="json", exclude_none=True)
+    }
+    wanted |= {} if label is None else {"label": label}
+    wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
+    for folder in folders:
+        folder.check(where, metadata, **wanted)
+    parts = [part for folder in folders for part in folder.parts()]
+    left = config.input.max_samples
+    if left is not None:
+        parts = limit_rows(parts, left)
+        left -= num_rows(parts)
+    if shards and left != 0:
+        found = plan(expand(shards, where=where))
+        if left is not None:
+            found = limit(found, left)
+        _check_fields(config, found, where)
+        parts += found
+    if not parts:
+        raise BadDataError("the preprocessed folder holds no samples", where=f"{where}={patterns}")
     return parts
+
+
+def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: str | None) -> None:
+    """Checks that preprocessed folders among the patterns were tokenized with this tokenizer.
+
+    Raises:
+        ConfigError: One was not.
+    """
+    if tokenizer is not None:
+        for folder in split_input(config.patterns(patterns, where))[0]:
+            folder.check(where, tokenizer=tokenizer_digest(tokenizer))
 
 
 def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
@@ -84,7 +138,8 @@ def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
 def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     """The run's tokenizer, trained now if there is none yet.
 
-    It is trained from the first 10,000 texts of ``input.train``, or of the job's own input where that is not set.
+    It is trained from the first 10,000 texts of ``input.train``, or of the job's own input where that is not set. A
+    preprocessed folder there brings the one that its texts were tokenized with.
 
     Returns:
         The tokenizer's JSON, None where the configuration has no text.
@@ -96,8 +151,11 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     if storage.exists(url):
         return storage.read_bytes(url).decode()
     patterns = config.patterns(config.input.train or own_input, "the job's input")
-    texts = _texts(plan(expand(patterns, where="input.train")), text.fields)
-    tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
+    folders, shards = split_input(patterns)
+    tokenizer = next((found for folder in folders if (found := folder.tokenizer)), None)
+    if tokenizer is None:
+        texts = _texts(plan(expand(shards, where="input.train")), text.fields)
+        tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)
     return tokenizer
@@ -137,6 +195,10 @@ def _count_group(parts: Sequence[Part], label: str) -> LabelCount:
     labels: Counter[str] = Counter()
     samples = 0
     for part in parts:
+        if is_decoded(part):
+            labels.update(read_labels(part))
+            samples += num_rows([part])
+            continue
         for item in read_part(part):
             if isinstance(item, Fault):
                 samples += item.source.key is not None

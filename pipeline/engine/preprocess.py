@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from pipeline import __version__, runs, storage
 from pipeline.config import Config
+from pipeline.engine.decoded import KIND, TOKENIZER, VERSION, tokenizer_digest
 from pipeline.engine.infer import BatchJob
 from pipeline.engine.prepare import ensure_tokenizer, plan_parts
 from pipeline.errors import ConfigError
@@ -20,7 +20,6 @@ from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
 
 STATISTICS = "stats.json"
-KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known again
 
 
 def preprocess_job(config: Config) -> BatchJob:
@@ -41,7 +40,13 @@ def preprocess_job(config: Config) -> BatchJob:
     )
     return BatchJob(
         name="preprocess",
-        parts=plan_parts(config, config.preprocess.input, "preprocess.input"),
+        parts=plan_parts(
+            config,
+            config.preprocess.input,
+            "preprocess.input",
+            tokenizer=tokenizer,
+            metadata=config.input.metadata,
+        ),
         decoder=decoder,
         sink=_sink(config, decoder, tokenizer),
     )
@@ -60,20 +65,6 @@ def write_statistics(job: BatchJob, output: str) -> str:
     return url
 
 
-def identity(
-    config: Config, metadata: tuple[str, ...], label: str | None, tokenizer: str | None
-) -> dict[str, Any]:
-    """What decoded rows depend on."""
-    return {
-        "kind": KIND,
-        "version": VERSION,
-        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
-        "metadata": list(metadata),
-        "label": label,
-        "tokenizer": runs.fingerprint([tokenizer]),
-    }
-
-
 def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
     measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
     if not isinstance(config.sink, ParquetConfig):
@@ -85,13 +76,21 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
             where="input.metadata",
             fix=f"leave {name} out of input.metadata",
         )
-    rows = identity(config, decoder.metadata, decoder.label, tokenizer)
+    identity = {
+        "kind": KIND,
+        "version": VERSION,
+        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
+        "metadata": list(decoder.metadata),
+        "label": decoder.label,
+        "tokenizer": tokenizer_digest(tokenizer),
+    }
     return ParquetSink(
         config.folder("decoded", config.preprocess.output),
         config.sink,
-        rows,
-        footer={"config": runs.fingerprint(rows), "pipeline_version": __version__},
+        identity,
+        footer={"config": runs.fingerprint(identity), "pipeline_version": __version__},
         columns=columns,
         order=(ORDINAL,),  # as in the shard, so that training on the folder sees the same order
         measure=measure,
+        attachments={} if tokenizer is None else {TOKENIZER: tokenizer.encode()},
     )

@@ -24,7 +24,13 @@ from pipeline.config import Config
 from pipeline.engine.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.prepare import class_names, count_labels, ensure_tokenizer, plan_parts
+from pipeline.engine.prepare import (
+    check_tokenizer,
+    class_names,
+    count_labels,
+    ensure_tokenizer,
+    plan_parts,
+)
 from pipeline.engine.progress import Progress
 from pipeline.engine.train_loop import (
     BEST,
@@ -62,10 +68,12 @@ def train(config: Config, summary: Summary) -> Bundle:
     label = config.require_objective().label
     if config.train.cache == "disk":
         require_local(config.run)
-    parts = {"train": plan_parts(config, "train", "input.train")}
+    parts = {"train": plan_parts(config, "train", "input.train", label=label)}
     if config.input.val is not None:
-        parts["val"] = plan_parts(config, "val", "input.val")
+        parts["val"] = plan_parts(config, "val", "input.val", label=label)
     tokenizer = ensure_tokenizer(config, "train")
+    for split in parts:
+        check_tokenizer(config, split, f"input.{split}", tokenizer)
     counts = {split: count_labels(found, label) for split, found in parts.items()}
     classes = class_names(config, counts["train"])
     num_samples = sum(counts["train"].labels.values())

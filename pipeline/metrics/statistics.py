@@ -158,7 +158,8 @@ def _channel_sums(value: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         both[0] += ones @ few
         few *= few
         both[1] += ones @ few
-    return both.reshape(2, -1, channels).sum(axis=1).astype(np.int64)
+    by_channel: np.ndarray = both.reshape(2, -1, channels).sum(axis=1).astype(np.int64)
+    return by_channel
 
 
 def _bin_sums(value: np.ndarray, scratch: np.ndarray) -> tuple[np.ndarray, int]:

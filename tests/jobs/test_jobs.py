@@ -206,7 +206,7 @@ def test_dry_run_prints_and_does_nothing(
     out = capsys.readouterr().out
     assert "parts to do: 2 of 2" in out
     assert "max_tokens: 16" in out
-    assert "ReadParts" in out
+    assert "decoded and written by one task" in out
     assert not (tmp_path / "run" / "decoded").exists()
 
 

@@ -9,7 +9,7 @@ from tones import make_samples, write_tar
 
 from pipeline.engine import cache
 from pipeline.engine.cache import CachedDecoder, cached, clear_cache, prepare_cache
-from pipeline.engine.data import decode_part
+from pipeline.engine.tasks import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

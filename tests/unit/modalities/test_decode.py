@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tones import png, sample_fields, wav, write_tar
 
-from pipeline.engine.data import decode_part
+from pipeline.engine.tasks import decode_part
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder, read_label

@@ -9,7 +9,7 @@ import pytest
 from tones import make_samples, write_tar
 
 from pipeline import storage
-from pipeline.engine.data import decode_part
+from pipeline.engine.tasks import decode_part
 from pipeline.errors import ConfigError, RunError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

@@ -1,0 +1,191 @@
+"""Decoded samples that preprocess wrote -> the table that decoding them again would give."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.modalities.decode import METADATA_PREFIX, Decoder
+from pipeline.sample import (
+    ERROR,
+    ERROR_TYPE,
+    KEY,
+    LABEL,
+    MODALITIES,
+    ORDINAL,
+    PART,
+    PART_ROWS,
+    SHARD,
+)
+
+SUFFIX = ".parquet"
+
+
+def open_parquet(url: str) -> pq.ParquetFile:
+    """Opens a Parquet file for reads of single row groups: mapped into memory where local.
+
+    Raises:
+        InputError: The file is not there, or cannot be reached.
+        pa.ArrowInvalid: It is not a Parquet file.
+    """
+    source = storage.open_source(url)
+    if not storage.is_local(url):
+        return pq.ParquetFile(pa.PythonFile(_File(source), mode="r"))
+    source.close()  # it only said, in our words, where there is no such file
+    return pq.ParquetFile(storage.local_path(url), memory_map=True)
+
+
+def read_decoded(
+    url: str, start: int, end: int, first_ordinal: int, part: str, decoder: Decoder
+) -> pa.Table:
+    """Reads rows that were decoded before.
+
+    Args:
+        url: A Parquet file of preprocess.
+        start: First row.
+        end: Just after the last row.
+        first_ordinal: Ordinal of the first row; the rows of another shard count from 0.
+        part: The part as JSON, carried along in every row.
+        decoder: What would decode the samples; its settings must be those of the file.
+
+    Returns:
+        A table of ``decoder.schema``. A row that has none of the decoder's modalities, or a label that it refuses, is
+        bad, with the reason that decoding would give.
+    """
+    label = [LABEL] if decoder.label else []
+    columns = [KEY, SHARD, *label, *decoder.codecs, *decoder.metadata]
+    table = read_rows(url, start, end, columns)
+    found = {name: _whole(table[name]) for name in columns}
+    for name, codec in decoder.codecs.items():
+        found[name] = _values(found[name], codec.column.type)
+    present = {name: np.asarray(found[name].is_valid()) for name in decoder.codecs}
+    errors = _errors(found.get(LABEL), present, decoder)
+    good = np.array([error is None for error in errors], dtype=bool)
+    rows = {
+        KEY: found[KEY],
+        SHARD: found[SHARD],
+        ORDINAL: _ordinals(found[SHARD], first_ordinal),
+        PART: pa.array([part] * len(good), pa.string()),
+        PART_ROWS: pa.array([len(good)] * len(good), pa.int32()),
+        MODALITIES: _modalities({name: there & good for name, there in present.items()}),
+        LABEL: _where(good, found.get(LABEL, pa.nulls(len(good), pa.string()))),
+        ERROR: pa.array(errors, ERROR_TYPE),
+        **{METADATA_PREFIX + name: _where(good, found[name]) for name in decoder.metadata},
+        **{name: _where(good, found[name]) for name in decoder.codecs},
+    }
+    schema = decoder.schema
+    return pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema)
+
+
+def read_rows(url: str, start: int, end: int, columns: Sequence[str]) -> pa.Table:
+    """Some rows of some columns; only the row groups they lie in are read."""
+    file = open_parquet(url)
+    groups: list[int] = []
+    before = first = 0
+    for index in range(file.num_row_groups):
+        count = file.metadata.row_group(index).num_rows
+        if before < end and before + count > start:
+            first = first if groups else before
+            groups.append(index)
+        before += count
+    # Without threads: as many of these run at a time as there are cores.
+    table: pa.Table = file.read_row_groups(groups, columns=list(columns), use_threads=False)
+    return table.slice(start - first, end - start)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _values(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column as its codec makes it: zeros where there is no value, where Parquet's reader leaves nulls."""
+    if not pa.types.is_fixed_size_list(kind):
+        return column.cast(kind)
+    size = kind.list_size
+    flat = column.values.slice(column.offset * size, len(column) * size)
+    mask = column.is_null() if column.null_count else None
+    return pa.FixedSizeListArray.from_arrays(flat.fill_null(0), type=kind, mask=mask)
+
+
+def _errors(
+    labels: pa.Array | None, present: dict[str, np.ndarray], decoder: Decoder
+) -> list[dict[str, Any] | None]:
+    """Why rows cannot be used, as :meth:`Decoder.check` says it of samples; None for those that can."""
+    there = np.logical_or.reduce(list(present.values()))
+    texts = [None] * len(there) if labels is None else labels.to_pylist()
+    errors: list[dict[str, Any] | None] = []
+    for label, some in zip(texts, there.tolist(), strict=True):
+        reason, detail, field = "", "", None
+        if label is None and decoder.label and not decoder.label_optional:
+            reason, detail, field = "missing_label", "the sample has no label", decoder.label
+        elif label is not None and decoder.classes is not None and label not in decoder.classes:
+            reason, field = "unknown_label", decoder.label
+            detail = f"the label {label[:80]!r} is not one of the classes"
+        elif not some:
+            reason, detail = "no_modality", f"none of {', '.join(present)}"
+        error = {"field": field, "reason": reason, "detail": detail, "offset": None, "size": None}
+        errors.append(error if reason else None)
+    return errors
+
+
+def _ordinals(shards: pa.Array, first: int) -> pa.Array:
+    """Positions of the rows: from ``first`` on, and from 0 on where another shard begins."""
+    codes = shards.dictionary_encode().indices.to_numpy()
+    begins = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    runs = [np.arange(end - start) for start, end in itertools.pairwise(begins)]
+    runs[0] = runs[0] + first
+    return pa.array(np.concatenate(runs), pa.int64())
+
+
+def _modalities(present: dict[str, np.ndarray]) -> pa.Array:
+    names = list(present)
+    rows = np.stack([present[name] for name in names], axis=1).tolist()
+    lists = [[name for name, there in zip(names, row, strict=True) if there] for row in rows]
+    return pa.array(lists, pa.list_(pa.string()))
+
+
+def _where(good: np.ndarray, column: pa.Array) -> pa.Array:
+    """The column, null where a row is not good."""
+    if good.all():
+        return column
+    return column.take(pa.array(np.arange(len(column)), mask=~good))
+
+
+class _File(io.RawIOBase):
+    """A byte source as the file object that pyarrow reads."""
+
+    def __init__(self, source: storage.ByteSource) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        starts = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}
+        self._position = starts[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read(self._position, len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()
