@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +45,7 @@ class ParquetSink:
         columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
         order: What the rows of a part are sorted by.
         measure: Measures each part into its record; None where no statistics are wanted.
+        attachments: File name -> content of what lies beside the identity.
     """
 
     output: str
@@ -54,6 +55,7 @@ class ParquetSink:
     columns: tuple[str, ...]
     order: tuple[str, ...] = (KEY, ORDINAL)
     measure: Measure | None = None
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def begin(self) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
@@ -126,13 +128,15 @@ class ParquetSink:
         try:
             there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
         except FileNotFoundError:
+            for name, content in self.attachments.items():
+                storage.write_bytes(self._url(COMMIT, name), content)
             storage.write_bytes(
                 self._url(COMMIT, IDENTITY), json.dumps(dict(self.identity)).encode()
             )
             return
         ours = json.loads(json.dumps(dict(self.identity)))
         if there != ours:
-            difference = next(_differences(there, ours), "")
+            difference = next(differences(there, ours), "")
             raise ConfigError(
                 f"the output was made with other settings: {difference}",
                 where=self.output,
@@ -254,14 +258,13 @@ def _read_table(url: str) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))).read()
 
 
-def _differences(
-    there: Mapping[str, Any], ours: Mapping[str, Any], path: str = ""
-) -> Iterator[str]:
+def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """What is different between two trees of settings, in words."""
     for name in sorted({*there, *ours}):
         left, right = there.get(name), ours.get(name)
         if left == right:
             continue
         if isinstance(left, dict) and isinstance(right, dict):
-            yield from _differences(left, right, f"{path}{name}.")
+            yield from differences(left, right, f"{path}{name}.")
         else:
             yield f"{path}{name} was {left!r} and is now {right!r}"
