@@ -10,6 +10,7 @@ from pipeline.errors import SampleError
 
 # What programs write for a size that they do not know when they begin.
 STREAMED = (0xFFFFFFFF, 0x7FFFFFFF)
+MAX_CHANNELS, MAX_RATE_HZ = 1024, 1_000_000  # beyond these a header is more likely damaged
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _SUBFORMAT_TAIL = bytes.fromhex(
     "0000 0000 1000 8000 00aa 0038 9b71"
@@ -77,6 +78,8 @@ def read_wav(data: memoryview, field: str) -> Waves | None:
             if size in STREAMED:
                 size = long_size if long_size is not None else len(data) - content
             return _waves(data, content, size, *layout, field=field)
+        elif not name.isascii() or not name.decode().isprintable():
+            return None
         offset = content + size + size % 2
     return None
 
@@ -116,10 +119,10 @@ def _layout(chunk: memoryview) -> tuple[int, int, int, int] | None:
     frame, bits = _little(chunk, 12, 2), _little(chunk, 14, 2)
     if code == _EXTENSIBLE and len(chunk) >= 40 and bytes(chunk[26:40]) == _SUBFORMAT_TAIL:
         code = _little(chunk, 24, 2)
-    known = (code, bits) in _TYPES or (code, bits) == (_PCM, 24)
-    if not known or not channels or not rate or frame != channels * bits // 8:
+    if not 0 < channels <= MAX_CHANNELS or not 0 < rate <= MAX_RATE_HZ:
         return None
-    return code, bits, channels, rate
+    known = (code, bits) in _TYPES or (code, bits) == (_PCM, 24)
+    return (code, bits, channels, rate) if known and frame == channels * bits // 8 else None
 
 
 def _to_float32(data: np.ndarray) -> np.ndarray:

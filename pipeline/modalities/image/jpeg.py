@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+import struct
 
 import numpy as np
 import simplejpeg
@@ -11,9 +11,7 @@ import simplejpeg
 from pipeline.errors import SampleError
 from pipeline.modalities.image.resize import Picture
 
-OVERSAMPLING = (
-    1.5  # a scaled decoding keeps at least this many times the pixels that are wanted, each way
-)
+OVERSAMPLING = 1.5  # times the pixels that are wanted, each way, a scaled decoding keeps at least
 FACTORS = (8, 4, 2)  # others are not faster than decoding every pixel
 # What libjpeg says where it made pixels up. Its other warnings are of sloppy writers, and Pillow judges those.
 MADE_UP = (
@@ -25,6 +23,7 @@ MADE_UP = (
     "Inconsistent progression",
 )
 _START_OF_SCAN, _APP1 = 0xDA, 0xE1
+_ORIENTATION, _NUMBERS = 274, {3: "H", 4: "L"}
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
@@ -95,16 +94,16 @@ def orientation(data: memoryview) -> int:
 
 def _exif_orientation(tiff: bytes) -> int:
     """The first directory's tag 274, or 0."""
-    if tiff[:2] not in (b"II", b"MM"):
+    order = "<" if tiff[:2] == b"II" else ">"
+    if tiff[:4] not in (b"II*\0", b"MM\0*"):
         return 0
-    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
-
-    def number(start: int, length: int) -> int:
-        return int.from_bytes(tiff[start : start + length], order)
-
-    directory = number(4, 4)
-    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
-        if number(entry, 2) == 274:
-            length = {1: 1, 3: 2, 4: 4}.get(number(entry + 2, 2), 0)
-            return number(entry + 8, length)
+    try:
+        (directory,) = struct.unpack_from(order + "L", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind, values, value = struct.unpack_from(order + "HHL4s", tiff, entry)
+            if tag == _ORIENTATION and kind in _NUMBERS and values == 1:
+                return int(struct.unpack_from(order + _NUMBERS[kind], value)[0])
+    except struct.error:  # cut short
+        pass
     return 0

@@ -1,7 +1,6 @@
 """Decoding against the references: Pillow for images, librosa for sounds, Unicode for texts."""
 
 import io
-import math
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import encoded, psnr_db, reference
 from PIL import Image
 from tones import png, wav
 
@@ -37,12 +37,6 @@ def text_codec(texts: list[str], max_tokens: int = 64) -> TextCodec:
     return TextCodec(train_tokenizer(texts, 600), max_tokens=max_tokens, max_bytes=1 << 20)
 
 
-def encoded(image: Image.Image, form: str = "PNG", **options: object) -> memoryview:
-    data = io.BytesIO()
-    image.save(data, form, **options)
-    return memoryview(data.getvalue())
-
-
 def photo(width: int = 400, height: int = 300) -> Image.Image:
     """Smooth, with detail, as photos are."""
     y, x = np.mgrid[0:height, 0:width]
@@ -52,26 +46,14 @@ def photo(width: int = 400, height: int = 300) -> Image.Image:
     return Image.fromarray(np.clip(127 + 50 * np.stack(channels, -1), 0, 255).astype(np.uint8))
 
 
-def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
-    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
-
-
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("size", [(400, 300), (300, 400), (1000, 700), (50, 61)])
 def test_images_agree_with_pillows_antialiased_resize(form: str, size: tuple[int, int]) -> None:
     data = encoded(photo(*size), form, quality=92)
     ours = image_codec(48).decode(data, form.lower())
-    with Image.open(io.BytesIO(data)) as image:
-        whole = image.convert("RGB")
-    scale = 48 / min(whole.size)
-    width, height = (max(48, round(side * scale)) for side in whole.size)
-    reference = whole.resize((width, height), Image.Resampling.BICUBIC)
-    left, top = (width - 48) // 2, (height - 48) // 2
-    reference = reference.crop((left, top, left + 48, top + 48))
     assert ours.shape == (48, 48, 3)
     assert ours.dtype == np.uint8
-    assert psnr_db(ours, np.asarray(reference)) >= 35
+    assert psnr_db(ours, reference(data, 48)) >= 35
 
 
 def test_exif_orientation_is_applied() -> None:
