@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from object_store import bucket, s3_server
 from ray_cluster import family, ray_head
 from tones import make_samples, write_tar
 
 from pipeline.config import ClusterConfig
 
-__all__ = ["family", "ray_head"]
+__all__ = ["bucket", "family", "ray_head", "s3_server"]
 
 
 @pytest.fixture(scope="session")

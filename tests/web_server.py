@@ -44,7 +44,7 @@ def serve(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterato
         server.socket = context.wrap_socket(server.socket, server_side=True)
         scheme = "https"
     web.url = f"{scheme}://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield web
@@ -57,6 +57,9 @@ def serve(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterato
 def _handler(web: WebFolder) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = (
+            True  # or each answer waits 40 ms for the client's acknowledgement
+        )
 
         def do_HEAD(self) -> None:
             self._answer(body=False)
