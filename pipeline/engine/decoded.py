@@ -19,7 +19,7 @@ from pipeline.config import Patterns
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read_rows
-from pipeline.sample import LABEL
+from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
 from pipeline.sinks.parquet import COMMIT, IDENTITY, MANIFEST, differences
 
@@ -201,9 +201,18 @@ def num_rows(parts: Sequence[Part]) -> int:
     return sum((part.end or 0) - part.start for part in parts)
 
 
+def read_modalities(part: Part) -> list[list[str]]:
+    """The modalities that each of a decoded part's rows has."""
+    rows = read_rows(part.url, part.start, part.end or 0, [MODALITIES])
+    found: list[list[str]] = rows[MODALITIES].to_pylist()
+    return found
+
+
 def read_labels(part: Part) -> list[str]:
-    """The labels of a decoded part's rows that have one."""
+    """The labels of a decoded part's rows that have one; none where preprocess was not told of labels."""
     rows = read_rows(part.url, part.start, part.end or 0, [LABEL])
+    if LABEL not in rows.column_names:
+        return []
     labels: list[str] = rows[LABEL].drop_null().to_pylist()
     return labels
 

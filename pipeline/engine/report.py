@@ -17,7 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import __version__, storage
-from pipeline.config import SPLITS, Config, to_yaml
+from pipeline.config import SPLITS, Config, Patterns, to_yaml
+from pipeline.engine.decoded import (
+    is_decoded,
+    num_rows,
+    read_labels,
+    read_modalities,
+    split_input,
+)
 from pipeline.engine.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
@@ -45,7 +52,7 @@ def gather(config: Config, config_path: str) -> ReportData:
     label = config.objective.label if config.objective else None
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
-        split: plan(expand(patterns, where=f"input.{split}"))
+        split: _parts(patterns, f"input.{split}")
         for split in SPLITS
         if (patterns := getattr(config.input, split))
     }
@@ -98,11 +105,21 @@ def _folder(config: Config, name: str) -> str:
     return config.folder(name) if name else config.run
 
 
+def _parts(patterns: Patterns, where: str) -> list[Part]:
+    folders, shards = split_input(patterns)
+    parts = [part for folder in folders for part in folder.parts()]
+    return parts + (plan(expand(shards, where=where)) if shards else [])
+
+
 def _count(parts: Sequence[Part], decoder: Decoder, label: str | None) -> dict[str, Any]:
-    """Samples, labels and modalities of a split, from its headers and labels."""
+    """Samples, labels and modalities of a split, from its headers and labels, or from the columns of a folder."""
     labels: Counter[str] = Counter()
     modalities: Counter[str] = Counter()
     num_samples = 0
+    for part in filter(is_decoded, parts):
+        num_samples += num_rows([part])
+        labels.update(read_labels(part) if label else [])
+        modalities.update(name for row in read_modalities(part) for name in row)
     for sample in itertools.islice(_samples(parts), MAX_COUNTED):
         num_samples += 1
         modalities.update(
@@ -141,7 +158,7 @@ def _predicted(
     wanted = {(row[SHARD], row[KEY]): row for row in rows}
     split = config.evaluate.input
     known = isinstance(split, str) and split in parts
-    found = parts[str(split)] if known else plan(expand(split, where="evaluate.input"))
+    found = parts[str(split)] if known else _parts(split, "evaluate.input")
     shards = {shard for shard, _ in wanted}
     examples = {}
     for sample in _samples(part for part in found if part.shard in shards):
@@ -196,7 +213,9 @@ def _example(
 
 
 def _samples(parts: Iterable[Part]) -> Iterator[Sample]:
-    return (item for part in parts for item in read_part(part) if isinstance(item, Sample))
+    """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
+    shards = itertools.filterfalse(is_decoded, parts)
+    return (item for part in shards for item in read_part(part) if isinstance(item, Sample))
 
 
 def _label(sample: Sample, label: str | None) -> str | None:
