@@ -32,6 +32,7 @@ class Job:
         plan: What ``--dry-run`` prints after the configuration.
         sections: Sections of the configuration that ``--help`` shows.
         locked: Whether the folder is locked here; pack's writer locks its own.
+        answer: The summary for a person; None for the counts that all jobs have.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Job:
     plan: Callable[[Config], str]
     sections: tuple[str, ...] = ()
     locked: bool = True
+    answer: Callable[[Summary], str] | None = None
 
 
 def main(job: Job, arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +77,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(summary.to_json() if options.json else _answer(summary))
+    print(summary.to_json() if options.json else (job.answer or _answer)(summary))
     return summary.exit_code
 
 

@@ -41,6 +41,8 @@ class Summary:
     fingerprint: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    # Of a job whose answer is more than counts; left out where it is empty.
+    report: dict[str, Any] = field(default_factory=dict)
     first_sample: float | None = field(
         default=None, repr=False
     )  # process_clock when it was asked for
@@ -78,6 +80,8 @@ class Summary:
         """One JSON object, indented."""
         values = asdict(self)
         del values["first_sample"]
+        if not self.report:
+            del values["report"]
         return json.dumps(values, indent=2, ensure_ascii=False)
 
     def write(self, folder: str) -> None:

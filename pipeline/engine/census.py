@@ -1,0 +1,134 @@
+"""What the headers and small members of shards say: counted part by part, added up for each split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.metrics.distribution import Distribution
+from pipeline.sample import Fault
+from pipeline.shards.plan import Part
+
+MAX_NAMES = 1000  # distinct fields, labels, ... counted one by one; the rest together, as OTHER
+MAX_EXAMPLES = 5
+OTHER = "(other)"
+
+
+@dataclass
+class Census:
+    """Counts of one split, or of a stretch of it; counts of stretches add up.
+
+    Attributes:
+        shards: Shards looked at.
+        shards_damaged: Those with damage.
+        bytes: Size of the shards.
+        samples: Samples, the bad ones included.
+        bad: Samples that decoding is bound to refuse.
+        members: Files in the shards.
+        sample_bytes: Content of each sample.
+        shard_samples: Samples of each shard.
+        shard_bytes: Size of each shard.
+        modalities: Modalities of a sample joined by ``+`` -> samples.
+        field_bytes: Field -> sizes of its members.
+        formats: Modality -> format found by content -> members.
+        ranges: ``modality.quantity`` -> its values: width, seconds, characters, ...
+        values: ``modality.quantity`` -> value -> members, for quantities of few values.
+        notes: ``modality.what`` -> members that decoding will cut or enlarge.
+        misnamed: ``field.found`` -> members whose content is not what the extension promises.
+        labels: Label -> samples.
+        unlabelled: Reason -> samples without a usable label.
+        damages: Reason -> places where a shard is damaged.
+        reasons: Reason -> samples that decoding is bound to refuse.
+        examples: Subject -> the first few places, as text.
+        keys: (shard, hashes of its distinct keys, (N,) uint64 ascending).
+    """
+
+    shards: int = 0
+    shards_damaged: int = 0
+    bytes: int = 0
+    samples: int = 0
+    bad: int = 0
+    members: int = 0
+    sample_bytes: Distribution = field(default_factory=Distribution)
+    shard_samples: Distribution = field(default_factory=Distribution)
+    shard_bytes: Distribution = field(default_factory=Distribution)
+    modalities: Counter[str] = field(default_factory=Counter)
+    field_bytes: dict[str, Distribution] = field(default_factory=dict)
+    formats: dict[str, Counter[str]] = field(default_factory=dict)
+    ranges: dict[str, Distribution] = field(default_factory=dict)
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+    misnamed: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    unlabelled: Counter[str] = field(default_factory=Counter)
+    damages: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    keys: list[tuple[Part, np.ndarray]] = field(default_factory=list)
+
+    def merge(self, other: Census) -> None:
+        """Adds the counts of another stretch."""
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, Distribution):
+                mine.merge(theirs)
+            elif isinstance(mine, Counter):
+                _add_counts(mine, theirs)
+            elif isinstance(mine, dict):
+                self._merge_named(mine, theirs)
+            elif isinstance(mine, list):
+                mine.extend(theirs)
+            else:
+                setattr(self, each.name, mine + theirs)
+
+    def count(self, counts: Counter[str], name: str, number: int = 1) -> None:
+        """Counts a name, under ``(other)`` where there are too many of them."""
+        counts[name if name in counts or len(counts) < MAX_NAMES else OTHER] += number
+
+    def count_in(self, groups: dict[str, Counter[str]], group: str, name: str) -> None:
+        """Counts a name among those of a group."""
+        self.count(groups.setdefault(group, Counter()), name)
+
+    def measure(self, ranges: dict[str, Distribution], name: str, value: float) -> None:
+        """Adds a value to a named distribution."""
+        if name not in ranges:
+            name = name if len(ranges) < MAX_NAMES else OTHER
+            ranges.setdefault(name, Distribution())
+        ranges[name].add(value)
+
+    def example(self, subject: str, place: str) -> None:
+        """Keeps a place as an example, if there are not enough already."""
+        kept = self.examples.setdefault(subject, [])
+        if len(kept) < MAX_EXAMPLES:
+            kept.append(place)
+
+    def refuse(self, fault: Fault) -> None:
+        """Counts a quarantine row, and keeps it as an example of its reason."""
+        source = fault.source
+        if source.key is None:
+            self.shards_damaged = 1
+            self.damages[fault.reason] += 1
+            place = f"{source.shard} at byte {source.offset or 0}: {fault.detail}"
+            self.example(f"damage.{fault.reason}", place)
+        else:
+            self.bad += 1
+            self.reasons[fault.reason] += 1
+            self.example(fault.reason, f"{source.key} in {source.shard}: {fault.detail}")
+
+    def _merge_named(self, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
+        for name, value in theirs.items():
+            if isinstance(value, Distribution):
+                known = name in mine or len(mine) < MAX_NAMES
+                mine.setdefault(name if known else OTHER, Distribution()).merge(value)
+            elif isinstance(value, Counter):
+                _add_counts(mine.setdefault(name, Counter()), value)
+            else:
+                mine[name] = (mine.get(name, []) + value)[:MAX_EXAMPLES]
+
+
+def _add_counts(mine: Counter[str], theirs: Counter[str]) -> None:
+    for name, number in theirs.items():
+        mine[name if name in mine or len(mine) < MAX_NAMES else OTHER] += number

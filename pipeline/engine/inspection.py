@@ -1,0 +1,234 @@
+"""Looks through one part of a shard without decoding it: headers, small members, and what they say of each sample."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.census import Census
+from pipeline.engine.headers import LOOKS, Rules
+from pipeline.errors import SampleError
+from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
+from pipeline.modalities.decode import Decoder, read_label
+from pipeline.sample import Fault, Field, Sample, Source
+from pipeline.shards.keys import key_hash
+from pipeline.shards.outline import Outline, outline_part
+from pipeline.shards.plan import Part
+from pipeline.shards.source import is_packed, open_shard
+from pipeline.shards.tar import Member
+
+NO_MODALITY = "none"
+
+
+@dataclass(order=True, frozen=True)
+class Pick:
+    """A sample drawn at random: one of those with the smallest hashes.
+
+    Attributes:
+        rank: Minus the hash, so that a heap gives up the largest hash first.
+        part: Where the sample lies.
+        outline: Its members.
+    """
+
+    rank: int
+    part: Part = field(compare=False)
+    outline: Outline = field(compare=False)
+
+
+@dataclass
+class Inspection:
+    """What was found in a stretch of a split.
+
+    Attributes:
+        census: The counts.
+        faults: Quarantine rows.
+        picks: The drawn samples, a heap.
+    """
+
+    census: Census = field(default_factory=Census)
+    faults: list[Fault] = field(default_factory=list)
+    picks: list[Pick] = field(default_factory=list)
+
+    def refuse(self, fault: Fault) -> None:
+        """Notes a sample, or a stretch of a shard, that cannot be used."""
+        self.faults.append(fault)
+        self.census.refuse(fault)
+
+
+class Inspector:
+    """Inspects parts; picklable, built once on the driver.
+
+    Args:
+        config: The configuration.
+        num_picks: Samples drawn at random.
+    """
+
+    def __init__(self, config: Config, num_picks: int) -> None:
+        self.num_picks = num_picks
+        self.seed = config.lint.seed
+        self.rules = Rules(config.lint.max_text_bytes, config.input.verify)
+        self.label: str | None = getattr(config.objective, "label", None)
+        self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
+        self.modality_of = {
+            name: modality for modality, each in self.modalities.items() for name in each.fields
+        }
+        fields = {name: each.fields for name, each in self.modalities.items()}
+        # Checks metadata, and that there is something to decode; decodes nothing.
+        self.checks = Decoder({}, fields, metadata=config.input.metadata)
+
+    def inspect(self, part: Part, size: int) -> Inspection:
+        """Inspects a part.
+
+        Args:
+            part: A whole shard, or the beginning of one.
+            size: Bytes of it.
+
+        Raises:
+            InputError: The shard is not there, or cannot be reached.
+        """
+        found = Inspection()
+        found.census.shards, found.census.bytes = 1, size
+        found.census.shard_bytes.add(size)
+        source = open_shard(part.shard, part.url, part.start, part.end)
+        try:
+            keys = self._inspect(source, part, found)
+        finally:
+            source.close()
+        found.census.shard_samples.add(found.census.samples)
+        found.census.keys.append((part, np.unique(np.asarray(keys, dtype=np.uint64))))
+        return found
+
+    def _inspect(self, source: storage.ByteSource, part: Part, found: Inspection) -> list[int]:
+        keys = []
+        census = found.census
+        again = None if is_packed(part.shard) else source  # packed shards are read forward only
+        for item in outline_part(source, part):
+            if isinstance(item, Fault):
+                found.refuse(item)
+                continue
+            keys.append(key_hash(item.key))
+            census.samples += 1
+            census.members += len(item.members)
+            census.sample_bytes.add(item.size)
+            for name, member in item.members:
+                census.measure(census.field_bytes, name, member.size)
+            fault = item.fault or _Look(self, again, part.shard, item, census).run()
+            if fault is not None:
+                found.refuse(fault)
+            elif self.num_picks:
+                self._draw(found.picks, part, item)
+        return keys
+
+    def _draw(self, picks: list[Pick], part: Part, item: Outline) -> None:
+        rank = -key_hash(f"{self.seed}:{part.shard}:{item.ordinal}")
+        if len(picks) < self.num_picks:
+            heapq.heappush(picks, Pick(rank, part, replace(item, heads={})))
+        elif rank > picks[0].rank:
+            heapq.heapreplace(picks, Pick(rank, part, replace(item, heads={})))
+
+
+class _Look:
+    """One sample that is being looked into.
+
+    Args:
+        inspector: What is asked of it.
+        source: The shard, None where it is read forward only.
+        shard: Its name.
+        item: The sample.
+        census: Gets the counts.
+    """
+
+    def __init__(
+        self,
+        inspector: Inspector,
+        source: storage.ByteSource | None,
+        shard: str,
+        item: Outline,
+        census: Census,
+    ) -> None:
+        self.inspector, self.shard, self.item, self.census = inspector, shard, item, census
+        self.members: Mapping[str, Member] = dict(item.members)
+        self.contents = {
+            name: Content(member.size, item.heads[member.offset], source, member.offset)
+            for name, member in item.members
+        }
+
+    def run(self) -> Fault | None:
+        """Looks into the members; the fault is what decoding would give, as far as headers tell."""
+        census, modalities = self.census, self.inspector.modalities
+        # Of several fields of a modality, the first configured one is decoded.
+        used = {
+            modality: next((name for name in each.fields if name in self.members), "")
+            for modality, each in modalities.items()
+        }
+        present = [modality for modality, name in used.items() if name]
+        census.count(census.modalities, "+".join(present) or NO_MODALITY)
+        self._label()
+        fault = self._check()
+        for name, content in self.contents.items():
+            modality = self.inspector.modality_of.get(name, "")
+            error = self._member(name, content, modality)
+            if error is not None and fault is None and used[modality] == name:
+                fault = self._fault(error)
+        return fault
+
+    def _member(self, name: str, content: Content, modality: str) -> SampleError | None:
+        """Is a member what its name says, and what does its header tell?"""
+        if not modality and name.rpartition(".")[2] not in EXTENSIONS:
+            return None
+        found = sniff(bytes(content.read(0, SNIFFED_BYTES)))
+        if misnamed(name, found):
+            subject = f"{name}.{found}"
+            self.census.count(self.census.misnamed, subject)
+            self.census.example(subject, f"{self.item.key} in {self.shard}")
+        if not modality:
+            return None
+        self.census.count_in(self.census.formats, modality, found)
+        config = self.inspector.modalities[modality]
+        look = LOOKS.get(type(config))
+        rules = self.inspector.rules
+        return look(self.census, name, content, found, config, rules) if look else None
+
+    def _label(self) -> None:
+        path = self.inspector.label
+        if path is None:
+            return
+        try:
+            label = read_label(self._small(path.partition(".")[0]), path)
+            self.census.count(self.census.labels, label)
+        except SampleError as error:
+            self.census.unlabelled[error.reason] += 1
+            self.census.example(error.reason, f"{self.item.key} in {self.shard}: {error.what}")
+
+    def _check(self) -> Fault | None:
+        """Metadata, and whether there is anything to decode, as decoding checks them."""
+        checks = self.inspector.checks
+        try:
+            checks.check(self._small(*checks.metadata))
+        except SampleError as error:
+            return self._fault(error)
+        return None
+
+    def _small(self, *names: str) -> Sample:
+        """The sample, with the content of some fields only, and without those of them that are too large to be read."""
+        fields = {}
+        for name, member in self.members.items():
+            data = memoryview(b"")
+            if name in names:
+                if member.size > self.inspector.rules.text_bytes:
+                    continue
+                data = self.contents[name].whole()
+            fields[name] = Field(data, member.offset, member.size)
+        return Sample(self.item.key, self.shard, self.item.ordinal, fields)
+
+    def _fault(self, error: SampleError) -> Fault:
+        member = self.members.get(error.field)
+        offset, size = (member.offset, member.size) if member else (None, None)
+        where = Source(self.shard, self.item.key, error.field or None, offset, size)
+        return Fault(where, self.item.ordinal, error.reason, error.what)

@@ -1,0 +1,234 @@
+"""What lint found, as text for a terminal: the most important first, at most 100 columns wide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+WIDTH = 100
+LABELS_WIDTH = 62  # of a split's labels, in columns
+MAX_ROWS = 12  # of a table; lint.json has all
+EXAMPLES = {"error": 2, "warning": 1, "note": 0}  # of a problem
+MARKS = {"error": "!!", "warning": "!", "note": "-"}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The report as text.
+
+    Args:
+        report: As in ``lint.json``.
+    """
+    sections = [
+        _head(report),
+        _problems(report["problems"]),
+        _splits(report),
+        _modalities(report),
+        _fields(report["total"]),
+        _media(report["total"]["media"]),
+        _labels(report),
+        _estimate(report["estimate"]),
+    ]
+    return "\n\n".join(
+        "\n".join(_cut(line) for line in lines) for lines in map(list, sections) if lines
+    )
+
+
+def _head(report: Mapping[str, Any]) -> Iterator[str]:
+    total = report["total"]
+    yield (
+        f"lint: {_many(total['samples'], 'sample')} in {_many(total['shards'], 'shard')}, "
+        f"{_bytes(total['bytes'])}; {total['samples_bad'] or 'none'} bad, "
+        f"{total['shards_damaged'] or 'no'} shard{'s' * (total['shards_damaged'] > 1)} damaged"
+    )
+
+
+def _problems(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not problems:
+        yield "No problems found."
+        return
+    yield "PROBLEMS"
+    width = max(len(_count(each["count"])) for each in problems[:MAX_ROWS])
+    for each in problems[:MAX_ROWS]:
+        yield f"{MARKS[each['level']]:>3} {_count(each['count']):>{width}} {each['what']}"
+        for example in each["examples"][: EXAMPLES[each["level"]]]:
+            yield f"    {'':>{width}} {example}"
+    if len(problems) > MAX_ROWS:
+        yield f"    and {len(problems) - MAX_ROWS} more in lint.json"
+
+
+def _splits(report: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        ["SPLIT", "samples", "bad", "shards", "damaged", "size", "samples/shard", "bytes/sample"]
+    ]
+    for name, each in report["splits"].items():
+        rows.append(
+            [
+                name,
+                _count(each["samples"]),
+                _count(each["samples_bad"]),
+                _count(each["shards"]),
+                _count(each["shards_damaged"]),
+                _bytes(each["bytes"]),
+                _span(each["shard_samples"], _count),
+                _bytes(each["sample_bytes"].get("median", 0)),
+            ]
+        )
+    yield from _table(rows)
+
+
+def _modalities(report: Mapping[str, Any]) -> Iterator[str]:
+    splits = report["splits"]
+    rows = [["MODALITIES", *splits, "share"]]
+    whole = sum(report["total"]["modalities"].values()) or 1
+    for name, number in list(report["total"]["modalities"].items())[:MAX_ROWS]:
+        each = [_count(split["modalities"].get(name, 0)) for split in splits.values()]
+        rows.append([name, *each, f"{number / whole:.1%}"])
+    for name, number in report["total"]["lacking"].items():
+        if number:
+            each = [_count(split["lacking"][name]) for split in splits.values()]
+            rows.append([f"without {name}", *each, f"{number / whole:.1%}"])
+    yield from _table(rows)
+
+
+def _fields(total: Mapping[str, Any]) -> Iterator[str]:
+    rows = [["FIELD", "used as", "members", "min", "median", "p95", "max", "total"]]
+    for name, each in list(total["fields"].items())[:MAX_ROWS]:
+        sizes = each["bytes"]
+        spread = [_bytes(sizes[q]) for q in ("min", "median", "p95", "max", "total")]
+        rows.append([name or "(none)", each["use"] or "unused", _count(sizes["count"]), *spread])
+    yield from _table(rows, left=2)
+    if len(total["fields"]) > MAX_ROWS:
+        yield f"and {len(total['fields']) - MAX_ROWS} more in lint.json"
+
+
+def _media(media: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    rows = [["MEDIA", "", "min", "median", "p95", "max", "members"]]
+    for modality, each in media.items():
+        kinds = [_counts(each["formats"], str)] if list(each["formats"]) != ["text"] else []
+        kinds += [_counts(each[name], show) for name, show in _VALUES.items() if name in each]
+        ranges = [(k, v) for k, v in each.items() if isinstance(v, Mapping) and "median" in v]
+        for index in range(max(len(kinds), len(ranges))):
+            cells = [modality if not index else "", "", "", "", "", ""]
+            if index < len(ranges):
+                quantity, sizes = ranges[index]
+                spread = [_number(sizes[name]) for name in ("min", "median", "p95", "max")]
+                cells[1:] = [quantity, *spread]
+            rows.append([*cells, kinds[index] if index < len(kinds) else ""])
+    if len(rows) > 1:
+        yield from _table(rows, left=2, last_left=True)
+
+
+def _channels(number: str) -> str:
+    return {"1": "mono", "2": "stereo"}.get(number, f"of {number} channels")
+
+
+_VALUES: Mapping[str, Callable[[str], str]] = {
+    "sample_rate_hz": lambda rate: f"at {rate} Hz",
+    "channels": _channels,
+}
+
+
+def _labels(report: Mapping[str, Any]) -> Iterator[str]:
+    rows = [["LABELS", "classes", "largest/smallest", "samples"]]
+    for name, each in report["splits"].items():
+        labels = list(each["labels"].items())
+        if labels:
+            largest, smallest = labels[0][1], labels[-1][1]
+            text = _fitted(labels) if largest != smallest else f"{_count(largest)} of each"
+            rows.append([name, _count(len(labels)), f"{largest / smallest:.1f}", text])
+    if len(rows) > 1:
+        yield from _table(rows, last_left=True)
+
+
+def _fitted(labels: Sequence[tuple[str, int]]) -> str:
+    """As many labels as a line takes: the most frequent ones, and the rarest."""
+    texts = [f"{label[:20]}: {_count(number)}" for label, number in labels]
+    kept = len(texts)
+    while True:
+        left, right = texts[: (kept + 1) // 2], texts[len(texts) - kept // 2 :]
+        text = "  ".join([*left, *([] if kept == len(texts) else ["..."]), *right])
+        if len(text) <= LABELS_WIDTH or kept <= 2:
+            return text
+        kept -= 1
+
+
+def _estimate(estimate: Mapping[str, Any] | None) -> Iterator[str]:
+    if estimate is None:
+        return
+    of = " and ".join(estimate["of"])
+    yield (
+        f"PREPROCESS of {of}, estimated from {_count(estimate['drawn'])} of "
+        f"{_count(estimate['samples'])} samples"
+    )
+    error = estimate["error_fraction"]
+    cores = estimate["cores"]
+    yield (
+        f"  CPU     {_seconds(estimate['decode_cpu_seconds'])} decoding (+-{error:.0%}), "
+        f"{_seconds(estimate['write_cpu_seconds'])} writing; at best "
+        f"{_seconds(estimate['wall_seconds'])} on {cores} core{'s' * (cores != 1)}, plus the start"
+    )
+    yield (
+        f"  memory  {_bytes(estimate['peak_memory_bytes'])} in the workers; all decoded rows together "
+        f"{_bytes(estimate['decoded_bytes'])}"
+    )
+    yield f"  disk    {_bytes(estimate['output_bytes'])} of Parquet"
+
+
+def _table(
+    rows: Sequence[Sequence[str]], *, left: int = 1, last_left: bool = False
+) -> Iterator[str]:
+    """Aligns columns: the first ``left`` to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    last = len(widths) - 1
+    for row in rows:
+        cells = [
+            cell.ljust(width)
+            if column < left or (last_left and column == last)
+            else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _counts(counts: Mapping[str, int], show: Callable[[str], str]) -> str:
+    shown = [f"{_count(n)} {show(name)}" for name, n in list(counts.items())[:4]]
+    return ", ".join(shown + ["..."] * (len(counts) > 4))
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{_count(number)} {noun}{'s' * (number != 1)}"
+
+
+def _span(sizes: Mapping[str, float], show: Callable[[float], str]) -> str:
+    if "min" not in sizes:
+        return "-"
+    low, high = show(sizes["min"]), show(sizes["max"])
+    return low if low == high else f"{low} to {high}"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number == int(number) or number >= 1000 else f"{number:.3g}"
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1000:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:,.3g} TiB"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 3] + "..."
