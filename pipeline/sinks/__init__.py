@@ -14,6 +14,9 @@ class ParquetConfig(Section):
 
     kind: Literal["parquet"] = "parquet"
     file_mb: int = Field(default=256, ge=1, le=4096, description="size of the files, in MB")
+    min_file_mb: int = Field(
+        default=16, ge=1, le=4096, description="parts that are larger are not merged with others"
+    )
     row_group_mb: int = Field(default=32, ge=1, le=1024, description="size of a row group, in MB")
 
 

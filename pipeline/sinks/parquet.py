@@ -7,13 +7,12 @@ what has no record is still to do. The snapshot is the files of ``_manifest.json
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import runs, storage
@@ -24,6 +23,7 @@ from pipeline.sample import ERROR, KEY, MODALITIES, ORDINAL, SHARD
 from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult
+from pipeline.sinks.layout import write_tables
 from pipeline.sinks.quarantine import QUARANTINE, clear_quarantine, write_quarantine
 
 MANIFEST = "_manifest.json"
@@ -78,8 +78,10 @@ class ParquetSink:
         if self.measure:
             result = replace(result, statistics=self.measure(table))
         if result.written:
-            rows = self._data_rows(table.filter(pc.invert(table[ERROR].is_valid())))
-            self._write_table(self._url(PARTS, f"{result.part}.parquet"), rows)
+            # A copy of all pixels, so only where there is something to leave out.
+            all_good = table[ERROR].null_count == table.num_rows
+            rows = self._data_rows(table if all_good else table.filter(table[ERROR].is_null()))
+            self._write_tables(self._url(PARTS, f"{result.part}.parquet"), [rows])
         record = self._url(COMMIT, f"{result.part}.json")
         with storage.create(record, replace=False) as file:
             file.write(json.dumps(asdict(result)).encode())
@@ -168,8 +170,8 @@ class ParquetSink:
         return record
 
     def _groups(self, ids: Sequence[str]) -> Iterator[list[str]]:
-        """Neighbouring parts that together fill a file."""
-        limit = self.config.file_mb << 20
+        """Neighbouring parts that together fill a file; a large part is a file of its own."""
+        limit, large = self.config.file_mb << 20, self.config.min_file_mb << 20
         sizes = {
             info.url.rpartition("/")[2].removesuffix(".parquet"): info.size
             for info in storage.list_files(self._url(PARTS))
@@ -177,28 +179,28 @@ class ParquetSink:
         group: list[str] = []
         filled = 0
         for part in ids:
-            if group and filled + sizes.get(part, 0) > limit:
+            size = sizes.get(part, 0)
+            if group and (filled + size > limit or size >= large):
                 yield group
                 group, filled = [], 0
+            if size >= large:
+                yield [part]
+                continue
             group.append(part)
-            filled += sizes.get(part, 0)
+            filled += size
         if group:
             yield group
 
     def _merge(
         self, ids: Sequence[str], records: Mapping[str, Any], old: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Writes one file of the snapshot, part by part, so that memory holds one part."""
+        """Makes one file of the snapshot, part by part, so that memory holds one part."""
         name = f"part-{runs.fingerprint(list(ids))[:16]}.parquet"
-        writer: pq.ParquetWriter | None = None
-        with storage.create(self._url(name)) as file:
-            for part in ids:
-                table = self._part_rows(part, old)
-                if writer is None:
-                    writer = pq.ParquetWriter(file, table.schema, compression="zstd")
-                writer.write_table(table, row_group_size=self._row_group(table))
-            if writer is not None:
-                writer.close()
+        own = self._url(PARTS, f"{ids[0]}.parquet")
+        if len(ids) == 1 and storage.exists(own):
+            storage.link(own, self._url(name))  # large enough as it is
+        else:
+            self._write_tables(self._url(name), (self._part_rows(part, old) for part in ids))
         return {
             "name": name,
             "rows": sum(records[part]["written"] for part in ids),
@@ -240,13 +242,9 @@ class ParquetSink:
         names = [name.removeprefix(METADATA_PREFIX) for name in picked.column_names]
         return picked.rename_columns(names).replace_schema_metadata(dict(self.footer))
 
-    def _write_table(self, url: str, table: pa.Table) -> None:
+    def _write_tables(self, url: str, tables: Iterable[pa.Table]) -> None:
         with storage.create(url) as file:
-            pq.write_table(table, file, compression="zstd", row_group_size=self._row_group(table))
-
-    def _row_group(self, table: pa.Table) -> int:
-        width = max(1, int(table.nbytes) // max(1, int(table.num_rows)))
-        return max(1, (self.config.row_group_mb << 20) // width)
+            write_tables(file, tables, self.config.row_group_mb << 20)
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)

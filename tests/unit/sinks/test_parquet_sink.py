@@ -1,8 +1,10 @@
 """The Parquet output: each sample once, whatever is repeated, interrupted or added."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,6 +58,24 @@ def rows(folder: Path) -> list[tuple[str, str]]:
 def expected(parts: list[Part]) -> list[tuple[str, str]]:
     tables = [decode_part(part, DECODER).to_pylist() for part in parts]
     return sorted((r["shard"], r["key"]) for table in tables for r in table if not r["error"])
+
+
+def test_large_parts_are_files_of_their_own_and_small_ones_are_merged(tmp_path: Path) -> None:
+    parts = shards(tmp_path, 4)
+    tables = [decode_part(part, DECODER) for part in parts]
+    out = sink(tmp_path / "out")
+    large = replace(out, config=ParquetConfig(min_file_mb=1), columns=("image", "noise"))
+    large.begin()
+    for number, table in enumerate(tables):
+        size = (1 << 18) if number == 1 else 1
+        noise = np.random.default_rng(number).integers(0, 256, (len(table), size), dtype=np.uint8)
+        large.write(table.append_column("noise", pa.array(list(noise))))
+    large.commit(parts)
+    assert rows(tmp_path / "out") == expected(parts)
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    files = [[part["id"] for part in file["parts"]] for file in manifest["files"]]
+    assert files == [[parts[0].id], [parts[1].id], [parts[2].id, parts[3].id]]
+    assert not list((tmp_path / "out" / "_parts").glob("*.parquet"))
 
 
 def test_each_sample_once_after_repetition_and_growth(tmp_path: Path) -> None:
