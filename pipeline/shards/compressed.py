@@ -200,7 +200,7 @@ def _zstd(source: _Input) -> Iterator[bytes]:
             _skip(source, int.from_bytes(_all(source, 4), "little"))
         elif magic == _ZSTD_MAGIC:
             yield from _zstd_frame(source)
-        elif _ZSTD_MAGIC.startswith(magic):
+        elif len(magic) < 4:
             raise BadStream("truncated_shard", "the Zstandard stream is cut")
         elif first:
             raise BadStream("bad_compression", "not a Zstandard stream")

@@ -16,8 +16,8 @@ class SampleStart(NamedTuple):
     Attributes:
         start: Offset of its first header.
         key: Its key.
-        clean: Whether nothing between it and the sample before is damaged; only then may a part begin here, or it would
-            not know what the sample has lost.
+        clean: Whether nothing beside it is damaged. Only then may a part begin here: what a sample has lost is told
+            from what lies around it.
     """
 
     start: int
@@ -39,13 +39,18 @@ class Cuts(NamedTuple):
 
 def samples(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[SampleStart]:
     """Finds the samples of an archive from its headers."""
-    clean = True
+    last: SampleStart | None = None
+    damaged = False
     for group in group_members(scan(source, start, end)):
         if isinstance(group, Damage):
-            clean = False
+            damaged = True
             continue
-        yield SampleStart(group.members[0][1].header, group.key, clean)
-        clean = True
+        if last is not None:
+            yield last._replace(clean=False) if damaged else last
+        last = SampleStart(group.members[0][1].header, group.key, not damaged)
+        damaged = False
+    if last is not None:
+        yield last._replace(clean=False) if damaged else last
 
 
 def cut(found: Iterable[SampleStart], part_bytes: int) -> Cuts:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.shards.tar import Damage, Member
+
+Members = list[tuple[str, Member]]
 
 
 class Group(NamedTuple):
@@ -18,38 +20,31 @@ class Group(NamedTuple):
     """
 
     key: str
-    members: list[tuple[str, Member]]
+    members: Members
     damage: Damage | None = None
 
 
 def group_members(items: Iterable[Member | Damage]) -> Iterator[Group | Damage]:
     """Groups neighbouring members that share a key; damage comes after the group that it follows or lies in.
 
-    A sample has lost a member to damage if it goes on behind it, or if the lost member's name can be read. A field that
-    comes again behind damage begins another sample of the same key.
+    A sample beside damage has lost a member to it if it goes on behind the damage, if the name of the lost member can
+    be read and is of its key, or if it lacks just those fields on the side of the damage that the last sample away
+    from any damage has.
     """
-    group: Group | None = None
-    damages: list[Damage] = []  # since the group's last member
+    grouping = _Grouping()
     for item in items:
         if isinstance(item, Damage):
-            damages.append(item)
-            if group is not None and item.lost and split_name(item.lost)[0] == group.key:
-                group = group._replace(damage=item)
+            grouping.after.append(item)
             continue
         key, extension = split_name(item.name)
-        if group is not None and key == group.key and not (damages and _has(group, extension)):
-            group.members.append((extension, item))
-            if damages:
-                group = group._replace(damage=damages[-1])
-            continue
-        if group is not None:
-            yield group
-        yield from damages
-        lost = damages[-1] if damages and split_name(damages[-1].lost)[0] == key else None
-        group, damages = Group(key, [(extension, item)], lost), []
-    if group is not None:
-        yield group
-    yield from damages
+        if key != grouping.key or (grouping.after and grouping.has(extension)):
+            yield from grouping.close(key)
+            grouping.key, grouping.members = key, []
+        elif grouping.after:
+            grouping.inside += grouping.after
+            grouping.after = []
+        grouping.members.append((extension, item))
+    yield from grouping.close(None)
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -65,8 +60,60 @@ def split_name(name: str) -> tuple[str, str]:
     return _text(key), _text(extension)
 
 
-def _has(group: Group, extension: str) -> bool:
-    return any(extension == other for other, _ in group.members)
+class _Grouping:
+    """The group that is being read, and the damage around it."""
+
+    def __init__(self) -> None:
+        self.key: str | None = None
+        self.members: Members = []
+        self.before: list[Damage] = []
+        self.inside: list[Damage] = []
+        self.after: list[Damage] = []
+        self.key_before: str | None = None
+        self.usual: Members = []  # of the last group away from any damage
+
+    def has(self, extension: str) -> bool:
+        return any(extension == other for other, _ in self.members)
+
+    def close(self, next_key: str | None) -> Iterator[Group | Damage]:
+        """The group, now that it has ended, and the damage in and behind it."""
+        if self.key is not None:
+            if self.before or self.inside or self.after:
+                yield Group(self.key, self.members, self._damage(next_key))
+            else:
+                self.usual = self.members
+                yield Group(self.key, self.members)
+        yield from self.inside
+        yield from self.after
+        self.key_before, self.before, self.inside, self.after = self.key, self.after, [], []
+
+    def _damage(self, next_key: str | None) -> Damage | None:
+        if self.inside:
+            return self.inside[-1]
+        fields = [extension for extension, _ in self.members]
+        usual = [extension for extension, _ in self.usual]
+        short = len(fields) < len(usual)
+        ends_early = short and usual[: len(fields)] == fields
+        begins_late = short and usual[len(usual) - len(fields) :] == fields
+        return self._taken(self.after, next_key, suspect=ends_early) or self._taken(
+            self.before, self.key_before, suspect=begins_late
+        )
+
+    def _taken(
+        self, damages: Sequence[Damage], other: str | None, *, suspect: bool
+    ) -> Damage | None:
+        """Which of the damages on one side took a member of this group.
+
+        Args:
+            damages: Those on that side.
+            other: Key of the group on their other side.
+            suspect: Whether the group lacks fields on that side.
+        """
+        lossy = [(damage, damage.lost) for damage in damages if damage.lost is not None]
+        keys = [split_name(lost)[0] if lost else "" for _, lost in lossy]
+        if self.key in keys:
+            return lossy[keys.index(self.key)][0]
+        return lossy[-1][0] if lossy and suspect and other not in keys else None
 
 
 def _text(raw: str) -> str:

@@ -78,13 +78,14 @@ class Damage:
         offset: Where.
         reason: A word of the vocabulary of reasons.
         detail: What is wrong, in words.
-        lost: Name of the member that is lost with it, as far as it can be read.
+        lost: Name of the member that is lost with it, as far as it can be read; empty where a member may be lost and
+            its name is not known; None where none is.
     """
 
     offset: int
     reason: str
     detail: str
-    lost: str = ""
+    lost: str | None = None
 
 
 def scan(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[Member | Damage]:
@@ -101,7 +102,7 @@ def _explained(
     items: Iterator[Member | Damage], source: Unpacked, end: int | None
 ) -> Iterator[Member | Damage]:
     """Puts why unpacking stopped in the place of what that did to the archive."""
-    lost = ""
+    lost = None
     for item in items:
         if source.fault is not None and isinstance(item, Damage) and item.reason in _OF_AN_END:
             lost = item.lost
@@ -149,7 +150,7 @@ class _Scan:
                 if item is not None:
                     yield item
         if self.whole:
-            yield Damage(self.source.size, "missing_end", "the archive has no end marker")
+            yield Damage(self.source.size, "missing_end", "the archive has no end marker", "")
 
     def _member(self, block: bytes, size: int, kind: int) -> Member | Damage | None:
         """The member whose header ``block`` is; None where there is nothing to hand over."""
@@ -205,13 +206,13 @@ class _Scan:
         end = content + (size + BLOCK - 1) // BLOCK * BLOCK
         if not self.source.holds(end):
             detail = "the archive ends inside a long name"
-            yield Damage(extension.header, "truncated_shard", detail)
+            yield Damage(extension.header, "truncated_shard", detail, "")
             self.position, self.whole = _NO_END, False
             return
         try:
             extension.take_in(kind, data)
         except BadHeader as error:
-            yield Damage(self.position, "bad_header", f"{error}; the member after it is lost")
+            yield Damage(self.position, "bad_header", f"{error}; the member after it is lost", "")
             extension.damaged = True
         self.extension, self.position = extension, end
 
@@ -256,14 +257,14 @@ class _Scan:
 
     def _amid(self, began: int) -> Damage:
         blocks = (self.position - began) // BLOCK
-        return Damage(began, "bad_header", f"{blocks} zero blocks amid the archive")
+        return Damage(began, "bad_header", f"{blocks} zero blocks amid the archive", "")
 
     def _resync(self, detail: str, block: bytes) -> Iterator[Damage]:
         """Reports a bad header, and moves on to the next good one."""
         known = has_magic(block)
         extended = known and block[156] in EXTENDED
         if extended:
-            yield Damage(self.position, "bad_header", f"{detail}; the member after it is lost")
+            yield Damage(self.position, "bad_header", f"{detail}; the member after it is lost", "")
         elif known or self.position:
             lost = text(block[:100]) if known else ""
             yield Damage(self.position, "bad_header", detail, lost)

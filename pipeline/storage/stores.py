@@ -112,11 +112,12 @@ class ArrowStore:
         return _ArrowFile(self._filesystem.open_input_file(self._path(url)))
 
     def read(self, url: str) -> bytes:
-        with self._filesystem.open_input_stream(self._path(url)) as stream:
+        # compression=None, here and below: or pyarrow unpacks and packs by the suffix, unasked.
+        with self._filesystem.open_input_stream(self._path(url), compression=None) as stream:
             return bytes(stream.read())
 
     def write(self, url: str, data: IO[bytes]) -> None:
-        with self._filesystem.open_output_stream(self._path(url)) as stream:
+        with self._filesystem.open_output_stream(self._path(url), compression=None) as stream:
             while piece := data.read(_COPY_BYTES):
                 stream.write(piece)
 
