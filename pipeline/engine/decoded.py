@@ -244,24 +244,24 @@ def _stretches(
 
 
 def _cuts(footer: pq.FileMetaData, needed: set[int]) -> list[int]:
-    """Rows at which the parts of a file begin, all of them beginnings of row groups, and the end of the last.
+    """Rows at which the parts of a file begin, where row groups do, and the end of the last.
 
     Args:
         footer: Of the file.
-        needed: Rows of which one begins a part: inside a part, the rows of another shard are counted from 0.
+        needed: Rows that begin a part in any case: inside one, the rows of another shard are counted from 0.
     """
     fixed = _fixed_bytes(footer.schema.to_arrow_schema())
-    cuts = [0]
+    cuts = {0, *needed}
     row = size = 0
     for index in range(footer.num_row_groups):
         group = footer.row_group(index)
         num_bytes = _group_bytes(group, fixed)
-        if row > cuts[-1] and (row in needed or size + num_bytes > PART_BYTES):
-            cuts.append(row)
+        if row in needed or size + num_bytes > PART_BYTES:
+            cuts.add(row)
             size = 0
         row += group.num_rows
         size += num_bytes
-    return [*cuts, row] if row > cuts[-1] else cuts
+    return sorted({*cuts, row})
 
 
 def _fixed_bytes(schema: pa.Schema) -> dict[str, int]:

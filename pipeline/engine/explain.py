@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from pipeline.config import Config, Patterns
 from pipeline.engine.cluster import connect
+from pipeline.engine.decoded import is_decoded
 from pipeline.engine.infer import BatchJob, num_cpus
 from pipeline.engine.prepare import plan_parts
 
@@ -32,7 +33,10 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
         done = job.sink.done(job.parts)
         job.todo = [part for part in job.parts if part.id not in done]
         lines = [f"parts to do: {len(job.todo)} of {len(job.parts)}"]
-        lines += [f"  {part.shard} from byte {part.start}" for part in job.todo[:SHOWN]]
+        lines += [
+            f"  {part.shard} from {'row' if is_decoded(part) else 'byte'} {part.start}"
+            for part in job.todo[:SHOWN]
+        ]
         if len(job.todo) > SHOWN:
             lines.append(f"  and {len(job.todo) - SHOWN} more")
         if job.pool is None:
