@@ -199,7 +199,8 @@ def _read_with_soundfile(
                     break
             compressed = sound.format in ("MP3", "MPEG") or sound.subtype.startswith("MPEG")
     except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
-        what = f"the sound cannot be decoded: {error}"
+        # The whole message names an address in memory: two runs would not give the same quarantine.
+        what = f"the sound cannot be decoded: {getattr(error, 'error_string', error)}"
         raise SampleError(what[:200], reason="bad_audio", field=field) from None
     if not total:
         raise SampleError("the sound holds no samples", reason="bad_audio", field=field)

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.errors import SampleError
 
 # What programs write for a size that they do not know when they begin.
-STREAMED = (0xFFFFFFFF, 0x7FFFFFFF)
+STREAMED = (0xFFFFFFFF, 0x7FFFFFFF)  # or 0
 MAX_CHANNELS, MAX_RATE_HZ = 1024, 1_000_000  # beyond these a header is more likely damaged
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _SUBFORMAT_TAIL = bytes.fromhex(
@@ -73,12 +73,12 @@ def read_wav(data: memoryview, field: str) -> Waves | None:
         elif name == b"fmt " and content + size <= len(data):
             layout = _layout(data[content : content + size])
         elif name == b"data":
-            if layout is None or not size:
-                return None  # a size of 0 means the rest to some programs
-            if size in STREAMED:
+            if layout is None:
+                return None
+            if size in STREAMED or (not size and not _is_chunk(data, content)):
                 size = long_size if long_size is not None else len(data) - content
             return _waves(data, content, size, *layout, field=field)
-        elif not name.isascii() or not name.decode().isprintable():
+        elif not _is_name(name):
             return None
         offset = content + size + size % 2
     return None
@@ -140,6 +140,16 @@ def _to_float32(data: np.ndarray) -> np.ndarray:
         data, np.float32(2.0 ** (1 - 8 * data.dtype.itemsize)), dtype=np.float32
     )
     return scaled
+
+
+def _is_name(name: bytes) -> bool:
+    return name.isascii() and name.decode().isprintable()
+
+
+def _is_chunk(data: memoryview, offset: int) -> bool:
+    """Whether a chunk begins here that ends within the file."""
+    name, size = bytes(data[offset : offset + 4]), _little(data, offset + 4, 4)
+    return offset + 8 + size <= len(data) and _is_name(name)
 
 
 def _little(data: memoryview, start: int, length: int) -> int:

@@ -36,6 +36,9 @@ _PLUGINS = {
 }
 FORMATS = tuple(_PLUGINS)
 SHOWN_PIXELS = 320
+REDUCING_GAP = (
+    3  # times the pixels that are wanted, each way, that reducing by whole blocks leaves at least
+)
 
 
 def decode_with_pillow(data: memoryview, field: str, size: int, max_pixels: int) -> Picture:
@@ -101,7 +104,12 @@ def _decode(data: memoryview, field: str, size: int, max_pixels: int) -> Picture
         if image.format != "JPEG":
             ImageOps.exif_transpose(image, in_place=True)
             width, height = image.size
-        return Picture(np.asarray(to_rgb(image)), width, height, factor, turn)
+        upright = to_rgb(image)
+        # A large image is not copied whole: means of blocks still have more than the filter's resolution.
+        blocks = min(upright.size) // (REDUCING_GAP * size)
+        if blocks > 1:
+            upright = upright.reduce(blocks)
+        return Picture(np.asarray(upright), width, height, factor * max(1, blocks), turn)
 
 
 def _open(data: memoryview) -> Image.Image:

@@ -181,6 +181,7 @@ def test_orientations_are_pillows(order: str, turn: int) -> None:
         assert psnr_db(codec(size).decode(data, "jpg"), reference(data, size)) >= 35
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @settings(max_examples=150, deadline=None)
 @given(
     content=st.one_of(

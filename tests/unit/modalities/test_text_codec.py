@@ -1,0 +1,99 @@
+"""Texts one by one and a part at a time; the short way around ftfy, and ftfy."""
+
+import unicodedata
+
+import ftfy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import SampleError
+from pipeline.modalities.base import Item
+from pipeline.modalities.text import codec as module
+from pipeline.modalities.text.codec import TextCodec, clean, train_tokenizer
+
+TOKENIZER = train_tokenizer(["a photo of a dog", "an old harbour", "一张狗的照片"] * 3, 320)
+# Characters that ftfy has rules for, and plain ones.
+CHARACTERS = st.one_of(
+    st.characters(max_codepoint=0x7F),
+    st.sampled_from("&;#x<>abgtlmpqu 0123456789\t\n\r\x0b\x0c\x1b[31m\x7f\x00"),
+    st.characters(),
+)
+
+
+def slowly(text: str) -> str:
+    return unicodedata.normalize("NFC", ftfy.fix_text(text, uncurl_quotes=False)).strip()
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=st.text(CHARACTERS, max_size=60))
+def test_the_short_way_gives_what_ftfy_gives(text: str) -> None:
+    assert clean(text) == slowly(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.characters(max_codepoint=0x7F), max_size=200))
+def test_the_short_way_gives_what_ftfy_gives_of_ascii(text: str) -> None:
+    assert clean(text) == slowly(text)
+
+
+def test_plain_ascii_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = "".join(map(chr, range(0x20, 0x7F))).replace("&", "") + "\t\n"
+    monkeypatch.setattr(ftfy, "fix_text", lambda *_, **__: pytest.fail("not needed"))
+    assert clean(every) == every.strip()
+    for character in "&\r\x0b\x0c\x1b\x00\x7f\x85é":
+        assert not module._CLEAN.fullmatch(f"a{character}b")
+
+
+def members(texts: list[bytes]) -> list[Item]:
+    return [Item(memoryview(text), "txt") for text in texts]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(
+        st.one_of(st.text(max_size=80).map(str.encode), st.binary(max_size=12)), max_size=12
+    ),
+    max_tokens=st.integers(4, 40),
+)
+def test_together_as_one_by_one(texts: list[bytes], max_tokens: int) -> None:
+    codec = TextCodec(TOKENIZER, max_tokens=max_tokens, max_bytes=100)
+    together = codec.decode_batch(members(texts))
+    assert len(together) == len(texts)
+    for text, value in zip(texts, together, strict=True):
+        alone = outcome(codec, text)
+        assert type(value) is type(alone)
+        if isinstance(value, np.ndarray) and isinstance(alone, np.ndarray):
+            assert value.dtype == np.int32
+            assert value.tolist() == alone.tolist()
+        else:
+            assert vars(value) == vars(alone)
+
+
+def outcome(codec: TextCodec, text: bytes) -> np.ndarray | SampleError:
+    try:
+        return codec.decode(memoryview(text), "txt")
+    except SampleError as error:
+        return error
+
+
+def test_ids_are_those_of_the_tokenizer_and_no_more_than_wanted() -> None:
+    from tokenizers import Tokenizer
+
+    text = "a photo of an old harbour " * 9
+    every = Tokenizer.from_str(TOKENIZER).encode(text.strip(), add_special_tokens=False).ids
+    for max_tokens in (4, 17, 500):
+        codec = TextCodec(TOKENIZER, max_tokens=max_tokens, max_bytes=1000)
+        assert codec.decode(memoryview(text.encode()), "txt").tolist() == every[:max_tokens]
+
+
+def test_columns_of_texts_are_lists_with_nulls() -> None:
+    codec = TextCodec(TOKENIZER, max_tokens=8, max_bytes=100)
+    values = [np.array([1, 2], np.int32), None, np.array([], np.int32), np.array([3], np.int32)]
+    column = codec.to_arrow(values)
+    assert column.type == codec.column.type
+    assert column.to_pylist() == [[1, 2], None, [], [3]]
+    column.validate(full=True)
+    assert codec.to_arrow([]).to_pylist() == []
+    assert codec.to_arrow([None, None]).to_pylist() == [None, None]
