@@ -30,10 +30,12 @@ class Cuts(NamedTuple):
 
     Attributes:
         starts: Of each part, the offset of its first header and the ordinal of its first sample.
+        keys: Of each part, the key of its first sample; empty for the first.
         duplicates: Ordinals of samples whose key an earlier sample of the shard has, ascending.
     """
 
     starts: list[tuple[int, int]]
+    keys: list[str]
     duplicates: list[int]
 
 
@@ -55,12 +57,14 @@ def samples(source: ByteSource, start: int = 0, end: int | None = None) -> Itera
 
 def cut(found: Iterable[SampleStart], part_bytes: int) -> Cuts:
     """Cuts a shard into parts of at least ``part_bytes``, the last one aside."""
-    starts, duplicates, seen = [(0, 0)], [], set[str]()
+    starts, keys, duplicates = [(0, 0)], [""], list[int]()
+    seen = set[str]()
     for ordinal, (start, key, clean) in enumerate(found):
         if clean and start - starts[-1][0] >= part_bytes:
             starts.append((start, ordinal))
+            keys.append(key)
         if key in seen:
             duplicates.append(ordinal)
         else:
             seen.add(key)
-    return Cuts(starts, duplicates)
+    return Cuts(starts, keys, duplicates)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 
 from pipeline.shards.cuts import cut, samples
+from pipeline.shards.index import indexed_cuts
 from pipeline.shards.patterns import SPECIAL, Shard, expand
 from pipeline.shards.source import is_packed, open_shard
 
@@ -83,6 +84,8 @@ def needs_scan(shard: Shard, part_bytes: int = PART_BYTES) -> bool:
 def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
     """The parts of one shard; see :func:`plan`.
 
+    An index beside the shard spares the scan, and gives the same parts.
+
     Raises:
         InputError: The shard has to be scanned, and is not there or cannot be reached.
     """
@@ -91,7 +94,7 @@ def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
         return [Part(shard.name, shard.url, fingerprint)]
     source = open_shard(shard.name, shard.url)
     try:
-        cuts = cut(samples(source), part_bytes)
+        cuts = indexed_cuts(shard, source, part_bytes) or cut(samples(source), part_bytes)
     finally:
         source.close()
     parts = []
