@@ -44,10 +44,8 @@ def across_shards(shards: Sequence[np.ndarray]) -> Repeats:
     """
     found = Repeats()
     for pieces in _ranges([shards]):
-        merged = np.concatenate(pieces[0])
-        merged.sort()
-        again = merged[1:][merged[1:] == merged[:-1]]
-        found += _repeats(np.unique(again))
+        merged = _sorted(pieces[0])
+        found += _repeats(_distinct(merged[1:][merged[1:] == merged[:-1]]))
     return found
 
 
@@ -59,9 +57,9 @@ def across_splits(splits: Mapping[str, Sequence[np.ndarray]]) -> dict[tuple[str,
     """
     found: dict[tuple[str, str], Repeats] = {}
     for pieces in _ranges(list(splits.values())):
-        keys = dict(zip(splits, (np.unique(np.concatenate(each)) for each in pieces), strict=True))
+        keys = {name: _distinct(_sorted(each)) for name, each in zip(splits, pieces, strict=True)}
         for pair in itertools.combinations(splits, 2):
-            shared = np.intersect1d(keys[pair[0]], keys[pair[1]], assume_unique=True)
+            shared = _shared(*sorted((keys[name] for name in pair), key=len))
             if len(shared):
                 found[pair] = found.get(pair, Repeats()) + _repeats(shared)
     return found
@@ -71,6 +69,28 @@ def holds(keys: np.ndarray, wanted: int) -> bool:
     """Whether a shard's ascending hashes contain one."""
     place = int(np.searchsorted(keys, np.uint64(wanted)))
     return place < len(keys) and int(keys[place]) == wanted
+
+
+def _sorted(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    merged = np.concatenate(pieces)
+    merged.sort()
+    return merged
+
+
+def _distinct(ordered: np.ndarray) -> np.ndarray:
+    """The distinct values of an ascending array."""
+    first = np.concatenate([np.ones(len(ordered[:1]), dtype=bool), ordered[1:] != ordered[:-1]])
+    kept: np.ndarray = ordered[first]
+    return kept
+
+
+def _shared(few: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """The values that two ascending arrays share."""
+    if not len(many):
+        return few
+    places = np.minimum(np.searchsorted(many, few), len(many) - 1)
+    shared: np.ndarray = few[many[places] == few]
+    return shared
 
 
 def _repeats(hashes: np.ndarray) -> Repeats:
