@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tones import make_samples, png, sample_fields, wav, write_tar
 
+from pipeline import storage
 from pipeline.config import Config, validate
 from pipeline.engine import lint_tasks
 from pipeline.engine.data import decode_part
@@ -389,3 +390,17 @@ def test_time_is_carried_over_by_samples_and_bytes() -> None:
     assert steep == pytest.approx(7e7 * 3e-8, rel=0.2), "no negative time for a small sample"
     one, _ = carry_over(np.array([[1.0, 500.0]]), np.array([0.01]), 100, 5e4)
     assert one == pytest.approx(1.0)
+
+
+def test_on_an_object_store(messy: Path, bucket: str) -> None:
+    local, _, _ = run(config(messy))
+    for path in messy.glob("*.tar"):
+        storage.write_bytes(f"{bucket}/{path.name}", path.read_bytes())
+    inputs = {"train": f"{bucket}/train-*.tar", "test": f"{bucket}/test-0.tar"}
+    settings = config(messy, run=f"{bucket}/run", input=inputs)
+    remote, _, _ = run(settings)
+    assert remote == local
+    rows = read_quarantine(settings.folder("lint")).to_pylist()
+    assert len(rows) == sum(remote["total"]["bad"].values()) + sum(
+        remote["total"]["damage"].values()
+    )
