@@ -22,13 +22,14 @@ from pipeline.engine.decoded import (
     split_input,
     tokenizer_digest,
 )
+from pipeline.engine.failures import plain_errors
 from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.logs import event
 from pipeline.modalities.decode import read_label
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
-from pipeline.shards.plan import Part, expand, limit, plan
+from pipeline.shards.plan import Part, Shard, expand, limit, needs_scan, plan, plan_shard
 from pipeline.shards.reader import read_part
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 TOKENIZER_TEXTS = 10_000
 FIELDS_LOOKED_AT = 1_000  # samples whose fields are compared with the configured ones
 PARTS_A_TASK = 16
+WORKERS_SCAN_BYTES = (
+    4 << 30
+)  # of large shards; below, one process has scanned them before a worker has started
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,7 @@ def plan_parts(
         BadDataError: There are shards, and nothing in them can be read.
     """
     folders, shards = split_input(config.patterns(patterns, where))
-    wanted: dict[str, Any] = {
-        "modalities": config.modalities.model_dump(mode="json", exclude_none=True)
-    }
+    wanted: dict[str, Any] = {"modalities": config.modalities.decoding()}
     wanted |= {} if label is None else {"label": label}
     wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
     for folder in folders:
@@ -89,14 +91,28 @@ def plan_parts(
         parts = limit_rows(parts, left)
         left -= num_rows(parts)
     if shards and left != 0:
-        found = plan(expand(shards, where=where))
-        if left is not None:
-            found = limit(found, left)
+        expanded = expand(shards, where=where)
+        if left is None:
+            found = plan_shards(expanded)
+        else:
+            found = limit((part for shard in expanded for part in plan_shard(shard)), left)
         _check_fields(config, found, where)
         parts += found
     if not parts:
         raise BadDataError("the preprocessed folder holds no samples", where=f"{where}={patterns}")
     return parts
+
+
+def plan_shards(shards: Sequence[Shard]) -> list[Part]:
+    """The parts of shards in their order; where many bytes are to be scanned for headers, the workers do it."""
+    large = [shard for shard in shards if needs_scan(shard)]
+    if sum(shard.size for shard in large) < WORKERS_SCAN_BYTES or not ray.is_initialized():
+        return plan(shards)
+    task: Any = ray.remote(plan_shard).options(num_cpus=0.5)
+    with plain_errors("planning"):
+        planned = ray.get([task.remote(shard) for shard in large])
+    cuts = {shard.name: parts for shard, parts in zip(large, planned, strict=True)}
+    return [part for shard in shards for part in cuts.get(shard.name) or plan_shard(shard)]
 
 
 def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: str | None) -> None:
