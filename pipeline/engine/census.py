@@ -42,6 +42,7 @@ class Census:
         unlabelled: Reason -> samples without a usable label.
         damages: Reason -> places where a shard is damaged.
         reasons: Reason -> samples that decoding is bound to refuse.
+        indexes: What became of each shard's index: ``written``, or why it was not.
         examples: Subject -> the first few places, as text.
         keys: (shard, hashes of its distinct keys, (N,) uint64 ascending).
     """
@@ -66,6 +67,7 @@ class Census:
     unlabelled: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    indexes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keys: list[tuple[Part, np.ndarray]] = field(default_factory=list)
 

@@ -12,11 +12,12 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.census import Census
 from pipeline.engine.headers import LOOKS, Rules
-from pipeline.errors import SampleError
+from pipeline.errors import SampleError, ShardError
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.sample import Fault, Field, Sample, Source
+from pipeline.shards.index import index_url, write_index
 from pipeline.shards.keys import key_hash
 from pipeline.shards.outline import Outline, outline_part
 from pipeline.shards.plan import Part
@@ -72,6 +73,7 @@ class Inspector:
     def __init__(self, config: Config, num_picks: int) -> None:
         self.num_picks = num_picks
         self.seed = config.lint.seed
+        self.write_index = config.lint.write_index
         self.rules = Rules(config.lint.max_text_bytes, config.input.verify)
         self.label: str | None = getattr(config.objective, "label", None)
         self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
@@ -91,6 +93,7 @@ class Inspector:
 
         Raises:
             InputError: The shard is not there, or cannot be reached.
+            SinkError: Its index cannot be written.
         """
         found = Inspection()
         found.census.shards, found.census.bytes = 1, size
@@ -100,6 +103,8 @@ class Inspector:
             keys = self._inspect(source, part, found)
         finally:
             source.close()
+        if self.write_index:
+            found.census.indexes[_index(part)] += 1
         found.census.shard_samples.add(found.census.samples)
         found.census.keys.append((part, np.unique(np.asarray(keys, dtype=np.uint64))))
         return found
@@ -131,6 +136,20 @@ class Inspector:
             heapq.heappush(picks, Pick(rank, part, replace(item, heads={})))
         elif rank > picks[0].rank:
             heapq.heapreplace(picks, Pick(rank, part, replace(item, heads={})))
+
+
+def _index(part: Part) -> str:
+    """Writes the index of a shard; says ``written``, or why it was not."""
+    url = index_url(part.url)
+    if url is None:
+        return "compressed"
+    if part.end is not None:
+        return "not looked through to its end"
+    try:
+        write_index(part.url, url)
+    except ShardError as error:
+        return error.reason
+    return "written"
 
 
 class _Look:

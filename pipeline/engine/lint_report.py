@@ -92,6 +92,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "damage": dict(census.damages.most_common()),
         "bad": dict(census.reasons.most_common()),
         "misnamed": dict(census.misnamed.most_common()),
+        "indexes": dict(census.indexes.most_common()),
     }
 
 
@@ -203,5 +204,8 @@ def _notes(config: Config, total: Census) -> Iterator[dict[str, Any]]:
         yield _problem(NOTE, f"sounds are cut to max_seconds ({audio.max_seconds:g})", number)
     if image and (number := total.notes["image.enlarged"]):
         yield _problem(NOTE, f"images are smaller than size ({image.size}) and enlarged", number)
+    for why, number in total.indexes.most_common():
+        if why != "written":
+            yield _problem(NOTE, f"shards got no index ({why})", number)
     if number := total.notes["text.empty"]:
         yield _problem(NOTE, "texts are empty", number)

@@ -40,6 +40,8 @@ def _head(report: Mapping[str, Any]) -> Iterator[str]:
         f"{_bytes(total['bytes'])}; {total['samples_bad'] or 'none'} bad, "
         f"{total['shards_damaged'] or 'no'} shard{'s' * (total['shards_damaged'] > 1)} damaged"
     )
+    if written := total["indexes"].get("written"):
+        yield f"an index was written beside {_many(written, 'shard')}"
 
 
 def _problems(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """What lint finds in shards whose contents are known, here and on workers."""
 
+import gzip
 import io
 import json
+import tarfile
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -253,6 +255,34 @@ def test_which_input(messy: Path) -> None:
         stretches(config(messy, lint={"input": "val"}))
     with pytest.raises(ConfigError, match="nothing to look at"):
         stretches(config(messy, input={"train": None, "test": None}))
+
+
+def test_indexes_are_those_that_planning_uses(messy: Path) -> None:
+    (messy / "train-3.tar.gz").write_bytes(gzip.compress((messy / "test-0.tar").read_bytes()))
+    settings = config(messy, lint={"write_index": True}, input={"train": str(messy / "train-*")})
+    report, _, _ = run(settings)
+    assert report["total"]["indexes"] == {
+        "written": 2,
+        "truncated_shard": 1,
+        "not_tar": 1,
+        "compressed": 1,
+    }
+    assert sorted(path.name for path in messy.glob("*.idx")) == ["test-0.idx", "train-0.idx"]
+    first, *lines = (messy / "test-0.idx").read_text().splitlines()
+    assert first == f"v1.2 {len(lines)}"
+    assert len(lines) == report["splits"]["test"]["samples"]
+    data = (messy / "test-0.tar").read_bytes()
+    words = lines[0].split()
+    with tarfile.open(messy / "test-0.tar") as tar:
+        for name, offset, size, member in zip(*(words[i::4] for i in range(4)), strict=True):
+            assert member.endswith(f".{name}")
+            stored = tar.extractfile(member)
+            assert stored is not None
+            assert data[int(offset) : int(offset) + int(size)] == stored.read()
+    again, _, _ = run(settings)
+    assert again == report, "an index beside a shard is no shard, and is written anew"
+    limited, _, _ = run(config(messy, lint={"write_index": True}, input={"max_samples": 3}))
+    assert limited["total"]["indexes"] == {"not looked through to its end": 2}
 
 
 def test_too_much_bad_data(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def census(samples: int, **more: Any) -> dict[str, Any]:
         "damage": {},
         "bad": {},
         "misnamed": {},
+        "indexes": {},
         **more,
     }
 
