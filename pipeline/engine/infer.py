@@ -219,7 +219,7 @@ def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
     fields = prediction_fields(bundle, float16=config.infer.float16)
     identity = {
         "model": bundle.fingerprint,
-        "modalities": bundle.modalities.model_dump(mode="json"),
+        "modalities": bundle.modalities.decoding(exclude_none=False),
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
     }

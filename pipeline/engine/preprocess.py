@@ -79,7 +79,7 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
     identity = {
         "kind": KIND,
         "version": VERSION,
-        "modalities": config.modalities.model_dump(mode="json", exclude_none=True),
+        "modalities": config.modalities.decoding(),
         "metadata": list(decoder.metadata),
         "label": decoder.label,
         "tokenizer": tokenizer_digest(tokenizer),

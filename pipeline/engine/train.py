@@ -196,6 +196,10 @@ def _seal(job: Job) -> Bundle:
         metrics={name: value for name, value in row.items() if name.startswith(("val_", "epoch"))},
         training={
             "settings": config.train.model_dump(mode="json", exclude={"resume"}),
+            "augment": {
+                name: each.model_dump(mode="json", include={"augment"}).get("augment")
+                for name, each in config.modalities.by_name().items()
+            },
             "samples": job.num_samples,
             "workers": config.cluster.workers,
             "versions": {

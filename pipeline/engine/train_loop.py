@@ -52,7 +52,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the job that continues it."""
         return {
-            "modalities": self.config.modalities.model_dump(mode="json", exclude_none=True),
+            "modalities": self.config.modalities.decoding(),
             "objective": self.config.require_objective().model_dump(mode="json"),
             "classes": list(self.classes),
             "tokenizer": self.tokenizer,

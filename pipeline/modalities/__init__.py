@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import model_validator
 
@@ -24,6 +25,18 @@ class ModalitiesConfig(Section):
         if not self.by_name():
             raise ValueError(f"name at least one of {', '.join(type(self).model_fields)}")
         return self
+
+    def decoding(self, *, exclude_none: bool = True) -> dict[str, Any]:
+        """The settings that decoded values depend on, ready for JSON: all but the augmentation.
+
+        Args:
+            exclude_none: Leaves out modalities that are not configured, rather than giving None.
+        """
+        settings = self.model_dump(mode="json", exclude_none=exclude_none)
+        for each in settings.values():
+            if each is not None:
+                each.pop("augment", None)
+        return settings
 
     def by_name(self) -> Mapping[str, ModalityConfig]:
         """The configured modalities, in this class's order."""

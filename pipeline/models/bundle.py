@@ -60,7 +60,7 @@ class Bundle:
     def _architecture(self) -> dict[str, Any]:
         return {
             "objective": dict(self.objective),
-            "modalities": self.modalities.model_dump(mode="json"),
+            "modalities": self.modalities.decoding(exclude_none=False),
             "classes": list(self.classes),
         }
 
@@ -141,8 +141,7 @@ class Bundle:
         Raises:
             ModelError: They differ; names the setting.
         """
-        ours = self.modalities.model_dump(mode="json", exclude_none=True)
-        theirs = configured.model_dump(mode="json", exclude_none=True)
+        ours, theirs = self.modalities.decoding(), configured.decoding()
         for name in sorted({*ours, *theirs}):
             left, right = ours.get(name), theirs.get(name)
             if left is None or right is None:

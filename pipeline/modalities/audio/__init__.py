@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from pipeline.modalities.base import ModalityConfig, Verify
+from pipeline.modalities.base import ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +17,34 @@ WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
 
 
+class AudioAugmentConfig(Section):
+    """Small random changes to spectrograms while training; 0 switches one off."""
+
+    shift_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="largest shift in time, as a share of the frames"
+    )
+    mask_bins_fraction: float = Field(
+        default=0.15, ge=0, le=1, description="largest share of the mel bins that a mask hides"
+    )
+    mask_frames_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="largest share of the frames that a mask hides"
+    )
+    num_masks: int = Field(default=1, ge=0, le=16, description="masks along each axis")
+    noise_probability: float = Field(default=0.0, ge=0, le=1, description="of white noise")
+    noise_min_snr_db: float = Field(
+        default=5.0, ge=-40, le=80, description="loudest noise: power of sound over noise, in dB"
+    )
+    noise_max_snr_db: float = Field(
+        default=30.0, ge=-40, le=80, description="quietest noise: power of sound over noise, in dB"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AudioAugmentConfig:
+        if self.noise_min_snr_db > self.noise_max_snr_db:
+            raise ValueError("noise_min_snr_db must not be above noise_max_snr_db")
+        return self
+
+
 class AudioConfig(ModalityConfig):
     """Sounds become the log-mel spectrogram of their first ``max_seconds``, in windows of 25 ms every 10 ms."""
 
@@ -25,6 +53,7 @@ class AudioConfig(ModalityConfig):
     max_seconds: float = Field(default=4.0, gt=0, le=600)
     num_mels: int = Field(default=80, ge=8, le=256)
     max_minutes: float = Field(default=30.0, gt=0)
+    augment: AudioAugmentConfig = AudioAugmentConfig()
 
     @model_validator(mode="after")
     def _window_resolves_the_bands(self) -> AudioConfig:
@@ -55,4 +84,4 @@ class AudioConfig(ModalityConfig):
     def augmentation(self) -> Any:
         from pipeline.modalities.audio.augment import AudioAugmentation
 
-        return AudioAugmentation()
+        return AudioAugmentation(**self.augment.model_dump())

@@ -6,12 +6,52 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pipeline.modalities.base import ModalityConfig, Verify
+from pipeline.modalities.base import ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.modalities.image.codec import ImageCodec
+
+
+class ImageAugmentConfig(Section):
+    """Small random changes to images while training; 0 switches one off.
+
+    Crops, flips and colours are off: letters and digits have a handedness, and colour may be what tells things apart.
+    """
+
+    crop_probability: float = Field(
+        default=0.0, ge=0, le=1, description="of a random crop, resized to the whole image"
+    )
+    crop_area_fraction: float = Field(
+        default=0.5, gt=0, le=1, description="smallest area of a crop, as a share of the image"
+    )
+    flip_probability: float = Field(default=0.0, ge=0, le=1, description="of left for right")
+    rotation_degrees: float = Field(default=10.0, ge=0, le=180, description="largest, either way")
+    zoom_fraction: float = Field(
+        default=0.1, ge=0, lt=1, description="largest change of size, as a share"
+    )
+    shift_fraction: float = Field(
+        default=0.07, ge=0, le=1, description="largest shift along each axis, as a share"
+    )
+    brightness_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="largest change, as a share of the range of values"
+    )
+    contrast_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="largest change, as a share of the contrast"
+    )
+    saturation_fraction: float = Field(
+        default=0.0, ge=0, le=1, description="largest change, as a share of the saturation"
+    )
+    hue_degrees: float = Field(
+        default=0.0, ge=0, le=180, description="largest turn of the colours, either way"
+    )
+    erase_probability: float = Field(
+        default=0.25, ge=0, le=1, description="that a rectangle becomes the image's mean colour"
+    )
+    erase_area_fraction: float = Field(
+        default=0.2, ge=0, le=1, description="largest area of that rectangle, as a share"
+    )
 
 
 class ImageConfig(ModalityConfig):
@@ -20,6 +60,7 @@ class ImageConfig(ModalityConfig):
     fields: tuple[str, ...] = ("jpg", "jpeg", "png", "webp")
     size: int = Field(default=224, ge=8, le=2048)
     max_megapixels: float = Field(default=64.0, gt=0)
+    augment: ImageAugmentConfig = ImageAugmentConfig()
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
         from pipeline.modalities.image.codec import ImageCodec
@@ -34,4 +75,4 @@ class ImageConfig(ModalityConfig):
     def augmentation(self) -> Any:
         from pipeline.modalities.image.augment import ImageAugmentation
 
-        return ImageAugmentation()
+        return ImageAugmentation(**self.augment.model_dump())

@@ -9,28 +9,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue; ITU-R BT.601
+# Luma and two axes of colour, the NTSC's I and Q; turning these two turns the hue and keeps the luma.
+YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+MAX_ASPECT = 4 / 3  # of a crop, either way
+
 
 @dataclass(frozen=True, slots=True)
 class ImageAugmentation:
-    """Rotates, scales, shifts, relights and partly erases each image of a batch by chance.
+    """Crops, mirrors, turns, scales, shifts, recolours and partly erases each image of a batch by chance.
 
-    No flips: letters, digits and many other things have a handedness.
+    All that moves pixels is one affine map, so that an image is interpolated once. Attributes are those of
+    :class:`pipeline.modalities.image.ImageAugmentConfig`; a change that is switched off draws no random number.
 
-    Attributes:
-        degrees: Largest rotation, either way.
-        scale: Largest change of size, as a share.
-        shift: Largest shift along each axis, as a share of the image.
-        light: Largest change of brightness and of contrast, as a share.
-        erase: Probability that a rectangle becomes its image's mean colour.
-        erase_area: Largest area of that rectangle, as a share of the image.
+    Source:
+        Szegedy et al. 2015, "Going Deeper with Convolutions", section 6 (crops of a random area and aspect). Zhong et
+        al. 2017, "Random Erasing".
     """
 
-    degrees: float = 10.0
-    scale: float = 0.1
-    shift: float = 0.07
-    light: float = 0.1
-    erase: float = 0.25
-    erase_area: float = 0.2
+    crop_probability: float = 0.0
+    crop_area_fraction: float = 0.5
+    flip_probability: float = 0.0
+    rotation_degrees: float = 10.0
+    zoom_fraction: float = 0.1
+    shift_fraction: float = 0.07
+    brightness_fraction: float = 0.1
+    contrast_fraction: float = 0.1
+    saturation_fraction: float = 0.0
+    hue_degrees: float = 0.0
+    erase_probability: float = 0.25
+    erase_area_fraction: float = 0.2
 
     def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
         """Changes a batch.
@@ -43,34 +51,63 @@ class ImageAugmentation:
             uint8 (B, H, W, 3).
         """
         pixels = values.permute(0, 3, 1, 2).float()
-        pixels = self._move(pixels, generator)
+        pixels = resample(pixels, self._draw_map(pixels, generator))
         pixels = self._relight(pixels, generator)
+        pixels = self._recolour(pixels, generator)
         pixels = self._erase(pixels, generator)
         return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _move(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        size = len(pixels)
-        angle = _symmetric(size, generator, pixels.device) * math.radians(self.degrees)
-        zoom = 1.0 + _symmetric(size, generator, pixels.device) * self.scale
+    def _draw_map(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        """Where each place of the result comes from, float (B, 2, 3); see :func:`resample`."""
+        size, device = len(pixels), pixels.device
+        angle = _symmetric(size, generator, device) * math.radians(self.rotation_degrees)
+        zoom = 1.0 + _symmetric(size, generator, device) * self.zoom_fraction
         cosine, sine = angle.cos() / zoom, angle.sin() / zoom
-        # grid_sample's axes run from -1 to 1, so a share of the image is twice as long.
-        shift_x = _symmetric(size, generator, pixels.device) * 2 * self.shift
-        shift_y = _symmetric(size, generator, pixels.device) * 2 * self.shift
-        matrix = torch.stack(
+        # The axes run from -1 to 1, so a share of the image is twice as long.
+        shift_x = _symmetric(size, generator, device) * 2 * self.shift_fraction
+        shift_y = _symmetric(size, generator, device) * 2 * self.shift_fraction
+        places = torch.stack(
             [torch.stack([cosine, -sine, shift_x], 1), torch.stack([sine, cosine, shift_y], 1)], 1
-        )  # (B, 2, 3)
-        grid = functional.affine_grid(matrix, list(pixels.shape), align_corners=False)
-        return functional.grid_sample(
-            pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
         )
+        if self.flip_probability:
+            mirrored = torch.rand(size, generator=generator, device=device) < self.flip_probability
+            places[mirrored, :, 0] *= -1.0
+        if self.crop_probability:
+            places = crop_map(places, *self._draw_crops(size, generator, device))
+        return places
+
+    def _draw_crops(
+        self, size: int, generator: torch.Generator, device: torch.device
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Left, top, width and height of each crop, in shares of the image, float (B,); the whole image where none."""
+        chance, area, aspect, left, top = torch.rand(
+            5, size, generator=generator, device=device
+        ).unbind(0)
+        area = self.crop_area_fraction + area * (1.0 - self.crop_area_fraction)
+        stretch = MAX_ASPECT ** (2.0 * aspect - 1.0)
+        cropped = chance < self.crop_probability
+        width = torch.where(cropped, (area * stretch).sqrt().clamp(max=1.0), 1.0)
+        height = torch.where(cropped, (area / stretch).sqrt().clamp(max=1.0), 1.0)
+        return left * (1.0 - width), top * (1.0 - height), width, height
 
     def _relight(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        brightness = 255.0 * self.light * _symmetric(len(pixels), generator, pixels.device)
-        contrast = 1.0 + self.light * _symmetric(len(pixels), generator, pixels.device)
+        size, device = len(pixels), pixels.device
+        brightness = 255.0 * self.brightness_fraction * _symmetric(size, generator, device)
+        contrast = 1.0 + self.contrast_fraction * _symmetric(size, generator, device)
         mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
         return (
             (pixels - mean) * contrast[:, None, None, None] + mean + brightness[:, None, None, None]
         )
+
+    def _recolour(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        size, device = len(pixels), pixels.device
+        if self.saturation_fraction:
+            change = self.saturation_fraction * _symmetric(size, generator, device)
+            pixels = saturate(pixels, 1.0 + change)
+        if self.hue_degrees:
+            turn = math.radians(self.hue_degrees) * _symmetric(size, generator, device)
+            pixels = turn_hue(pixels, turn)
+        return pixels
 
     def _erase(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
         size, _, height, width = pixels.shape
@@ -78,14 +115,76 @@ class ImageAugmentation:
             5, size, generator=generator, device=pixels.device
         ).unbind(0)
         stretch = 2.0 ** (2.0 * aspect - 1.0)  # height : width from 1:2 to 2:1
-        tall = (area * self.erase_area * stretch).sqrt().clamp(max=1.0)
-        wide = (area * self.erase_area / stretch).sqrt().clamp(max=1.0)
+        tall = (area * self.erase_area_fraction * stretch).sqrt().clamp(max=1.0)
+        wide = (area * self.erase_area_fraction / stretch).sqrt().clamp(max=1.0)
         inside = (
             _within(height, top * (1 - tall), tall, pixels.device)[:, :, None]
             & _within(width, left * (1 - wide), wide, pixels.device)[:, None, :]
-            & (chance < self.erase)[:, None, None]
+            & (chance < self.erase_probability)[:, None, None]
         )
         return torch.where(inside[:, None], pixels.mean(dim=(2, 3), keepdim=True), pixels)
+
+
+def resample(pixels: Tensor, places: Tensor) -> Tensor:
+    """Takes each pixel of the result from another place, between pixels bilinearly, outside from the border.
+
+    Args:
+        pixels: float (B, C, H, W).
+        places: float (B, 2, 3), from (x, y, 1) of the result to x and y of ``pixels``; both axes run from -1 to 1
+            between the image's outer edges.
+
+    Returns:
+        float (B, C, H, W).
+    """
+    grid = functional.affine_grid(places, list(pixels.shape), align_corners=False)
+    return functional.grid_sample(
+        pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def crop_map(places: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor) -> Tensor:
+    """The map that takes its places from a rectangle, given in shares of the image, rather than from the whole.
+
+    Args:
+        places: float (B, 2, 3), as :func:`resample` takes it.
+        left: float (B,), as the others.
+        top: See ``left``.
+        width: See ``left``.
+        height: See ``left``.
+    """
+    scale = torch.stack([width, height], 1)[:, :, None]
+    centre = torch.stack([2 * left + width - 1, 2 * top + height - 1], 1)
+    cropped = places * scale
+    cropped[:, :, 2] += centre
+    return cropped
+
+
+def saturate(pixels: Tensor, factor: Tensor) -> Tensor:
+    """Moves colours away from grey of the same luma, or towards it.
+
+    Args:
+        pixels: float (B, 3, H, W).
+        factor: float (B,): 0 is grey, 1 changes nothing.
+    """
+    luma = torch.tensor(LUMA, device=pixels.device)[None, :, None, None]
+    grey = (pixels * luma).sum(dim=1, keepdim=True)
+    return grey + (pixels - grey) * factor[:, None, None, None]
+
+
+def turn_hue(pixels: Tensor, radians: Tensor) -> Tensor:
+    """Turns colours about the axis of greys, in YIQ; luma stays.
+
+    Args:
+        pixels: float (B, 3, H, W).
+        radians: float (B,).
+    """
+    to_yiq = torch.tensor(YIQ, device=pixels.device)
+    turn = torch.zeros(len(pixels), 3, 3, device=pixels.device)
+    turn[:, 0, 0] = 1.0
+    turn[:, 1, 1] = turn[:, 2, 2] = radians.cos()
+    turn[:, 1, 2] = -radians.sin()
+    turn[:, 2, 1] = radians.sin()
+    return torch.einsum("bij,bjhw->bihw", torch.linalg.inv(to_yiq) @ turn @ to_yiq, pixels)
 
 
 def _within(length: int, start: Tensor, extent: Tensor, device: torch.device) -> Tensor:

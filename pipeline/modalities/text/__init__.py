@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import ModalityConfig, Verify
+from pipeline.modalities.base import ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.modalities.text.codec import TextCodec
+
+
+class TextAugmentConfig(Section):
+    """Small random changes to texts while training; 0 switches one off."""
+
+    drop_probability: float = Field(
+        default=0.1, ge=0, lt=1, description="of dropping a token; a text never loses all of them"
+    )
 
 
 class TextConfig(ModalityConfig):
@@ -22,6 +30,7 @@ class TextConfig(ModalityConfig):
     max_tokens: int = Field(default=64, ge=4, le=8192)
     vocab_size: int = Field(default=2048, ge=260, le=200_000)
     max_bytes: int = Field(default=1 << 20, gt=0)
+    augment: TextAugmentConfig = TextAugmentConfig()
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> TextCodec:
         from pipeline.modalities.text.codec import TextCodec
@@ -42,4 +51,4 @@ class TextConfig(ModalityConfig):
     def augmentation(self) -> Any:
         from pipeline.modalities.text.augment import TextAugmentation
 
-        return TextAugmentation()
+        return TextAugmentation(**self.augment.model_dump())

@@ -15,10 +15,10 @@ class TextAugmentation:
     """Drops tokens of each text of a batch by chance; the others stay at their places.
 
     Attributes:
-        drop: Probability of dropping a token. A text that would lose all its tokens keeps them.
+        drop_probability: Of dropping a token. A text that would lose all its tokens keeps them.
     """
 
-    drop: float = 0.1
+    drop_probability: float = 0.1
 
     def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
         """Changes a batch.
@@ -31,5 +31,5 @@ class TextAugmentation:
             int64 (B, L).
         """
         chance = torch.rand(values.shape, generator=generator, device=values.device)
-        dropped = values.masked_fill(chance < self.drop, PAD)
+        dropped = values.masked_fill(chance < self.drop_probability, PAD)
         return torch.where((dropped != PAD).any(dim=1, keepdim=True), dropped, values)

@@ -193,6 +193,8 @@ def test_other_settings_are_refused_by_name(folder: Path, tmp_path: Path) -> Non
     assert "no input.metadata=txt" in refuse(same, metadata=["txt"])
     one = configure(tmp_path, input=given, modalities={"image": SETTINGS["image"]})
     assert plan_parts(one, "train", "input.train"), "fewer modalities are fine"
+    flipped = changed(image={**SETTINGS["image"], "augment": {"flip_probability": 0.5}})
+    assert plan_parts(flipped, "train", "input.train"), "augmentation comes later"
     run_preprocess(
         configure(
             tmp_path, input={"train": str(folder / "data")}, modalities={"text": SETTINGS["text"]}

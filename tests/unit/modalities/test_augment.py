@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,9 +22,19 @@ BATCHES = {
 }
 AUGMENTATIONS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
     "image": ImageAugmentation(),
-    "audio": AudioAugmentation(shift=0.2, mask_bins=0.2),
-    "text": TextAugmentation(drop=0.3),
+    "audio": AudioAugmentation(shift_fraction=0.2, mask_bins_fraction=0.2),
+    "text": TextAugmentation(drop_probability=0.3),
 }
+
+STILL = ImageAugmentation(
+    rotation_degrees=0,
+    zoom_fraction=0,
+    shift_fraction=0,
+    brightness_fraction=0,
+    contrast_fraction=0,
+    erase_probability=0,
+)
+QUIET = AudioAugmentation(shift_fraction=0, mask_bins_fraction=0, mask_frames_fraction=0)
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -47,18 +58,17 @@ def test_chance_comes_from_the_generator_alone(name: str) -> None:
 
 
 def test_image_without_changes_is_the_image() -> None:
-    augment = ImageAugmentation(degrees=0, scale=0, shift=0, light=0, erase=0)
-    assert torch.equal(augment(BATCHES["image"], seeded()), BATCHES["image"])
+    assert torch.equal(STILL(BATCHES["image"], seeded()), BATCHES["image"])
 
 
 def test_image_changes_are_small() -> None:
     smooth = torch.linspace(60, 180, 20).expand(16, 3, 20, 20).permute(0, 2, 3, 1)
-    changed = ImageAugmentation(erase=0)(smooth.to(torch.uint8), seeded())
+    changed = ImageAugmentation(erase_probability=0)(smooth.to(torch.uint8), seeded())
     assert (changed.float() - smooth).abs().mean() < 25
 
 
 def test_image_erases_a_bounded_rectangle() -> None:
-    augment = ImageAugmentation(degrees=0, scale=0, shift=0, light=0, erase=1, erase_area=0.2)
+    augment = replace(STILL, erase_probability=1, erase_area_fraction=0.2)
     changed = (augment(BATCHES["image"], seeded()) != BATCHES["image"]).any(dim=3)
     assert changed.any(dim=2).any(dim=1).float().mean() > 0.8
     for mask in changed:
@@ -67,12 +77,11 @@ def test_image_erases_a_bounded_rectangle() -> None:
 
 
 def test_audio_without_changes_is_the_audio() -> None:
-    augment = AudioAugmentation(shift=0, mask_bins=0, mask_frames=0)
-    assert torch.equal(augment(BATCHES["audio"], seeded()), BATCHES["audio"])
+    assert torch.equal(QUIET(BATCHES["audio"], seeded()), BATCHES["audio"])
 
 
 def test_audio_shift_moves_frames_and_fills_with_the_floor() -> None:
-    augment = AudioAugmentation(shift=0.2, mask_bins=0, mask_frames=0)
+    augment = replace(QUIET, shift_fraction=0.2)
     for before, after in zip(BATCHES["audio"], augment(BATCHES["audio"], seeded()), strict=True):
         shifts = []
         for offset in range(-6, 7):
@@ -89,7 +98,7 @@ def test_audio_shift_moves_frames_and_fills_with_the_floor() -> None:
 def test_audio_masks_are_the_mean_of_the_bin_and_leave_silence_silent() -> None:
     values = BATCHES["audio"].clone()
     values[:, :, 20:] = -100.0  # padding
-    changed = AudioAugmentation(shift=0, mask_bins=0.5, mask_frames=0.5)(values, seeded())
+    changed = replace(QUIET, mask_bins_fraction=0.5, mask_frames_fraction=0.5)(values, seeded())
     assert (changed[:, :, 20:] == -100).all()
     mean = values[:, :, :20].float().mean(dim=2, keepdim=True).expand(-1, -1, 20)
     before, after = values[:, :, :20].float(), changed[:, :, :20].float()
@@ -101,7 +110,7 @@ def test_audio_masks_are_the_mean_of_the_bin_and_leave_silence_silent() -> None:
 def test_text_drops_tokens_in_place_and_never_all() -> None:
     values = torch.randint(1, 50, (2000, 4), generator=seeded())
     values[:, 2:] = 0
-    changed = TextAugmentation(drop=0.5)(values, seeded())
+    changed = TextAugmentation(drop_probability=0.5)(values, seeded())
     assert ((changed == values) | (changed == 0)).all()
     assert (changed != 0).any(dim=1).all()
     kept = (changed[:, :2] != 0).float().mean().item()
