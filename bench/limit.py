@@ -26,11 +26,13 @@ import numpy as np
 
 from bench.workload import MODALITIES, make_shards
 
-SIZE = MODALITIES["image"]["size"]
-MAX_TOKENS = MODALITIES["text"]["max_tokens"]
-RATE_HZ = MODALITIES["audio"]["sample_rate_hz"]
-NUM_SAMPLES = round(RATE_HZ * MODALITIES["audio"]["max_seconds"])
-NUM_MELS = MODALITIES["audio"]["num_mels"]
+_SETTINGS: dict[str, dict[str, Any]] = MODALITIES
+SIZE = _SETTINGS["image"]["size"]
+MAX_TOKENS = _SETTINGS["text"]["max_tokens"]
+RATE_HZ = _SETTINGS["audio"]["sample_rate_hz"]
+NUM_SAMPLES = round(RATE_HZ * _SETTINGS["audio"]["max_seconds"])
+NUM_MELS = _SETTINGS["audio"]["num_mels"]
+VOCAB_SIZE = _SETTINGS["text"]["vocab_size"]
 WINDOW, HOP = RATE_HZ // 40, RATE_HZ // 100
 MEL_GROUP = 4
 BLOCK = 512
@@ -81,7 +83,8 @@ def limit_sample(sample: dict[str, memoryview], tokenizer: Any) -> None:
 
 def read_samples(view: memoryview) -> Iterator[dict[str, memoryview]]:
     """Members by their headers, grouped by key."""
-    offset, last, fields = 0, b"", {}
+    offset, last = 0, b""
+    fields: dict[str, memoryview] = {}
     while offset < len(view):
         header = bytes(view[offset : offset + BLOCK])
         name = header[:100].rstrip(b"\0")
@@ -235,7 +238,7 @@ def make_tokenizer(paths: Sequence[Path]) -> str:
         view = memoryview(data)
         texts = [str(sample["txt"], "utf-8") for sample in read_samples(view)]
         view.release()
-    return train_tokenizer(texts, MODALITIES["text"]["vocab_size"])
+    return train_tokenizer(texts, VOCAB_SIZE)
 
 
 def main() -> None:

@@ -136,9 +136,8 @@ def _to_float32(data: np.ndarray) -> np.ndarray:
         data = deep.view("<i4")[..., 0]
     if data.dtype.kind == "u":
         return (data.astype(np.float32) - np.float32(128)) * np.float32(1 / 128)
-    scaled: np.ndarray = np.multiply(
-        data, np.float32(2.0 ** (1 - 8 * data.dtype.itemsize)), dtype=np.float32
-    )
+    scaled = data.astype(np.float32)
+    scaled *= np.float32(2.0 ** (1 - 8 * data.dtype.itemsize))
     return scaled
 
 
