@@ -3,7 +3,8 @@
     python -m bench.planning [--shards 1000000] [--members 200000] [--rounds 5]
 
 The listing of the shards is simulated: a store of that many is not at hand, and how fast one lists is its own affair.
-The scan of headers is held against ``tarfile``, in turn, on a file in the page cache. Writes bench/results/planning.json.
+The scan of headers is held against ``tarfile``, in turn, on a file in the page cache. Writes planning.json to
+bench/results/.
 """
 
 from __future__ import annotations
