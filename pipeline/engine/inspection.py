@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,6 +25,11 @@ from pipeline.shards.source import is_packed, open_shard
 from pipeline.shards.tar import Member
 
 NO_MODALITY = "none"
+TOLD_SAMPLES = 1000  # how often progress is told
+
+Follow = Callable[
+    [int, int], None
+]  # told of samples, and how many of them are bad, since the last call
 
 
 @dataclass(order=True, frozen=True)
@@ -84,12 +89,13 @@ class Inspector:
         # Checks metadata, and that there is something to decode; decodes nothing.
         self.checks = Decoder({}, fields, metadata=config.input.metadata)
 
-    def inspect(self, part: Part, size: int) -> Inspection:
+    def inspect(self, part: Part, size: int, follow: Follow | None = None) -> Inspection:
         """Inspects a part.
 
         Args:
             part: A whole shard, or the beginning of one.
             size: Bytes of it.
+            follow: Told of samples as they are done.
 
         Raises:
             InputError: The shard is not there, or cannot be reached.
@@ -100,7 +106,7 @@ class Inspector:
         found.census.shard_bytes.add(size)
         source = open_shard(part.shard, part.url, part.start, part.end)
         try:
-            keys = self._inspect(source, part, found)
+            keys = self._inspect(source, part, found, follow or _nobody)
         finally:
             source.close()
         if self.write_index:
@@ -109,9 +115,12 @@ class Inspector:
         found.census.keys.append((part, np.unique(np.asarray(keys, dtype=np.uint64))))
         return found
 
-    def _inspect(self, source: storage.ByteSource, part: Part, found: Inspection) -> list[int]:
-        keys = []
+    def _inspect(
+        self, source: storage.ByteSource, part: Part, found: Inspection, follow: Follow
+    ) -> list[int]:
+        keys: list[int] = []
         census = found.census
+        told = told_bad = 0
         again = None if is_packed(part.shard) else source  # packed shards are read forward only
         for item in outline_part(source, part):
             if isinstance(item, Fault):
@@ -128,6 +137,10 @@ class Inspector:
                 found.refuse(fault)
             elif self.num_picks:
                 self._draw(found.picks, part, item)
+            if census.samples - told >= TOLD_SAMPLES:
+                follow(census.samples - told, census.bad - told_bad)
+                told, told_bad = census.samples, census.bad
+        follow(census.samples - told, census.bad - told_bad)
         return keys
 
     def _draw(self, picks: list[Pick], part: Part, item: Outline) -> None:
@@ -136,6 +149,10 @@ class Inspector:
             heapq.heappush(picks, Pick(rank, part, replace(item, heads={})))
         elif rank > picks[0].rank:
             heapq.heapreplace(picks, Pick(rank, part, replace(item, heads={})))
+
+
+def _nobody(samples: int, bad: int) -> None:
+    """Follows nothing: on a worker, the driver tells of whole groups."""
 
 
 def _index(part: Part) -> str:

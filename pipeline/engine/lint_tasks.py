@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config import ClusterConfig
-from pipeline.engine.inspection import Inspection, Inspector, Pick
+from pipeline.engine import signals
+from pipeline.engine.inspection import Follow, Inspection, Inspector, Pick
 from pipeline.engine.progress import Progress
 from pipeline.sample import QUARANTINE_SCHEMA, Fault
 from pipeline.shards.plan import Part
@@ -45,9 +47,9 @@ def runs_here(todo: Sequence[Stretch]) -> bool:
 
 
 def connection(cluster: ClusterConfig, todo: Sequence[Stretch]) -> AbstractContextManager[Any]:
-    """Ray, if it is needed."""
+    """Ray, if it is needed; in any case, what asks the process to stop interrupts the block."""
     if runs_here(todo):
-        return nullcontext()
+        return signals.as_interrupt()
     from pipeline.engine.cluster import connect
 
     return connect(cluster)
@@ -69,8 +71,8 @@ def look_through(
     """
     if runs_here(todo):
         for each in todo:
-            found = _inspect_group(inspector, [each], output)
-            _advance(progress, 1, found)
+            found = _inspect_group(inspector, [each], output, partial(progress.advance, 0))
+            progress.advance(1)
             yield each.split, found
         return
     import ray
@@ -88,12 +90,9 @@ def look_through(
                 [ready], _ = ray.wait(list(running))
                 place = running.pop(ready)
                 done[place] = ray.get(ready)
-                _advance(progress, len(groups[place]), done[place])
+                census = done[place].census
+                progress.advance(len(groups[place]), census.samples, census.bad)
             yield group[0].split, done.pop(at)
-
-
-def _advance(progress: Progress, shards: int, found: Inspection) -> None:
-    progress.advance(shards, found.census.samples, found.census.bad)
 
 
 def smallest(picks: Iterable[Pick], number: int) -> list[Pick]:
@@ -115,11 +114,13 @@ def _groups(todo: Iterable[Stretch]) -> Iterator[list[Stretch]]:
         yield group
 
 
-def _inspect_group(inspector: Inspector, group: Sequence[Stretch], output: str) -> Inspection:
+def _inspect_group(
+    inspector: Inspector, group: Sequence[Stretch], output: str, follow: Follow | None = None
+) -> Inspection:
     """Looks through some shards of a split and writes their quarantine; on a worker, or here."""
     together = Inspection()
     for each in group:
-        found = inspector.inspect(each.part, each.size)
+        found = inspector.inspect(each.part, each.size, follow)
         if found.faults:
             write_rows(output, f"{each.split}-{each.part.id}", _rows(found.faults))
         together.census.merge(found.census)

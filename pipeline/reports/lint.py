@@ -60,7 +60,7 @@ def _problems(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _splits(report: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        ["SPLIT", "samples", "bad", "shards", "damaged", "size", "samples/shard", "bytes/sample"]
+        ["SPLIT", "samples", "bad", "shards", "damaged", "size", "samples/shard", "median sample"]
     ]
     for name, each in report["splits"].items():
         rows.append(
