@@ -12,10 +12,16 @@ from pipeline.runs import Summary, process_clock
 def work(config: Config, summary: Summary) -> None:
     """Decodes; see :mod:`pipeline.engine.preprocess`."""
     from pipeline.engine.cluster import connect
-    from pipeline.engine.infer import check_bad_fraction
-    from pipeline.engine.preprocess import preprocess_job, write_statistics
 
-    with connect(config.cluster):
+    def prepare() -> None:
+        from pipeline.engine.preprocess import prepare_preprocess
+
+        prepare_preprocess(config)
+
+    with connect(config.cluster, meanwhile=prepare):
+        from pipeline.engine.infer import check_bad_fraction
+        from pipeline.engine.preprocess import preprocess_job, write_statistics
+
         job = preprocess_job(config)
         job.begin()
         summary.first_sample = process_clock()

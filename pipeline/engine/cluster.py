@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ class Cluster:
 
 
 @contextmanager
-def connect(cluster: ClusterConfig) -> Iterator[Cluster]:
+def connect(
+    cluster: ClusterConfig, meanwhile: Callable[[], object] | None = None
+) -> Iterator[Cluster]:
     """Starts or joins Ray for the duration of the ``with`` block.
 
     ``local`` starts a Ray of this process's own, whatever ``RAY_ADDRESS`` or a recorded cluster
@@ -69,6 +72,7 @@ def connect(cluster: ClusterConfig) -> Iterator[Cluster]:
 
     Args:
         cluster: The ``cluster`` section of the configuration.
+        meanwhile: What the job can do without Ray, done while Ray starts: that takes seconds, spent waiting.
 
     Yields:
         What the job runs on.
@@ -77,18 +81,46 @@ def connect(cluster: ClusterConfig) -> Iterator[Cluster]:
         ConfigError: The address has a form that jobs cannot use.
         RunError: No cluster answers there, or it refuses this user.
         KeyboardInterrupt: Ctrl-C, or SIGTERM.
+        PipelineError: Whatever ``meanwhile`` raises.
     """
+    aside = _Aside(meanwhile)
     if ray.is_initialized():
+        aside.finish()
         yield _describe(is_local=False)
         return
     address = resolve(cluster.address)
     with signals.as_interrupt(), environment(_QUIET):
         if address is None:
             with _started(cluster.num_cpus):
+                aside.finish()
                 yield _describe(is_local=True)
         else:
             with _joined(address):
+                aside.finish()
                 yield _describe(is_local=False)
+
+
+class _Aside:
+    """Runs a function in a thread that an interrupted process does not wait for."""
+
+    def __init__(self, function: Callable[[], object] | None) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        if function is not None:
+            self._thread.start()
+
+    def _run(self, function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001  (raised again by the thread that waits)
+            self._error = error
+
+    def finish(self) -> None:
+        """Waits for the function, and raises what it raised."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
 
 
 def configure_data(*, verbose: bool = False) -> None:

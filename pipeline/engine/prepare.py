@@ -170,7 +170,10 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     folders, shards = split_input(patterns)
     tokenizer = next((found for folder in folders if (found := folder.tokenizer)), None)
     if tokenizer is None:
-        texts = _texts(plan(expand(shards, where="input.train")), text.fields)
+        expanded = expand(shards, where="input.train")
+        # One shard after the other, so that those behind the last text are not scanned.
+        parts = (part for shard in expanded for part in plan_shard(shard))
+        texts = _texts(parts, text.fields)
         tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)

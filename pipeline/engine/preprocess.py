@@ -22,6 +22,15 @@ from pipeline.sinks.parquet import ParquetSink
 STATISTICS = "stats.json"
 
 
+def prepare_preprocess(config: Config) -> None:
+    """What can be done before there is a cluster: the run's tokenizer.
+
+    Raises:
+        ConfigError: Nothing matches the input.
+    """
+    ensure_tokenizer(config, config.preprocess.input)
+
+
 def preprocess_job(config: Config) -> BatchJob:
     """The decoding that a configuration describes.
 
