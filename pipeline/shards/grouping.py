@@ -69,51 +69,64 @@ class _Grouping:
         self.before: list[Damage] = []
         self.inside: list[Damage] = []
         self.after: list[Damage] = []
-        self.key_before: str | None = None
-        self.usual: Members = []  # of the last group away from any damage
+        self.last: Group | None = None  # the group before this one
+        self.usual: Members = []  # of the last group that has lost nothing
 
     def has(self, extension: str) -> bool:
-        return any(extension == other for other, _ in self.members)
+        return _has(self.members, extension)
 
     def close(self, next_key: str | None) -> Iterator[Group | Damage]:
         """The group, now that it has ended, and the damage in and behind it."""
         if self.key is not None:
+            group = Group(self.key, self.members)
             if self.before or self.inside or self.after:
-                yield Group(self.key, self.members, self._damage(next_key))
-            else:
+                group = group._replace(damage=self._damage(next_key))
+            if group.damage is None:
                 self.usual = self.members
-                yield Group(self.key, self.members)
+            self.last = group
+            yield group
         yield from self.inside
         yield from self.after
-        self.key_before, self.before, self.inside, self.after = self.key, self.after, [], []
+        self.before, self.inside, self.after = self.after, [], []
 
     def _damage(self, next_key: str | None) -> Damage | None:
+        """What took a member of this group away."""
         if self.inside:
             return self.inside[-1]
         fields = [extension for extension, _ in self.members]
         usual = [extension for extension, _ in self.usual]
         short = len(fields) < len(usual)
-        ends_early = short and usual[: len(fields)] == fields
-        begins_late = short and usual[len(usual) - len(fields) :] == fields
-        return self._taken(self.after, next_key, suspect=ends_early) or self._taken(
-            self.before, self.key_before, suspect=begins_late
-        )
+        next_group = None if next_key is None else Group(next_key, [])
+        return self._taken(
+            self.after, next_group, suspect=short and usual[: len(fields)] == fields
+        ) or self._taken(self.before, self.last, suspect=short and usual[-len(fields) :] == fields)
 
     def _taken(
-        self, damages: Sequence[Damage], other: str | None, *, suspect: bool
+        self, damages: Sequence[Damage], other: Group | None, *, suspect: bool
     ) -> Damage | None:
         """Which of the damages on one side took a member of this group.
 
         Args:
             damages: Those on that side.
-            other: Key of the group on their other side.
-            suspect: Whether the group lacks fields on that side.
+            other: The group on their other side, as far as it is known.
+            suspect: Whether this group lacks fields on that side.
         """
-        lossy = [(damage, damage.lost) for damage in damages if damage.lost is not None]
-        keys = [split_name(lost)[0] if lost else "" for _, lost in lossy]
-        if self.key in keys:
-            return lossy[keys.index(self.key)][0]
-        return lossy[-1][0] if lossy and suspect and other not in keys else None
+        found: Damage | None = None
+        for damage in damages:
+            if damage.lost is None:
+                continue
+            # The name in a damaged header may be damaged too: a field that the sample has is not the one it lost.
+            key, extension = split_name(damage.lost)
+            if key == self.key and not self.has(extension):
+                return damage
+            if other is not None and key == other.key and not _has(other.members, extension):
+                suspect = False
+            found = damage
+        return found if suspect else None
+
+
+def _has(members: Members, extension: str) -> bool:
+    return any(extension == other for other, _ in members)
 
 
 def _text(raw: str) -> str:

@@ -119,12 +119,10 @@ def _number(field: bytes) -> int:
         if field[0] & 0x40 or value > _MOST:
             raise BadHeader("a number of the header is negative or absurd")
         return value
-    digits = field.replace(b"\0", b" ").split(maxsplit=1)
-    if not digits:
-        return 0
+    digits = field.strip(b" \0")
     try:
         # int() would take signs and underscores too.
-        return int(digits[0] if digits[0].isdigit() else b"none", 8)
+        return int(digits if digits.isdigit() else b"none", 8) if digits else 0
     except ValueError:
         raise BadHeader("a number of the header is not octal") from None
 
