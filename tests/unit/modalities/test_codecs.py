@@ -1,6 +1,7 @@
 """Decoding against the references: Pillow for images, librosa for sounds, Unicode for texts."""
 
 import io
+import pickle
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.audio.codec import AudioCodec
 from pipeline.modalities.audio.mel import mel_filters
+from pipeline.modalities.decode import Decoder
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.codec import ImageCodec
 from pipeline.modalities.text.codec import PAD, TextCodec, clean, train_tokenizer
@@ -265,6 +267,24 @@ def test_decoding_and_writing_never_import_torch_or_ray() -> None:
         "sys.exit(any(n in sys.modules for n in ('torch', 'ray', 'librosa')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_common_samples_do_not_need_is_not_imported() -> None:
+    """A worker that a decoder is shipped to pays for every import before its first row."""
+    modalities = ModalitiesConfig.model_validate({"image": {}, "audio": {}, "text": {}})
+    decoder = Decoder.build(modalities, train_tokenizer(["a tone"], 300))
+    fields = {"jpg": bytes(encoded(photo(), "JPEG")), "wav": wav(rate=16000), "txt": b"a tone"}
+    code = (
+        "import pickle, sys; decoder, fields = pickle.load(sys.stdin.buffer);"
+        "from pipeline.sample import Field, Sample;"
+        "members = {n: Field(memoryview(data), 0, len(data)) for n, data in fields.items()};"
+        "table = decoder.decode([Sample('k', 's', 0, members)], '{}');"
+        "assert table['modalities'].to_pylist() == [['image', 'text', 'audio']];"
+        "slow = ('torch', 'librosa', 'scipy.fft', 'soundfile', 'soxr', 'ftfy');"
+        "sys.exit(', '.join(name for name in slow if name in sys.modules))"
+    )
+    shipped = pickle.dumps((decoder, fields))
+    subprocess.run([sys.executable, "-c", code], input=shipped, check=True)
 
 
 def test_modalities_need_at_least_one() -> None:
