@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline import __version__, storage
 from pipeline.config import SPLITS, Config, Patterns, to_yaml
+from pipeline.engine.augmented import augmented_samples
 from pipeline.engine.decoded import (
     is_decoded,
     num_rows,
@@ -72,6 +73,7 @@ def gather(config: Config, config_path: str) -> ReportData:
         splits={split: _count(found, decoder, label) for split, found in parts.items()},
         quarantine=unique,
         examples=[*examples, *_predicted(config, decoder, parts)],
+        augmented=augmented_samples(config, decoder, parts.get("train", [])),
         history=_lines(storage.join(config.run, METRICS_LOG)),
         evaluation=_json(storage.join(config.folder("evaluation"), METRICS)),
         config_yaml=to_yaml(config),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline import storage
 from pipeline.config import Config, TrainConfig
+from pipeline.engine.seeds import augmentation_chance, epoch_seed
 from pipeline.modalities.decode import Decoder
 from pipeline.models.batch import to_device, to_tensors
 from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
@@ -110,7 +111,7 @@ class _Worker:
     def run(self) -> None:
         self._load()
         for epoch in range(len(self.history), self.config.epochs):
-            torch.manual_seed(_seed(self.config.seed, epoch, self.rank))
+            torch.manual_seed(epoch_seed(self.config.seed, epoch, self.rank))
             began = time.monotonic()
             sums, rate = self._epoch(epoch)
             train = self._metrics(sums)
@@ -129,21 +130,22 @@ class _Worker:
     def _epoch(self, epoch: int) -> tuple[dict[str, float], float]:
         """One pass over this worker's share. Returns the sums over all workers, and the last learning rate."""
         self.wrapped.train()
-        generator = torch.Generator().manual_seed(_seed(self.config.seed, epoch, self.rank) + 1)
+        chance = augmentation_chance(self.config.seed, epoch, self.rank, self.device)
         steps = max(1, -(-self.job.num_samples // self.config.batch_size))
         total = steps * self.config.epochs
         warmup = int(total * self.config.warmup_fraction)
         sums: dict[str, Tensor] = {}
         rate = 0.0
-        for step, batch in enumerate(self._batches("train", epoch)):
+        for step, found in enumerate(self._batches("train", epoch)):
+            batch = to_device(found, self.device)
             for name, augment in self.augment.items():
                 if self.config.augment:
-                    batch[name] = augment(batch[name], generator)
+                    batch[name] = augment(batch[name], chance)
             position = epoch * steps + min(step, steps - 1)
             rate = learning_rate_at(position, total, warmup, self.config.learning_rate)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self._step(to_device(batch, self.device), sums)
+            self._step(batch, sums)
             self._note(epoch, step / steps)
         return _summed(sums, self.size), rate
 
@@ -188,7 +190,7 @@ class _Worker:
         if epoch is not None:
             shuffle = {
                 "local_shuffle_buffer_size": max(self.config.shuffle_rows, size),
-                "local_shuffle_seed": _seed(self.config.seed, epoch, self.rank),
+                "local_shuffle_seed": epoch_seed(self.config.seed, epoch, self.rank),
             }
         batches: Iterator[pa.Table] = shard.iter_batches(
             batch_size=size, batch_format="pyarrow", **shuffle
@@ -263,8 +265,3 @@ def _precision(config: TrainConfig, device: torch.device) -> torch.dtype:
     if config.precision == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-
-
-def _seed(seed: int, epoch: int, rank: int) -> int:
-    """Splits a seed by epoch and worker."""
-    return (seed * 1_000_003 + epoch * 1_009 + rank) % (1 << 31)

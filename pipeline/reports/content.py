@@ -37,6 +37,38 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class AugmentedView:
+    """A sample as one epoch of training sees it.
+
+    Attributes:
+        title: Which epoch, or that it is the original.
+        image_png: Its image as PNG, None where it has none.
+        spectrogram_png: Its sound's spectrogram as PNG, None where it has none.
+        text: Its text in pieces, each with whether it is still there; empty where it has none.
+    """
+
+    title: str
+    image_png: bytes | None = None
+    spectrogram_png: bytes | None = None
+    text: Sequence[tuple[str, bool]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentedSample:
+    """A training sample, as it is and as the augmentation makes it.
+
+    Attributes:
+        key: Key of the sample.
+        shard: Shard it lies in.
+        views: The original, then one view an epoch.
+    """
+
+    key: str
+    shard: str
+    views: Sequence[AugmentedView]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything on the page. What is empty is left out, with the command that makes it.
 
@@ -51,6 +83,7 @@ class ReportData:
         quarantine_counts: Reason -> count; None counts the rows given.
         examples: With a prediction: right and wrong examples. Without: a look at the data.
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
+        augmented: Training samples as the augmentation changes them.
         evaluation: ``evaluation/metrics.json`` as
             :func:`pipeline.metrics.evaluation.evaluate_predictions` builds it; None before that.
         config_yaml: The resolved configuration.
@@ -66,6 +99,7 @@ class ReportData:
     quarantine_counts: Mapping[str, int] | None = None
     examples: Sequence[Example] = ()
     history: Sequence[Mapping[str, Any]] = ()
+    augmented: Sequence[AugmentedSample] = ()
     evaluation: Mapping[str, Any] | None = None
     config_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)

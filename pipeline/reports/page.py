@@ -45,6 +45,7 @@ def render(data: ReportData) -> str:
         samples=[views.card(example) for example in data.examples if example.prediction is None],
         curves=views.training(data.history),
         history=views.history_table(data.history),
+        augmented=[views.augmented(sample) for sample in data.augmented],
         metrics=views.metrics_view(evaluation),
         predictions=views.predictions(data.examples),
         configured=bool(data.config_yaml or data.environment or data.summary),

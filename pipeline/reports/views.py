@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.reports import comparison, curves, plots
-from pipeline.reports.content import Example, ReportData
+from pipeline.reports.content import AugmentedSample, Example, ReportData
 from pipeline.reports.svg import Plot, text_columns
 from pipeline.sample import REASONS
 
@@ -20,6 +20,7 @@ MAX_MISTAKES = 8
 MAX_CLASSES = 100
 MAX_MEDIA_BYTES = 400_000
 MAX_TEXT = 400
+SMALL_IMAGE = 64  # pixels; below it, an enlarged image shows them as squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +135,14 @@ def card(example: Example) -> dict[str, Any]:
     label = example.label
     if label is not None and label in example.probabilities and label not in dict(bars):
         bars = [*ranked[:2], (label, example.probabilities[label])]
-    image, size = example.image_png, None
-    if image is not None and image[:8] == b"\x89PNG\r\n\x1a\n" and len(image) >= 24:
-        size = (int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big"))
+    image = example.image_png
+    size = _png_size(image)
     return {
         "example": example,
         "text": _clipped(example.text, MAX_TEXT) if example.text is not None else None,
         "image": _data_uri("image/png", image),
         "image_size": size,
-        "pixelated": size is not None and max(size) < 64,
+        "pixelated": size is not None and max(size) < SMALL_IMAGE,
         "audio": _data_uri("audio/wav", example.audio_wav),
         "too_large": [
             name
@@ -151,6 +151,23 @@ def card(example: Example) -> dict[str, Any]:
         ],
         "bars": [(name, min(1.0, max(0.0, float(p)))) for name, p in bars],
     }
+
+
+def augmented(sample: AugmentedSample) -> dict[str, Any]:
+    """One sample with the media of its views as data URIs."""
+    found = []
+    for view in sample.views:
+        size = _png_size(view.image_png)
+        found.append(
+            {
+                "title": view.title,
+                "image": _data_uri("image/png", view.image_png),
+                "small": size is not None and max(size) < SMALL_IMAGE,
+                "spectrogram": _data_uri("image/png", view.spectrogram_png),
+                "text": view.text,
+            }
+        )
+    return {"key": sample.key, "shard": sample.shard, "views": found}
 
 
 def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
@@ -236,6 +253,13 @@ def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
 def _best_epoch(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     rows = [row for row in history if isinstance(row.get("val_accuracy"), int | float)]
     return max(rows, key=lambda row: row["val_accuracy"], default=None)
+
+
+def _png_size(image: bytes | None) -> tuple[int, int] | None:
+    """Width and height that a PNG declares; None where it is something else."""
+    if image is None or image[:8] != b"\x89PNG\r\n\x1a\n" or len(image) < 24:
+        return None
+    return int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big")
 
 
 def _data_uri(kind: str, data: bytes | None) -> str | None:
