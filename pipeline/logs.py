@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sys
+from collections.abc import Iterator
 
 
 def set_up(level: int = logging.INFO) -> None:
@@ -22,6 +25,24 @@ def event(logger: logging.Logger, word: str, **fields: object) -> None:
     logger.info(
         "%s", " ".join([word, *(f"{name}={_text(value)}" for name, value in fields.items())])
     )
+
+
+@contextlib.contextmanager
+def without_library_noise() -> Iterator[None]:
+    """Keeps C libraries from writing to the terminal: the MP3 decoder prints a line for every odd frame it gets over.
+
+    Whatever the process writes to file descriptor 2 meanwhile is lost; errors are raised, not written, so they are not.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _text(value: object) -> str:

@@ -21,6 +21,7 @@ from pipeline import runs, storage
 from pipeline.config import Config
 from pipeline.engine.inspection import Pick
 from pipeline.errors import SampleError
+from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
@@ -113,11 +114,11 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         label_optional=True,
         verify=config.input.verify,
     )
-    with _one_thread():
+    with _one_thread(), without_library_noise():
         sizes, seconds = _time_groups(decoder, samples)
+        table = decoder.decode(samples, PART.to_json())
     decode_seconds, error = carry_over(sizes, seconds, work.samples, work.bytes)
 
-    table = decoder.decode(samples, PART.to_json())
     num_good = int(table.num_rows - table[ERROR].is_valid().to_numpy().sum())
     good = work.samples * num_good / len(samples)
     one = table.filter(pc.invert(table[ERROR].is_valid())).slice(0, 1)

@@ -195,10 +195,11 @@ def _example(
     """One sample as it is shown; None where it cannot be decoded."""
     shown: dict[str, Any] = {}
     try:
-        for name, codec in decoder.codecs.items():
-            field = next((name for name in decoder.fields[name] if name in sample.fields), None)
-            if field is not None and name in MEDIA:
-                shown[MEDIA[name]] = codec.show(sample.fields[field].data, field)
+        with without_library_noise():
+            for name, codec in decoder.codecs.items():
+                field = next((name for name in decoder.fields[name] if name in sample.fields), None)
+                if field is not None and name in MEDIA:
+                    shown[MEDIA[name]] = codec.show(sample.fields[field].data, field)
     except SampleError:
         return None
     if row is not None:
