@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tones import sample_fields
 
 from pipeline.errors import SampleError
-from pipeline.modalities import ModalitiesConfig, decode
+from pipeline.modalities import ModalitiesConfig, rows
 from pipeline.modalities.base import Codec, Item, dense_to_column
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
@@ -43,7 +44,7 @@ BROKEN = {
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> list[Sample | Fault]:
+def read_items(draw: st.DrawFn) -> list[Sample | Fault]:
     """Samples of which any field may be broken or missing, and faults of the reader between them."""
     random = np.random.default_rng(draw(st.integers(0, 99)))
     found: list[Sample | Fault] = []
@@ -106,10 +107,11 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
 
 
 @settings(max_examples=60, deadline=None)
-@given(items=rows(), group=st.integers(1, 4))
+@given(items=read_items(), group=st.integers(1, 4))
 def test_the_table_is_that_of_decoding_one_by_one(items: list[Sample | Fault], group: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "GROUP", group)
+        patch.setattr(rows, "GROUP_SAMPLES", group)
+        patch.setattr(rows, "FIRST_ROWS", 2)  # so that there is too little room
         table = DECODER.decode(iter(items), "the part")
     assert table.schema.equals(DECODER.schema, check_metadata=True)
     table.validate(full=True)
@@ -117,7 +119,7 @@ def test_the_table_is_that_of_decoding_one_by_one(items: list[Sample | Fault], g
 
 
 @settings(max_examples=10, deadline=None)
-@given(items=rows())
+@given(items=read_items())
 def test_a_bad_row_holds_no_trace_of_its_values(items: list[Sample | Fault]) -> None:
     table = DECODER.decode(iter(items), "{}")
     for name in ("image", "audio"):
@@ -125,6 +127,32 @@ def test_a_bad_row_holds_no_trace_of_its_values(items: list[Sample | Fault]) -> 
         flat = np.asarray(column.values).reshape(len(items), column.type.list_size)
         assert not flat[np.asarray(column.is_null())].any()
         assert len(column.values) == len(items) * column.type.list_size, "nothing besides the rows"
+
+
+def test_encoded_bytes_are_not_held_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard that is unpacked on the way, or read over a network, is larger than what is in memory of it."""
+    fields = sample_fields("low", np.random.default_rng(0))
+    size = sum(map(len, fields.values()))
+    monkeypatch.setattr(rows, "GROUP_BYTES", 5 * size)
+    alive: list[weakref.ref[object]] = []
+    most = 0
+
+    class Bytes(bytearray):
+        """Can be referred to weakly."""
+
+    def read() -> Iterator[Sample]:
+        nonlocal most
+        for number in range(40):
+            held = {name: Bytes(data) for name, data in fields.items()}
+            alive.append(weakref.ref(held["png"]))
+            members = {name: Field(memoryview(data), 0, len(data)) for name, data in held.items()}
+            del held
+            yield Sample(f"k{number}", "x.tar", number, members)
+            del members
+            most = max(most, sum(one() is not None for one in alive))
+
+    assert DECODER.decode(read(), "{}").num_rows == 40
+    assert most <= 6
 
 
 def test_every_codec_decodes_together_as_alone() -> None:
