@@ -18,7 +18,8 @@ ASKED_SINGLY = 256  # names of one folder; for more of them the folder is listed
 SPECIAL = re.compile(r"[*?\[{]")
 _SPECIAL_ON_THE_WEB = re.compile(r"[*\[{]")  # there a ? begins the query
 _GLOB = re.compile(r"[*?\[]")
-_TOKENS = re.compile(r"\*\*/|\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_SLASHES = re.compile("//+")
+_TOKENS = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,12 @@ def expand(patterns: str | Sequence[str], *, where: str = "input") -> list[Shard
 
 def _match(pattern: str) -> Iterator[Shard]:
     on_the_web = not storage.can_list(pattern)
+    if not on_the_web:
+        scheme, separator, path = pattern.rpartition("://")
+        pattern = f"{scheme}{separator}{_SLASHES.sub('/', path)}"
     special = (_SPECIAL_ON_THE_WEB if on_the_web else SPECIAL).search(pattern)
+    if special is not None and storage.is_local(pattern) and storage.exists(pattern):
+        special = None  # a file or folder whose name has such letters
     if special is None:
         info = storage.file_info(pattern)
         if info is not None:
@@ -77,7 +83,7 @@ def _match(pattern: str) -> Iterator[Shard]:
         if on_the_web:
             return iter(())
         folder = storage.list_files(pattern, recursive=True)
-        tars = (info for info in folder if info.url.lower().endswith(SUFFIXES))
+        tars = (info for info in folder if _is_shard(info.url))
         return _shards(tars, pattern.rstrip("/") + "/")
     prefix = _parent(pattern[: special.start()])
     names = list(braceexpand(pattern))
@@ -139,21 +145,33 @@ def _glob(pattern: str) -> list[FileInfo]:
 
 
 def _translate(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression: only ``**`` crosses folders."""
-    pieces = []
-    for token in _TOKENS.findall(pattern):
-        if token == "**/":
-            pieces.append("(?:.*/)?")
-        elif token[0] == "*":
-            pieces.append("[^/]*" if token == "*" else ".*")
+    """A glob as a regular expression: only ``**`` crosses folders, and hidden files have to be asked for."""
+    *folders, name = pattern.split("/")
+    pieces = [
+        "(?:(?!\\.)[^/]+/)*" if folder == "**" else f"{_translate_name(folder)}/"
+        for folder in folders
+    ]
+    last = "(?:(?!\\.)[^/]+/)*(?!\\.)[^/]+" if name == "**" else _translate_name(name)
+    return re.compile("".join([*pieces, last]), re.DOTALL)
+
+
+def _translate_name(glob: str) -> str:
+    pieces = ["(?!\\.)"] if glob[:1] in ("*", "?", "[") else []
+    for token in _TOKENS.findall(glob):
+        if token[0] == "*":
+            pieces.append("[^/]*")
         elif token == "?":
             pieces.append("[^/]")
         elif token[0] == "[" and len(token) > 2:
-            inside = token[1:-1].replace("\\", r"\\").replace("[", r"\[")
-            pieces.append(f"[^/{inside[1:]}]" if inside[0] == "!" else f"[{inside}]")
+            inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", token[1:-1])
+            pieces.append(f"[^/{inside[1:]}]" if inside[0] == "!" else f"(?!/)[{inside}]")
         else:
             pieces.append(re.escape(token))
-    return re.compile("".join(pieces), re.DOTALL)
+    return "".join(pieces)
+
+
+def _is_shard(url: str) -> bool:
+    return url.lower().endswith(SUFFIXES) and url[url.rfind("/") + 1] != "."
 
 
 def _parent(path: str) -> str:
