@@ -142,7 +142,7 @@ def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
         raise BadDataError(
             f"none of the {len({part.shard for part in parts})} shards holds a sample that can be read",
             where=f"{where}, the first is {parts[0].url}",
-            fix="check that they are uncompressed tar files",
+            fix="check that they are tar files: .tar, .tar.gz, .tgz or .tar.zst",
         )
     raise ConfigError(
         f"none of the configured fields ({', '.join(sorted(wanted))}) is in the data",
