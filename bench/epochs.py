@@ -41,6 +41,7 @@ RESULTS = Path(__file__).parent / "results"
 KINDS = ("none", "memory", "disk")
 GOALS = {"memory": 8.0, "disk": 4.0}
 TRAIN = TrainConfig()
+LOAD = os.getloadavg()[0]  # what else the machine did
 
 
 def main() -> None:
@@ -121,6 +122,7 @@ def environment() -> dict[str, object]:
     )
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "load_before": round(LOAD, 1),
         "python": platform.python_version(),
         "versions": {each.__name__: str(each.__version__) for each in (pa, ray, torch)},
         "commit": commit.stdout.strip(),
