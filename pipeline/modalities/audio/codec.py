@@ -101,7 +101,8 @@ class AudioCodec:
             import soxr
 
             mono = soxr.resample(mono, rate, self.sample_rate_hz, quality="HQ")
-            if not np.isfinite(mono).all():  # what is finite, but near the limits of float32, can overflow
+            # What is finite, but near the limits of float32, can overflow.
+            if not np.isfinite(mono).all():
                 raise _not_finite(field)
         return mono[: self.num_samples]
 
