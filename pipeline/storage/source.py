@@ -176,6 +176,12 @@ class RemoteSource:
                     fix="run the job again when nobody writes to it",
                 )
             data = memoryview(self._file.read_range(start, length)).cast("B")
+        except FileNotFoundError as error:
+            raise InputError(
+                "removed while it was read",
+                where=without_query(self._where),
+                fix="put it back, or run the job again over what is there",
+            ) from error
         except OSError:
             self._drop()
             raise

@@ -110,6 +110,17 @@ def test_a_server_that_stays_broken_is_an_error_and_not_bad_data(web: WebFolder)
         list(read_part(part))
 
 
+def test_a_file_that_is_removed_while_it_is_read_is_an_error(
+    web: WebFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "WINDOW_BYTES", 8192)
+    items = read_part(plan(expand(f"{web.url}/data/x-000000.tar"))[0])
+    assert isinstance(next(items), Sample)
+    (web.folder / "data/x-000000.tar").unlink()
+    with pytest.raises(InputError, match="removed while it was read"):
+        list(items)
+
+
 def test_no_server_is_an_error_that_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "BACKOFF", retry.Backoff(attempts=2, first_seconds=0))
     with pytest.raises(InputError, match="cannot be looked for") as error:
