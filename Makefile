@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers-installed
 
 .PHONY: help setup demo test check bench validate clean
 
@@ -39,8 +40,18 @@ check: setup ## format, lint, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## measure kernels against their references, into bench/results
+bench: setup $(PEERS) ## measure kernels, and ingest against its limits and peers, into bench/results
 	@$(BIN)/python -m bench.kernels
+	@$(BIN)/python -m bench.ingest
+
+# In a folder of its own: Daft wants an older pyarrow than the product, which must not change to be measured.
+$(PEERS): bench/peers/requirements.txt | $(STAMP)
+	@if command -v uv >/dev/null; then \
+	  uv pip install --quiet --python $(BIN)/python --target $(VENV)/peers -r $<; \
+	else \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/peers -r $<; \
+	fi
+	@touch $@
 
 validate: setup ## check cluster.yaml and the files in deploy/
 	@$(BIN)/python deploy/validate.py

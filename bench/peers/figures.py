@@ -1,0 +1,228 @@
+"""What the measurements come to: rates, ratios within rounds, and the figures that are wanted."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.peers.configurations import WARM, Configuration
+
+Run = Mapping[str, Any]  # what measure() found, with ``samples``; see bench.ingest
+OURS = (
+    "batches"  # what peers are compared with: decoded batches that reach a consumer, as theirs do
+)
+FLAT = ("job-quarter", "job", "job-x4", "job-x8", "job-big-tar")
+
+
+class Results:
+    """All single values: of each configuration one run a round, or None where it failed or was left out."""
+
+    def __init__(self, rounds: list[dict[str, Run]]) -> None:
+        self.rounds = rounds
+
+    def each(self, value: Callable[[Mapping[str, Run]], float]) -> list[float]:
+        """A value from every round that has all it needs."""
+        found = []
+        for runs in self.rounds:
+            try:
+                found.append(value(runs))
+            except (KeyError, ZeroDivisionError):
+                continue
+        return found
+
+    def of(self, name: str, value: Callable[[Run], float]) -> list[float]:
+        """A value of one configuration from every round."""
+        return self.each(lambda runs: value(runs[name]))
+
+
+def cold(run: Run) -> float:
+    """Samples a second of the whole process."""
+    return float(run["samples"] / run["wall_seconds"])
+
+
+def inside(run: Run) -> float:
+    """Samples a second of the last pass, start-up left out."""
+    return float(run["samples"] / run["answer"]["seconds"][-1])
+
+
+def marginal(small: Run, large: Run) -> float:
+    """Samples a second that more samples are done at."""
+    more = large["samples"] - small["samples"]
+    return float(more / (large["wall_seconds"] - small["wall_seconds"]))
+
+
+def cpu_per_thousand(run: Run) -> float:
+    """CPU seconds of the whole tree, of 1,000 samples; of the bare processes without their start and first shard."""
+    seconds = run["answer"].get("decode_cpu_seconds", run["cpu_seconds"])
+    return float(1000 * seconds / run["samples"] / run["passes"])
+
+
+def peak(run: Run) -> float:
+    """Peak memory in GB."""
+    return float(run["peak_gb"])
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that is wanted.
+
+    Attributes:
+        about: What it is.
+        value: Of one round.
+        wanted: The bound.
+        at_most: Whether it is an upper one.
+    """
+
+    about: str
+    value: Callable[[Mapping[str, Run]], float]
+    wanted: float
+    at_most: bool = False
+
+    def judge(self, results: Results) -> dict[str, Any]:
+        """The median of the rounds, and whether it is good enough; None where nothing was measured."""
+        found = results.each(self.value)
+        middle = statistics.median(found) if found else None
+        reached = None
+        if middle is not None:
+            reached = middle <= self.wanted if self.at_most else middle >= self.wanted
+        return {
+            "about": self.about,
+            "wanted": ("<= " if self.at_most else ">= ") + f"{self.wanted:g}",
+            "median": middle,
+            "values": found,
+            "reached": reached,
+        }
+
+
+def goals() -> Iterator[Goal]:
+    """The figures that are wanted, each as a ratio."""
+    yield Goal(
+        "job, marginal rate (x4 against x1) / two bare processes with our Decoder",
+        lambda r: marginal(r["job"], r["job-x4"]) / inside(r["bare-x4"]),
+        0.92,
+    )
+    yield Goal(
+        "job, whole cold run of x4 / two bare processes with our Decoder",
+        lambda r: cold(r["job-x4"]) / inside(r["bare-x4"]),
+        0.75,
+    )
+    yield from _against("ray", "Ray Data as documented", cold_wanted=3.0, warm_wanted=4.0)
+    yield from _against("ray-equal", "Ray Data, our kernels", cold_wanted=2.2, warm_wanted=2.2)
+    yield from _against("daft", "Daft, conventional", cold_wanted=2.5, warm_wanted=2.5)
+    yield from _against(
+        "daft-mixed", "Daft, our sounds and texts", cold_wanted=1.6, warm_wanted=1.6
+    )
+    yield from _against("daft-equal", "Daft, our kernels", cold_wanted=1.6, warm_wanted=1.6)
+    yield from _against("webdataset", "webdataset, conventional", cold_wanted=2.4, warm_wanted=2.4)
+    yield from _against(
+        "webdataset-equal", "webdataset, our kernels", cold_wanted=1.25, warm_wanted=1.25
+    )
+    yield from _parquet()
+    yield Goal(
+        "job, seconds of one tar / of eight tars",
+        lambda r: r["job-one-tar"]["wall_seconds"] / r["job"]["wall_seconds"],
+        1.15,
+        at_most=True,
+    )
+    for name in ("job", OURS):
+        yield Goal(
+            f"peak memory, {name} / Ray Data as documented",
+            lambda r, name=name: peak(r[name]) / peak(r["ray"]),
+            0.5,
+            at_most=True,
+        )
+    yield Goal(
+        "peak memory of the job, largest / smallest of five sizes",
+        lambda r: max(peak(r[name]) for name in FLAT) / min(peak(r[name]) for name in FLAT),
+        1.1,
+        at_most=True,
+    )
+    yield Goal("job, rate from S3 / from disk", lambda r: cold(r["job-s3"]) / cold(r["job"]), 0.7)
+
+
+def _against(name: str, about: str, *, cold_wanted: float, warm_wanted: float) -> Iterator[Goal]:
+    yield Goal(
+        f"batches / {about}, whole cold run", lambda r: cold(r[OURS]) / cold(r[name]), cold_wanted
+    )
+    yield Goal(
+        f"batches / {about}, warm",
+        lambda r: inside(r[OURS + WARM]) / inside(r[name + WARM]),
+        warm_wanted,
+    )
+
+
+def _parquet() -> Iterator[Goal]:
+    for limit, about in (
+        ("write-limit", "two bare processes that write, uncompressed"),
+        ("write-limit-ours", "two bare processes that write as our sink does"),
+    ):
+        yield Goal(
+            f"job to Parquet, marginal rate / {about}",
+            lambda r, limit=limit: marginal(r["write-job"], r["write-job-x4"]) / inside(r[limit]),
+            0.85,
+        )
+        yield Goal(
+            f"job to Parquet, whole cold run of x4 / {about}",
+            lambda r, limit=limit: cold(r["write-job-x4"]) / inside(r[limit]),
+            0.85,
+        )
+
+
+def tables(results: Results, known: list[Configuration]) -> Iterator[str]:
+    """The lines of the tables: one for each configuration and its warm twin."""
+    by_name = {each.name: each for each in known}
+    for group in dict.fromkeys(each.group for each in known):
+        yield ""
+        yield (
+            f"{group:<48}{'samples':>8}{'cold/s (min-max)':>20}{'warm/s (min-max)':>20}"
+            f"{'CPU-s':>7}{'GB':>6}{'first s':>9}{'x batches':>12}{'x job':>12}{'bare':>6}{'limit':>6}"
+        )
+        for each in by_name.values():
+            if each.group == group and not (each.name.endswith(WARM) and _cold_of(each) in by_name):
+                yield _line(results, each)
+
+
+def _line(results: Results, each: Configuration) -> str:
+    name, warm_name = each.name, each.name + WARM
+    samples = results.of(name, lambda run: run["samples"])
+    if not samples:
+        return f"{each.about:<48}{'failed or left out':>8}"
+    is_limit = "limit" in name or "bare" in name
+    warm = results.of(name if is_limit else warm_name, inside)
+    best = warm or results.of(name, cold)
+    first = results.of(name, lambda run: run["answer"]["first_seconds"])
+    comparable = each.share == 1 and not is_limit
+    batches, job = (_ratios(results, name, base) if comparable else "" for base in (OURS, "job"))
+    return (
+        f"{each.about:<48}{samples[0]:>8.0f}{_spread(results.of(name, cold)):>20}{_spread(warm):>20}"
+        f"{_middle(results.of(name, cpu_per_thousand), 2):>7}{_middle(results.of(name, peak), 2):>6}"
+        f"{_middle(first, 1):>9}{batches:>12}{job:>12}"
+        f"{_share(best, results.of('bare', inside)):>6}{_share(best, results.of('limit', inside)):>6}"
+    )
+
+
+def _ratios(results: Results, name: str, base: str) -> str:
+    """How many times as fast the base is, cold/warm."""
+    whole = results.each(lambda r: cold(r[base]) / cold(r[name]))
+    warm = results.each(lambda r: inside(r[base + WARM]) / inside(r[name + WARM]))
+    return "/".join(_middle(values, 2) for values in (whole, warm))
+
+
+def _cold_of(each: Configuration) -> str:
+    return each.name.removesuffix(WARM)
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return "-"
+    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def _middle(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f}" if values else "-"
+
+
+def _share(values: list[float], of: list[float]) -> str:
+    return f"{statistics.median(values) / statistics.median(of):.2f}" if values and of else "-"
