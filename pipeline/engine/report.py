@@ -29,6 +29,7 @@ from pipeline.engine.decoded import (
 from pipeline.engine.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
+from pipeline.logs import without_library_noise
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY
