@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from pipeline.errors import ConfigError
 from pipeline.storage.location import FileInfo, check_writable
+from pipeline.storage.retry import WORTH_RETRYING
 from pipeline.storage.stores import RangeFile
 
 
@@ -96,7 +97,8 @@ def _plain_errors(url: str) -> Iterator[None]:
     except (errors.HfHubHTTPError, errors.HTTPError) as error:  # type: ignore[attr-defined]
         status = getattr(getattr(error, "response", None), "status_code", None)
         said = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise (PermissionError if status in (401, 403) else OSError)(said) from error
+        final = status is not None and 400 <= status < 500 and status not in WORTH_RETRYING
+        raise (PermissionError if final else OSError)(said) from error
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(
             f"not a location of the hub: {error}",

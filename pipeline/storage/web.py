@@ -8,12 +8,12 @@ from typing import IO, Any
 
 from pipeline.errors import ConfigError
 from pipeline.storage.location import FileInfo, check_writable, without_query
+from pipeline.storage.retry import WORTH_RETRYING
 from pipeline.storage.stores import RangeFile
 
 _WHOLE_BYTES = 256 << 20  # kept of a file whose server does not answer range requests
 _CONNECT_SECONDS = 30.0
 _SILENT_SECONDS = 60.0  # a connection that says nothing for so long is broken
-_WORTH_RETRYING = (408, 425, 429)  # of the answers 4xx
 
 
 class WebStore:
@@ -142,6 +142,6 @@ def _plain(error: Exception, url: str) -> Exception:
         said = f"the server answered {error.status} {error.message}"
         if error.status in (404, 410):
             return FileNotFoundError(f"{said}: {without_query(url)}")
-        final = 400 <= error.status < 500 and error.status not in _WORTH_RETRYING
+        final = 400 <= error.status < 500 and error.status not in WORTH_RETRYING
         return PermissionError(said) if final else OSError(said)
     return OSError(f"{type(error).__name__}: {error}")
