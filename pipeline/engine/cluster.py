@@ -141,6 +141,17 @@ def configure_data(*, verbose: bool = False) -> None:
     context.print_on_execution_start = verbose
 
 
+def num_cpus() -> int:
+    """CPUs of the cluster, as Ray counts them."""
+    return int(resource("CPU")) or os.cpu_count() or 1
+
+
+def resource(name: str) -> float:
+    """How much of a resource the cluster has in all."""
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return total.get(name, 0.0)
+
+
 def object_store_bytes() -> int:
     """Size of a local object store: 30 % of free memory, within /dev/shm and fixed limits."""
     import psutil  # type: ignore[import-not-found, import-untyped, unused-ignore]  # ray's own
@@ -237,9 +248,8 @@ def _leave(find: Callable[[], set[Any]]) -> None:
 
 
 def _describe(*, is_local: bool) -> Cluster:
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     address = ray.get_runtime_context().gcs_address
-    return Cluster(address, resources.get("CPU", 0.0), resources.get("GPU", 0.0), is_local)
+    return Cluster(address, resource("CPU"), resource("GPU"), is_local)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-import ray
 
 from pipeline import __version__, runs
 from pipeline.config import Config
+from pipeline.engine.cluster import num_cpus, resource
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
@@ -33,7 +32,7 @@ if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a m
     from ray.data import Dataset
 
 WRITE_CPUS = 0.1
-WAVE_PARTS = 50_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
+WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
 STATISTICS = "statistics"  # the field of a ledger that travels as JSON
 ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
 
@@ -192,7 +191,7 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
     On CPUs, one actor and one thread for every two cores, so that decoding has the others.
     """
     gpus = config.cluster.gpus_per_worker
-    by_size = int(_resource("GPU") / gpus) if gpus else max(1, num_cpus() // 2)
+    by_size = int(resource("GPU") / gpus) if gpus else max(1, num_cpus() // 2)
     return PredictorPool(
         bundle=bundle,
         batch_size=config.infer.batch_size,
@@ -200,16 +199,6 @@ def predictor_pool(config: Config, bundle: str) -> PredictorPool:
         num_gpus=gpus,
         float16=config.infer.float16,
     )
-
-
-def num_cpus() -> int:
-    """CPUs of the cluster, as Ray counts them."""
-    return int(_resource("CPU")) or os.cpu_count() or 1
-
-
-def _resource(name: str) -> float:
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return total.get(name, 0.0)
 
 
 def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
