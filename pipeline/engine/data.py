@@ -5,6 +5,7 @@ Reading and decoding are one stage, so that encoded bytes never enter the object
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -52,7 +53,11 @@ def read_parts(
     context = DataContext.get_current()
     context.execution_options.preserve_order = in_order
     context.target_max_block_size = None  # a part stays one block up to the sink
-    rows: Dataset = ray.data.from_arrow([pa.table({PART: [part.to_json()]}) for part in parts])
+    # Ray 2.60 deprecates these arguments, and has no others for finite retries.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    rows: Dataset = ray.data.from_items(
+        [{PART: part.to_json()} for part in parts], override_num_blocks=len(parts)
+    )
     if seed is not None:
         order = RandomSeedConfig(seed, reseed_after_execution=True)
         rows = rows.randomize_block_order(seed=order)
