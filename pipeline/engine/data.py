@@ -14,14 +14,16 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, RandomSeedConfig
 
+from pipeline.engine.cache import CachedDecoder
 from pipeline.engine.cluster import configure_data, num_cpus
 from pipeline.engine.tasks import RETRIES, decode_part
 from pipeline.modalities.decode import Decoder
 from pipeline.sample import PART
 from pipeline.shards.plan import Part
 
-# Counted low, since a stage that waits for the next one uses nothing; and unlike a model's actor, or Ray fuses the two.
-DECODE_CPUS = 0.3
+# Less than half, so that a model's actor or a trainer (0.5) fits on a core beside it; and unlike those, or Ray fuses the
+# two stages.
+DECODE_CPUS = 0.45
 # Ray Data's executor takes 0.1 to 0.2 s to follow a finished task with the next, about as long as a part is decoded.
 # Actors have their next parts waiting and lose nothing (1.8 times the throughput on two cores), but take one to two
 # seconds to start, in which tasks would have done this many parts.
@@ -64,7 +66,8 @@ def read_parts(
     # In a list, since Ray would fetch a bare reference into every task's description.
     shared = [ray.put(_Work(decoder, then))]
     cpus = num_cpus()
-    if len(parts) < PARTS_A_CPU * cpus:
+    # What lies in a cache is read faster than actors start, and every epoch would start them anew.
+    if len(parts) < PARTS_A_CPU * cpus or isinstance(decoder, CachedDecoder):
         # Ray Data retries tasks without end unless told otherwise, and an input that kills its worker would hang it.
         return rows.map_batches(
             cast(Any, _decode),

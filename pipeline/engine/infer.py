@@ -31,7 +31,7 @@ from pipeline.sinks.parquet import ParquetSink
 if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
     from ray.data import Dataset
 
-WRITE_CPUS = 0.1
+WRITE_CPUS = 0.05
 WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
 STATISTICS = "statistics"  # the field of a ledger that travels as JSON
 ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
