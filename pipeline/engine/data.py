@@ -21,8 +21,8 @@ from pipeline.modalities.decode import Decoder
 from pipeline.sample import PART
 from pipeline.shards.plan import Part
 
-# Less than half, so that a model's actor or a trainer (0.5) fits on a core beside it; and unlike those, or Ray fuses the
-# two stages.
+# Less than half, so that a model's actor or a trainer (0.5) fits on a core beside it; and not equal to theirs, or Ray
+# fuses the two stages.
 DECODE_CPUS = 0.45
 # Ray Data's executor takes 0.1 to 0.2 s to follow a finished task with the next, about as long as a part is decoded.
 # Actors have their next parts waiting and lose nothing (1.8 times the throughput on two cores), but take one to two
