@@ -22,6 +22,7 @@ from pipeline.sample import ERROR, LABEL, MODALITIES
 
 FORMAT = 1
 STEPS = 1024  # real values are taken to the nearest 1/1024: whole numbers add up exactly
+MEASURED_ROWS = 56  # of an image, at least
 BLOCK_ROWS = (
     256  # of an image added at a time: float32 holds 256 * 255**2 exactly, and adds fastest
 )
@@ -118,6 +119,14 @@ def value_shape(field: pa.Field) -> tuple[int, ...]:
     return tuple(int(size) for size in text.split(",")) if text else ()
 
 
+def row_step(shape: tuple[int, ...]) -> int:
+    """Which rows of an image (H, W, C) are measured: every first where it has fewer than 112, every fourth of 224.
+
+    All of them would cost 3 % of decoding a photo, and change the third digit of a deviation at most.
+    """
+    return max(1, shape[0] // MEASURED_ROWS)
+
+
 def _measure(column: pa.ChunkedArray, field: pa.Field) -> Sums:
     shape = value_shape(field)
     present = len(column) - column.null_count
@@ -136,7 +145,7 @@ def _measure(column: pa.ChunkedArray, field: pa.Field) -> Sums:
                 totals += both
                 frames[heard] += 1
             else:
-                totals += _channel_sums(value, scratch)
+                totals += _channel_sums(value[:: row_step(shape)], scratch)
     first, second = totals.tolist()
     sums: Sums = {"present": present, "sums": first, "squares": second}
     return sums | ({"frames": {str(n): frames[n] for n in frames}} if bins else {})
@@ -201,7 +210,11 @@ def _column_statistics(
     whole = pa.types.is_integer(dtype)
     size = math.prod(shape)
     # What each sum was taken over: all but the last axis of (..., C), all but the first of (F, N).
-    each = present * size // (shape[0] if len(shape) == 2 else shape[-1])
+    if len(shape) == 2:
+        each = present * shape[1]
+    else:
+        each = present * len(range(0, shape[0], row_step(shape))) * (size // shape[0] // shape[-1])
+        found["every_nth_row"] = row_step(shape)
     found |= {
         "shape": list(shape),
         "dtype": str(dtype),

@@ -168,3 +168,19 @@ def test_a_part_of_a_real_data_set(tmp_path: Path) -> None:
     values = np.array(table["image"].drop_null().to_pylist()).reshape(-1, 64, 64, 3)
     np.testing.assert_allclose(stats["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(stats["std"], values.std(axis=(0, 1, 2)), rtol=1e-9)
+
+
+def test_large_images_are_measured_by_every_nth_row() -> None:
+    decoder = Decoder.build(
+        ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 120}}), None
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 120, 120, 3), dtype=np.uint8)
+    field = decoder.codecs["image"].column
+    column = pa.array(list(pixels.reshape(5, -1)), field.type)
+    rows = [dict.fromkeys(decoder.schema.names) | {"modalities": ["image"]}] * 5
+    table = pa.Table.from_pylist(rows, schema=decoder.schema)
+    table = table.set_column(table.schema.names.index("image"), field, column)
+    stats = statistics(Measure(("image",))(table), decoder.schema)["modalities"]["image"]
+    assert stats["every_nth_row"] == 2
+    np.testing.assert_allclose(stats["mean"], pixels[:, ::2].mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(stats["std"], pixels[:, ::2].std(axis=(0, 1, 2)), rtol=1e-5)
