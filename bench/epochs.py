@@ -30,12 +30,12 @@ from pipeline.config import ClusterConfig, TrainConfig
 from pipeline.engine.cache import CachedDecoder, prepare_cache
 from pipeline.engine.cluster import connect
 from pipeline.engine.data import read_parts
-from pipeline.engine.train import _good_rows
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
 from pipeline.shards.plan import Part, expand, plan
+from pipeline.sinks.quarantine import set_bad_aside
 
 RESULTS = Path(__file__).parent / "results"
 KINDS = ("none", "memory", "disk")
@@ -79,7 +79,7 @@ def run_epochs(kind: str, parts: list[Part], decoder: Decoder, folder: str) -> t
     with tempfile.TemporaryDirectory(dir=folder) as run:
         if kind == "disk":
             decoder = CachedDecoder.of(decoder, prepare_cache(run, {}, parts))
-        blocks = read_parts(parts, decoder, partial(_good_rows, run=run), in_order=True)
+        blocks = read_parts(parts, decoder, partial(set_bad_aside, output=run), in_order=True)
         began = time.perf_counter()
         if kind == "memory":
             blocks = blocks.materialize()

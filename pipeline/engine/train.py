@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import torch
@@ -45,9 +44,9 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.runs import METRICS_LOG, Summary, process_clock
-from pipeline.sample import ERROR, KEY
+from pipeline.sample import KEY
 from pipeline.shards.plan import Part
-from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, write_quarantine
+from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, set_bad_aside
 
 TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
 MAX_FAILURES = 2  # restarts of the worker group, each from the last checkpoint
@@ -89,7 +88,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         split: read_parts(
             found,
             decoder,
-            partial(_good_rows, run=config.run),
+            partial(set_bad_aside, output=config.run),
             in_order=True,
             seed=config.train.seed if split == "train" else None,
         )
@@ -136,14 +135,6 @@ def _check_resume(job: Job) -> None:
                 where=url,
                 fix="restore the settings it was made with, or train without train.resume",
             )
-
-
-def _good_rows(table: pa.Table, run: str) -> pa.Table:
-    """Writes a part's bad rows to the run's quarantine, and passes the good ones on."""
-    write_quarantine(run, table)
-    if table[ERROR].null_count == table.num_rows:
-        return table  # a filter would copy what may be mapped from the cache
-    return table.filter(pc.invert(table[ERROR].is_valid()))
 
 
 def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:

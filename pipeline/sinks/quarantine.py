@@ -34,6 +34,17 @@ def write_quarantine(output: str, table: pa.Table) -> PartResult:
     return result
 
 
+def set_bad_aside(table: pa.Table, output: str) -> pa.Table:
+    """Writes a part's bad rows to the quarantine, and passes the good ones on.
+
+    It stands here and not beside the training, since decode workers that load it would load torch with that.
+    """
+    write_quarantine(output, table)
+    if table[ERROR].null_count == table.num_rows:
+        return table  # a filter would copy what may be mapped from a cache
+    return table.filter(table[ERROR].is_null())
+
+
 def write_rows(output: str, name: str, rows: pa.Table) -> None:
     """Writes one file of the quarantine, replacing one of the same name.
 

@@ -11,10 +11,10 @@ from tones import make_samples, write_tar
 from jobs import _job, train
 from pipeline.engine.cache import CachedDecoder, prepare_cache
 from pipeline.engine.data import read_parts
-from pipeline.engine.train import _good_rows
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import expand, plan
+from pipeline.sinks.quarantine import set_bad_aside
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -30,7 +30,7 @@ def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
     decoder = Decoder.build(modalities, None, label="cls")
     if kind == "disk":
         decoder = CachedDecoder.of(decoder, prepare_cache(str(tmp_path), {}, parts))
-    good = partial(_good_rows, run=str(tmp_path / "run"))
+    good = partial(set_bad_aside, output=str(tmp_path / "run"))
     dataset = read_parts(parts, decoder, good, in_order=True)
     if kind == "memory":
         dataset = dataset.materialize()
