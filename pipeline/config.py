@@ -57,7 +57,8 @@ class LintConfig(Section):
     """What is looked at without decoding, and how closely."""
 
     input: Patterns | None = Field(
-        default=None, description="a split, splits, or a pattern; all splits that are set by default"
+        default=None,
+        description="a split, splits, or a pattern; all splits that are set by default",
     )
     output: str | None = None
     max_text_bytes: int = Field(

@@ -159,7 +159,9 @@ def _mp3_frame(size: int, frame: bytes, version: int, fourth: int) -> AudioHeade
 def _mp3_skipped(tag: bytes) -> int:
     """Samples that the encoder added at the beginning and the end, from LAME's part of the tag."""
     flags = tag[7]
-    start = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    start = (
+        8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+    )
     packed = tag[start + 21 : start + 24]
     if tag[start : start + 4] not in (b"LAME", b"Lavf", b"Lavc") or len(packed) < 3:
         return 0
