@@ -1,6 +1,6 @@
 """What an epoch costs that reads what an earlier one decoded: train.cache none, memory and disk, in turn.
 
-    python -m bench.epochs [--samples 1600] [--rounds 3]
+    python -m bench.epochs [--samples 6400] [--rounds 3]
 
 Iterates the batches that a training worker would see (shuffled, 64 samples, as tensors), without a model. Prints
 medians and ratios to the first epoch of each round, and writes them with machine, versions and commit to
@@ -46,7 +46,7 @@ LOAD = os.getloadavg()[0]  # what else the machine did
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=1600)
+    parser.add_argument("--samples", type=int, default=6400)
     parser.add_argument("--rounds", type=int, default=3, help="of each kind, in turn")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, connect(ClusterConfig()):
