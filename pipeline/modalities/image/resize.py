@@ -100,9 +100,10 @@ def _resize(
     x, y = max(0, int(left) - margin_x), max(0, int(top) - margin_y)
     seen = pixels[y : math.ceil(top + down) + margin_y, x : math.ceil(left + across) + margin_x]
     rows, columns = seen.shape[:2]
-    left, top = left - x, top - y
-    across, down = min(across, columns - left), min(down, rows - top)
-    if simd is None:
+    left, across = _inside(left - x, across, columns)
+    top, down = _inside(top - y, down, rows)
+    # Release 4.0.1 of the resizer crashes the process where a few pixels are to become many.
+    if simd is None or across < size or down < size:
         box = (left, top, left + across, top + down)
         image = Image.fromarray(seen).resize((size, size), Image.Resampling.BICUBIC, box=box)
         return np.asarray(image)
@@ -111,6 +112,13 @@ def _resize(
     crop = simd.CropBox(left, top, across, down)
     _simd_resizer().resize(source, target, simd.ResizeOptions(_simd_filter(), crop_box=crop))
     return np.frombuffer(target.get_buffer(), np.uint8).reshape(size, size, CHANNELS)
+
+
+def _inside(start: float, length: float, size: int) -> tuple[float, float]:
+    """A stretch without what rounding puts outside 0..size, which the resizers refuse."""
+    start = max(0.0, start)
+    length = min(length, size - start)
+    return start, length if start + length <= size else math.nextafter(length, 0.0)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pictures import psnr_db, resized_and_cropped
 from PIL import Image, ImageOps
@@ -41,8 +41,19 @@ def test_nothing_is_touched_where_nothing_is_resized(width: int, height: int) ->
     np.testing.assert_array_equal(ours, pixels[top : top + size, left : left + size])
 
 
+@pytest.mark.parametrize("size", [3, 28, 224])
+def test_a_few_pixels_become_many(size: int) -> None:
+    """The vector kernel has crashed on these; a crash ends the whole test run."""
+    for width, height in [(1, 1), (4, 1), (1, 4), (7, 4), (2, 9), (13, 5)]:
+        for orientation in range(1, 9):
+            pixels = texture(width, height)
+            square = resize_and_crop(Picture(pixels, width, height, 1, orientation), size)
+            assert square.shape == (size, size, 3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(width=SIDES, height=SIDES, size=st.integers(1, 60), orientation=st.integers(0, 9))
+@example(width=21, height=21, size=19, orientation=2)  # a box that rounding puts outside
 def test_orientation_as_pillow_turns_images(
     width: int, height: int, size: int, orientation: int
 ) -> None:
