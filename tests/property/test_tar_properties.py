@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from byte_source import Bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,22 +37,6 @@ def gnu_tar() -> str | None:
 
 TAR = gnu_tar()
 needs_gnu_tar = pytest.mark.skipif(TAR is None, reason="GNU tar is not installed")
-
-
-class Bytes:
-    """A source in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = memoryview(data), len(data)
-
-    def read(self, offset: int, length: int) -> memoryview:
-        return self.data[offset : offset + length]
-
-    def holds(self, end: int) -> bool:
-        return end <= self.size
-
-    def close(self) -> None:
-        pass
 
 
 def split(data: bytes) -> tuple[list[Member], list[Damage]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from byte_source import Bytes
 from tones import make_samples, write_tar
 
 from pipeline import storage
@@ -261,20 +262,6 @@ def test_memory_stays_flat_however_large_the_shard(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 40
     assert peak < 10 << 20
-
-
-class Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = memoryview(data), len(data)
-
-    def read(self, offset: int, length: int) -> memoryview:
-        return self.data[offset : offset + length]
-
-    def holds(self, end: int) -> bool:
-        return end <= self.size
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize(("suffix", "pack"), PACKS)

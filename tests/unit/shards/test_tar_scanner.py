@@ -6,27 +6,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from byte_source import Bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.shards.tar import BLOCK, Damage, Member, scan
-
-
-class Bytes:
-    """A source in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.size = memoryview(data), len(data)
-
-    def read(self, offset: int, length: int) -> memoryview:
-        return self.data[offset : offset + length]
-
-    def holds(self, end: int) -> bool:
-        return end <= self.size
-
-    def close(self) -> None:
-        pass
 
 
 def archive(files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT) -> bytes:
