@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,11 @@ from pipeline.storage.stores import RangeFile
 WINDOW_BYTES = 8 << 20  # asked for at a time in a walk
 SMALL_BYTES = 64 << 10  # asked for after a jump
 JUMP_BYTES = 1 << 20  # rather than so much that nobody reads, another request
+WINDOWS_AHEAD = 3  # asked for while one is used
+REQUESTS = 2  # at a time, since a store answers late rather than slowly
+WALKED_BYTES = (
+    64 << 20
+)  # of a mapped file, after which its pages are not counted as this process's any more
 
 
 class ByteSource(Protocol):
@@ -54,9 +60,23 @@ class LocalSource:
             # An empty file cannot be mapped.
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
         self._view = memoryview(self._map) if self._map is not None else memoryview(b"")
+        self._walked_from = 0
 
     def read(self, offset: int, length: int) -> memoryview:
+        if offset - self._walked_from > WALKED_BYTES:
+            self._let_go(offset)
         return self._view[offset : offset + length]
+
+    def _let_go(self, offset: int) -> None:
+        """Unmaps the pages behind a walk, or a scan of a large file would seem to hold all of it.
+
+        They stay in the system's cache, and a view of them finds them there again.
+        """
+        first = self._walked_from // mmap.PAGESIZE * mmap.PAGESIZE
+        last = offset // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
+        self._walked_from = offset
 
     def holds(self, end: int) -> bool:
         return end <= self.size
@@ -98,14 +118,14 @@ class RemoteSource:
     ) -> None:
         self._open_file, self._where = open_file, where
         self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._file: RangeFile | None = retried(open_file, what="cannot be opened", where=where)
-        self.size = self._file.size
+        first = retried(open_file, what="cannot be opened", where=where)
+        self._files = [first]  # that no request uses
+        self.size = first.size
         self._end = self.size if end is None else min(end, self.size)
         self._read_ahead = read_ahead
         self._window_bytes = WINDOW_BYTES if read_ahead else SMALL_BYTES
         self._start, self._window = start, memoryview(b"")
-        self._ahead: tuple[int, int, Future[memoryview]] | None = None
+        self._ahead: deque[tuple[int, int, Future[memoryview]]] = deque()
         self._pool: ThreadPoolExecutor | None = None
 
     def read(self, offset: int, length: int) -> memoryview:
@@ -127,25 +147,32 @@ class RemoteSource:
         self._closing.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self._drop()
+        for file in self._files:
+            _close(file)
 
     def _move(self, offset: int, needed: int) -> None:
         """Moves the window to ``offset``."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] <= offset < ahead[1]:
-            self._window, self._start = ahead[2].result(), ahead[0]
+        while self._ahead and not self._ahead[0][0] <= offset < self._ahead[0][1]:
+            self._ahead.popleft()[2].cancel()
+        if self._ahead:
+            self._start, _, fetched = self._ahead.popleft()
+            self._window = fetched.result()
         else:
-            if ahead is not None:
-                ahead[2].cancel()
             length = min(self._next_bytes(offset), self._end - offset)
             if length <= 0:  # beyond the part: what is asked for and no more
                 length = min(needed, WINDOW_BYTES)
             self._window, self._start = self._fetch(offset, length), offset
-        begin = self._start + len(self._window)
-        if self._window_bytes == WINDOW_BYTES and begin < self._end:  # a walk
+        if self._window_bytes == WINDOW_BYTES:  # a walk
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Asks for the windows that follow."""
+        begin = self._ahead[-1][1] if self._ahead else self._start + len(self._window)
+        while begin < self._end and len(self._ahead) < WINDOWS_AHEAD:
             end = min(begin + WINDOW_BYTES, self._end)
-            self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-            self._ahead = begin, end, self._pool.submit(self._fetch, begin, end - begin)
+            self._pool = self._pool or ThreadPoolExecutor(REQUESTS, thread_name_prefix="read-ahead")
+            self._ahead.append((begin, end, self._pool.submit(self._fetch, begin, end - begin)))
+            begin = end
 
     def _next_bytes(self, offset: int) -> int:
         """Size of the next window: doubled from one to the next in a walk, small again after a jump."""
@@ -155,27 +182,26 @@ class RemoteSource:
         return self._window_bytes
 
     def _fetch(self, start: int, length: int) -> memoryview:
-        with self._lock:
-            return retried(
-                lambda: self._attempt(start, length),
-                what=f"bytes {start} to {start + length} cannot be read",
-                where=self._where,
-                pause=self._closing.wait,
-            )
+        return retried(
+            lambda: self._attempt(start, length),
+            what=f"bytes {start} to {start + length} cannot be read",
+            where=self._where,
+            pause=self._closing.wait,
+        )
 
     def _attempt(self, start: int, length: int) -> memoryview:
         if self._closing.is_set():
             raise InputError("closed while it was read ahead", where=without_query(self._where))
+        file: RangeFile | None = None
         try:
-            if self._file is None:
-                self._file = self._open_file()
-            if self._file.size != self.size:
+            file = self._files.pop() if self._files else self._open_file()
+            if file.size != self.size:
                 raise InputError(
-                    f"changed while it was read, from {self.size} to {self._file.size} bytes",
+                    f"changed while it was read, from {self.size} to {file.size} bytes",
                     where=without_query(self._where),
                     fix="run the job again when nobody writes to it",
                 )
-            data = memoryview(self._file.read_range(start, length)).cast("B")
+            data = memoryview(file.read_range(start, length)).cast("B")
         except FileNotFoundError as error:
             raise InputError(
                 "removed while it was read",
@@ -183,16 +209,17 @@ class RemoteSource:
                 fix="put it back, or run the job again over what is there",
             ) from error
         except OSError:
-            self._drop()
+            # Whatever state it is in: the next attempt opens it anew.
+            _close(file)
             raise
         if len(data) != length:
-            self._drop()
+            _close(file)
             raise OSError(f"{len(data)} of {length} bytes came")
+        self._files.append(file)
         return data
 
-    def _drop(self) -> None:
-        """Gives up the file, in whatever state it is; the next attempt opens it anew."""
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):
-                file.close()
+
+def _close(file: RangeFile | None) -> None:
+    if file is not None:
+        with contextlib.suppress(OSError):
+            file.close()
