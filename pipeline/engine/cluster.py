@@ -25,6 +25,8 @@ from pipeline.logs import event
 if TYPE_CHECKING:
     from pipeline.config import ClusterConfig
 
+FOLLOWED_VERSION = "2.60."  # of Ray, whose executor was measured
+EXECUTOR_WAIT, EXECUTOR_WAIT_SECONDS = "WAIT_FOR_TASK_COMPLETION_TIMEOUT_S", 0.01
 MIN_STORE_BYTES = 128 * 2**20
 MAX_STORE_BYTES = (2 if sys.platform == "darwin" else 32) * 2**30  # Ray's own limit on macOS is 2
 
@@ -139,6 +141,21 @@ def configure_data(*, verbose: bool = False) -> None:
     context.enable_progress_bars = verbose
     context.enable_operator_progress_bars = verbose
     context.print_on_execution_start = verbose
+    _follow_tasks_closely()
+
+
+def _follow_tasks_closely() -> None:
+    """Lets Ray Data's executor notice a finished task after 0.01 s rather than 0.1 s.
+
+    It waits for *all* running tasks with that time-out before it looks which of them are done, so that a task's place
+    stays empty for up to 0.1 s, a third of what a part takes: 570 against 750 samples/s on two cores. There is no
+    public setting; with another version of Ray nothing is changed.
+    """
+    if ray.__version__.startswith(FOLLOWED_VERSION):
+        from ray.data._internal.execution import streaming_executor_state as state
+
+        if hasattr(state, EXECUTOR_WAIT):
+            setattr(state, EXECUTOR_WAIT, EXECUTOR_WAIT_SECONDS)
 
 
 def num_cpus() -> int:

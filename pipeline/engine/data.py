@@ -21,13 +21,13 @@ from pipeline.modalities.decode import Decoder
 from pipeline.sample import PART
 from pipeline.shards.plan import Part
 
-# Less than half, so that a model's actor or a trainer (0.5) fits on a core beside it; and not equal to theirs, or Ray
-# fuses the two stages.
+# Of an actor: less than half, so that a model's actor or a trainer fits on a core beside it; and not equal to theirs,
+# or Ray fuses the two stages.
 DECODE_CPUS = 0.45
-# Ray Data's executor takes 0.1 to 0.2 s to follow a finished task with the next, about as long as a part is decoded.
-# Actors have their next parts waiting and lose nothing (1.8 times the throughput on two cores), but take one to two
-# seconds to start, in which tasks would have done this many parts.
-PARTS_A_CPU = 8
+OTHERS_CPUS = 0.5  # of a model's actor or a trainer, which tasks leave room for
+# Actors have their next parts waiting, tasks are waited for by the executor; but actors take two to three seconds to
+# start, at every pass, in which tasks would have made up for it with this many parts.
+PARTS_A_CPU = 16
 CACHED_PARTS_A_TASK = 4  # they become one block, of about 128 MiB
 PARTS_WAITING = 3  # at each actor, the one that it decodes included
 
@@ -77,7 +77,10 @@ def read_parts(
             if isinstance(decoder, CachedDecoder)
             else None,
             batch_format="pyarrow",
-            num_cpus=DECODE_CPUS,
+            # More tasks than cores would only take turns: 40 % slower.
+            num_cpus=DECODE_CPUS
+            if isinstance(decoder, CachedDecoder)
+            else (cpus - OTHERS_CPUS) / cpus,
             max_retries=RETRIES,
         )
     return rows.map_batches(
