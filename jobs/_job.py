@@ -6,14 +6,15 @@ import argparse
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import logs, runs
 from pipeline.config import Config, load, to_yaml
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.runs import Summary
+from pipeline.sample import FILTERS, REASONS
 from pipeline.settings import settings
 
 INTERRUPTED = 130
@@ -66,6 +67,8 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
         summary = run(job, config)
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        if isinstance(error, BadDataError) and error.reasons:
+            print("\n".join(_table(error.reasons)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{job.name} was interrupted; what is committed stays", file=sys.stderr)
@@ -143,13 +146,22 @@ def _answer(summary: Summary) -> str:
     lines = [
         f"{summary.job}: {summary.status} in {summary.seconds:.1f} s",
         f"  samples  {summary.samples_read} read, {summary.samples_written} good, "
-        f"{summary.samples_quarantined} quarantined; {summary.shards_damaged} shards damaged",
+        f"{summary.samples_quarantined} quarantined, {summary.samples_filtered} filtered; "
+        f"{summary.shards_damaged} shards damaged",
         f"  parts    {summary.parts_done} done, {summary.parts_skipped} skipped",
     ]
+    lines += _table(summary.reasons)
     shown = {name: value for name, value in summary.metrics.items() if value is not None}
     lines += [f"  {name:<28} {_number(value)}" for name, value in shown.items()]
     lines += [f"  {name:<8} {value}" for name, value in summary.outputs.items()]
     return "\n".join(lines)
+
+
+def _table(reasons: Mapping[str, int]) -> list[str]:
+    """Reasons and what they mean, the most frequent first."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    meanings = {**REASONS, **FILTERS}
+    return [f"  {number:>8}  {reason:<18} {meanings.get(reason, '')}" for reason, number in ordered]
 
 
 def _number(value: Any) -> str:

@@ -10,7 +10,7 @@ from jobs._job import Job, main
 from pipeline.config import Config, PackConfig
 from pipeline.errors import ConfigError
 from pipeline.runs import Summary, process_clock
-from pipeline.sample import QUARANTINE_SCHEMA
+from pipeline.sample import OUTCOME, QUARANTINE_SCHEMA, QUARANTINED
 from pipeline.shards.pack import PackResult, pack
 from pipeline.sinks.quarantine import clear_quarantine, write_rows
 
@@ -49,6 +49,7 @@ def _rows(result: PackResult) -> pa.Table:
             "field": row.field,
             "reason": row.reason,
             "detail": row.detail,
+            OUTCOME: QUARANTINED,
         }
         for row in result.quarantined
     ]

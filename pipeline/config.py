@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
+from pipeline.modalities.rows import OnBadField
 from pipeline.objectives import ObjectiveConfig
 from pipeline.settings import apply_override, explain
 from pipeline.sinks import ParquetConfig, SinkConfig
 
 Patterns = str | list[str]
 SPLITS = ("train", "val", "test")
+
+
+class Handling(TypedDict):
+    """Arguments of :meth:`pipeline.modalities.decode.Decoder.build` that every job gives alike."""
+
+    verify: Verify
+    on_bad_field: OnBadField
+    keep_bytes: bool
+    limits: Limits
 
 
 class InputConfig(Section):
@@ -31,10 +42,20 @@ class InputConfig(Section):
     metadata: tuple[str, ...] = ()
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
     max_samples: int | None = Field(default=None, ge=1)
+    on_bad_field: OnBadField = Field(
+        default="quarantine",
+        description="drop keeps a sample without the modality that is bad, and still records the field",
+    )
     verify: Verify = Field(
         default="full",
         description="kept stops decoding a sound after the seconds that are kept: faster, and blind to later damage",
     )
+
+
+class QuarantineConfig(Section):
+    """What is kept of bad samples."""
+
+    keep_bytes: bool = Field(default=False, description="the raw member at fault, in column bytes")
 
 
 class PackConfig(Section):
@@ -118,6 +139,10 @@ class InferConfig(Section):
     batch_size: int = Field(default=64, ge=1)
     actors: int | None = Field(default=None, ge=1)
     float16: bool = Field(default=False, description="embeddings as float16")
+    retry_quarantined: bool = Field(
+        default=False,
+        description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
+    )
 
 
 class EvaluateConfig(Section):
@@ -160,6 +185,8 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
     sink: SinkConfig = ParquetConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    limits: Limits = Limits()
     cluster: ClusterConfig = ClusterConfig()
 
     @model_validator(mode="after")
@@ -211,6 +238,15 @@ class Config(Section):
     def folder(self, name: str, chosen: str | None = None) -> str:
         """A job's folder: the chosen one, or ``name`` in the run folder."""
         return chosen or storage.join(self.run, name)
+
+    def handling(self) -> Handling:
+        """How decoders treat what is bad, as arguments of ``Decoder.build``."""
+        return {
+            "verify": self.input.verify,
+            "on_bad_field": self.input.on_bad_field,
+            "keep_bytes": self.quarantine.keep_bytes,
+            "limits": self.limits,
+        }
 
     def require_objective(self) -> ObjectiveConfig:
         """The objective.

@@ -16,6 +16,7 @@ Every message reads ``what happened | where | what to do``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -98,9 +99,20 @@ class SampleError(PipelineError):
 
 
 class BadDataError(PipelineError):
-    """More of the input is bad than ``input.max_bad_fraction`` allows."""
+    """More of the input is bad than ``input.max_bad_fraction`` allows.
+
+    Args:
+        what: See :class:`PipelineError`, as ``where`` and ``fix``.
+        reasons: Reason -> how many samples, fields and damages have it.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, what: str, *, where: str = "", fix: str = "", reasons: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.reasons = dict(reasons or {})
 
 
 class InputError(PipelineError):

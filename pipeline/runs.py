@@ -41,6 +41,8 @@ class Summary:
     fingerprint: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    # Why samples, fields and shards are in the quarantine, and how many; left out where nothing is.
+    reasons: dict[str, int] = field(default_factory=dict)
     # Of a job whose answer is more than counts; left out where it is empty.
     report: dict[str, Any] = field(default_factory=dict)
     first_sample: float | None = field(
@@ -52,6 +54,17 @@ class Summary:
         """(quarantined + shards damaged) / (read + shards damaged); 0 where nothing was read."""
         total = self.samples_read + self.shards_damaged
         return (self.samples_quarantined + self.shards_damaged) / total if total else 0.0
+
+    def count(
+        self, written: int, quarantined: int, filtered: int, reasons: Mapping[str, int]
+    ) -> None:
+        """Adds the ledger of one part."""
+        self.samples_read += written + quarantined + filtered
+        self.samples_written += written
+        self.samples_quarantined += quarantined
+        self.samples_filtered += filtered
+        for reason, number in reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + number
 
     def close(self, began: float = 0.0) -> None:
         """Checks the counts and sets the times.
@@ -80,8 +93,10 @@ class Summary:
         """One JSON object, indented."""
         values = asdict(self)
         del values["first_sample"]
-        if not self.report:
-            del values["report"]
+        values["reasons"] = dict(sorted(self.reasons.items()))
+        for name in ("reasons", "report"):
+            if not values[name]:
+                del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False)
 
     def write(self, folder: str) -> None:

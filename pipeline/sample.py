@@ -16,6 +16,13 @@ PART_ROWS = "part_rows"  # int32, how many rows the reader made of this part; th
 MODALITIES = "modalities"  # list<string>, those present
 LABEL = "label"  # string, null where absent
 ERROR = "error"  # struct, null for a good sample
+DROPPED = "dropped"  # list<struct>, fields that a sample is kept without
+
+# What became of the sample of a quarantine row, in its column ``outcome``.
+OUTCOME = "outcome"
+QUARANTINED = "quarantined"  # left out for its reason; the row of a damaged shard too
+FILTERED = "filtered"  # left out because a filter of the configuration says so
+FIELD_DROPPED = "field dropped"  # kept without this field (input.on_bad_field)
 
 ERROR_TYPE = pa.struct(
     [
@@ -24,6 +31,7 @@ ERROR_TYPE = pa.struct(
         ("detail", pa.string()),
         ("offset", pa.int64()),
         ("size", pa.int64()),
+        ("bytes", pa.binary()),  # the raw member, where it is kept
     ]
 )
 
@@ -37,6 +45,7 @@ BASE_SCHEMA = pa.schema(
         (MODALITIES, pa.list_(pa.string())),
         (LABEL, pa.string()),
         (ERROR, ERROR_TYPE),
+        (DROPPED, pa.list_(ERROR_TYPE)),
     ]
 )
 
@@ -46,6 +55,7 @@ QUARANTINE_SCHEMA = pa.schema(
         (SHARD, pa.string()),
         (ORDINAL, pa.int64()),
         *ERROR_TYPE,
+        (OUTCOME, pa.string()),
     ]
 )
 
@@ -69,6 +79,9 @@ REASONS: Mapping[str, str] = {
     "bad_text": "the text cannot be decoded",
     "bad_metadata": "a metadata field is not valid",
     "too_large": "a declared size is over its limit",
+    "decoder_crashed": "decoding the sample ended its process, twice",
+    "decoder_timeout": "decoding the sample took longer than its limit, twice",
+    "decoder_memory": "decoding the sample took more memory than its limit, twice",
     "missing_label": "the sample has no label",
     "bad_label": "the label cannot be read",
     "unknown_label": "the label is not one of the model's classes",
@@ -76,6 +89,10 @@ REASONS: Mapping[str, str] = {
     "bad_key": "the key cannot name a sample of a shard",
     "bad_row": "the row of the packed table cannot be used",
 }
+
+
+# The whole vocabulary of reasons why a filter left a good sample out.
+FILTERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +150,11 @@ class Fault:
         ordinal: Position of the sample in the shard.
         reason: A word of :data:`REASONS`.
         detail: What is wrong, in words, without the sample's bytes.
+        data: The raw member at fault, where it is to be kept.
     """
 
     source: Source
     ordinal: int
     reason: str
     detail: str
+    data: bytes | None = None

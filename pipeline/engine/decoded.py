@@ -21,7 +21,8 @@ from pipeline.modalities.decode import Decoder
 from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read_rows
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
-from pipeline.sinks.parquet import COMMIT, IDENTITY, MANIFEST, differences
+from pipeline.sinks.parquet import IDENTITY, differences
+from pipeline.sinks.snapshot import COMMIT, MANIFEST
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
 TOKENIZER = "_tokenizer.json"  # beside the identity, which has its digest

@@ -112,7 +112,7 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         metadata=config.input.metadata,
         label=getattr(config.objective, "label", None),
         label_optional=True,
-        verify=config.input.verify,
+        **config.handling(),
     )
     with _one_thread(), without_library_noise():
         sizes, seconds = _time_groups(decoder, samples)

@@ -76,7 +76,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         bundle.tokenizer,
         label=objective_of(bundle).label,
         classes=bundle.classes,
-        verify=config.input.verify,
+        **config.handling(),
     )
     clear_quarantine(output)
     subsets = modality_subsets(tuple(decoder.codecs))
@@ -148,14 +148,11 @@ def _predict(
     with plain_errors("evaluate"), Progress("evaluate", num_parts, "parts") as progress:
         for table in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
             result = write_quarantine(output, table)
-            samples = result.written + result.quarantined
-            summary.samples_read += samples
-            summary.samples_written += result.written
-            summary.samples_quarantined += result.quarantined
+            summary.count(result.written, result.quarantined, result.filtered, result.reasons)
             if result.damages:
                 damaged.add(result.shard)
             tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
-            progress.advance(1, samples, result.quarantined)
+            progress.advance(1, result.read, result.quarantined)
     summary.shards_damaged = len(damaged)
     whole = pa.concat_tables(tables).combine_chunks()
     return whole.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a m
 
 WRITE_CPUS = 0.05
 WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
-STATISTICS = "statistics"  # the field of a ledger that travels as JSON
+LEDGER = "ledger"  # the column of ledgers, which travel as JSON: Arrow would join their keys into one wide type
 ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
 
 
@@ -85,6 +85,7 @@ class BatchJob:
         pool: The actors that predict; None writes what was decoded.
         todo: Parts that are not done yet; set by :meth:`begin`.
         sums: What the sink measured of all parts; set by :meth:`run`.
+        retry: Does the bad samples of parts that are done, and nothing else.
     """
 
     name: str
@@ -94,12 +95,17 @@ class BatchJob:
     pool: PredictorPool | None = None
     todo: list[Part] = field(default_factory=list)
     sums: Sums = field(default_factory=dict)
+    retry: bool = False
 
     def begin(self) -> None:
         """Makes the output ready and finds what is still to do."""
         self.sink.begin()
         done = self.sink.done(self.parts)
-        self.todo = [part for part in self.parts if part.id not in done]
+        if self.retry:
+            self.parts = [part for part in self.parts if part.id in done]
+            self.todo = self.sink.retries(self.parts)
+        else:
+            self.todo = [part for part in self.parts if part.id not in done]
 
     def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
         """The lazy data set that predicts these parts; its rows are their ledgers."""
@@ -121,15 +127,12 @@ class BatchJob:
         self.sums = {}
         with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
             for result in self._results():
-                samples = result.written + result.quarantined
                 summary.parts_done += 1
-                summary.samples_written += result.written
-                summary.samples_quarantined += result.quarantined
-                summary.samples_read += samples
+                summary.count(result.written, result.quarantined, result.filtered, result.reasons)
                 if result.damages:
                     damaged.add(result.shard)
                 self.sums = add_sums(self.sums, result.statistics or {})
-                progress.advance(1, samples, result.quarantined)
+                progress.advance(1, result.read, result.quarantined)
         summary.shards_damaged = len(damaged)
         self.sink.commit(self.parts)
         fresh = {part.id for part in self.todo}
@@ -174,15 +177,12 @@ class _Predict:
 
 def _write_row(table: pa.Table, sink: Sink) -> pa.Table:
     """The last stage: hands a whole part to the sink."""
-    result = asdict(sink.write(table))
-    # As text: every part has keys of its own, which Arrow would join into one wide type.
-    result[STATISTICS] = json.dumps(result[STATISTICS])
-    return pa.table({name: [value] for name, value in result.items()})
+    return pa.table({LEDGER: [json.dumps(asdict(sink.write(table)))]})
 
 
 def _result(row: dict[str, Any]) -> PartResult:
     """The ledger that :func:`_write_row` made a row of."""
-    return PartResult(**{**row, STATISTICS: json.loads(row[STATISTICS])})
+    return PartResult(**json.loads(row[LEDGER]))
 
 
 def predictor_pool(config: Config, bundle: str) -> PredictorPool:
@@ -234,6 +234,7 @@ def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
             f"{summary.shards_damaged} shards are damaged, {summary.bad_fraction:.1%} of the input",
             where=where,
             fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
+            reasons=summary.reasons,
         )
 
 
@@ -250,7 +251,7 @@ def inference_job(config: Config) -> BatchJob:
         bundle.modalities,
         bundle.tokenizer,
         metadata=config.input.metadata,
-        verify=config.input.verify,
+        **config.handling(),
     )
     return BatchJob(
         name="infer",
@@ -264,4 +265,5 @@ def inference_job(config: Config) -> BatchJob:
         decoder=decoder,
         sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
         pool=predictor_pool(config, folder),
+        retry=config.infer.retry_quarantined,
     )

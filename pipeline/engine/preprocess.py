@@ -45,7 +45,7 @@ def preprocess_job(config: Config) -> BatchJob:
         metadata=config.input.metadata,
         label=label,
         label_optional=True,
-        verify=config.input.verify,
+        **config.handling(),
     )
     return BatchJob(
         name="preprocess",

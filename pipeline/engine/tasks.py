@@ -11,9 +11,9 @@ import ray
 
 from pipeline.engine.cache import CachedDecoder, cached
 from pipeline.engine.decoded import is_decoded, read_decoded_part
+from pipeline.engine.isolated import decode_here, decode_isolated
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
 
 RETRIES = 3  # of a task whose worker dies
 TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without asking the driver
@@ -24,12 +24,17 @@ T = TypeVar("T")
 
 
 def decode_part(part: Part, decoder: Decoder) -> pa.Table:
-    """Reads and decodes one part, or finds it in the decoder's cache: a row for every sample, good or bad."""
+    """Reads and decodes one part, or finds it in the decoder's cache: a row for every sample, good or bad.
+
+    A sample that crashes its decoder, hangs it or makes it eat memory is a bad row like any other.
+    """
 
     def decode() -> pa.Table:
         if is_decoded(part):
             return read_decoded_part(part, decoder)
-        return decoder.decode(read_part(part), part.to_json())
+        return (
+            decode_isolated(part, decoder) if decoder.limits.isolate else decode_here(part, decoder)
+        )
 
     return cached(decoder.cache, part, decode) if isinstance(decoder, CachedDecoder) else decode()
 

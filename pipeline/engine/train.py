@@ -6,12 +6,12 @@ import json
 import platform
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import pyarrow.compute as pc
 import ray
 import torch
 from ray.data import Dataset, RandomSeedConfig
@@ -44,7 +44,7 @@ from pipeline.errors import ConfigError, RunError
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.runs import METRICS_LOG, Summary, process_clock
-from pipeline.sample import KEY
+from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, set_bad_aside
 
@@ -81,7 +81,7 @@ def train(config: Config, summary: Summary) -> Bundle:
     _check_resume(job)
     clear_quarantine(config.run)
     decoder = Decoder.build(
-        config.modalities, tokenizer, label=label, classes=classes, verify=config.input.verify
+        config.modalities, tokenizer, label=label, classes=classes, **config.handling()
     )
     decoder = _with_cache(decoder, job, [part for found in parts.values() for part in found])
     datasets = {
@@ -102,9 +102,14 @@ def train(config: Config, summary: Summary) -> Bundle:
             datasets["train"] = datasets["train"].randomize_block_order(seed=order)
         _fit(config, job, datasets)
     bad = read_quarantine(config.run)
-    summary.samples_read = sum(count.samples for count in counts.values())
-    summary.samples_quarantined = int(pc.sum(bad[KEY].is_valid()).as_py() or 0)
-    summary.samples_written = summary.samples_read - summary.samples_quarantined
+    num_read = sum(count.samples for count in counts.values())
+    left_out = Counter(bad.filter(bad[KEY].is_valid())[OUTCOME].to_pylist())
+    summary.count(
+        num_read - left_out[QUARANTINED] - left_out[FILTERED],
+        left_out[QUARANTINED],
+        left_out[FILTERED],
+        Counter(bad["reason"].to_pylist()),
+    )
     summary.shards_damaged = len(set(bad.filter(bad[KEY].is_null())["shard"].to_pylist()))
     summary.parts_done = sum(map(len, parts.values()))
     bundle = _seal(job)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import SampleError
+from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
-from pipeline.modalities.rows import METADATA_PREFIX, Rows, groups
+from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
 from pipeline.modalities.text.codec import read_text
+from pipeline.modalities.watch import Care, Watch
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample
 
 
@@ -28,6 +30,9 @@ class Decoder:
         label: Field of the label, ``json.path`` inside a JSON field, or None where labels play no part.
         classes: Labels that are allowed; any where None.
         label_optional: A sample without a label that can be read keeps a null; otherwise it is bad.
+        on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
+        keep_bytes: Whether the raw member at fault is kept for the quarantine.
+        limits: What is not read, however good it may be.
     """
 
     codecs: Mapping[str, Codec]
@@ -36,6 +41,9 @@ class Decoder:
     label: str | None = None
     classes: frozenset[str] | None = None
     label_optional: bool = False
+    on_bad_field: OnBadField = "quarantine"
+    keep_bytes: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def build(
@@ -48,6 +56,9 @@ class Decoder:
         classes: Iterable[str] | None = None,
         label_optional: bool = False,
         verify: Verify = "full",
+        on_bad_field: OnBadField = "quarantine",
+        keep_bytes: bool = False,
+        limits: Limits | None = None,
     ) -> Decoder:
         """Builds the codecs of the configured modalities."""
         configs = modalities.by_name()
@@ -60,6 +71,9 @@ class Decoder:
             label=label,
             classes=None if classes is None else frozenset(classes),
             label_optional=label_optional,
+            on_bad_field=on_bad_field,
+            keep_bytes=keep_bytes,
+            limits=limits or Limits(),
         )
 
     @property
@@ -68,18 +82,34 @@ class Decoder:
         extra = [pa.field(METADATA_PREFIX + name, pa.string()) for name in self.metadata]
         return pa.schema([*BASE_SCHEMA, *extra, *(codec.column for codec in self.codecs.values())])
 
-    def decode(self, items: Iterable[Sample | Fault], part: str) -> pa.Table:
+    def decode(
+        self,
+        items: Iterable[Sample | Fault],
+        part: str,
+        watch: Watch | None = None,
+        care: Care | None = None,
+    ) -> pa.Table:
         """Decodes the samples of one part.
 
         Args:
             items: What the reader found.
             part: The part as JSON, carried along in every row.
+            watch: Told of every step, for who looks after a decoder that may hang.
+            care: What earlier attempts at this part have shown.
 
         Returns:
             A table of :attr:`schema`, one row an item; a bad one has ``error`` set and no values.
         """
-        rows = Rows(self.codecs, self.fields, self.metadata)
-        for group in groups(items):
+        rows = Rows(
+            self.codecs,
+            self.fields,
+            self.metadata,
+            on_bad_field=self.on_bad_field,
+            keep_bytes=self.keep_bytes,
+            watch=watch,
+            care=care,
+        )
+        for group in groups(items, care.suspects if care else ()):
             rows.add(group, self.check)
             del group  # and its encoded bytes, before the next is read
         return rows.table(self.schema, part)

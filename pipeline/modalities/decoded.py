@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.modalities.decode import METADATA_PREFIX, Decoder
 from pipeline.sample import (
+    DROPPED,
     ERROR,
     ERROR_TYPE,
     KEY,
@@ -77,6 +78,7 @@ def read_decoded(
         MODALITIES: _modalities({name: there & good for name, there in present.items()}),
         LABEL: _where(good, found.get(LABEL, pa.nulls(len(good), pa.string()))),
         ERROR: pa.array(errors, ERROR_TYPE),
+        DROPPED: pa.array([[]] * len(good), pa.list_(ERROR_TYPE)),
         **{METADATA_PREFIX + name: _where(good, found[name]) for name in decoder.metadata},
         **{name: _where(good, found[name]) for name in decoder.codecs},
     }

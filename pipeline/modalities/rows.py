@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec, Item, dense_to_column
-from pipeline.sample import Fault, Sample, Source
+from pipeline.modalities.watch import CHECKS, Care, Ticking, Unwatched, Watch
+from pipeline.sample import (
+    DROPPED,
+    ERROR,
+    FILTERS,
+    KEY,
+    LABEL,
+    MODALITIES,
+    ORDINAL,
+    PART,
+    PART_ROWS,
+    SHARD,
+    Fault,
+    Sample,
+    Source,
+)
 
 METADATA_PREFIX = "meta."
 GROUP_SAMPLES = 64  # decoded together
@@ -18,13 +33,24 @@ GROUP_BYTES = 16 << 20  # of encoded members at which a group is full, however f
 FIRST_ROWS = 256  # that there is room for at first; what is not written to takes no memory
 
 Check = Callable[[Sample], tuple[str | None, Mapping[str, str]]]
+OnBadField = Literal["quarantine", "drop"]
 
 
-def groups(items: Iterable[Sample | Fault]) -> Iterator[list[Sample | Fault]]:
-    """Cuts what a reader finds into groups, so that a part's encoded bytes are never held all at once."""
+def groups(
+    items: Iterable[Sample | Fault], alone: Container[int] = ()
+) -> Iterator[list[Sample | Fault]]:
+    """Cuts what a reader finds into groups, so that a part's encoded bytes are never held all at once.
+
+    Args:
+        items: Of one part.
+        alone: Ordinals of samples that are a group of their own.
+    """
     group: list[Sample | Fault] = []
     held = 0
     for item in items:
+        if alone and group and (item.ordinal in alone or group[-1].ordinal in alone):
+            yield group
+            group, held = [], 0
         group.append(item)
         if isinstance(item, Sample):
             held += sum(member.size for member in item.fields.values())
@@ -42,6 +68,10 @@ class Rows:
         codecs: Modality -> codec.
         fields: Modality -> extensions; the first that a sample has is decoded.
         metadata: Fields that are carried along.
+        on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
+        keep_bytes: Whether the raw member at fault is kept.
+        watch: Told of every step.
+        care: What is not decoded again.
     """
 
     def __init__(
@@ -49,11 +79,20 @@ class Rows:
         codecs: Mapping[str, Codec],
         fields: Mapping[str, tuple[str, ...]],
         metadata: Sequence[str],
+        *,
+        on_bad_field: OnBadField = "quarantine",
+        keep_bytes: bool = False,
+        watch: Watch | None = None,
+        care: Care | None = None,
     ) -> None:
         self._fields = fields
-        self._values = {name: _Values(codec) for name, codec in codecs.items()}
+        self._drop = on_bad_field == "drop"
+        self._keep_bytes = keep_bytes
+        self._watch = watch or Unwatched()
+        self._condemned = care.condemned if care else {}
+        self._values = {name: _Values(codec, self._watch) for name, codec in codecs.items()}
         self._base: dict[str, list[Any]] = {
-            name: [] for name in ("key", "shard", "ordinal", "modalities", "label", "error")
+            name: [] for name in (KEY, SHARD, ORDINAL, MODALITIES, LABEL, ERROR, DROPPED)
         }
         self._base |= {METADATA_PREFIX + name: [] for name in metadata}
 
@@ -67,35 +106,77 @@ class Rows:
         faults: dict[int, Fault] = {}
         checked: dict[int, tuple[str | None, Mapping[str, str]]] = {}
         samples: dict[int, Sample] = {}
+        first, last = group[0].ordinal, group[-1].ordinal
+        self._watch.begins(CHECKS, first, last)
         for row, item in enumerate(group):
             if isinstance(item, Fault):
                 faults[row] = item
                 continue
             try:
+                self._watch.ticks()
+                self._refuse_condemned(item, CHECKS)
                 checked[row], samples[row] = check(item), item
             except SampleError as error:
-                faults[row] = _fault(item, error)
+                faults[row] = self._fault(item, error)
         present: dict[int, list[str]] = {row: [] for row in samples}
+        dropped: dict[int, list[Fault]] = {}
         for name, values in self._values.items():
-            refused = values.decode(len(group), self._members(name, samples))
+            members, refused = self._members(name, samples)
+            self._watch.begins(name, first, last)
+            refused |= values.decode(len(group), members)
             for row, refusal in refused.items():
-                faults[row] = _fault(samples.pop(row), refusal)
+                fault = self._fault(samples[row], refusal)
+                if self._drop and refusal.reason not in FILTERS:
+                    dropped.setdefault(row, []).append(fault)
+                else:
+                    faults[row] = fault
+                    del samples[row]
             for row in samples:
                 if values.has(row):
                     present[row].append(name)
+        self._watch.rests()
+        for row, missing in dropped.items():
+            if row in samples and not present[row]:
+                faults[row] = missing[0]  # nothing is left of it
         for values in self._values.values():
             for row in faults:
                 values.drop(row)
         for row, item in enumerate(group):
-            self._append(item, faults.get(row), present.get(row, []), checked.get(row))
+            without = [] if row in faults else dropped.get(row, [])
+            self._append(item, faults.get(row), present.get(row, []), checked.get(row), without)
 
-    def _members(self, name: str, samples: Mapping[int, Sample]) -> dict[int, Item]:
-        members = {}
+    def _members(
+        self, name: str, samples: Mapping[int, Sample]
+    ) -> tuple[dict[int, Item], dict[int, SampleError]]:
+        """What is to be decoded, and what is not decoded again."""
+        members, refused = {}, {}
         for row, sample in samples.items():
             found = next((field for field in self._fields[name] if field in sample.fields), None)
-            if found is not None:
+            if found is None:
+                continue
+            try:
+                self._refuse_condemned(sample, name, found)
                 members[row] = Item(sample.fields[found].data, found)
-        return members
+            except SampleError as error:
+                refused[row] = error
+        return members, refused
+
+    def _refuse_condemned(self, sample: Sample, modality: str, field: str = "") -> None:
+        for verdict in self._condemned.get(sample.ordinal, ()):
+            if verdict.modality == modality:
+                raise SampleError(verdict.detail, reason=verdict.reason, field=field)
+
+    def _fault(self, sample: Sample, error: SampleError) -> Fault:
+        found = sample.fields.get(error.field)
+        where = Source(
+            sample.shard,
+            sample.key,
+            error.field or None,
+            found.offset if found else None,
+            found.size if found else None,
+        )
+        data = bytes(found.data) if found and self._keep_bytes else None
+        return Fault(where, sample.ordinal, error.reason, error.what, data)
 
     def _append(
         self,
@@ -103,16 +184,18 @@ class Rows:
         fault: Fault | None,
         modalities: list[str],
         checked: tuple[str | None, Mapping[str, str]] | None,
+        dropped: Sequence[Fault],
     ) -> None:
         source = item.source if isinstance(item, Fault) else Source(item.shard, item.key)
         label, metadata = checked if checked and not fault else (None, {})
         row = {
-            "key": source.key,
-            "shard": source.shard,
-            "ordinal": item.ordinal,
-            "modalities": [] if fault else modalities,
-            "label": label,
-            "error": _error(fault) if fault else None,
+            KEY: source.key,
+            SHARD: source.shard,
+            ORDINAL: item.ordinal,
+            MODALITIES: [] if fault else modalities,
+            LABEL: label,
+            ERROR: _error(fault) if fault else None,
+            DROPPED: [_error(each) for each in dropped],
         }
         for name, column in self._base.items():
             column.append(
@@ -121,8 +204,8 @@ class Rows:
 
     def table(self, schema: pa.Schema, part: str) -> pa.Table:
         """All rows; one that is bad has no label, metadata or values."""
-        count = len(self._base["key"])
-        same = {"part": part, "part_rows": count}
+        count = len(self._base[KEY])
+        same = {PART: part, PART_ROWS: count}
         columns = []
         for column in schema:
             if column.name in self._values:
@@ -137,9 +220,13 @@ class Rows:
 class _Values:
     """The values of one modality, in one block where they have one shape."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, watch: Watch) -> None:
         self._codec = codec
-        self._block = codec.empty(FIRST_ROWS)
+        self._watch = watch
+        like = codec.empty(0)
+        self._block = (
+            None if like is None else watch.room((FIRST_ROWS, *like.shape[1:]), like.dtype)
+        )
         self._lists: list[np.ndarray | None] = []  # where they differ in size
         self._present: list[bool] = []
         self._first = 0  # row of the group's first sample
@@ -155,7 +242,7 @@ class _Values:
             self._block = block = self._room(self._block)
             out = [block[self._first + row] for row in members]
         refused = {}
-        results = self._codec.decode_batch(list(members.values()), out)
+        results = self._codec.decode_batch(Ticking(list(members.values()), self._watch), out)
         for row, value in zip(members, results, strict=True):
             if isinstance(value, SampleError):
                 refused[row] = value
@@ -169,9 +256,8 @@ class _Values:
         """The block, or a larger one with what is in it."""
         if len(self._present) <= len(block):
             return block
-        larger = self._codec.empty(max(2 * len(block), len(self._present)))
-        if larger is None:
-            raise TypeError(f"{type(self._codec).__name__} has one shape, and then none")
+        rows = max(2 * len(block), len(self._present))
+        larger = self._watch.room((rows, *block.shape[1:]), block.dtype)
         larger[: self._first] = block[: self._first]
         return larger
 
@@ -194,18 +280,6 @@ class _Values:
         return dense_to_column(block, missing, self._codec.column)
 
 
-def _fault(sample: Sample, error: SampleError) -> Fault:
-    found = sample.fields.get(error.field)
-    where = Source(
-        sample.shard,
-        sample.key,
-        error.field or None,
-        found.offset if found else None,
-        found.size if found else None,
-    )
-    return Fault(where, sample.ordinal, error.reason, error.what)
-
-
 def _error(fault: Fault) -> dict[str, Any]:
     return {
         "field": fault.source.field,
@@ -213,4 +287,5 @@ def _error(fault: Fault) -> dict[str, Any]:
         "detail": fault.detail,
         "offset": fault.source.offset,
         "size": fault.source.size,
+        "bytes": fault.data,
     }

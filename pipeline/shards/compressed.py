@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 
-from pipeline.shards.limits import Limits
+from pipeline.limits import Limits
 from pipeline.storage import ByteSource
 
 PIECE_BYTES = 256 << 10  # packed, taken at a time; and unpacked by gzip at a time

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.limits import Limits
 from pipeline.sample import Fault, Source
 from pipeline.shards.grouping import group_members
-from pipeline.shards.limits import Limits
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import group_fault
 from pipeline.shards.source import is_packed

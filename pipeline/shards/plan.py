@@ -43,6 +43,9 @@ class Part:
         end: Offset just after its last member; None reads to the shard's end and checks the end marker.
         first_ordinal: Ordinal of its first sample.
         duplicates: Ordinals of samples whose key an earlier part of the shard has.
+        num_samples: How many it has, bad ones included; None where planning has not looked.
+        only: Ordinals of the samples that are wanted; all where empty.
+        retry: How often its bad samples were tried before.
     """
 
     shard: str
@@ -53,6 +56,9 @@ class Part:
     end: int | None = None
     first_ordinal: int = 0
     duplicates: tuple[int, ...] = ()
+    num_samples: int | None = None
+    only: tuple[int, ...] = ()
+    retry: int = 0
 
     @property
     def id(self) -> str:
@@ -68,7 +74,8 @@ class Part:
     def from_json(cls, text: str) -> Part:
         """The part that :meth:`to_json` wrote."""
         values = json.loads(text)
-        return cls(**{**values, "duplicates": tuple(values["duplicates"])})
+        lists = {name: tuple(values[name]) for name in ("duplicates", "only")}
+        return cls(**{**values, **lists})
 
 
 def plan(shards: Sequence[Shard], part_bytes: int = PART_BYTES) -> list[Part]:
@@ -103,7 +110,10 @@ def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
         first = bisect_left(cuts.duplicates, ordinal)
         last = len(cuts.duplicates) if until is None else bisect_left(cuts.duplicates, until)
         inside = tuple(cuts.duplicates[first:last])
-        parts.append(Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, inside))
+        count = None if until is None else until - ordinal
+        parts.append(
+            Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, inside, count)
+        )
     return parts
 
 
@@ -119,7 +129,9 @@ def limit(parts: Iterable[Part], max_samples: int) -> list[Part]:
     left = max_samples
     for part in parts:
         starts = _sample_starts(part, left + 1)
-        kept.append(replace(part, end=starts[left]) if len(starts) > left else part)
+        kept.append(
+            replace(part, end=starts[left], num_samples=left) if len(starts) > left else part
+        )
         left -= min(left, len(starts))
         if not left:
             break

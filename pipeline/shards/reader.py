@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
+from pipeline.limits import Limits
 from pipeline.sample import Fault, Field, Sample, Source
 from pipeline.shards.grouping import Group, group_members
-from pipeline.shards.limits import Limits
 from pipeline.shards.plan import Part
 from pipeline.shards.source import open_shard
 from pipeline.shards.tar import Damage, Member, scan
@@ -25,10 +25,17 @@ def read_part(part: Part, limits: Limits | None = None) -> Iterator[Sample | Fau
     """
     limits = limits or Limits()
     source = open_shard(part.shard, part.url, part.start, part.end, read_ahead=True, limits=limits)
+    only = frozenset(part.only)
     try:
-        yield from _read(source, part, limits)
+        for item in _read(source, part, limits):
+            if not only or (item.ordinal in only and _key(item) is not None):
+                yield item
     finally:
         source.close()
+
+
+def _key(item: Sample | Fault) -> str | None:
+    return item.key if isinstance(item, Sample) else item.source.key
 
 
 def _read(source: storage.ByteSource, part: Part, limits: Limits) -> Iterator[Sample | Fault]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline import storage
+from pipeline.limits import Limits
 from pipeline.shards.compressed import Unpacked
-from pipeline.shards.limits import Limits
 
 PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.zst")
 SUFFIXES = (".tar", *PACKED_SUFFIXES)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import RunError
-from pipeline.sample import ERROR, KEY, PART, PART_ROWS, SHARD
+from pipeline.sample import DROPPED, ERROR, FILTERS, KEY, PART, PART_ROWS, SHARD
 from pipeline.shards.plan import Part
 
 
@@ -23,6 +25,9 @@ class PartResult:
         written: Samples in the output.
         quarantined: Samples in the quarantine.
         damages: Damages of the shard itself.
+        filtered: Samples that a filter left out.
+        reasons: Reason -> how many samples, fields and damages have it.
+        retry: How often the part's bad samples have been tried again.
         statistics: The part's sums (:mod:`pipeline.metrics.statistics`), where the sink measures.
     """
 
@@ -31,7 +36,15 @@ class PartResult:
     written: int
     quarantined: int
     damages: int
+    filtered: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    retry: int = 0
     statistics: Mapping[str, Any] | None = None
+
+    @property
+    def read(self) -> int:
+        """Samples that the reader found."""
+        return self.written + self.quarantined + self.filtered
 
 
 class Sink(Protocol):
@@ -47,6 +60,9 @@ class Sink(Protocol):
 
     def done(self, parts: Sequence[Part]) -> set[str]:
         """Identities of those parts that need not be done again."""
+
+    def retries(self, parts: Sequence[Part]) -> list[Part]:
+        """Of the parts that are done, those with bad samples, reduced to these."""
 
     def write(self, table: pa.Table) -> PartResult:
         """Writes all rows of one part, whole or not at all; writing a part twice changes nothing."""
@@ -71,14 +87,33 @@ def ledger(table: pa.Table) -> PartResult:
             where=str(table[SHARD][0]) if table.num_rows else "",
             fix="this is a bug: report it with the log",
         )
-    bad = table[ERROR].is_valid()
-    keyed = table[KEY].is_valid()
-    num_bad, num_damages = bad.to_numpy().sum(), (~keyed.to_numpy()).sum()
     part = Part.from_json(parts[0])
+    num_damages = table[KEY].null_count
+    if part.num_samples not in (None, table.num_rows - num_damages):
+        raise RunError(
+            f"planning found {part.num_samples} samples in a part, and reading {table.num_rows - num_damages}",
+            where=f"shard={part.shard} offset={part.start}",
+            fix="check that the shard is not being written; if it is not, this is a bug: report it with the log",
+        )
+    errors = _reasons(table[ERROR])
+    fields = _reasons(table[DROPPED])
+    num_filtered = sum(count for reason, count in errors.items() if reason in FILTERS)
+    num_bad = table.num_rows - table[ERROR].null_count
     return PartResult(
         part=part.id,
         shard=part.shard,
-        written=int(table.num_rows - num_bad),
-        quarantined=int(num_bad - num_damages),
-        damages=int(num_damages),
+        written=table.num_rows - num_bad,
+        quarantined=num_bad - num_damages - num_filtered,
+        damages=num_damages,
+        filtered=num_filtered,
+        reasons=dict(sorted((errors + fields).items())),
     )
+
+
+def _reasons(column: pa.ChunkedArray) -> Counter[str]:
+    """How often each reason is in a column of errors, or of lists of them."""
+    found: Counter[str] = Counter()
+    for chunk in column.chunks:
+        errors = chunk.flatten() if pa.types.is_list(chunk.type) else chunk.drop_null()
+        found.update(pc.struct_field(errors, "reason").to_pylist())
+    return found

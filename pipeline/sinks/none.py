@@ -30,6 +30,10 @@ class NoneSink:
         """None: nothing is remembered."""
         return set()
 
+    def retries(self, parts: Sequence[Part]) -> list[Part]:
+        """None: nothing is remembered."""
+        return []
+
     def write(self, table: pa.Table) -> PartResult:
         """Counts the rows of one part."""
         result = ledger(table)

@@ -7,7 +7,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.sample import ERROR, ERROR_TYPE, KEY, ORDINAL, QUARANTINE_SCHEMA, SHARD
+from pipeline.sample import (
+    DROPPED,
+    ERROR,
+    ERROR_TYPE,
+    FIELD_DROPPED,
+    FILTERED,
+    FILTERS,
+    KEY,
+    ORDINAL,
+    OUTCOME,
+    QUARANTINE_SCHEMA,
+    QUARANTINED,
+    SHARD,
+)
 from pipeline.sinks.base import PartResult, ledger
 
 QUARANTINE = "_quarantine"
@@ -24,14 +37,37 @@ def write_quarantine(output: str, table: pa.Table) -> PartResult:
         The part's ledger.
     """
     result = ledger(table)
-    if result.quarantined or result.damages:
-        bad = table.filter(table[ERROR].is_valid())
-        error = pa.concat_arrays(bad[ERROR].chunks)
-        columns = [bad[KEY], bad[SHARD], bad[ORDINAL]]
-        columns += [pc.struct_field(error, name) for name in ERROR_TYPE.names]
-        rows = pa.Table.from_arrays(columns, schema=QUARANTINE_SCHEMA)
-        write_rows(output, result.part, rows)
+    if result.reasons:
+        write_rows(output, result.part, quarantine_rows(table))
     return result
+
+
+def quarantine_rows(table: pa.Table) -> pa.Table:
+    """A row for every bad or filtered sample, every damage, and every field that a sample is kept without.
+
+    Args:
+        table: All rows of a part.
+    """
+    bad = table.filter(table[ERROR].is_valid())
+    error = bad[ERROR].combine_chunks()
+    filtered = pc.is_in(
+        pc.struct_field(error, "reason"), value_set=pa.array(list(FILTERS), pa.string())
+    )
+    outcome = pc.if_else(filtered, FILTERED, QUARANTINED)
+    lists = table[DROPPED].combine_chunks()
+    kept = table.take(pc.list_parent_indices(lists))
+    return pa.concat_tables(
+        [
+            _rows(bad, error, outcome),
+            _rows(kept, lists.flatten(), pa.repeat(pa.scalar(FIELD_DROPPED), kept.num_rows)),
+        ]
+    )
+
+
+def _rows(table: pa.Table, errors: pa.StructArray, outcome: pa.Array) -> pa.Table:
+    columns = [table[KEY], table[SHARD], table[ORDINAL]]
+    columns += [pc.struct_field(errors, name) for name in ERROR_TYPE.names]
+    return pa.Table.from_arrays([*columns, outcome], schema=QUARANTINE_SCHEMA)
 
 
 def set_bad_aside(table: pa.Table, output: str) -> pa.Table:
@@ -57,13 +93,29 @@ def write_rows(output: str, name: str, rows: pa.Table) -> None:
         pq.write_table(rows, file, compression="zstd")
 
 
+def read_rows(output: str, name: str) -> pa.Table:
+    """One file of the quarantine, empty where there is none."""
+    try:
+        data = storage.read_bytes(storage.join(output, QUARANTINE, f"{name}.parquet"))
+    except FileNotFoundError:
+        return QUARANTINE_SCHEMA.empty_table()
+    return pq.read_table(pa.BufferReader(data))
+
+
+def bad_ordinals(rows: pa.Table) -> tuple[int, ...]:
+    """Ordinals of the samples that were left out because they are bad, ascending."""
+    bad = rows.filter(pc.and_(pc.equal(rows[OUTCOME], QUARANTINED), rows[KEY].is_valid()))
+    return tuple(sorted(bad[ORDINAL].to_pylist()))
+
+
 def read_quarantine(output: str) -> pa.Table:
     """All bad samples of an output folder, empty where there are none."""
     tables = [
         pq.read_table(pa.BufferReader(storage.read_bytes(info.url)))
         for info in storage.list_files(storage.join(output, QUARANTINE))
     ]
-    return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables])
+    # A folder of an earlier version may lack a column.
+    return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables], promote_options="default")
 
 
 def clear_quarantine(output: str, keep: frozenset[str] = frozenset()) -> None:

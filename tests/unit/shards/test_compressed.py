@@ -15,9 +15,9 @@ from byte_source import Bytes
 from tones import make_samples, write_tar
 
 from pipeline import storage
+from pipeline.limits import Limits
 from pipeline.sample import Fault, Sample
 from pipeline.shards.compressed import Unpacked
-from pipeline.shards.limits import Limits
 from pipeline.shards.plan import expand, limit, needs_scan, plan
 from pipeline.shards.reader import read_part
 

@@ -1,0 +1,277 @@
+"""The process that lives: it hands out work, watches the clock, and finds the item that ends its child."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.errors import InputError
+from pipeline.isolation import child
+from pipeline.isolation.arena import ARENA_BYTES, Arena, Arenas, shared_memory
+from pipeline.isolation.journal import Entry, Journal
+from pipeline.limits import Limits
+from pipeline.modalities.watch import Care, Verdict, Watch
+
+NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
+SECONDS_BETWEEN_LOOKS = 0.2
+DEATHS_AT_REST = 3  # of children that were decoding nothing, before the input is given up
+STARVED = 10  # times the limit that a member may take where the machine, not the decoder, is slow
+
+Work = Callable[[Any, Watch, Care], Any]
+
+
+class Death(NamedTuple):
+    """How a child ended.
+
+    Attributes:
+        reason: A word of the vocabulary of reasons.
+        detail: What happened, in words.
+        entry: What it was at.
+    """
+
+    reason: str
+    detail: str
+    entry: Entry
+
+
+class _Died(Exception):
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.detail)
+        self.death = death
+
+
+class Guard:
+    """Does work in a child process, and replaces the child when it dies.
+
+    Args:
+        work: ``(request, watch, care) -> result``; requests and work must be picklable.
+        names: What ``watch.begins`` is told of, in any order.
+        limits: How long one step may take, and how much memory.
+        fresh: Starts the child as a new program rather than as a copy of this one: slower, and needed where this
+            process has threads that the work relies on, such as those of an object store's client.
+    """
+
+    def __init__(
+        self, work: Work, names: Sequence[str], limits: Limits, *, fresh: bool = False
+    ) -> None:
+        self._work = work
+        self._limits = limits
+        self._fresh = fresh or not sys.platform.startswith("linux")
+        self._journal = Journal(names)
+        self._arenas = Arenas([Arena(shared_memory(ARENA_BYTES)) for _ in range(NUM_ARENAS)])
+        self._child: _Child | None = None
+
+    def __call__(self, request: Any, detail: str = "") -> Any:
+        """Does the work on a request, without the items that end its process.
+
+        Args:
+            request: For ``work``.
+            detail: What it is, for an error.
+
+        Raises:
+            InputError: The child died again and again, and not while it was decoding.
+            Exception: What ``work`` raised.
+        """
+        care, at_rest = Care(), 0
+        while True:
+            try:
+                return self._attempt(request, care)
+            except _Died as died:
+                self.stop()
+                death = died.death
+                if death.entry.modality is not None:
+                    care = learn(care, death)
+                    continue
+                at_rest += 1
+                if at_rest == DEATHS_AT_REST:
+                    raise InputError(
+                        f"the process that reads it ended {at_rest} times: {death.detail}",
+                        where=detail,
+                        fix="check that the shard is whole and that the machine has memory to spare",
+                    ) from None
+            except BaseException:
+                self.stop()  # what it is at is of no use any more
+                raise
+
+    def stop(self) -> None:
+        """Ends the child, if there is one."""
+        if self._child is not None:
+            self._child.end()
+            self._child = None
+
+    def close(self) -> None:
+        """Ends the child and gives the memory back."""
+        self.stop()
+        self._journal.close()
+        for arena in self._arenas.all:
+            arena.close()
+
+    def _attempt(self, request: Any, care: Care) -> Any:
+        if self._child is None:
+            self._child = self._start()
+        index = self._arenas.take()
+        try:
+            word, found, more = self._ask(self._child, (request, index, care))
+        except BaseException:
+            if index is not None:
+                self._arenas.give_back(index)
+            raise
+        if word == child.DONE and index is not None:
+            return self._arenas.unpack(index, found, more)
+        if index is not None:
+            self._arenas.give_back(index)
+        if word == child.DONE:
+            return found
+        if word == child.OUT_OF_MEMORY:
+            limit = self._limits.decode_memory_bytes >> 20
+            detail = f"decoding it needs more than {limit} MiB of memory"
+            raise _Died(Death("decoder_memory", detail, found))
+        found.add_note(more)
+        raise found
+
+    def _ask(self, running: _Child, message: Any) -> Any:
+        connection = running.connection
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # recv tells of its end
+            connection.send(message)
+        clock = _Clock(running.pid, self._limits.decode_seconds)
+        while not connection.poll(SECONDS_BETWEEN_LOOKS):
+            entry = self._journal.read()
+            if clock.is_over(entry):
+                detail = f"decoding it took more than {self._limits.decode_seconds:g} s"
+                raise _Died(Death("decoder_timeout", detail, entry))
+        try:
+            return connection.recv()
+        except (EOFError, ConnectionResetError):
+            how = running.wait()
+            raise _Died(
+                Death("decoder_crashed", f"the decoder's process {how}", self._journal.read())
+            ) from None
+
+    def _start(self) -> _Child:
+        self._journal.rest()
+        ours, theirs = Pipe()
+        files = [self._journal.file, *(arena.file for arena in self._arenas.all)]
+        if self._fresh:
+            return self._start_program(ours, theirs, files)
+        from_main = threading.current_thread() is threading.main_thread()
+        parent = os.getpid()
+        with warnings.catch_warnings():
+            # The threads of this process are Ray's; what the child uses survives a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            try:
+                # Linux means the thread that forked, and any but the main one may end before its process does.
+                child.settle(parent if from_main else None, theirs.fileno())
+                child.serve(
+                    theirs,
+                    self._arenas.all,
+                    self._journal,
+                    self._work,
+                    self._limits.decode_memory_bytes,
+                )
+            finally:
+                os._exit(1)
+        theirs.close()
+        return _Child(pid, ours)
+
+    def _start_program(self, ours: Connection, theirs: Connection, files: Sequence[int]) -> _Child:
+        numbers = [theirs.fileno(), *files]
+        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        process = subprocess.Popen(
+            [sys.executable, "-m", child.__name__, *map(str, [os.getpid(), *numbers])],
+            pass_fds=numbers,
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
+        return _Child(process.pid, ours, process)
+
+
+class _Child:
+    """A running child."""
+
+    def __init__(
+        self, pid: int, connection: Connection, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self.pid = pid
+        self.connection = connection
+        self._process = process
+
+    def wait(self) -> str:
+        """Waits for its end; says how it ended."""
+        if self._process is not None:
+            code = self._process.wait()
+        else:
+            try:
+                code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:  # someone waits for every child of this process
+                return "ended"
+        if code >= 0:
+            return f"ended with code {code}"
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+        return f"was ended by {name}"
+
+    def end(self) -> None:
+        """Ends it, whatever it is at."""
+        self.connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+class _Clock:
+    """How long the step that a child is at has taken."""
+
+    def __init__(self, pid: int, limit_seconds: float) -> None:
+        self._pid = pid
+        self._limit = limit_seconds
+        self._steps = -1
+        self._began = self._began_cpu = 0.0
+        self._asleep = 0.0
+
+    def is_over(self, entry: Entry) -> bool:
+        """Whether it has taken too long: as time on the clock, unless the child was kept from running."""
+        now, (cpu, sleeping) = time.monotonic(), _look_at(self._pid)
+        if entry.modality is None or entry.steps != self._steps:
+            self._steps, self._began, self._began_cpu = entry.steps, now, cpu
+            self._asleep = 0.0
+            return False
+        self._asleep += SECONDS_BETWEEN_LOOKS if sleeping else 0.0
+        passed = now - self._began
+        if passed <= self._limit:
+            return False
+        worked = cpu - self._began_cpu + self._asleep
+        return worked > 0.9 * self._limit or passed > STARVED * self._limit
+
+
+def _look_at(pid: int) -> tuple[float, bool]:
+    """CPU seconds of a process, and whether it sleeps; elsewhere than on Linux it always seems to."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0, True
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), words[0] in "SD"
+
+
+def learn(care: Care, death: Death) -> Care:
+    """What the next attempt does differently: one sample at a time, or without the one that ended two attempts."""
+    entry = death.entry
+    if entry.modality is None:
+        return care
+    if entry.first == entry.last and entry.first in care.suspects:
+        verdict = Verdict(entry.modality, death.reason, death.detail)
+        before = care.condemned.get(entry.first, ())
+        return Care(care.suspects, {**care.condemned, entry.first: (*before, verdict)})
+    return Care(care.suspects | frozenset(range(entry.first, entry.last + 1)), care.condemned)

@@ -1,0 +1,186 @@
+"""Decoders that crash, hang or eat memory cost one sample each, and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from evil import KILLERS, evil_decoder
+from tones import write_tar
+
+from pipeline.engine import isolated
+from pipeline.engine.isolated import decode_here
+from pipeline.engine.tasks import decode_part
+from pipeline.errors import InputError
+from pipeline.isolation.guard import Death, learn
+from pipeline.isolation.journal import Entry
+from pipeline.limits import Limits
+from pipeline.modalities.watch import Care
+from pipeline.shards.plan import Part, expand, plan
+
+REASON = {"sleep": "decoder_timeout", "spin": "decoder_timeout", "eat": "decoder_memory"}
+REASON |= {"grab": "decoder_memory"}
+
+
+def shard(folder: Path, words: dict[int, dict[str, str]], count: int = 150) -> Part:
+    """A shard of samples whose fields say their own ordinal, except where ``words`` say otherwise."""
+    samples = {
+        f"s{ordinal:04}": {
+            name: words.get(ordinal, {}).get(name, str(ordinal)).encode() for name in ("img", "snd")
+        }
+        for ordinal in range(count)
+    }
+    write_tar(folder / "x.tar", samples)
+    return plan(expand(str(folder / "x.tar")))[0]
+
+
+def values(row: dict) -> tuple:
+    return row["key"], row["image"], row["audio"]
+
+
+@pytest.mark.parametrize("killer", KILLERS)
+def test_a_killer_costs_only_itself(tmp_path: Path, killer: str) -> None:
+    part = shard(tmp_path, {70: {"img": killer}, 71: {"snd": "bad"}})
+    rows = decode_part(part, evil_decoder()).to_pylist()
+    bad = {row["ordinal"]: row["error"] for row in rows if row["error"]}
+    assert {ordinal: error["reason"] for ordinal, error in bad.items()} == {
+        70: REASON.get(killer, "decoder_crashed"),
+        71: "bad_image",
+    }
+    assert bad[70]["field"] == "img"
+    assert bad[70]["size"] == len(killer)
+    good = [row for row in rows if not row["error"]]
+    assert [values(row) for row in good] == [
+        (f"s{ordinal:04}", [float(ordinal)] * 4, [float(ordinal)] * 4)
+        for ordinal in range(150)
+        if ordinal not in (70, 71)
+    ]
+
+
+def test_several_killers_in_one_part(tmp_path: Path) -> None:
+    words = {0: {"img": "segfault"}, 1: {"snd": "abort"}, 63: {"img": "exit", "snd": "exit"}}
+    words |= {149: {"snd": "segfault"}}
+    rows = decode_part(shard(tmp_path, words), evil_decoder()).to_pylist()
+    assert [row["ordinal"] for row in rows] == list(range(150))
+    assert {row["ordinal"]: row["error"]["field"] for row in rows if row["error"]} == {
+        0: "img",
+        1: "snd",
+        63: "img",
+        149: "snd",
+    }
+
+
+def test_a_killer_is_dropped_where_bad_fields_are(tmp_path: Path) -> None:
+    words = {5: {"img": "abort"}, 6: {"img": "abort", "snd": "exit"}}
+    rows = decode_part(
+        shard(tmp_path, words, 10), evil_decoder(on_bad_field="drop", keep_bytes=True)
+    ).to_pylist()
+    assert rows[5]["error"] is None
+    assert rows[5]["image"] is None
+    assert rows[5]["modalities"] == ["audio"]
+    assert [each["reason"] for each in rows[5]["dropped"]] == ["decoder_crashed"]
+    assert rows[5]["dropped"][0]["bytes"] == b"abort"
+    assert rows[6]["error"]["reason"] == "decoder_crashed"  # nothing was left of it
+    assert rows[6]["dropped"] == []
+
+
+def test_a_bug_is_raised_and_not_quarantined(tmp_path: Path) -> None:
+    part = shard(tmp_path, {3: {"img": "bug"}}, 10)
+    with pytest.raises(KeyError, match="a bug of the codec") as raised:
+        decode_part(part, evil_decoder())
+    assert "decode_each" in "".join(raised.value.__notes__)
+    part = shard(tmp_path, {}, 10)
+    assert decode_part(part, evil_decoder()).num_rows == 10  # and the next part is decoded
+
+
+def test_isolated_rows_are_those_decoded_here(tmp_path: Path) -> None:
+    part = shard(tmp_path, {3: {"img": "bad"}, 4: {"snd": "bad"}}, 700)
+    decoder = evil_decoder()
+    tables = [decode_part(part, decoder) for _ in range(6)]  # more than there are arenas
+    assert all(table == decode_here(part, decoder) for table in tables)
+
+
+def test_a_fresh_program_does_the_same(tmp_path: Path) -> None:
+    part = shard(tmp_path, {3: {"img": "abort"}}, 100)
+    decoder = evil_decoder()
+    guard = isolated.Guard(
+        isolated._DecodePart(decoder), ("", "image", "audio"), decoder.limits, fresh=True
+    )
+    try:
+        rows = guard(part).to_pylist()
+    finally:
+        guard.close()
+    assert [row["ordinal"] for row in rows if row["error"]] == [3]
+    assert rows[3]["error"]["reason"] == "decoder_crashed"
+    assert rows[99]["image"] == [99.0] * 4
+
+
+def test_a_shard_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    part = shard(tmp_path, {}, 10)
+    (tmp_path / "x.tar").unlink()
+    with pytest.raises(InputError, match=r"x\.tar"):
+        decode_part(part, evil_decoder())
+
+
+def test_a_file_cut_while_it_is_mapped_does_not_end_the_worker(tmp_path: Path) -> None:
+    """Reading behind the end of a mapped file is a bus error, which no Python code can catch."""
+    part = shard(tmp_path, {2: {"img": "1" * 7}}, 3)
+
+    def cut(request: Part, watch: object, care: Care) -> None:
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    guard = isolated.Guard(cut, ("",), Limits())
+    with pytest.raises(InputError, match=r"ended 3 times.*SIGBUS"):
+        guard(part, detail="x.tar")
+    guard.close()
+
+
+def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
+    part = shard(tmp_path, {0: {"img": "sleep"}}, 3)
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from evil import evil_decoder\n"
+        "from pipeline.engine.isolated import decode_isolated, _guard_for\n"
+        "from pipeline.limits import Limits\n"
+        "from pipeline.shards.plan import expand, plan\n"
+        f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"
+        "decoder = evil_decoder(limits=Limits(decode_seconds=600))\n"
+        "guard = _guard_for(part, decoder)\n"
+        "guard._child = guard._start()\n"
+        "print(guard._child.pid, flush=True)\n"
+        "guard(part)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert Path(f"/proc/{child}").exists()
+    parent.kill()
+    parent.wait()
+    for _ in range(100):
+        if not _alive(child):
+            break
+        time.sleep(0.1)
+    assert not _alive(child)
+    assert part.shard == "x.tar"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_learning_suspects_a_group_and_then_condemns_one() -> None:
+    care = learn(Care(), Death("decoder_crashed", "x", Entry(9, "image", 4, 6)))
+    assert care.suspects == {4, 5, 6}
+    assert not care.condemned
+    care = learn(care, Death("decoder_timeout", "y", Entry(2, "image", 5, 5)))
+    assert [verdict.reason for verdict in care.condemned[5]] == ["decoder_timeout"]
+    alone = learn(Care(), Death("decoder_crashed", "x", Entry(1, "audio", 8, 8)))
+    assert alone.suspects == {8}  # tried a second time before it is left out
+    assert not alone.condemned
+    assert learn(care, Death("decoder_crashed", "x", Entry(0, None, 0, 0))) == care
