@@ -184,20 +184,37 @@ def _scale() -> Iterator[Configuration]:
         BIG_TAR_COPIES,
         once=True,
     )
+    # On one core less, so that the S3 server has one to itself.
+    spare = max(1, (os.cpu_count() or 2) - 1)
+    yield Configuration(
+        "job-spare", "the job, on a core less", "scale", _job("none", num_cpus=spare)
+    )
     yield Configuration(
         "job-s3",
-        "the job, from an S3 server on this machine",
+        "the same, from an S3 server on that core",
         "scale",
-        _job("none", read=lambda inputs: f"s3://{BUCKET}/*.tar"),
+        _job("none", read=lambda inputs: f"s3://{BUCKET}/*.tar", num_cpus=spare),
         s3=True,
+    )
+    yield Configuration(
+        "job-shared", "the job, decoders not isolated", "scale", _job("none", isolate=False)
     )
 
 
-def _job(sink: str, share: float = 1.0, read: Callable[[Inputs], str] | None = None) -> Command:
+def _job(
+    sink: str,
+    share: float = 1.0,
+    read: Callable[[Inputs], str] | None = None,
+    *,
+    num_cpus: int | None = None,
+    isolate: bool = True,
+) -> Command:
     def command(inputs: Inputs, folder: Path) -> list[str]:
         run = inputs.run_folder(folder / "run")
         shards = read(inputs) if read else inputs.tars(int(inputs.samples * share))
         settings = {"run": run, "input.train": shards, "sink.kind": sink}
+        settings |= {} if num_cpus is None else {"cluster.num_cpus": str(num_cpus)}
+        settings |= {} if isolate else {"limits.isolate": "false"}
         overrides = [f"{name}={value}" for name, value in settings.items()]
         return [sys.executable, "-m", "jobs.preprocess", str(inputs.config), *overrides, "--json"]
 
