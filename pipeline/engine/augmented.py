@@ -11,15 +11,15 @@ import pyarrow as pa
 from torch import Tensor
 
 from pipeline.config import Config
-from pipeline.engine.decoded import is_decoded, read_decoded_part
+from pipeline.engine.decoded import is_decoded
 from pipeline.engine.seeds import augmentation_chance
+from pipeline.engine.tasks import decode_part
 from pipeline.modalities.decode import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView
 from pipeline.reports.pictures import image_png, spectrogram_png
 from pipeline.sample import ERROR, KEY, MODALITIES, SHARD
 from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
 
 SAMPLES = 3
 EPOCHS = 3
@@ -62,10 +62,11 @@ def augmented_samples(
 def _first_rows(part: Part, decoder: Decoder) -> pa.Table:
     """The good ones of a part's first rows, those with most modalities, in their order."""
     if is_decoded(part):
-        end = min(part.end or 0, part.start + LOOKED_AT)
-        table = read_decoded_part(replace(part, end=end), decoder)
+        part = replace(part, end=min(part.end or 0, part.start + LOOKED_AT))
     else:
-        table = decoder.decode(itertools.islice(read_part(part), LOOKED_AT), part.to_json())
+        first = range(part.first_ordinal, part.first_ordinal + LOOKED_AT)
+        part = replace(part, only=tuple(first))
+    table = decode_part(part, decoder)
     table = table.filter(table[ERROR].is_null())
     counts = np.array([len(names) for names in table[MODALITIES].to_pylist()], dtype=np.int64)
     chosen = np.sort(np.argsort(-counts, kind="stable")[:SAMPLES])

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pipeline import runs, storage
 from pipeline.config import Config
 from pipeline.engine.inspection import Pick
+from pipeline.engine.isolated import harmless
 from pipeline.errors import SampleError
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
@@ -114,6 +115,9 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         label_optional=True,
         **config.handling(),
     )
+    samples = harmless(decoder, samples)
+    if not samples:
+        return None
     with _one_thread(), without_library_noise():
         sizes, seconds = _time_groups(decoder, samples)
         table = decoder.decode(samples, PART.to_json())

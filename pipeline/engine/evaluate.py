@@ -72,7 +72,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         tokenizer=bundle.tokenizer,
     )
     decoder = Decoder.build(
-        bundle.modalities,
+        bundle.modalities.limited_as(config.modalities),
         bundle.tokenizer,
         label=objective_of(bundle).label,
         classes=bundle.classes,

@@ -248,7 +248,7 @@ def inference_job(config: Config) -> BatchJob:
     bundle = Bundle.load(folder)
     bundle.check_modalities(config.modalities, "configuration")
     decoder = Decoder.build(
-        bundle.modalities,
+        bundle.modalities.limited_as(config.modalities),
         bundle.tokenizer,
         metadata=config.input.metadata,
         **config.handling(),

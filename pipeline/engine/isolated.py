@@ -1,17 +1,21 @@
-"""Decoding parts in a process of its own, one beside each worker, for as long as that lives."""
+"""Decoding in a process of its own, one beside each worker, for as long as that lives."""
 
 from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.errors import SampleError
 from pipeline.isolation import Guard
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.watch import CHECKS, Care, Watch
+from pipeline.sample import Field, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
 
@@ -39,16 +43,71 @@ def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:
     Raises:
         InputError: The shard is not there, or reading it ends the child again and again.
     """
-    table: pa.Table = _guard_for(part, decoder)(part, detail=part.url)
+    # A copy of this process would inherit an object store's client without the threads that it needs.
+    guard = _guard_for(decoder, fresh=not storage.is_local(part.url))
+    table: pa.Table = guard(part, detail=part.url)
     return table
 
 
+def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str | bytes:
+    """What a person reads, sees or hears of a member; see :meth:`pipeline.modalities.base.Codec.show`.
+
+    Raises:
+        SampleError: The member cannot be used, or ends its decoder.
+    """
+    if not decoder.limits.isolate:
+        return decoder.codecs[modality].show(data, field)
+    shown: str | bytes = _guard_for(decoder)(_Member(modality, bytes(data), field))
+    return shown
+
+
+def harmless(decoder: Decoder, samples: Sequence[Sample]) -> list[Sample]:
+    """Those of some samples that can be decoded in this process, whatever comes of it: they do not end it."""
+    if not decoder.limits.isolate:
+        return list(samples)
+    fields = [{name: bytes(f.data) for name, f in each.fields.items()} for each in samples]
+    harmed: set[int] = _guard_for(decoder)(_Trial(fields))
+    return [sample for index, sample in enumerate(samples) if index not in harmed]
+
+
 @dataclass(frozen=True)
-class _DecodePart:
+class _Member:
+    modality: str
+    data: bytes
+    field: str
+
+
+@dataclass(frozen=True)
+class _Trial:
+    fields: list[dict[str, bytes]]
+
+    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> set[int]:
+        """Decodes all; the indexes of those that ended the process before."""
+        samples = (
+            Sample(
+                str(index), "", index, {n: Field(memoryview(d), 0, len(d)) for n, d in each.items()}
+            )
+            for index, each in enumerate(self.fields)
+        )
+        decoder.decode(samples, "", watch, care)
+        return set(care.condemned)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the child does."""
+
     decoder: Decoder
 
-    def __call__(self, part: Part, watch: Watch, care: Care) -> pa.Table:
-        return decode_here(part, self.decoder, watch, care)
+    def __call__(self, request: Part | _Member | _Trial, watch: Watch, care: Care) -> Any:
+        if isinstance(request, Part):
+            return decode_here(request, self.decoder, watch, care)
+        if isinstance(request, _Trial):
+            return request(self.decoder, watch, care)
+        watch.begins(request.modality, 0, 0)
+        for verdict in care.condemned.get(0, ()):
+            raise SampleError(verdict.detail, reason=verdict.reason, field=request.field)
+        return self.decoder.codecs[request.modality].show(memoryview(request.data), request.field)
 
 
 @dataclass
@@ -57,23 +116,21 @@ class _Running:
 
     guard: Guard
     decoder: bytes
-    local: bool
+    fresh: bool
     process: int
 
 
 _running: _Running | None = None
 
 
-def _guard_for(part: Part, decoder: Decoder) -> Guard:
+def _guard_for(decoder: Decoder, *, fresh: bool = False) -> Guard:
     """The guard for a decoder, a new one where the last was for another."""
     global _running
     described = pickle.dumps(decoder)
-    local = storage.is_local(part.url)
     if _running is not None and _running.process == os.getpid():
-        if _running.decoder == described and (local or not _running.local):
+        if _running.decoder == described and (_running.fresh or not fresh):
             return _running.guard
         _running.guard.close()
-    # A copy of this process would inherit an object store's client without the threads that it needs.
-    guard = Guard(_DecodePart(decoder), (CHECKS, *decoder.codecs), decoder.limits, fresh=not local)
-    _running = _Running(guard, described, local, os.getpid())
+    guard = Guard(_Work(decoder), (CHECKS, *decoder.codecs), decoder.limits, fresh=fresh)
+    _running = _Running(guard, described, fresh, os.getpid())
     return guard

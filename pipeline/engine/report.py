@@ -27,6 +27,7 @@ from pipeline.engine.decoded import (
     split_input,
 )
 from pipeline.engine.evaluate import METRICS, PREDICTIONS
+from pipeline.engine.isolated import show
 from pipeline.engine.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
 from pipeline.logs import without_library_noise
@@ -197,10 +198,10 @@ def _example(
     shown: dict[str, Any] = {}
     try:
         with without_library_noise():
-            for name, codec in decoder.codecs.items():
+            for name in decoder.codecs:
                 field = next((name for name in decoder.fields[name] if name in sample.fields), None)
                 if field is not None and name in MEDIA:
-                    shown[MEDIA[name]] = codec.show(sample.fields[field].data, field)
+                    shown[MEDIA[name]] = show(decoder, name, sample.fields[field].data, field)
     except SampleError:
         return None
     if row is not None:

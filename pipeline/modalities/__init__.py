@@ -27,16 +27,30 @@ class ModalitiesConfig(Section):
         return self
 
     def decoding(self, *, exclude_none: bool = True) -> dict[str, Any]:
-        """The settings that decoded values depend on, ready for JSON: all but the augmentation.
+        """The settings that decoded values depend on, ready for JSON: all but the augmentation and the limits.
+
+        A limit decides only whether a sample is refused; one that is raised leaves what is decoded as it was.
 
         Args:
             exclude_none: Leaves out modalities that are not configured, rather than giving None.
         """
         settings = self.model_dump(mode="json", exclude_none=exclude_none)
-        for each in settings.values():
-            if each is not None:
-                each.pop("augment", None)
+        for name, config in self.by_name().items():
+            for setting in ("augment", *config.LIMITS):
+                settings[name].pop(setting, None)
         return settings
+
+    def limited_as(self, other: ModalitiesConfig) -> ModalitiesConfig:
+        """These modalities with the limits of others, for a model that meets larger files than it was trained on."""
+        theirs = other.by_name()
+        changed = {
+            name: config.model_copy(
+                update={limit: getattr(theirs[name], limit) for limit in config.LIMITS}
+            )
+            for name, config in self.by_name().items()
+            if name in theirs
+        }
+        return self.model_copy(update=changed)
 
     def by_name(self) -> Mapping[str, ModalityConfig]:
         """The configured modalities, in this class's order."""

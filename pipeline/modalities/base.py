@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -99,7 +99,13 @@ class Codec(Protocol):
 
 
 class ModalityConfig(Section):
-    """Settings that every modality has."""
+    """Settings that every modality has.
+
+    Attributes:
+        LIMITS: Settings that decide only whether a member is refused, not what it becomes.
+    """
+
+    LIMITS: ClassVar[tuple[str, ...]] = ()
 
     fields: tuple[str, ...]
 

@@ -14,12 +14,14 @@ from tones import write_tar
 from pipeline.engine import isolated
 from pipeline.engine.isolated import decode_here
 from pipeline.engine.tasks import decode_part
-from pipeline.errors import InputError
+from pipeline.errors import InputError, SampleError
 from pipeline.isolation.guard import Death, learn
 from pipeline.isolation.journal import Entry
 from pipeline.limits import Limits
 from pipeline.modalities.watch import Care
+from pipeline.sample import Sample
 from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.reader import read_part
 
 REASON = {"sleep": "decoder_timeout", "spin": "decoder_timeout", "eat": "decoder_memory"}
 REASON |= {"grab": "decoder_memory"}
@@ -107,7 +109,7 @@ def test_a_fresh_program_does_the_same(tmp_path: Path) -> None:
     part = shard(tmp_path, {3: {"img": "abort"}}, 100)
     decoder = evil_decoder()
     guard = isolated.Guard(
-        isolated._DecodePart(decoder), ("", "image", "audio"), decoder.limits, fresh=True
+        isolated._Work(decoder), ("", "image", "audio"), decoder.limits, fresh=True
     )
     try:
         rows = guard(part).to_pylist()
@@ -116,6 +118,19 @@ def test_a_fresh_program_does_the_same(tmp_path: Path) -> None:
     assert [row["ordinal"] for row in rows if row["error"]] == [3]
     assert rows[3]["error"]["reason"] == "decoder_crashed"
     assert rows[99]["image"] == [99.0] * 4
+
+
+def test_samples_are_tried_before_they_are_decoded_here(tmp_path: Path) -> None:
+    part = shard(tmp_path, {2: {"img": "segfault"}, 4: {"img": "bad"}}, 6)
+    samples = [item for item in read_part(part) if isinstance(item, Sample)]
+    kept = isolated.harmless(evil_decoder(), samples)
+    assert [sample.ordinal for sample in kept] == [0, 1, 3, 4, 5]
+
+
+def test_what_cannot_be_shown_is_an_error_of_the_sample() -> None:
+    assert isolated.show(evil_decoder(), "image", memoryview(b"17"), "img") == "17"
+    with pytest.raises(SampleError, match="SIGSEGV"):
+        isolated.show(evil_decoder(), "image", memoryview(b"segfault"), "img")
 
 
 def test_a_shard_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
@@ -148,7 +163,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
         "from pipeline.shards.plan import expand, plan\n"
         f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"
         "decoder = evil_decoder(limits=Limits(decode_seconds=600))\n"
-        "guard = _guard_for(part, decoder)\n"
+        "guard = _guard_for(decoder)\n"
         "guard._child = guard._start()\n"
         "print(guard._child.pid, flush=True)\n"
         "guard(part)\n"

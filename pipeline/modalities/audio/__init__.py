@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,8 @@ class AudioAugmentConfig(Section):
 
 class AudioConfig(ModalityConfig):
     """Sounds become the log-mel spectrogram of their first ``max_seconds``, in windows of 25 ms every 10 ms."""
+
+    LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
 
     fields: tuple[str, ...] = ("wav", "flac", "mp3", "ogg")
     sample_rate_hz: int = Field(default=16000, ge=4000, le=192000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -56,6 +56,8 @@ class ImageAugmentConfig(Section):
 
 class ImageConfig(ModalityConfig):
     """Images become ``size`` x ``size`` RGB: the short side is resized, the centre is kept."""
+
+    LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels",)
 
     fields: tuple[str, ...] = ("jpg", "jpeg", "png", "webp")
     size: int = Field(default=224, ge=8, le=2048)

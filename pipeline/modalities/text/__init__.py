@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class TextAugmentConfig(Section):
 
 class TextConfig(ModalityConfig):
     """Texts are cleaned and become at most ``max_tokens`` tokens of a byte-level BPE vocabulary."""
+
+    LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
 
     fields: tuple[str, ...] = ("txt",)
     max_tokens: int = Field(default=64, ge=4, le=8192)
