@@ -20,6 +20,7 @@ NUM_BYTES = 256
 UTF_8 = "utf-8"
 # ASCII in which ftfy finds nothing to repair: no control characters, and no & that could begin an HTML entity.
 _CLEAN = re.compile(r"[\t\n -%'-~]*")
+_BETWEEN_WORDS = re.compile(r"[^\s] (?=[^\s])")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -44,6 +45,7 @@ class TextCodec:
         self.max_bytes = max_bytes
         self.encoding = encoding
         self._engine: Any = None
+        self._longest = 1
 
     @property
     def column(self) -> pa.Field:
@@ -92,8 +94,19 @@ class TextCodec:
 
     def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Cleaned texts -> (L,) int32 ids of each."""
-        encodings = self._tokenizer().encode_batch_fast(texts, add_special_tokens=False)
+        engine = self._tokenizer()
+        beginnings = [self._beginning(text) for text in texts]
+        encodings = engine.encode_batch_fast(beginnings, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _beginning(self, text: str) -> str:
+        """What all ids that are kept come from: of a long text, the tokenizer would hold all of it many times over.
+
+        No token is of more than ``_longest`` bytes, nor goes on behind a space between two words.
+        """
+        enough = self.max_tokens * self._longest
+        end = _BETWEEN_WORDS.search(text, enough) if len(text) > enough else None
+        return text[: end.start() + 1] if end else text
 
     def _tokenizer(self) -> Any:
         if self._engine is None:
@@ -103,6 +116,8 @@ class TextCodec:
 
             self._engine = Tokenizer.from_str(self.tokenizer)
             self._engine.enable_truncation(self.max_tokens)
+            # A byte-level vocabulary writes each byte as one character.
+            self._longest = max(map(len, self._engine.get_vocab()), default=1)
         return self._engine
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
