@@ -47,7 +47,7 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("mp4", "matroska", "avi", "mpeg"), "video"),
     TEXT: "text",
     **dict.fromkeys(("html", "git-lfs pointer"), "page"),
-    **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet"), "file"),
+    **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet", "pickle"), "file"),
 }
 
 # Extension -> the formats that it may hold. Extensions that are not here may hold anything.
@@ -82,6 +82,7 @@ _PREFIXES = (
     (b"%PDF", "pdf"),
     (b"\x93NUMPY", "npy"),
     (b"PAR1", "parquet"),
+    *((bytes((0x80, protocol)), "pickle") for protocol in (2, 3, 4, 5)),
     (b"version https://git-lfs", "git-lfs pointer"),
 )
 # First byte -> the prefixes that begin with it.

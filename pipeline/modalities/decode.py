@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
 from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
+from pipeline.modalities.strict_json import DEPTH, read_json
 from pipeline.modalities.text.codec import read_text
 from pipeline.modalities.watch import Care, Watch
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample
@@ -125,7 +126,9 @@ class Decoder:
             what = f"the label {label[:80]!r} is not one of the classes"
             raise SampleError(what, reason="unknown_label", field=self.label or "")
         metadata = {
-            name: _metadata(sample, name) for name in self.metadata if name in sample.fields
+            name: _metadata(sample, name, self.limits.json_depth)
+            for name in self.metadata
+            if name in sample.fields
         }
         if not any(field in sample.fields for fields in self.fields.values() for field in fields):
             there = ", ".join(sorted(sample.fields))
@@ -137,19 +140,20 @@ class Decoder:
         if self.label is None:
             return None
         try:
-            return read_label(sample, self.label)
+            return read_label(sample, self.label, self.limits.json_depth)
         except SampleError:
             if self.label_optional:
                 return None
             raise
 
 
-def read_label(sample: Sample, label: str) -> str:
+def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
     """Reads a sample's label: the text of a field, or a value inside a JSON field.
 
     Args:
         sample: The sample.
         label: ``cls``, or a path such as ``json.person.age``.
+        json_depth: Levels that the JSON may have.
 
     Raises:
         SampleError: The label is missing or not a single value.
@@ -163,21 +167,23 @@ def read_label(sample: Sample, label: str) -> str:
         if not text:
             raise SampleError("the label is empty", reason="bad_label", field=name)
         return text
-    value = _strict_json(data, name, "bad_label")
+    value = _strict_json(data, name, "bad_label", json_depth)
     for step in path.split("."):
         if not isinstance(value, dict) or step not in value:
             raise SampleError(f"no {path} in the JSON", reason="missing_label", field=name)
         value = value[step]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
+    if isinstance(value, float) and not isfinite(value):
+        raise SampleError(f"{path} is not finite", reason="bad_label", field=name)
     return str(value)
 
 
-def _metadata(sample: Sample, name: str) -> str:
-    data = sample.fields[name].data
+def _metadata(sample: Sample, name: str, json_depth: int) -> str:
+    text = _strict_text(sample.fields[name].data, name, "bad_metadata")
     if name.rpartition(".")[2] == "json":
-        _strict_json(data, name, "bad_metadata")
-    return _strict_text(data, name, "bad_metadata")
+        _check_json(text, name, "bad_metadata", json_depth)
+    return text
 
 
 def _strict_text(data: memoryview, name: str, reason: str) -> str:
@@ -187,12 +193,13 @@ def _strict_text(data: memoryview, name: str, reason: str) -> str:
         raise SampleError(error.what, reason=reason, field=name) from None
 
 
-def _strict_json(data: memoryview, name: str, reason: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
+def _strict_json(data: memoryview, name: str, reason: str, depth: int) -> Any:
+    return _check_json(_strict_text(data, name, reason), name, reason, depth)
 
+
+def _check_json(text: str, name: str, reason: str, depth: int) -> Any:
     try:
-        return json.loads(_strict_text(data, name, reason), parse_constant=refuse)
+        return read_json(text, depth)
     except (ValueError, RecursionError) as error:
         raise SampleError(f"not JSON: {error}"[:200], reason=reason, field=name) from None
 

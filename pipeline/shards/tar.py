@@ -221,6 +221,9 @@ class _Scan:
         self.extension = None
         if not block.strip(b"\0"):
             yield from self._zeros()
+        elif not self.position and len(block) < BLOCK and not _may_begin_header(block):
+            yield Damage(0, "not_tar", "the file is shorter than a header")
+            self.position, self.whole = _NO_END, False
         elif len(block) < BLOCK:
             detail = "the archive ends inside a header"
             yield Damage(self.position, "truncated_shard", detail, text(block[:100]))
@@ -299,6 +302,13 @@ class _Scan:
         except BadHeader:
             return False
         return True
+
+
+def _may_begin_header(block: bytes) -> bool:
+    """Whether a few bytes may be the beginning of a header: a name filled up with zeros, and the mode in digits."""
+    name, zero, rest = block[:100].partition(b"\0")
+    mode = block[100:107].strip(b"\0 ")
+    return bool(name and zero) and not rest.strip(b"\0") and (not mode or mode.isdigit())
 
 
 def _shown(name: str) -> str:

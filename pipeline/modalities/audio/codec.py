@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.mel import LogMel
-from pipeline.modalities.audio.wav import STREAMED, read_wav
+from pipeline.modalities.audio.sndfile import not_finite, read_with_libsndfile, too_long
+from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
-
-BLOCK_FRAMES = 1 << 16  # frames decoded at a time
+from pipeline.modalities.foreign import Refusing
 
 
 class AudioCodec:
@@ -100,10 +100,11 @@ class AudioCodec:
         if rate != self.sample_rate_hz:
             import soxr
 
-            mono = soxr.resample(mono, rate, self.sample_rate_hz, quality="HQ")
+            with Refusing("bad_audio", field, "the sound"):
+                mono = soxr.resample(mono, rate, self.sample_rate_hz, quality="HQ")
             # What is finite, but near the limits of float32, can overflow.
             if not np.isfinite(mono).all():
-                raise _not_finite(field)
+                raise not_finite(field)
         return mono[: self.num_samples]
 
     @property
@@ -168,72 +169,12 @@ def read_mono(
     """
     waves = read_wav(data, field)
     if waves is None:
-        return _read_with_soundfile(data, field, max_seconds, kept_seconds, whole=whole)
+        with Refusing("bad_audio", field, "the sound"):
+            return read_with_libsndfile(data, field, max_seconds, kept_seconds, whole=whole)
     rate = waves.rate_hz
     if len(waves.data) > int(max_seconds * rate):
-        raise _too_long(max_seconds, field)
+        raise too_long(max_seconds, field)
     mono = waves.mono(int(kept_seconds * rate) + 1)
     if not (waves.finite() if whole else np.isfinite(mono).all()):
-        raise _not_finite(field)
+        raise not_finite(field)
     return mono, rate
-
-
-def _read_with_soundfile(
-    data: memoryview, field: str, max_seconds: float, kept_seconds: float, *, whole: bool
-) -> tuple[np.ndarray, int]:
-    import soundfile
-
-    blocks, total = [], 0
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            rate, declared = int(sound.samplerate), int(sound.frames)
-            limit, kept = int(max_seconds * rate), int(kept_seconds * rate) + 1
-            while len(block := sound.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                total += len(block)
-                if total > limit:
-                    raise _too_long(max_seconds, field)
-                if not np.isfinite(block).all():
-                    raise _not_finite(field)
-                if total - len(block) < kept:
-                    blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
-                elif not whole:
-                    break
-            compressed = sound.format in ("MP3", "MPEG") or sound.subtype.startswith("MPEG")
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
-        # The whole message names an address in memory: two runs would not give the same quarantine.
-        what = f"the sound cannot be decoded: {getattr(error, 'error_string', error)}"
-        raise SampleError(what[:200], reason="bad_audio", field=field) from None
-    if not total:
-        raise SampleError("the sound holds no samples", reason="bad_audio", field=field)
-    if total < min(declared, kept if not whole else declared) and not compressed:
-        what = f"the sound ends after {total} of {declared} samples"
-        raise SampleError(what, reason="bad_audio", field=field)
-    if field == "wav":
-        _check_wav_length(data, field)
-    mono = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    return mono[:kept], rate
-
-
-def _too_long(max_seconds: float, field: str) -> SampleError:
-    what = f"the sound decodes to more than {max_seconds:.0f} s"
-    return SampleError(what, reason="too_large", field=field)
-
-
-def _not_finite(field: str) -> SampleError:
-    return SampleError("the sound holds NaN or infinite samples", reason="bad_audio", field=field)
-
-
-def _check_wav_length(data: memoryview, field: str) -> None:
-    """libsndfile clips a WAV's data chunk to the file without a word, so its declared size is checked here."""
-    if bytes(data[:4]) != b"RIFF" or bytes(data[8:12]) != b"WAVE":
-        return
-    offset = 12
-    while offset + 8 <= len(data):
-        name = bytes(data[offset : offset + 4])
-        size = int.from_bytes(data[offset + 4 : offset + 8], "little")
-        if name == b"data":
-            if size not in (0, *STREAMED) and offset + 8 + size > len(data):
-                what = f"the WAV declares {size} bytes of sound and holds {len(data) - offset - 8}"
-                raise SampleError(what, reason="bad_audio", field=field)
-            return
-        offset += 8 + size + size % 2

@@ -6,6 +6,7 @@ import io
 from typing import NamedTuple
 
 from pipeline.modalities.content import Content
+from pipeline.modalities.foreign import RAISED, refusal
 
 MAX_CHUNKS = 64  # of a WAV before its data
 OGG_TAIL_BYTES = 1 << 16  # a page of Ogg is at most 65,307 bytes, and the last one tells the length
@@ -181,8 +182,8 @@ def _by_soundfile(content: Content) -> AudioHeader | str:
             if not sound.frames:
                 return "the sound holds no samples"
             return AudioHeader(seconds, int(sound.samplerate), int(sound.channels))
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
-        return f"the sound cannot be decoded: {error}"[:200]
+    except (*RAISED, MemoryError) as error:
+        return refusal(error, "bad_audio", "", "the sound").what
 
 
 def _little(data: memoryview) -> int:

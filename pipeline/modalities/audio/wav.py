@@ -57,7 +57,7 @@ def read_wav(data: memoryview, field: str) -> Waves | None:
         None where another reader should try: other codes, or a file that is not plainly laid out.
 
     Raises:
-        SampleError: The file ends before the declared samples do, or declares none.
+        SampleError: The file ends before the declared samples do, declares none, or a format that no sound has.
 
     Source: RIFF WAVE, Microsoft and IBM 1991; WAVEFORMATEXTENSIBLE, Microsoft 2001; RF64, EBU Tech 3306.
     """
@@ -71,7 +71,7 @@ def read_wav(data: memoryview, field: str) -> Waves | None:
         if name == b"ds64" and kind == b"RF64" and size >= _DS64_BYTES:
             long_size = _little(data, content + 8, 8)
         elif name == b"fmt " and content + size <= len(data):
-            layout = _layout(data[content : content + size])
+            layout = _layout(data[content : content + size], field)
         elif name == b"data":
             if layout is None:
                 return None
@@ -111,8 +111,12 @@ def _waves(
     return Waves(flat.reshape(shape), rate)
 
 
-def _layout(chunk: memoryview) -> tuple[int, int, int, int] | None:
-    """Code, bits, channels and rate of a format that is read here."""
+def _layout(chunk: memoryview, field: str) -> tuple[int, int, int, int] | None:
+    """Code, bits, channels and rate of a format that is read here.
+
+    Raises:
+        SampleError: No sound has such a format.
+    """
     if len(chunk) < _FMT_BYTES:
         return None
     code, channels, rate = _little(chunk, 0, 2), _little(chunk, 2, 2), _little(chunk, 4, 4)
@@ -120,9 +124,13 @@ def _layout(chunk: memoryview) -> tuple[int, int, int, int] | None:
     if code == _EXTENSIBLE and len(chunk) >= 40 and bytes(chunk[26:40]) == _SUBFORMAT_TAIL:
         code = _little(chunk, 24, 2)
     if not 0 < channels <= MAX_CHANNELS or not 0 < rate <= MAX_RATE_HZ:
-        return None
+        what = f"the WAV declares {channels} channels at {rate} Hz"
+        raise SampleError(what, reason="bad_audio", field=field)
     known = (code, bits) in _TYPES or (code, bits) == (_PCM, 24)
-    return (code, bits, channels, rate) if known and frame == channels * bits // 8 else None
+    if known and frame != channels * bits // 8:
+        what = f"the WAV declares {frame} bytes for {channels} samples of {bits} bits"
+        raise SampleError(what, reason="bad_audio", field=field)
+    return (code, bits, channels, rate) if known else None
 
 
 def _to_float32(data: np.ndarray) -> np.ndarray:

@@ -67,7 +67,11 @@ class ImageConfig(ModalityConfig):
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
         from pipeline.modalities.image.codec import ImageCodec
 
-        return ImageCodec(size=self.size, max_pixels=int(self.max_megapixels * 1e6))
+        return ImageCodec(
+            size=self.size,
+            max_pixels=int(self.max_megapixels * 1e6),
+            whole=verify == "full",
+        )
 
     def encoder(self, width: int) -> nn.Module:
         from pipeline.modalities.image.nets import ImageEncoder

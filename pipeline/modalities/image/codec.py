@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
+from pipeline.modalities.foreign import Refusing
 from pipeline.modalities.image.jpeg import decode_jpeg, is_jpeg
 from pipeline.modalities.image.pillow import FORMATS, decode_with_pillow, shown
-from pipeline.modalities.image.resize import CHANNELS, resize_and_crop
+from pipeline.modalities.image.resize import CHANNELS, Picture, resize_and_crop
 
 __all__ = ["FORMATS", "ImageCodec"]
 
@@ -25,11 +26,13 @@ class ImageCodec:
     Args:
         size: Side of the result, in pixels.
         max_pixels: Images whose header declares more pixels are refused before decoding.
+        whole: Unpacks a PNG again where Pillow leaves in doubt whether all rows were there.
     """
 
-    def __init__(self, size: int, max_pixels: int) -> None:
+    def __init__(self, size: int, max_pixels: int, *, whole: bool = True) -> None:
         self.size = size
         self.max_pixels = max_pixels
+        self.whole = whole
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,10 +55,15 @@ class ImageCodec:
         Raises:
             SampleError: Not an image, damaged, ending early, or over the limit of pixels.
         """
+        with Refusing("bad_image", field, "the image"):
+            picture = self._picture(data, field)
+        return resize_and_crop(picture, self.size)
+
+    def _picture(self, data: memoryview, field: str) -> Picture:
         picture = decode_jpeg(data, field, self.size, self.max_pixels) if is_jpeg(data) else None
         if picture is None:
-            picture = decode_with_pillow(data, field, self.size, self.max_pixels)
-        return resize_and_crop(picture, self.size)
+            picture = decode_with_pillow(data, field, self.size, self.max_pixels, whole=self.whole)
+        return picture
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
@@ -70,7 +78,8 @@ class ImageCodec:
             SampleError: As :meth:`decode`.
         """
         self.decode(data, field)
-        return shown(data)
+        with Refusing("bad_image", field, "the image"):
+            return shown(data)
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(H, W, 3) uint8 arrays -> a column, null where None."""

@@ -6,12 +6,17 @@ import importlib
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.errors import SampleError
+from pipeline.modalities.content import SNIFFED_BYTES, sniff
+from pipeline.modalities.foreign import RAISED, Refusing
+from pipeline.modalities.image.containers import check_avif, check_gif, check_tiff, check_webp
 from pipeline.modalities.image.jpeg import OVERSAMPLING, check_pixels, orientation
+from pipeline.modalities.image.png import Outline, check_rows, read_outline
 from pipeline.modalities.image.resize import Picture
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked before any pixel is decoded
@@ -19,10 +24,8 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked before any pixel is 
 _PREFIXES = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
-    b"RIFF": "WEBP",
     b"GIF8": "GIF",
-    b"II": "TIFF",
-    b"MM": "TIFF",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"MM*\0", b"II\0*", b"II+\0", b"MM\0+"), "TIFF"),
     b"BM": "BMP",
 }
 _PLUGINS = {
@@ -41,28 +44,28 @@ REDUCING_GAP = (
 )
 
 
-def decode_with_pillow(data: memoryview, field: str, size: int, max_pixels: int) -> Picture:
+def decode_with_pillow(
+    data: memoryview, field: str, size: int, max_pixels: int, *, whole: bool = True
+) -> Picture:
     """Decodes an image of any of ``FORMATS``; of an animation, the first frame.
+
+    Args:
+        data: The image.
+        field: Its extension.
+        size: Side that is wanted, in pixels.
+        max_pixels: Images whose header declares more are refused before decoding.
+        whole: Unpacks a PNG again where Pillow leaves in doubt whether all rows were there.
 
     Raises:
         SampleError: Not an image, damaged, ending early, or over the limit of pixels.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's notes on odd metadata; the pixels decide
-            return _decode(data, field, size, max_pixels)
-    except UnidentifiedImageError:
-        what = "not an image of a known format"
-        raise SampleError(what, reason="bad_image", field=field) from None
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, EOFError) as error:
-        # What Pillow's readers raise on damaged input; all of them mean the same here.
-        what = f"the image cannot be decoded: {str(error) or type(error).__name__}"
-        raise SampleError(what[:200], reason="bad_image", field=field) from None
+    with Refusing("bad_image", field, "the image"):
+        return _decode(data, field, size, max_pixels, whole=whole)
 
 
 def shown(data: memoryview) -> bytes:
     """An image that can be decoded as PNG, upright and whole, at most ``SHOWN_PIXELS`` wide and high."""
-    with _open(data) as image:
+    with _open(data, _format(data)) as image:
         upright = to_rgb(ImageOps.exif_transpose(image))
     upright.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
     written = io.BytesIO()
@@ -89,20 +92,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _decode(data: memoryview, field: str, size: int, max_pixels: int) -> Picture:
-    with _open(data) as image:
+def _decode(data: memoryview, field: str, size: int, max_pixels: int, *, whole: bool) -> Picture:
+    form = _format(data)
+    with _warnings(form), _open(data, form) as image:
         width, height = image.size
         check_pixels(width, height, max_pixels, field)
+        outline = read_outline(data) if form == "PNG" else None
+        _check_container(data, form, max_pixels)
         turn = 1
-        if image.format == "JPEG":
+        if form == "JPEG":
             # Scales while decoding by 1/2, 1/4 or 1/8, where that leaves enough.
             side = math.ceil(OVERSAMPLING * size)
             image.draft(None, (side, side))
             turn = orientation(data)
         factor = round(width / image.width)
         image.load()
-        if image.format != "JPEG":
-            ImageOps.exif_transpose(image, in_place=True)
+        if outline is not None and whole and _may_lack_rows(image, outline):
+            check_rows(data, outline)
+        warnings.simplefilter(
+            "ignore"
+        )  # of what follows: notes on odd metadata; the pixels are there
+        if form != "JPEG":
+            with suppress(*RAISED):
+                ImageOps.exif_transpose(image, in_place=True)
             width, height = image.size
         upright = to_rgb(image)
         # A large image is not copied whole: means of blocks still have more than the filter's resolution.
@@ -112,13 +124,66 @@ def _decode(data: memoryview, field: str, size: int, max_pixels: int) -> Picture
         return Picture(np.asarray(upright), width, height, factor * max(1, blocks), turn)
 
 
-def _open(data: memoryview) -> Image.Image:
-    head = bytes(data[:8])
+@contextmanager
+def _warnings(form: str) -> Iterator[None]:
+    """Makes errors of Pillow's warnings that a TIFF is cut; others are of metadata."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if form == "TIFF":
+            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("ignore", "Metadata Warning")
+        yield
+
+
+def _format(data: memoryview) -> str:
+    """Which of ``FORMATS`` a file is, by its first bytes.
+
+    Raises:
+        ValueError: None of them.
+    """
+    head = bytes(data[:16])
     name = next((name for prefix, name in _PREFIXES.items() if head.startswith(prefix)), None)
-    if name is None and head.endswith(b"ftyp"):
+    if name is None and head[4:12] in (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypmsf1"):
         name = "AVIF"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        name = "WEBP"
     if name is None:
-        raise UnidentifiedImageError
+        raise ValueError(
+            f"not an image of a known format, but {sniff(bytes(data[:SNIFFED_BYTES]))}"
+        )
+    return name
+
+
+def _open(data: memoryview, form: str) -> Image.Image:
     # Pillow would import the readers of all formats to find the one.
-    importlib.import_module(f"PIL.{_PLUGINS[name]}ImagePlugin")
-    return Image.open(io.BytesIO(data), formats=(name,))
+    importlib.import_module(f"PIL.{_PLUGINS[form]}ImagePlugin")
+    try:
+        return Image.open(io.BytesIO(data), formats=(form,))
+    except UnidentifiedImageError:  # its message names an object in memory
+        raise ValueError(f"the header of the {form} is damaged") from None
+
+
+def _check_container(data: memoryview, form: str, max_pixels: int) -> None:
+    """Looks at what Pillow passes over.
+
+    Raises:
+        ValueError: The file is damaged, or ends early.
+    """
+    if form == "WEBP":
+        check_webp(data)
+    elif form == "GIF":
+        check_gif(data)
+    elif form == "TIFF":
+        check_tiff(data, max_pixels)
+    elif form == "AVIF":
+        check_avif(data)
+
+
+def _may_lack_rows(image: Image.Image, outline: Outline) -> bool:
+    """Whether rows of a PNG may not have been there, or the checksum of all of them not looked at.
+
+    Pillow leaves rows black that it did not find. So it does with rows that are black, which are counted for nothing.
+    """
+    if outline.interlaced or outline.end_is_apart:
+        return True
+    return not np.asarray(image.crop((0, image.height - 1, *image.size))).any()

@@ -7,6 +7,7 @@ import warnings
 from typing import NamedTuple
 
 from pipeline.modalities.content import Content
+from pipeline.modalities.foreign import RAISED
 
 MAX_SEGMENTS = 1000  # of a JPEG before its frame header
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -98,8 +99,7 @@ def _by_pillow(content: Content) -> ImageHeader | None:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content.whole()), formats=FORMATS) as image:
                 return ImageHeader(*image.size)
-    # What Pillow's readers raise on damaged headers.
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, EOFError):
+    except (*RAISED, MemoryError):
         return None
 
 

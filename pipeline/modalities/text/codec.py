@@ -17,27 +17,35 @@ from pipeline.modalities.base import Dense, Item
 PAD = 0
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 NUM_BYTES = 256
+UTF_8 = "utf-8"
 # ASCII in which ftfy finds nothing to repair: no control characters, and no & that could begin an HTML entity.
 _CLEAN = re.compile(r"[\t\n -%'-~]*")
+_BETWEEN_WORDS = re.compile(r"[^\s] (?=[^\s])")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TextCodec:
     """Decodes a text to (L,) int32 token ids, L <= ``max_tokens``.
 
-    The text is UTF-8 (a byte-order mark is dropped), repaired with ftfy, normalised to NFC, and tokenized with
-    byte-level BPE, so that any script is covered without unknown tokens.
+    The text is in one encoding (a byte-order mark is dropped) and holds no NUL. It is repaired with ftfy, normalised to
+    NFC, and tokenized with byte-level BPE, so that any script is covered without unknown tokens.
 
     Args:
         tokenizer: JSON of a ``tokenizers.Tokenizer``.
         max_tokens: Ids kept.
         max_bytes: Longer texts are refused.
+        encoding: Of the texts, by Python's name.
     """
 
-    def __init__(self, tokenizer: str, max_tokens: int, max_bytes: int) -> None:
+    def __init__(
+        self, tokenizer: str, max_tokens: int, max_bytes: int, encoding: str = UTF_8
+    ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.max_bytes = max_bytes
+        self.encoding = encoding
         self._engine: Any = None
+        self._longest = 1
 
     @property
     def column(self) -> pa.Field:
@@ -48,7 +56,7 @@ class TextCodec:
         """Decodes one text to (L,) int32.
 
         Raises:
-            SampleError: Not UTF-8, or too long.
+            SampleError: Not in the encoding, with NUL, or too long.
         """
         return self.tokenize([self._text(data, field)])[0]
 
@@ -74,7 +82,7 @@ class TextCodec:
         if len(data) > self.max_bytes:
             what = f"the text has {len(data)} bytes, over the limit of {self.max_bytes}"
             raise SampleError(what, reason="too_large", field=field)
-        return clean(read_text(data, field))
+        return clean(read_text(data, field, self.encoding))
 
     def show(self, data: memoryview, field: str) -> str:
         """The cleaned text.
@@ -86,8 +94,19 @@ class TextCodec:
 
     def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Cleaned texts -> (L,) int32 ids of each."""
-        encodings = self._tokenizer().encode_batch_fast(texts, add_special_tokens=False)
+        engine = self._tokenizer()
+        beginnings = [self._beginning(text) for text in texts]
+        encodings = engine.encode_batch_fast(beginnings, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def _beginning(self, text: str) -> str:
+        """What all ids that are kept come from: of a long text, the tokenizer would hold all of it many times over.
+
+        No token is of more than ``_longest`` bytes, nor goes on behind a space between two words.
+        """
+        enough = self.max_tokens * self._longest
+        end = _BETWEEN_WORDS.search(text, enough) if len(text) > enough else None
+        return text[: end.start() + 1] if end else text
 
     def _tokenizer(self) -> Any:
         if self._engine is None:
@@ -97,6 +116,8 @@ class TextCodec:
 
             self._engine = Tokenizer.from_str(self.tokenizer)
             self._engine.enable_truncation(self.max_tokens)
+            # A byte-level vocabulary writes each byte as one character.
+            self._longest = max(map(len, self._engine.get_vocab()), default=1)
         return self._engine
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
@@ -124,17 +145,32 @@ class TextCodec:
         return {**self.__dict__, "_engine": None}
 
 
-def read_text(data: memoryview, field: str) -> str:
-    """Reads UTF-8, with or without a byte-order mark.
+def read_text(data: memoryview, field: str, encoding: str = UTF_8) -> str:
+    """Reads a text, with or without a byte-order mark.
+
+    Args:
+        data: The text.
+        field: Its extension.
+        encoding: By Python's name.
 
     Raises:
-        SampleError: Not UTF-8.
+        SampleError: Not in that encoding, or with NUL, which no text has: binary in disguise, or another encoding.
     """
     try:
-        return str(data, "utf-8-sig")
-    except UnicodeDecodeError as error:
-        what = f"not UTF-8: byte {error.start} cannot be read"
+        text = str(data, "utf-8-sig" if encoding == UTF_8 else encoding)
+    except UnicodeError as error:
+        name, place = encoding.upper(), getattr(error, "start", None)
+        what = f"not {name}" + (f": byte {place} cannot be read" if place is not None else "")
         raise SampleError(what, reason="bad_text", field=field) from None
+    if "\0" in text:
+        what = f"no text: there is a NUL at character {text.index(chr(0))}"
+        raise SampleError(what, reason="bad_text", field=field)
+    if encoding != UTF_8:
+        text = text.removeprefix("\ufeff")
+        if _SURROGATE.search(text):  # some encodings can say half of a character
+            what = f"not {encoding.upper()}: there is half of a character"
+            raise SampleError(what, reason="bad_text", field=field)
+    return text
 
 
 def clean(text: str) -> str:

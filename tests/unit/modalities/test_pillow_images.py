@@ -67,7 +67,7 @@ def test_orientation_of_other_formats(form: str, turn: int) -> None:
     assert psnr_db(codec(20).decode(data, "png"), reference(data, 20)) >= 35
 
 
-@pytest.mark.parametrize("form", sorted(set(WRITTEN) - {"TIFF"}))
+@pytest.mark.parametrize("form", WRITTEN)
 def test_cut_images_are_refused(form: str) -> None:
     data = bytes(encoded(photo(90, 70), form))
     for cut in range(0, len(data) - 64, len(data) // 25):

@@ -97,3 +97,23 @@ def test_columns_of_texts_are_lists_with_nulls() -> None:
     column.validate(full=True)
     assert codec.to_arrow([]).to_pylist() == []
     assert codec.to_arrow([None, None]).to_pylist() == [None, None]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.lists(
+        st.sampled_from(
+            ["a photo", "dog's", "  ", " ", "\t", "\n\n", "高音", "x" * 50, "1", "!", " é", "🎵"]
+        ),
+        max_size=120,
+    ).map("".join),
+    max_tokens=st.integers(4, 12),
+)
+def test_the_beginning_of_a_long_text_gives_the_ids_of_the_whole(
+    text: str, max_tokens: int
+) -> None:
+    from tokenizers import Tokenizer
+
+    codec = TextCodec(TOKENIZER, max_tokens=max_tokens, max_bytes=100_000)
+    expected = Tokenizer.from_str(TOKENIZER).encode(text, add_special_tokens=False).ids
+    assert codec.tokenize([text])[0].tolist() == expected[:max_tokens]

@@ -1,0 +1,77 @@
+"""The one gate to libraries that decode: whatever they raise is a fault of the sample."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from types import TracebackType
+
+from pipeline.errors import SampleError
+
+MESSAGE_CHARACTERS = 200
+# What damaged input makes code raise, whoever wrote it.
+RAISED = (
+    ArithmeticError,
+    AssertionError,
+    BufferError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,  # RecursionError and NotImplementedError among them
+    SyntaxError,
+    TypeError,
+    ValueError,
+    Warning,
+    struct.error,
+    zlib.error,
+)
+# Two runs are to give the same quarantine.
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
+
+
+class Refusing:
+    """A context in which what a library raises becomes a fault of the sample, a SampleError.
+
+    What is missing or misspelt in our own code (NameError, AttributeError) is a bug, and passes.
+
+    Args:
+        reason: A word of the quarantine vocabulary.
+        field: The field that is decoded.
+        what: What cannot be decoded: ``the image``.
+    """
+
+    def __init__(self, reason: str, field: str, what: str) -> None:
+        self._reason, self._field, self._what = reason, field, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, SampleError) or not isinstance(error, Exception):
+            return
+        if isinstance(error, MemoryError):
+            said = f"{self._what} needs more memory than there is"
+            raise SampleError(said, reason="too_large", field=self._field) from None
+        if isinstance(error, RAISED) or not _is_ours(trace):
+            raise refusal(error, self._reason, self._field, self._what) from None
+
+
+def refusal(error: BaseException, reason: str, field: str, what: str) -> SampleError:
+    """The fault of a sample that a library's error stands for."""
+    # The whole message of libsndfile names an address in memory.
+    said = getattr(error, "error_string", None) or str(error) or type(error).__name__
+    said = _ADDRESS.sub("0x", f"{what} cannot be decoded: {said}")
+    return SampleError(said[:MESSAGE_CHARACTERS], reason=reason, field=field)
+
+
+def _is_ours(trace: TracebackType | None) -> bool:
+    """Whether an error comes from a line of this package."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or str(trace.tb_frame.f_globals.get("__name__")).startswith("pipeline.")
