@@ -24,6 +24,7 @@ class Limits(BaseModel):
     expansion_from_bytes: int = Field(
         default=4 << 20, ge=0, description="unpacked bytes from which the expansion is looked at"
     )
+    json_depth: int = Field(default=64, ge=1, description="nesting of a JSON field that is read")
     isolate: bool = Field(
         default=True,
         description="decodes in a process of its own, so that a decoder that crashes, hangs or eats memory "
