@@ -26,17 +26,32 @@ class ModalitiesConfig(Section):
             raise ValueError(f"name at least one of {', '.join(type(self).model_fields)}")
         return self
 
-    def decoding(self, *, exclude_none: bool = True) -> dict[str, Any]:
-        """The settings that decoded values depend on, ready for JSON: all but the augmentation.
+    def decoding(self, *, exclude_none: bool = True, filters: bool = True) -> dict[str, Any]:
+        """The settings that decoded rows depend on, ready for JSON: all but the augmentation.
+
+        A filter that is off is left out, so that what was made before there were filters is still recognised.
 
         Args:
             exclude_none: Leaves out modalities that are not configured, rather than giving None.
+            filters: Whether filters that are on are told. They say which rows there are, not what their values are:
+                a model takes samples that its training left out.
         """
         settings = self.model_dump(mode="json", exclude_none=exclude_none)
-        for each in settings.values():
-            if each is not None:
-                each.pop("augment", None)
+        for name, each in self.by_name().items():
+            settings[name].pop("augment", None)
+            if not (filters and each.filter.active):
+                settings[name].pop("filter")
         return settings
+
+    def with_filters(self, other: ModalitiesConfig) -> ModalitiesConfig:
+        """These settings with the filters of others: a model's preprocessing with the filters of a job."""
+        theirs = other.by_name()
+        updates = {
+            name: each.model_copy(update={"filter": theirs[name].filter})
+            for name, each in self.by_name().items()
+            if name in theirs
+        }
+        return self.model_copy(update=updates)
 
     def by_name(self) -> Mapping[str, ModalityConfig]:
         """The configured modalities, in this class's order."""
