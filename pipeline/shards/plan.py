@@ -43,6 +43,8 @@ class Part:
         end: Offset just after its last member; None reads to the shard's end and checks the end marker.
         first_ordinal: Ordinal of its first sample.
         duplicates: Ordinals of samples whose key an earlier part of the shard has.
+        left_out: Where the list of samples lies that this job leaves out, as (file, first byte, end): the part itself
+            travels with every row, and stays small. It is no word on the part's data, and not in its name.
     """
 
     shard: str
@@ -53,6 +55,7 @@ class Part:
     end: int | None = None
     first_ordinal: int = 0
     duplicates: tuple[int, ...] = ()
+    left_out: tuple[str, int, int] | None = None
 
     @property
     def id(self) -> str:
@@ -68,6 +71,8 @@ class Part:
     def from_json(cls, text: str) -> Part:
         """The part that :meth:`to_json` wrote."""
         values = json.loads(text)
+        left_out = values.get("left_out")
+        values["left_out"] = None if left_out is None else tuple(left_out)
         return cls(**{**values, "duplicates": tuple(values["duplicates"])})
 
 
