@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +19,7 @@ MAX_FRAMES = 65535
 LENGTH_FRACTION = 0.05  # by which the lengths of two sounds that are alike differ at most
 LENGTH_FRAMES = 8  # or by so many frames, of short sounds: codecs add silence at both ends
 TABLES, TABLES_AT_A_TIME = 40, 8
+MORE_BITS = 2  # than there are sounds to tell apart: those of one kind crowd some of the buckets
 SEED = 0x50D
 AT_A_TIME = 1 << 14  # sounds projected together
 
@@ -59,15 +61,36 @@ def _means(values: np.ndarray, count: int, axis: int) -> np.ndarray:
 
 
 def correlations(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of rows, (P, W) each -> (P,) float32; 1 where both rows are of one value.
+    """Pearson's correlation of rows, (P, 256) uint8 each -> (P,) float64; 1 where both rows are of one value.
 
     Source: Pearson 1895.
     """
-    left, right = _normal(left), _normal(right)
-    found = np.einsum("pw,pw->p", left, right)
-    both = ~(left.any(axis=1) | right.any(axis=1))
-    filled: np.ndarray = np.where(both, np.float32(1), found)
-    return filled
+    return _correlations(left, right, _moments(left), _moments(right))
+
+
+def _correlations(
+    left: np.ndarray, right: np.ndarray, moments: np.ndarray, others: np.ndarray
+) -> np.ndarray:
+    """As :func:`correlations`, of rows of 256 levels and what :func:`_moments` says of each."""
+    # Sums of 256 products of bytes are whole numbers that float32 holds.
+    products = np.einsum("pw,pw->p", left.astype(np.float32), right.astype(np.float32))
+    width = left.shape[1]
+    shared = products - moments[:, 0] * others[:, 0] / width
+    spreads = [each[:, 1] - each[:, 0] ** 2 / width for each in (moments, others)]
+    lengths = np.sqrt(spreads[0] * spreads[1])
+    flat = np.where((spreads[0] == 0) & (spreads[1] == 0), 1.0, 0.0)
+    found: np.ndarray = np.divide(shared, lengths, out=flat, where=lengths > 0)
+    return found
+
+
+def _moments(rows: np.ndarray) -> np.ndarray:
+    """Sums of each row's values and of their squares, (N, 2) float64."""
+    found = np.empty((len(rows), 2))
+    for start in range(0, len(rows), AT_A_TIME):
+        values = rows[start : start + AT_A_TIME].astype(np.float32)
+        found[start : start + AT_A_TIME, 0] = values.sum(axis=1)
+        found[start : start + AT_A_TIME, 1] = np.einsum("pw,pw->p", values, values)
+    return found
 
 
 def _normal(rows: np.ndarray) -> np.ndarray:
@@ -94,7 +117,7 @@ class Sounds:
     def tables(self) -> Iterator[np.ndarray]:
         """Keys, (N,) uint64 each: on which sides of random planes through the middle of all sounds a sound lies.
 
-        There are about as many keys as sounds. What all sounds have in common, such as more power in low bands, would
+        There are a few times as many keys as sounds. What all sounds have in common, such as more power in low bands, would
         put them on one side, so it is taken away first.
 
         Source: Charikar 2002, "Similarity estimation techniques from rounding algorithms", 3.
@@ -102,7 +125,7 @@ class Sounds:
         count = len(self.rows)
         spectra = self.rows[:, : BANDS * STEPS]
         middle = _normal(spectra[:: max(1, count // AT_A_TIME)]).mean(axis=0)
-        bits = min(24, max(4, math.ceil(math.log2(max(2, count)))))
+        bits = min(24, max(4, math.ceil(math.log2(max(2, count))) + MORE_BITS))
         chance = np.random.default_rng(SEED)
         weights = (1 << np.arange(bits)).astype(np.float32)
         for _ in range(TABLES // TABLES_AT_A_TIME):
@@ -123,8 +146,16 @@ class Sounds:
         at = np.flatnonzero(np.abs(lengths[0] - lengths[1]) <= slack)
         spectra = self.rows[:, : BANDS * STEPS]
         found = np.zeros(len(left), dtype=bool)
-        found[at] = correlations(spectra[left[at]], spectra[right[at]]) >= self.min_similarity
+        left, right = left[at], right[at]
+        similar = _correlations(
+            spectra[left], spectra[right], self._all_moments[left], self._all_moments[right]
+        )
+        found[at] = similar >= self.min_similarity
         return found
+
+    @cached_property
+    def _all_moments(self) -> np.ndarray:
+        return _moments(self.rows[:, : BANDS * STEPS])
 
     def _lengths(self, places: np.ndarray) -> np.ndarray:
         stored = np.ascontiguousarray(self.rows[places, BANDS * STEPS :])
