@@ -40,7 +40,16 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
-    sections=("run", "input", "modalities", "objective", "infer", "evaluate", "cluster"),
+    sections=(
+        "run",
+        "input",
+        "modalities",
+        "cleaning",
+        "objective",
+        "infer",
+        "evaluate",
+        "cluster",
+    ),
 )
 
 if __name__ == "__main__":

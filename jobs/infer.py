@@ -42,7 +42,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
-    sections=("run", "input", "modalities", "infer", "sink", "cluster"),
+    sections=("run", "input", "modalities", "cleaning", "infer", "sink", "cluster"),
 )
 
 if __name__ == "__main__":

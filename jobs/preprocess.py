@@ -50,7 +50,16 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
-    sections=("run", "input", "modalities", "objective", "preprocess", "sink", "cluster"),
+    sections=(
+        "run",
+        "input",
+        "modalities",
+        "cleaning",
+        "objective",
+        "preprocess",
+        "sink",
+        "cluster",
+    ),
 )
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ JOB = Job(
     output=lambda config: config.folder("model"),
     work=work,
     plan=plan,
-    sections=("run", "input", "modalities", "objective", "train", "cluster"),
+    sections=("run", "input", "modalities", "cleaning", "objective", "train", "cluster"),
 )
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from pipeline import storage
+from pipeline.cleaning import CleaningConfig
 from pipeline.errors import ConfigError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
@@ -179,6 +180,7 @@ class Config(Section):
     objective: ObjectiveConfig | None = None
     pack: PackConfig | None = None
     lint: LintConfig = LintConfig()
+    cleaning: CleaningConfig = CleaningConfig()
     train: TrainConfig = TrainConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     infer: InferConfig = InferConfig()

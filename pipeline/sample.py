@@ -91,8 +91,22 @@ REASONS: Mapping[str, str] = {
 }
 
 
-# The whole vocabulary of reasons why a filter left a good sample out.
-FILTERS: Mapping[str, str] = {}
+# Why a sample that nothing is wrong with is left out: a setting asks for it. These are counted as filtered, and never
+# add to the bad fraction.
+FILTERS: Mapping[str, str] = {
+    "filtered_size": "the image's short side is below image.filter.min_side",
+    "filtered_aspect": "the image's long side is over image.filter.max_aspect times its short side",
+    "filtered_blank": "the image's contrast is below image.filter.min_contrast",
+    "filtered_duration": "the sound is shorter or longer than audio.filter allows",
+    "filtered_silence": "more of the sound is silent than audio.filter.max_silence_fraction",
+    "filtered_clipping": "more of the sound is clipped than audio.filter.max_clipped_fraction",
+    "filtered_length": "the text is shorter or longer than text.filter allows",
+    "filtered_repetition": "more of the text is one phrase again and again than text.filter.max_repetition",
+    "filtered_script": "most letters of the text are of none of text.filter.scripts",
+    "filtered_duplicate": "an earlier sample has the same content, byte for byte",
+    "filtered_near_duplicate": "an earlier sample looks, reads and sounds nearly the same",
+    "filtered_leak": "a sample of input.val or input.test has the same, or nearly the same, content",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +162,7 @@ class Fault:
     Attributes:
         source: Where; ``source.key`` is None for damage to the shard itself.
         ordinal: Position of the sample in the shard.
-        reason: A word of :data:`REASONS`.
+        reason: A word of :data:`REASONS` or :data:`FILTERS`.
         detail: What is wrong, in words, without the sample's bytes.
         data: The raw member at fault, where it is to be kept.
     """

@@ -16,6 +16,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline import storage
 from pipeline.config import Config
+from pipeline.engine.cleaning import clean, split_name
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.infer import ACTOR_CPUS, PredictorPool
@@ -72,12 +73,15 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         tokenizer=bundle.tokenizer,
     )
     decoder = Decoder.build(
-        bundle.modalities.limited_as(config.modalities),
+        bundle.modalities.for_job(config.modalities),
         bundle.tokenizer,
         label=objective_of(bundle).label,
         classes=bundle.classes,
         **config.handling(),
     )
+    split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
+    cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder)
+    [parts] = cleaned.parts.values()
     clear_quarantine(output)
     subsets = modality_subsets(tuple(decoder.codecs))
     summary.first_sample = process_clock()
@@ -95,7 +99,6 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         for name in decoder.codecs
     }
     probabilities = {name: _matrix(table[name], len(bundle.classes)) for name in subsets}
-    split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
     metrics = evaluate_predictions(
         bundle.classes,
         labels,
@@ -110,7 +113,9 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
     write_metrics(metrics, output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
-    summary.metrics = summary_metrics(metrics)
+    summary.metrics = summary_metrics(metrics) | cleaned.metrics
+    if cleaned.report:
+        summary.report["cleaning"] = cleaned.report
     return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)
 
 

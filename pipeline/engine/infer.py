@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline import __version__, runs
 from pipeline.config import Config
+from pipeline.engine.cleaning import Cleaned, Find, cleaning_of
 from pipeline.engine.cluster import num_cpus, resource
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import plan_parts
@@ -83,7 +84,9 @@ class BatchJob:
         decoder: How they are decoded.
         sink: Where the rows go.
         pool: The actors that predict; None writes what was decoded.
+        clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
         todo: Parts that are not done yet; set by :meth:`begin`.
+        cleaned: What ``clean`` found; set by :meth:`begin`.
         sums: What the sink measured of all parts; set by :meth:`run`.
         retry: Does the bad samples of parts that are done, and nothing else.
     """
@@ -93,7 +96,9 @@ class BatchJob:
     decoder: Decoder
     sink: Sink
     pool: PredictorPool | None = None
+    clean: Find | None = None
     todo: list[Part] = field(default_factory=list)
+    cleaned: Cleaned | None = None
     sums: Sums = field(default_factory=dict)
     retry: bool = False
 
@@ -104,8 +109,11 @@ class BatchJob:
         if self.retry:
             self.parts = [part for part in self.parts if part.id in done]
             self.todo = self.sink.retries(self.parts)
-        else:
-            self.todo = [part for part in self.parts if part.id not in done]
+            return
+        if self.clean is not None and any(part.id not in done for part in self.parts):
+            self.cleaned = self.clean(self.parts, done)
+            [self.parts] = self.cleaned.parts.values()
+        self.todo = [part for part in self.parts if part.id not in done]
 
     def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
         """The lazy data set that predicts these parts; its rows are their ledgers."""
@@ -134,6 +142,9 @@ class BatchJob:
                 self.sums = add_sums(self.sums, result.statistics or {})
                 progress.advance(1, result.read, result.quarantined)
         summary.shards_damaged = len(damaged)
+        if self.cleaned is not None and self.cleaned.report:
+            summary.metrics |= self.cleaned.metrics
+            summary.report["cleaning"] = self.cleaned.report
         self.sink.commit(self.parts)
         fresh = {part.id for part in self.todo}
         before = [part.id for part in self.parts if part.id not in fresh]
@@ -208,9 +219,10 @@ def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
     fields = prediction_fields(bundle, float16=config.infer.float16)
     identity = {
         "model": bundle.fingerprint,
-        "modalities": bundle.modalities.decoding(exclude_none=False),
+        "modalities": bundle.modalities.for_job(config.modalities).decoding(exclude_none=False),
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
+        **config.cleaning.identity(training=config.infer.input == "train"),
     }
     footer = {
         "model": bundle.fingerprint,
@@ -241,6 +253,9 @@ def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
 def inference_job(config: Config) -> BatchJob:
     """The batch inference that a configuration describes.
 
+    The bundle says how samples are decoded, and the configuration which are left out: a model may be asked about
+    samples that its training went without.
+
     Raises:
         ModelError: No bundle, or one that does not fit the configuration.
     """
@@ -248,7 +263,7 @@ def inference_job(config: Config) -> BatchJob:
     bundle = Bundle.load(folder)
     bundle.check_modalities(config.modalities, "configuration")
     decoder = Decoder.build(
-        bundle.modalities.limited_as(config.modalities),
+        bundle.modalities.for_job(config.modalities),
         bundle.tokenizer,
         metadata=config.input.metadata,
         **config.handling(),
@@ -266,4 +281,5 @@ def inference_job(config: Config) -> BatchJob:
         sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
         pool=predictor_pool(config, folder),
         retry=config.infer.retry_quarantined,
+        clean=cleaning_of(config, "infer", config.infer.input, decoder),
     )

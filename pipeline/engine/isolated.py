@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from pipeline.modalities.watch import CHECKS, Care, Watch
 from pipeline.sample import Field, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
+
+Request = Callable[[Decoder, Watch, Care], Any]
 
 
 def decode_here(
@@ -44,9 +46,24 @@ def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:
         InputError: The shard is not there, or reading it ends the child again and again.
     """
     # A copy of this process would inherit an object store's client without the threads that it needs.
-    guard = _guard_for(decoder, fresh=not storage.is_local(part.url))
-    table: pa.Table = guard(part, detail=part.url)
+    table: pa.Table = isolated(_Decoding(part), decoder, part)
     return table
+
+
+def isolated(request: Request, decoder: Decoder, part: Part) -> Any:
+    """Does something with a part in the child of this worker.
+
+    Args:
+        request: What to do; picklable. It tells its watch of every step, and leaves alone what ``care`` says.
+        decoder: How samples are decoded, and what that may take.
+        part: Where it reads.
+
+    Raises:
+        InputError: The shard is not there, or reading it ends the child again and again.
+    """
+    # A copy of this process would inherit an object store's client without the threads that it needs.
+    guard = _guard_for(decoder, fresh=not storage.is_local(part.url))
+    return guard(request, detail=part.url)
 
 
 def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str | bytes:
@@ -71,10 +88,24 @@ def harmless(decoder: Decoder, samples: Sequence[Sample]) -> list[Sample]:
 
 
 @dataclass(frozen=True)
+class _Decoding:
+    part: Part
+
+    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
+        return decode_here(self.part, decoder, watch, care)
+
+
+@dataclass(frozen=True)
 class _Member:
     modality: str
     data: bytes
     field: str
+
+    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> str | bytes:
+        watch.begins(self.modality, 0, 0)
+        for verdict in care.condemned.get(0, ()):
+            raise SampleError(verdict.detail, reason=verdict.reason, field=self.field)
+        return decoder.codecs[self.modality].show(memoryview(self.data), self.field)
 
 
 @dataclass(frozen=True)
@@ -99,15 +130,8 @@ class _Work:
 
     decoder: Decoder
 
-    def __call__(self, request: Part | _Member | _Trial, watch: Watch, care: Care) -> Any:
-        if isinstance(request, Part):
-            return decode_here(request, self.decoder, watch, care)
-        if isinstance(request, _Trial):
-            return request(self.decoder, watch, care)
-        watch.begins(request.modality, 0, 0)
-        for verdict in care.condemned.get(0, ()):
-            raise SampleError(verdict.detail, reason=verdict.reason, field=request.field)
-        return self.decoder.codecs[request.modality].show(memoryview(request.data), request.field)
+    def __call__(self, request: Request, watch: Watch, care: Care) -> Any:
+        return request(self.decoder, watch, care)
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 
 from pipeline import __version__, runs, storage
 from pipeline.config import Config
+from pipeline.engine.cleaning import cleaning_of
 from pipeline.engine.decoded import KIND, TOKENIZER, VERSION, tokenizer_digest
 from pipeline.engine.infer import BatchJob
 from pipeline.engine.prepare import ensure_tokenizer, plan_parts
@@ -58,6 +59,7 @@ def preprocess_job(config: Config) -> BatchJob:
         ),
         decoder=decoder,
         sink=_sink(config, decoder, tokenizer),
+        clean=cleaning_of(config, "preprocess", config.preprocess.input, decoder),
     )
 
 
@@ -92,6 +94,7 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         "metadata": list(decoder.metadata),
         "label": decoder.label,
         "tokenizer": tokenizer_digest(tokenizer),
+        **config.cleaning.identity(training=config.preprocess.input == "train"),
     }
     return ParquetSink(
         config.folder("decoded", config.preprocess.output),

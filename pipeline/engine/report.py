@@ -29,6 +29,7 @@ from pipeline.engine.decoded import (
 from pipeline.engine.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.isolated import show
 from pipeline.engine.prepare import ensure_tokenizer
+from pipeline.engine.signing import FOLDER as SIGNATURES
 from pipeline.errors import SampleError
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decode import Decoder, read_label
@@ -41,6 +42,7 @@ from pipeline.sinks.quarantine import read_quarantine
 
 MAX_COUNTED = 100_000  # samples of a split that are counted
 JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
+CLEANED_JOBS = ("preprocess", "train", "infer", "evaluate")
 MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
 SHOWN_PROBABILITIES = 5
 
@@ -74,6 +76,8 @@ def gather(config: Config, config_path: str) -> ReportData:
         summary=_summaries(config),
         splits={split: _count(found, decoder, label) for split, found in parts.items()},
         quarantine=unique,
+        filters=_filters(config),
+        cleaning=_cleaning(config),
         examples=[*examples, *_predicted(config, decoder, parts)],
         augmented=augmented_samples(config, decoder, parts.get("train", [])),
         history=_lines(storage.join(config.run, METRICS_LOG)),
@@ -81,6 +85,24 @@ def gather(config: Config, config_path: str) -> ReportData:
         config_yaml=to_yaml(config),
         environment=environment(),
     )
+
+
+def _filters(config: Config) -> dict[str, Any]:
+    """The limits that are set, as ``modality.limit`` -> value."""
+    return {
+        f"{name}.{limit}": ", ".join(value) if isinstance(value, tuple) else value
+        for name, each in config.modalities.by_name().items()
+        for limit, value in each.filter
+        if value is not None
+    }
+
+
+def _cleaning(config: Config) -> list[dict[str, Any]]:
+    """What the jobs of this run found that looked for copies, as the configuration still asks for it."""
+    if not config.cleaning.active:
+        return []
+    found = (_json(storage.join(config.run, SIGNATURES, f"{job}.json")) for job in CLEANED_JOBS)
+    return [each for each in found if each is not None]
 
 
 def environment() -> dict[str, str]:

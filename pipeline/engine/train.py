@@ -7,7 +7,7 @@ import platform
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ray.train.torch import TorchTrainer
 from pipeline import __version__, storage
 from pipeline.config import Config
 from pipeline.engine.cache import CachedDecoder, clear_cache, prepare_cache, require_local
+from pipeline.engine.cleaning import Cleaned, clean
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.prepare import (
@@ -73,6 +74,8 @@ def train(config: Config, summary: Summary) -> Bundle:
     tokenizer = ensure_tokenizer(config, "train")
     for split in parts:
         check_tokenizer(config, split, f"input.{split}", tokenizer)
+    cleaned = _cleaned(config, parts, tokenizer)
+    parts = cleaned.parts
     counts = {split: count_labels(found, label) for split, found in parts.items()}
     classes = class_names(config, counts["train"])
     num_samples = sum(counts["train"].labels.values())
@@ -83,7 +86,8 @@ def train(config: Config, summary: Summary) -> Bundle:
     decoder = Decoder.build(
         config.modalities, tokenizer, label=label, classes=classes, **config.handling()
     )
-    decoder = _with_cache(decoder, job, [part for found in parts.values() for part in found])
+    everything = [part for found in parts.values() for part in found]
+    decoder = _with_cache(decoder, job, everything, cleaned)
     datasets = {
         split: read_parts(
             found,
@@ -115,16 +119,34 @@ def train(config: Config, summary: Summary) -> Bundle:
     bundle = _seal(job)
     bundle.save(config.folder("model"))
     summary.fingerprint, summary.metrics = bundle.fingerprint, dict(bundle.metrics)
+    summary.metrics |= cleaned.metrics
+    if cleaned.report:
+        summary.report["cleaning"] = cleaned.report
     return bundle
 
 
-def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part]) -> Decoder:
+def _cleaned(config: Config, parts: Mapping[str, Sequence[Part]], tokenizer: str | None) -> Cleaned:
+    """The parts without the copies that the configuration leaves out, before labels are counted."""
+    objective = config.require_objective()
+    decoder = Decoder.build(
+        config.modalities,
+        tokenizer,
+        label=objective.label,
+        classes=objective.classes or None,
+        **config.handling(),
+    )
+    return clean(config, "train", parts, decoder)
+
+
+def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Cleaned) -> Decoder:
     """Looks decoded parts up on the disk where the configuration asks for that; removes a cache that is not used."""
     if job.config.train.cache != "disk":
         clear_cache(job.config.run)
         return decoder
     identity = {name: job.identity[name] for name in ("modalities", "classes", "tokenizer")}
     identity["label"], identity["verify"] = decoder.label, job.config.input.verify
+    if cleaned.digest:  # the same part may leave out others than before
+        identity["cleaning"] = cleaned.digest
     return CachedDecoder.of(decoder, prepare_cache(job.config.run, identity, parts))
 
 

@@ -26,26 +26,34 @@ class ModalitiesConfig(Section):
             raise ValueError(f"name at least one of {', '.join(type(self).model_fields)}")
         return self
 
-    def decoding(self, *, exclude_none: bool = True) -> dict[str, Any]:
-        """The settings that decoded values depend on, ready for JSON: all but the augmentation and the limits.
+    def decoding(self, *, exclude_none: bool = True, filters: bool = True) -> dict[str, Any]:
+        """The settings that decoded rows depend on, ready for JSON: all but the augmentation and the limits.
 
-        A limit decides only whether a sample is refused; one that is raised leaves what is decoded as it was.
+        A limit decides only whether a sample is refused; one that is raised leaves what is decoded as it was. A filter
+        that is off is left out, so that what was made before there were filters is still recognised.
 
         Args:
             exclude_none: Leaves out modalities that are not configured, rather than giving None.
+            filters: Whether filters that are on are told. They say which rows there are, not what their values are:
+                a model takes samples that its training left out.
         """
         settings = self.model_dump(mode="json", exclude_none=exclude_none)
         for name, config in self.by_name().items():
             for setting in ("augment", *config.LIMITS):
                 settings[name].pop(setting, None)
+            if not (filters and config.filter.active):
+                settings[name].pop("filter")
         return settings
 
-    def limited_as(self, other: ModalitiesConfig) -> ModalitiesConfig:
-        """These modalities with the limits of others, for a model that meets larger files than it was trained on."""
+    def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:
+        """These modalities with the limits and filters of others: a model's preprocessing, a job's choice of samples.
+
+        A model may meet larger files than it was trained on, and ones that its training left out.
+        """
         theirs = other.by_name()
         changed = {
             name: config.model_copy(
-                update={limit: getattr(theirs[name], limit) for limit in config.LIMITS}
+                update={key: getattr(theirs[name], key) for key in (*config.LIMITS, "filter")}
             )
             for name, config in self.by_name().items()
             if name in theirs

@@ -25,6 +25,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class FilterConfig(Section):
+    """Limits that leave good members out of a job; None, the default of each of them, is no limit."""
+
+    @property
+    def active(self) -> bool:
+        """Whether any limit is set."""
+        return any(limit is not None for _, limit in self)
+
+
 class Dense(NamedTuple):
     """A column as arrays of one shape, ready for a network.
 
@@ -108,6 +117,7 @@ class ModalityConfig(Section):
     LIMITS: ClassVar[tuple[str, ...]] = ()
 
     fields: tuple[str, ...]
+    filter: FilterConfig = FilterConfig()
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
         """Builds the codec.

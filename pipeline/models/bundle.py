@@ -60,7 +60,7 @@ class Bundle:
     def _architecture(self) -> dict[str, Any]:
         return {
             "objective": dict(self.objective),
-            "modalities": self.modalities.decoding(exclude_none=False),
+            "modalities": self.modalities.decoding(exclude_none=False, filters=False),
             "classes": list(self.classes),
         }
 
@@ -138,10 +138,14 @@ class Bundle:
     def check_modalities(self, configured: ModalitiesConfig, where: str) -> None:
         """Compares a configuration's preprocessing with the bundle's own.
 
+        Filters are the job's affair and not compared: a bundle holds none, and a model that was trained without blank
+        images may be asked about one.
+
         Raises:
             ModelError: They differ; names the setting.
         """
-        ours, theirs = self.modalities.decoding(), configured.decoding()
+        ours = self.modalities.decoding(filters=False)
+        theirs = configured.decoding(filters=False)
         for name in sorted({*ours, *theirs}):
             left, right = ours.get(name), theirs.get(name)
             if left is None or right is None:

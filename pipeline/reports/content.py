@@ -81,6 +81,9 @@ class ReportData:
         quarantine: Rows with ``shard``, ``key``, ``field``, ``reason``, ``detail``; not all of them
             need be given.
         quarantine_counts: Reason -> count; None counts the rows given.
+        filters: ``modality.limit`` -> its value, those that are set.
+        cleaning: What each job found that looked for copies: ``job``, ``settings``, ``splits`` with ``samples``,
+            ``left_out`` and ``found`` (reason -> count), ``parts_not_compared`` and ``examples``.
         examples: With a prediction: right and wrong examples. Without: a look at the data.
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
         augmented: Training samples as the augmentation changes them.
@@ -97,6 +100,8 @@ class ReportData:
     splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quarantine: Sequence[Mapping[str, Any]] = ()
     quarantine_counts: Mapping[str, int] | None = None
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    cleaning: Sequence[Mapping[str, Any]] = ()
     examples: Sequence[Example] = ()
     history: Sequence[Mapping[str, Any]] = ()
     augmented: Sequence[AugmentedSample] = ()

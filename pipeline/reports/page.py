@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.reports import views
+from pipeline.reports.cleaning import UNEVEN, cleaning_view
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.svg import Plot, shortened
 
@@ -42,6 +43,8 @@ def render(data: ReportData) -> str:
         splits=views.split_table(data.splits),
         balance=views.balance(data.splits),
         quarantine=views.quarantine_view(data),
+        cleaning=cleaning_view(data),
+        uneven=UNEVEN,
         samples=[views.card(example) for example in data.examples if example.prediction is None],
         curves=views.training(data.history),
         history=views.history_table(data.history),

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.reports import comparison, curves, plots
+from pipeline.reports.cleaning import imbalance
 from pipeline.reports.content import AugmentedSample, Example, ReportData
 from pipeline.reports.svg import Plot, text_columns
-from pipeline.sample import REASONS
+from pipeline.sample import FILTERS, REASONS
 
 MAX_CARDS = 24
 MAX_QUARANTINE_ROWS = 12
@@ -94,8 +95,15 @@ def split_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         present = [
             (counts.get(m, 0), counts.get(m, 0) / size if size else None) for m in modalities
         ]
+        labels = split.get("labels", {})
         rows.append(
-            {"name": name, "size": size, "labels": len(split.get("labels", {})), "present": present}
+            {
+                "name": name,
+                "size": size,
+                "labels": len(labels),
+                "imbalance": imbalance(labels),
+                "present": present,
+            }
         )
     return {"modalities": modalities, "rows": rows}
 
@@ -106,12 +114,14 @@ def balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
 
 
 def quarantine_view(data: ReportData) -> dict[str, Any]:
-    """Counts by reason, and the first rows of each reason in turn."""
+    """Counts by reason, and the first rows of each reason in turn; what filters left out is not bad."""
+    bad = [row for row in data.quarantine if row.get("reason") not in FILTERS]
     counts = data.quarantine_counts
     if counts is None:
-        counts = Counter(str(row.get("reason", "")) for row in data.quarantine)
+        counts = Counter(str(row.get("reason", "")) for row in bad)
+    counts = {reason: count for reason, count in counts.items() if reason not in FILTERS}
     by_reason: dict[str, list[Mapping[str, Any]]] = {}
-    for row in data.quarantine:
+    for row in bad:
         by_reason.setdefault(str(row.get("reason", "")), []).append(row)
     each = max(2, MAX_QUARANTINE_ROWS // max(1, len(by_reason)))
     rows = [row for found in by_reason.values() for row in found[:each]][:MAX_QUARANTINE_ROWS]

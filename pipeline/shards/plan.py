@@ -46,6 +46,8 @@ class Part:
         num_samples: How many it has, bad ones included; None where planning has not looked.
         only: Ordinals of the samples that are wanted; all where empty.
         retry: How often its bad samples were tried before.
+        left_out: Where the list of samples lies that this job leaves out, as (file, first byte, end): the part itself
+            travels with every row, and stays small. It is no word on the part's data, and not in its name.
     """
 
     shard: str
@@ -59,6 +61,7 @@ class Part:
     num_samples: int | None = None
     only: tuple[int, ...] = ()
     retry: int = 0
+    left_out: tuple[str, int, int] | None = None
 
     @property
     def id(self) -> str:
@@ -74,6 +77,8 @@ class Part:
     def from_json(cls, text: str) -> Part:
         """The part that :meth:`to_json` wrote."""
         values = json.loads(text)
+        left_out = values.get("left_out")
+        values["left_out"] = None if left_out is None else tuple(left_out)
         lists = {name: tuple(values[name]) for name in ("duplicates", "only")}
         return cls(**{**values, **lists})
 

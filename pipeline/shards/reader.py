@@ -8,6 +8,7 @@ from pipeline import storage
 from pipeline.limits import Limits
 from pipeline.sample import Fault, Field, Sample, Source
 from pipeline.shards.grouping import Group, group_members
+from pipeline.shards.left_out import LeftOut, read_left_out
 from pipeline.shards.plan import Part
 from pipeline.shards.source import open_shard
 from pipeline.shards.tar import Damage, Member, scan
@@ -15,6 +16,8 @@ from pipeline.shards.tar import Damage, Member, scan
 
 def read_part(part: Part, limits: Limits | None = None) -> Iterator[Sample | Fault]:
     """Reads the samples of a part, in the order of the shard; damage comes as faults between them.
+
+    A sample that the part leaves out is a fault too, whose reason is one of ``FILTERS``; one that is bad is that first.
 
     The bytes of a sample's fields are views of the file, valid as long as something holds them. Offsets of a packed
     shard are those of the archive in it.
@@ -24,10 +27,11 @@ def read_part(part: Part, limits: Limits | None = None) -> Iterator[Sample | Fau
             and the part is still to do.
     """
     limits = limits or Limits()
+    left_out = read_left_out(part)
     source = open_shard(part.shard, part.url, part.start, part.end, read_ahead=True, limits=limits)
     only = frozenset(part.only)
     try:
-        for item in _read(source, part, limits):
+        for item in _read(source, part, limits, left_out):
             if not only or (item.ordinal in only and _key(item) is not None):
                 yield item
     finally:
@@ -38,7 +42,9 @@ def _key(item: Sample | Fault) -> str | None:
     return item.key if isinstance(item, Sample) else item.source.key
 
 
-def _read(source: storage.ByteSource, part: Part, limits: Limits) -> Iterator[Sample | Fault]:
+def _read(
+    source: storage.ByteSource, part: Part, limits: Limits, left_out: LeftOut
+) -> Iterator[Sample | Fault]:
     seen: set[str] = set()
     duplicates = frozenset(part.duplicates)
     ordinal = part.first_ordinal
@@ -55,6 +61,10 @@ def _read(source: storage.ByteSource, part: Part, limits: Limits) -> Iterator[Sa
         seen.add(group.key)
         own = {member.offset: contents.pop(member.offset) for _, member in group.members}
         fault = group_fault(part.shard, group, ordinal, duplicate=duplicate, limits=limits)
+        if fault is None and ordinal in left_out:
+            header, end = group.members[0][1].header, group.members[-1][1].end
+            where = Source(part.shard, group.key, None, header, end - header)
+            fault = Fault(where, ordinal, *left_out[ordinal])
         yield fault or _sample(part.shard, group, ordinal, own)
         ordinal += 1
     if empty:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from pipeline.modalities.base import ModalityConfig, Section, Verify
+from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +45,22 @@ class AudioAugmentConfig(Section):
         return self
 
 
+class AudioFilterConfig(FilterConfig):
+    """Which sounds are left out.
+
+    The duration is that of the whole sound, by its header; silence and clipping are judged in what is kept of it.
+    """
+
+    min_seconds: float | None = Field(default=None, ge=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    max_silence_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="of the time, more than 40 dB below the loudest"
+    )
+    max_clipped_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="of the samples, at full scale"
+    )
+
+
 class AudioConfig(ModalityConfig):
     """Sounds become the log-mel spectrogram of their first ``max_seconds``, in windows of 25 ms every 10 ms."""
 
@@ -56,6 +72,7 @@ class AudioConfig(ModalityConfig):
     num_mels: int = Field(default=80, ge=8, le=256)
     max_minutes: float = Field(default=30.0, gt=0)
     augment: AudioAugmentConfig = AudioAugmentConfig()
+    filter: AudioFilterConfig = AudioFilterConfig()
 
     @model_validator(mode="after")
     def _window_resolves_the_bands(self) -> AudioConfig:
@@ -75,6 +92,7 @@ class AudioConfig(ModalityConfig):
             num_mels=self.num_mels,
             max_decoded_seconds=self.max_minutes * 60,
             whole=verify == "full",
+            limits=self.filter if self.filter.active else None,
         )
 
     def encoder(self, width: int) -> nn.Module:

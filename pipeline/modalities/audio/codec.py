@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
+from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.audio.sndfile import not_finite, read_with_libsndfile, too_long
 from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
 from pipeline.modalities.foreign import Refusing
+
+if TYPE_CHECKING:
+    from pipeline.modalities.audio import AudioFilterConfig
 
 
 class AudioCodec:
@@ -32,6 +36,7 @@ class AudioCodec:
         num_mels: Mel bins (F).
         max_decoded_seconds: Sounds that decode to more are refused.
         whole: Decodes each sound to its end, so that damage anywhere is seen; otherwise what is kept, and no more.
+        limits: Which good sounds are left out; None leaves out none.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class AudioCodec:
         max_decoded_seconds: float,
         *,
         whole: bool = True,
+        limits: AudioFilterConfig | None = None,
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.num_samples = num_samples
@@ -52,6 +58,7 @@ class AudioCodec:
         self.num_mels = num_mels
         self.max_decoded_seconds = max_decoded_seconds
         self.whole = whole
+        self.limits = limits
         self._log_mel: LogMel | None = None
 
     @property
@@ -97,6 +104,8 @@ class AudioCodec:
         mono, rate = read_mono(
             data, field, self.max_decoded_seconds, self._kept_seconds, whole=self.whole
         )
+        if self.limits is not None:
+            check_sound(data, mono, rate, self.limits, field)
         if rate != self.sample_rate_hz:
             import soxr
 

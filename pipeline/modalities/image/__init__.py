@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from pipeline.modalities.base import ModalityConfig, Section, Verify
+from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,19 @@ class ImageAugmentConfig(Section):
     )
 
 
+class ImageFilterConfig(FilterConfig):
+    """Which images are left out; the image as it is stored counts, before it is resized."""
+
+    min_side: int | None = Field(default=None, ge=1, description="of the short side, in pixels")
+    max_aspect: float | None = Field(default=None, ge=1, description="long side over short side")
+    min_contrast: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.5,
+        description="standard deviation of the brightness, as a share of its range; 0.01 finds blank pages",
+    )
+
+
 class ImageConfig(ModalityConfig):
     """Images become ``size`` x ``size`` RGB: the short side is resized, the centre is kept."""
 
@@ -63,6 +76,7 @@ class ImageConfig(ModalityConfig):
     size: int = Field(default=224, ge=8, le=2048)
     max_megapixels: float = Field(default=64.0, gt=0)
     augment: ImageAugmentConfig = ImageAugmentConfig()
+    filter: ImageFilterConfig = ImageFilterConfig()
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
         from pipeline.modalities.image.codec import ImageCodec
@@ -71,6 +85,7 @@ class ImageConfig(ModalityConfig):
             size=self.size,
             max_pixels=int(self.max_megapixels * 1e6),
             whole=verify == "full",
+            limits=self.filter if self.filter.active else None,
         )
 
     def encoder(self, width: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +11,13 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
 from pipeline.modalities.foreign import Refusing
+from pipeline.modalities.image.filters import check_picture
 from pipeline.modalities.image.jpeg import decode_jpeg, is_jpeg
 from pipeline.modalities.image.pillow import FORMATS, decode_with_pillow, shown
 from pipeline.modalities.image.resize import CHANNELS, Picture, resize_and_crop
+
+if TYPE_CHECKING:
+    from pipeline.modalities.image import ImageFilterConfig
 
 __all__ = ["FORMATS", "ImageCodec"]
 
@@ -27,12 +32,21 @@ class ImageCodec:
         size: Side of the result, in pixels.
         max_pixels: Images whose header declares more pixels are refused before decoding.
         whole: Unpacks a PNG again where Pillow leaves in doubt whether all rows were there.
+        limits: Which good images are left out; None leaves out none.
     """
 
-    def __init__(self, size: int, max_pixels: int, *, whole: bool = True) -> None:
+    def __init__(
+        self,
+        size: int,
+        max_pixels: int,
+        *,
+        whole: bool = True,
+        limits: ImageFilterConfig | None = None,
+    ) -> None:
         self.size = size
         self.max_pixels = max_pixels
         self.whole = whole
+        self.limits = limits
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -63,6 +77,8 @@ class ImageCodec:
         picture = decode_jpeg(data, field, self.size, self.max_pixels) if is_jpeg(data) else None
         if picture is None:
             picture = decode_with_pillow(data, field, self.size, self.max_pixels, whole=self.whole)
+        if self.limits is not None:
+            check_picture(picture, self.limits, field)
         return picture
 
     def decode_batch(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import ModalityConfig, Section, Verify
+from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,11 +16,38 @@ if TYPE_CHECKING:
     from pipeline.modalities.text.codec import TextCodec
 
 
+# First words of the names that Unicode gives letters, but Han for Chinese characters.
+Script = Literal[
+    "Latin", "Greek", "Cyrillic", "Armenian", "Georgian", "Hebrew", "Arabic", "Syriac", "Thaana", "Ethiopic",
+    "Devanagari", "Bengali", "Gurmukhi", "Gujarati", "Oriya", "Tamil", "Telugu", "Kannada", "Malayalam", "Sinhala",
+    "Thai", "Lao", "Tibetan", "Myanmar", "Khmer", "Mongolian", "Han", "Hiragana", "Katakana", "Hangul", "Bopomofo",
+    "Cherokee", "Yi",
+]  # fmt: skip
+
+
 class TextAugmentConfig(Section):
     """Small random changes to texts while training; 0 switches one off."""
 
     drop_probability: float = Field(
         default=0.1, ge=0, lt=1, description="of dropping a token; a text never loses all of them"
+    )
+
+
+class TextFilterConfig(FilterConfig):
+    """Which texts are left out; the text as it was cleaned counts, before it is cut."""
+
+    min_characters: int | None = Field(default=None, ge=0)
+    max_characters: int | None = Field(default=None, ge=1)
+    max_repetition: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the text in its most frequent phrase of 2 to 4 words; 0.2 is usual",
+    )
+    scripts: tuple[Script, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="that half of the letters must be of: [Latin], or [Han, Hiragana, Katakana]",
     )
 
 
@@ -35,6 +62,7 @@ class TextConfig(ModalityConfig):
     max_bytes: int = Field(default=1 << 20, gt=0)
     encoding: str = Field(default="utf-8", description="of the texts, by Python's name")
     augment: TextAugmentConfig = TextAugmentConfig()
+    filter: TextFilterConfig = TextFilterConfig()
 
     @field_validator("encoding")
     @classmethod
@@ -64,6 +92,7 @@ class TextConfig(ModalityConfig):
             max_tokens=self.max_tokens,
             max_bytes=self.max_bytes,
             encoding=self.encoding,
+            limits=self.filter if self.filter.active else None,
         )
 
     def encoder(self, width: int) -> nn.Module:

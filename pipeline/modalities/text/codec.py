@@ -6,13 +6,17 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Dense, Item
+from pipeline.modalities.text.filters import check_text
+
+if TYPE_CHECKING:
+    from pipeline.modalities.text import TextFilterConfig
 
 PAD = 0
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
@@ -35,15 +39,22 @@ class TextCodec:
         max_tokens: Ids kept.
         max_bytes: Longer texts are refused.
         encoding: Of the texts, by Python's name.
+        limits: Which good texts are left out; None leaves out none.
     """
 
     def __init__(
-        self, tokenizer: str, max_tokens: int, max_bytes: int, encoding: str = UTF_8
+        self,
+        tokenizer: str,
+        max_tokens: int,
+        max_bytes: int,
+        encoding: str = UTF_8,
+        limits: TextFilterConfig | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.max_bytes = max_bytes
         self.encoding = encoding
+        self.limits = limits
         self._engine: Any = None
         self._longest = 1
 
@@ -82,7 +93,10 @@ class TextCodec:
         if len(data) > self.max_bytes:
             what = f"the text has {len(data)} bytes, over the limit of {self.max_bytes}"
             raise SampleError(what, reason="too_large", field=field)
-        return clean(read_text(data, field, self.encoding))
+        text = clean(read_text(data, field, self.encoding))
+        if self.limits is not None:
+            check_text(text, self.limits, field)
+        return text
 
     def show(self, data: memoryview, field: str) -> str:
         """The cleaned text.

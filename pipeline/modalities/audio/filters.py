@@ -1,0 +1,89 @@
+"""Which sounds are left out, where a setting asks for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import SampleError
+from pipeline.modalities.audio.probe import AudioHeader, probe_audio
+from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
+
+if TYPE_CHECKING:
+    from pipeline.modalities.audio import AudioFilterConfig
+
+STRETCH_SECONDS = 0.025  # whose loudness is one value
+QUIET_DB = 40.0  # below the loudest stretch of the sound, a stretch is silent
+FLOOR = 1e-4  # of full scale: where the loudest stretch is below, all of the sound is silent
+CLIPPED = 0.999  # of full scale
+
+
+def check_sound(
+    data: memoryview, waveform: np.ndarray, rate_hz: int, limits: AudioFilterConfig, field: str
+) -> None:
+    """Refuses a sound that the settings leave out.
+
+    Args:
+        data: The whole sound, as it is stored.
+        waveform: (T,) float32 in -1..1: what is kept of it, its channels averaged, before it is resampled or padded.
+        rate_hz: Samples a second.
+        limits: The settings.
+        field: Its extension.
+
+    Raises:
+        SampleError: It is too short or too long by its header, silent or clipped; the reason is one of ``FILTERS``.
+    """
+    _check_duration(data, limits, field)
+    limit = limits.max_silence_fraction
+    if limit is not None and (found := silence_fraction(waveform, rate_hz)) > limit:
+        what = f"{found:.3f} of the sound is silent, over {limit:g}"
+        raise SampleError(what, reason="filtered_silence", field=field)
+    limit = limits.max_clipped_fraction
+    if limit is not None and (found := clipped_fraction(waveform)) > limit:
+        what = f"{found:.5f} of the samples are clipped, over {limit:g}"
+        raise SampleError(what, reason="filtered_clipping", field=field)
+
+
+def _check_duration(data: memoryview, limits: AudioFilterConfig, field: str) -> None:
+    """Where the header does not tell the duration, the sound stays."""
+    if limits.min_seconds is None and limits.max_seconds is None:
+        return
+    header = probe_audio(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
+    if not isinstance(header, AudioHeader):
+        return
+    seconds = header.seconds
+    if limits.min_seconds is not None and seconds < limits.min_seconds:
+        what = f"{seconds:.3f} s, shorter than {limits.min_seconds:g} s"
+        raise SampleError(what, reason="filtered_duration", field=field)
+    if limits.max_seconds is not None and seconds > limits.max_seconds:
+        what = f"{seconds:.3f} s, longer than {limits.max_seconds:g} s"
+        raise SampleError(what, reason="filtered_duration", field=field)
+
+
+def silence_fraction(waveform: np.ndarray, rate_hz: int) -> float:
+    """Share of the stretches of 25 ms that are more than 40 dB below the loudest; 1 for a sound that is all silent.
+
+    Args:
+        waveform: (T,) float32 in -1..1, T > 0; a rest at the end that fills no stretch counts with the last one.
+        rate_hz: Samples a second.
+    """
+    size = max(1, round(STRETCH_SECONDS * rate_hz))
+    count = max(1, len(waveform) // size)
+    squares = np.square(waveform, dtype=np.float64)
+    starts = np.arange(count) * size
+    lengths = np.diff([*starts, len(waveform)])
+    loudness = np.sqrt(np.add.reduceat(squares, starts) / lengths)
+    loudest = loudness.max()
+    if loudest < FLOOR:
+        return 1.0
+    return float((loudness < loudest * 10 ** (-QUIET_DB / 20)).mean())
+
+
+def clipped_fraction(waveform: np.ndarray) -> float:
+    """Share of the samples at full scale, where a louder sound would have gone on.
+
+    Args:
+        waveform: (T,) float32 in -1..1, T > 0.
+    """
+    return float((np.abs(waveform) >= CLIPPED).mean())

@@ -1,0 +1,88 @@
+"""What was left out though nothing was wrong with it: a line for every filter and every search for copies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline.reports.content import ReportData
+from pipeline.sample import FILTERS
+
+MAX_EXAMPLES = 15
+UNEVEN = 10.0  # times as many samples of the largest class as of the smallest, above which the page warns
+# Limit -> the reason that it gives; two limits may give one.
+REASONS: Mapping[str, str] = {
+    "image.min_side": "filtered_size",
+    "image.max_aspect": "filtered_aspect",
+    "image.min_contrast": "filtered_blank",
+    "audio.min_seconds": "filtered_duration",
+    "audio.max_seconds": "filtered_duration",
+    "audio.max_silence_fraction": "filtered_silence",
+    "audio.max_clipped_fraction": "filtered_clipping",
+    "text.min_characters": "filtered_length",
+    "text.max_characters": "filtered_length",
+    "text.max_repetition": "filtered_repetition",
+    "text.scripts": "filtered_script",
+}
+
+
+def cleaning_view(data: ReportData) -> dict[str, Any] | None:
+    """Lines of the filters and of the searches, and examples; None where nothing was asked for."""
+    counts = filtered_counts(data)
+    filters = list(_filters(data, counts))
+    searches = [line for found in data.cleaning for line in _searches(found)]
+    if not filters and not searches:
+        return None
+    examples = [each for found in data.cleaning for each in found["examples"]]
+    return {
+        "filters": filters,
+        "searches": searches,
+        "unread": sum(found["parts_not_compared"] for found in data.cleaning),
+        "examples": list({tuple(each.values()): each for each in examples}.values())[:MAX_EXAMPLES],
+    }
+
+
+def filtered_counts(data: ReportData) -> Counter[str]:
+    """Reason -> samples that were left out for it."""
+    if data.quarantine_counts is not None:
+        counts = Counter(dict(data.quarantine_counts))
+    else:
+        counts = Counter(str(row.get("reason", "")) for row in data.quarantine)
+    return Counter({reason: count for reason, count in counts.items() if reason in FILTERS})
+
+
+def imbalance(labels: Mapping[str, int]) -> float | None:
+    """Samples of the largest class over those of the smallest; None where there are no two classes."""
+    return max(labels.values()) / min(labels.values()) if len(labels) > 1 else None
+
+
+def _filters(data: ReportData, counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    """A line for each reason that a limit may give, and for those that rows have though no limit is set any more."""
+    limits: dict[str, list[str]] = {}
+    for limit, value in data.filters.items():
+        limits.setdefault(REASONS[limit], []).append(f"{limit.rpartition('.')[2]} {value}")
+    found = [reason for reason in counts if reason in REASONS.values() and reason not in limits]
+    for reason in [*limits, *found]:
+        yield {
+            "reason": reason,
+            "meaning": FILTERS[reason],
+            "limits": ", ".join(limits.get(reason, [])),
+            "count": counts[reason],
+        }
+
+
+def _searches(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A line for each reason that was looked for in a split of a job."""
+    for split, told in found["splits"].items():
+        for reason, count in told["found"].items():
+            reported = reason == "filtered_leak" and found["settings"]["leakage"] == "report"
+            yield {
+                "job": found["job"],
+                "split": split,
+                "samples": told["samples"],
+                "reason": reason,
+                "meaning": FILTERS[reason],
+                "count": count,
+                "left_out": not reported,
+            }
