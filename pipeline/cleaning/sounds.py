@@ -19,7 +19,7 @@ MAX_FRAMES = 65535
 LENGTH_FRACTION = 0.05  # by which the lengths of two sounds that are alike differ at most
 LENGTH_FRAMES = 8  # or by so many frames, of short sounds: codecs add silence at both ends
 TABLES, TABLES_AT_A_TIME = 40, 8
-MORE_BITS = 2  # than there are sounds to tell apart: those of one kind crowd some of the buckets
+FEW = 256  # sounds that are all compared: their mean says little of what sounds have in common
 SEED = 0x50D
 AT_A_TIME = 1 << 14  # sounds projected together
 
@@ -117,15 +117,18 @@ class Sounds:
     def tables(self) -> Iterator[np.ndarray]:
         """Keys, (N,) uint64 each: on which sides of random planes through the middle of all sounds a sound lies.
 
-        There are a few times as many keys as sounds. What all sounds have in common, such as more power in low bands,
-        would put them on one side, so it is taken away first.
+        There are about as many keys as sounds. What all sounds have in common, such as more power in low bands, would
+        put them on one side, so it is taken away first.
 
         Source: Charikar 2002, "Similarity estimation techniques from rounding algorithms", 3.
         """
         count = len(self.rows)
+        if count <= FEW:
+            yield np.zeros(count, dtype=np.uint32)
+            return
         spectra = self.rows[:, : BANDS * STEPS]
         middle = _normal(spectra[:: max(1, count // AT_A_TIME)]).mean(axis=0)
-        bits = min(24, max(4, math.ceil(math.log2(max(2, count))) + MORE_BITS))
+        bits = min(24, max(4, math.ceil(math.log2(max(2, count)))))
         chance = np.random.default_rng(SEED)
         weights = (1 << np.arange(bits)).astype(np.float32)
         for _ in range(TABLES // TABLES_AT_A_TIME):

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import storage
 from pipeline.errors import SampleError
 from pipeline.isolation import Guard
 from pipeline.modalities.decode import Decoder
@@ -61,9 +60,7 @@ def isolated(request: Request, decoder: Decoder, part: Part) -> Any:
     Raises:
         InputError: The shard is not there, or reading it ends the child again and again.
     """
-    # A copy of this process would inherit an object store's client without the threads that it needs.
-    guard = _guard_for(decoder, fresh=not storage.is_local(part.url))
-    return guard(request, detail=part.url)
+    return _guard_for(decoder)(request, detail=part.url)
 
 
 def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str | bytes:
@@ -140,21 +137,20 @@ class _Running:
 
     guard: Guard
     decoder: bytes
-    fresh: bool
     process: int
 
 
 _running: _Running | None = None
 
 
-def _guard_for(decoder: Decoder, *, fresh: bool = False) -> Guard:
+def _guard_for(decoder: Decoder) -> Guard:
     """The guard for a decoder, a new one where the last was for another."""
     global _running
     described = pickle.dumps(decoder)
     if _running is not None and _running.process == os.getpid():
-        if _running.decoder == described and (_running.fresh or not fresh):
+        if _running.decoder == described:
             return _running.guard
         _running.guard.close()
-    guard = Guard(_Work(decoder), (CHECKS, *decoder.codecs), decoder.limits, fresh=fresh)
-    _running = _Running(guard, described, fresh, os.getpid())
+    guard = Guard(_Work(decoder), (CHECKS, *decoder.codecs), decoder.limits)
+    _running = _Running(guard, described, os.getpid())
     return guard

@@ -19,6 +19,7 @@ from pipeline.isolation.arena import Arena
 from pipeline.isolation.journal import Journal, JournalWatch
 
 DONE, FAILED, OUT_OF_MEMORY = "done", "failed", "out of memory"
+ANY_PARENT = 0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -76,26 +77,6 @@ def limit_memory(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def settle(parent: int | None, *keep: int) -> None:
-    """What a child that was forked does first: lets go of all that it has inherited.
-
-    A worker's sockets must not stay open in here, or nobody would learn of that worker's death.
-
-    Args:
-        parent: Process to die with; None where that cannot be asked for.
-        keep: Descriptors that stay open, beside the standard ones.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked, and ends this process
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-    if parent is not None:
-        die_with_parent(parent)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in keep:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
-
-
 def die_with_parent(parent: int) -> None:
     """Asks the kernel to end this process with its parent, and does so if that is gone already."""
     with contextlib.suppress(OSError, AttributeError):
@@ -105,13 +86,16 @@ def die_with_parent(parent: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """A child that was started afresh: descriptors of the connection, the journal and the arenas, and the parent.
+    """The child's program.
 
     The first message is the work, the names of the modalities and the limit of memory.
+
+    Args:
+        arguments: Process to die with, or ``ANY_PARENT``; descriptors of the connection, the journal and the arenas.
     """
     parent, pipe, journal, *arenas = map(int, arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked, and ends this process
+    if sys.platform == "linux" and parent != ANY_PARENT:
         die_with_parent(parent)
     connection = Connection(pipe)
     work, names, memory_bytes = connection.recv()
@@ -122,7 +106,3 @@ def main(arguments: Sequence[str]) -> None:
         work,
         memory_bytes,
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

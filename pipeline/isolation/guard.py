@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -26,6 +25,8 @@ NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
 SECONDS_BETWEEN_LOOKS = 0.2
 DEATHS_AT_REST = 3  # of children that were decoding nothing, before the input is given up
 STARVED = 10  # times the limit that a member may take where the machine, not the decoder, is slow
+
+PROGRAM = f"import sys; from {child.__name__} import main; main(sys.argv[1:])"
 
 Work = Callable[[Any, Watch, Care], Any]
 
@@ -57,16 +58,11 @@ class Guard:
         work: ``(request, watch, care) -> result``; requests and work must be picklable.
         names: What ``watch.begins`` is told of, in any order.
         limits: How long one step may take, and how much memory.
-        fresh: Starts the child as a new program rather than as a copy of this one: slower, and needed where this
-            process has threads that the work relies on, such as those of an object store's client.
     """
 
-    def __init__(
-        self, work: Work, names: Sequence[str], limits: Limits, *, fresh: bool = False
-    ) -> None:
+    def __init__(self, work: Work, names: Sequence[str], limits: Limits) -> None:
         self._work = work
         self._limits = limits
-        self._fresh = fresh or not sys.platform.startswith("linux")
         self._journal = Journal(names)
         self._arenas = Arenas([Arena(shared_memory(ARENA_BYTES)) for _ in range(NUM_ARENAS)])
         self._child: _Child | None = None
@@ -158,66 +154,36 @@ class Guard:
             ) from None
 
     def _start(self) -> _Child:
+        """Starts a new program: a copy of this process would inherit the threads of Ray and of clients half-way."""
         self._journal.rest()
         ours, theirs = Pipe()
-        files = [self._journal.file, *(arena.file for arena in self._arenas.all)]
-        if self._fresh:
-            return self._start_program(ours, theirs, files)
-        from_main = threading.current_thread() is threading.main_thread()
-        parent = os.getpid()
-        with warnings.catch_warnings():
-            # The threads of this process are Ray's; what the child uses survives a fork.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if not pid:
-            try:
-                # Linux means the thread that forked, and any but the main one may end before its process does.
-                child.settle(parent if from_main else None, theirs.fileno())
-                child.serve(
-                    theirs,
-                    self._arenas.all,
-                    self._journal,
-                    self._work,
-                    self._limits.decode_memory_bytes,
-                )
-            finally:
-                os._exit(1)
-        theirs.close()
-        return _Child(pid, ours)
-
-    def _start_program(self, ours: Connection, theirs: Connection, files: Sequence[int]) -> _Child:
-        numbers = [theirs.fileno(), *files]
+        numbers = [theirs.fileno(), self._journal.file, *(each.file for each in self._arenas.all)]
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        # Linux ends it with the thread that started it, and any but the main one may end before its process does.
+        from_main = threading.current_thread() is threading.main_thread()
+        parent = os.getpid() if from_main else child.ANY_PARENT
         process = subprocess.Popen(
-            [sys.executable, "-m", child.__name__, *map(str, [os.getpid(), *numbers])],
+            [sys.executable, "-c", PROGRAM, *map(str, [parent, *numbers])],
             pass_fds=numbers,
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
         ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
-        return _Child(process.pid, ours, process)
+        return _Child(ours, process)
 
 
 class _Child:
     """A running child."""
 
-    def __init__(
-        self, pid: int, connection: Connection, process: subprocess.Popen[bytes] | None = None
-    ) -> None:
-        self.pid = pid
+    def __init__(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
+        self.pid = process.pid
         self.connection = connection
         self._process = process
 
     def wait(self) -> str:
         """Waits for its end; says how it ended."""
-        if self._process is not None:
-            code = self._process.wait()
-        else:
-            try:
-                code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-            except ChildProcessError:  # someone waits for every child of this process
-                return "ended"
+        code = self._process.wait()
         if code >= 0:
             return f"ended with code {code}"
         name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
@@ -226,8 +192,7 @@ class _Child:
     def end(self) -> None:
         """Ends it, whatever it is at."""
         self.connection.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        self._process.kill()
         self.wait()
 
 

@@ -105,21 +105,6 @@ def test_isolated_rows_are_those_decoded_here(tmp_path: Path) -> None:
     assert all(table == decode_here(part, decoder) for table in tables)
 
 
-def test_a_fresh_program_does_the_same(tmp_path: Path) -> None:
-    part = shard(tmp_path, {3: {"img": "abort"}}, 100)
-    decoder = evil_decoder()
-    guard = isolated.Guard(
-        isolated._Work(decoder), ("", "image", "audio"), decoder.limits, fresh=True
-    )
-    try:
-        rows = guard(part).to_pylist()
-    finally:
-        guard.close()
-    assert [row["ordinal"] for row in rows if row["error"]] == [3]
-    assert rows[3]["error"]["reason"] == "decoder_crashed"
-    assert rows[99]["image"] == [99.0] * 4
-
-
 def test_samples_are_tried_before_they_are_decoded_here(tmp_path: Path) -> None:
     part = shard(tmp_path, {2: {"img": "segfault"}, 4: {"img": "bad"}}, 6)
     samples = [item for item in read_part(part) if isinstance(item, Sample)]
@@ -140,14 +125,14 @@ def test_a_shard_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
         decode_part(part, evil_decoder())
 
 
+def _cut(request: Part, watch: object, care: Care) -> None:
+    os.kill(os.getpid(), signal.SIGBUS)
+
+
 def test_a_file_cut_while_it_is_mapped_does_not_end_the_worker(tmp_path: Path) -> None:
     """Reading behind the end of a mapped file is a bus error, which no Python code can catch."""
     part = shard(tmp_path, {2: {"img": "1" * 7}}, 3)
-
-    def cut(request: Part, watch: object, care: Care) -> None:
-        os.kill(os.getpid(), signal.SIGBUS)
-
-    guard = isolated.Guard(cut, ("",), Limits())
+    guard = isolated.Guard(_cut, ("",), Limits())
     with pytest.raises(InputError, match=r"ended 3 times.*SIGBUS"):
         guard(part, detail="x.tar")
     guard.close()

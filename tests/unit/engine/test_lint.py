@@ -23,6 +23,7 @@ from pipeline.config import Config, validate
 from pipeline.engine import lint_tasks
 from pipeline.engine.data import decode_part
 from pipeline.engine.estimate import carry_over
+from pipeline.engine.isolated import decode_here
 from pipeline.engine.lint import Findings, check, lint, stretches
 from pipeline.engine.lint_report import build
 from pipeline.engine.prepare import ensure_tokenizer
@@ -398,7 +399,7 @@ def test_the_cost_of_preprocessing_is_near_the_truth(photos: Config, tmp_path: P
         for _ in range(3):
             began = time.process_time()
             for part in parts:
-                decode_part(part, decoder)
+                decode_here(part, decoder)
             seconds.append(time.process_time() - began)
         ratios.append(said["decode_cpu_seconds"] / float(np.median(seconds)))
         if abs(ratios[-1] - 1) <= 0.25:
