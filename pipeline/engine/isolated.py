@@ -143,6 +143,14 @@ class _Running:
 _running: _Running | None = None
 
 
+def end_child() -> None:
+    """Ends the process that decodes for this one, if there is one; the next part starts another."""
+    global _running
+    if _running is not None and _running.process == os.getpid():
+        _running.guard.close()
+    _running = None
+
+
 def _guard_for(decoder: Decoder) -> Guard:
     """The guard for a decoder, a new one where the last was for another."""
     global _running
@@ -150,7 +158,7 @@ def _guard_for(decoder: Decoder) -> Guard:
     if _running is not None and _running.process == os.getpid():
         if _running.decoder == described:
             return _running.guard
-        _running.guard.close()
+        end_child()
     guard = Guard(_Work(decoder), (CHECKS, *decoder.codecs), decoder.limits)
     _running = _Running(guard, described, os.getpid())
     return guard

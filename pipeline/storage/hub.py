@@ -71,6 +71,8 @@ class HubStore:
 
 
 class _HubFile:
+    ranged = True
+
     def __init__(self, filesystem: Any, url: str, size: int) -> None:
         self._filesystem, self._url, self.size = filesystem, url, size
 

@@ -162,7 +162,7 @@ class RemoteSource:
             if length <= 0:  # beyond the part: what is asked for and no more
                 length = min(needed, WINDOW_BYTES)
             self._window, self._start = self._fetch(offset, length), offset
-        if self._window_bytes == WINDOW_BYTES:  # a walk
+        if self._window_bytes == WINDOW_BYTES and all(file.ranged for file in self._files):
             self._look_ahead()
 
     def _look_ahead(self) -> None:

@@ -17,6 +17,10 @@ class RangeFile(Protocol):
 
     size: int
 
+    @property
+    def ranged(self) -> bool:
+        """Whether a range is known to be answered as such, so that several may be asked for at a time."""
+
     def read_range(self, start: int, length: int) -> Any:
         """The bytes of a range inside the file, bytes-like; fewer of them are a failure too."""
 
@@ -129,6 +133,8 @@ class ArrowStore:
 
 
 class _ArrowFile:
+    ranged = True
+
     def __init__(self, file: Any) -> None:
         self._file = file
         self.size = int(file.size())

@@ -83,11 +83,15 @@ class _WebFile:
         self._filesystem, self._url, self.size = filesystem, url, size
         self._whole: bytes | None = None
         self._file: Any = None
+        self.ranged = False
 
     def read_range(self, start: int, length: int) -> Any:
         if self._whole is None:
             try:
-                return self._read(start, length)
+                data = self._read(start, length)
+                # fsspec cuts the first bytes from a whole file without a word, so they prove nothing.
+                self.ranged = self.ranged or start > 0
+                return data
             except (
                 ValueError
             ):  # fsspec's word for a server that sends the whole file whatever is asked for

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.engine import isolated
 from pipeline.engine.tasks import decode_part
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
@@ -46,13 +47,12 @@ def tables(folder: Path, part_bytes: int = 1 << 20) -> Iterator[pa.Table]:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held."""
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
-    # Of `ru_maxrss` a part is the parent's.
+    """The most memory that this process has held, and the most that any of those has that it decoded in."""
+    isolated.end_child()
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1 << 10)
     status = Path("/proc/self/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / (1 << 10)
+    return most + int(line.split()[1]) / (1 << 10)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def run(samples=4000, wall=10.0, seconds=8.0, cpu=20.0, peak=1.0, passes=1):
         "cpu_seconds": cpu,
         "peak_gb": peak,
         "passes": passes,
-        "answer": {"seconds": [seconds]},
+        "answer": {"seconds": [seconds], "samples_per_second": samples / seconds},
     }
 
 
@@ -48,6 +48,7 @@ def test_every_goal_reads_configurations_that_there_are():
     # The runs differ in their samples alone, so no marginal rate divides by zero.
     everything.rounds[0]["job-x4"]["wall_seconds"] = 30.0
     everything.rounds[0]["write-job-x4"]["wall_seconds"] = 30.0
+    everything.rounds[0]["batches-x4"]["wall_seconds"] = 30.0
     assert all(goal.judge(everything)["median"] is not None for goal in goals())
     assert "\n".join(tables(everything, list(configurations()))).count("failed") == 0
 

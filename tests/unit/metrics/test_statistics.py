@@ -16,7 +16,7 @@ from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, stat
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
-from pipeline.sample import ERROR, LABEL
+from pipeline.sample import BASE_SCHEMA, ERROR, LABEL
 from pipeline.shards.plan import expand, plan
 
 MODALITIES = ModalitiesConfig.model_validate(
@@ -149,9 +149,9 @@ def test_large_images_do_not_overflow() -> None:
     kind = pa.list_(pa.uint8(), white.size)
     field = pa.field("image", kind, metadata={"shape": "300,300,3"})
     column = pa.FixedSizeListArray.from_arrays(pa.array(np.tile(white, 3)), type=kind)
-    schema = pa.schema([*DECODER.schema.remove(8).remove(8).remove(8), field])
+    schema = pa.schema([*BASE_SCHEMA, field])
     rows = [dict.fromkeys(schema.names) | {"modalities": ["image"]}] * 3
-    table = pa.Table.from_pylist(rows, schema=schema).set_column(8, field, column)
+    table = pa.Table.from_pylist(rows, schema=schema).set_column(len(BASE_SCHEMA), field, column)
     found = statistics(Measure(("image",))(table), schema)["modalities"]["image"]
     assert found["mean"] == [255.0] * 3
     assert found["std"] == [0.0] * 3

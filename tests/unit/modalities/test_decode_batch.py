@@ -73,7 +73,13 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
     expected = []
     for item in items:
         row: dict[str, object] = dict.fromkeys(DECODER.schema.names)
-        row |= {"ordinal": item.ordinal, "part": part, "part_rows": len(items), "modalities": []}
+        row |= {
+            "ordinal": item.ordinal,
+            "part": part,
+            "part_rows": len(items),
+            "modalities": [],
+            "dropped": [],
+        }
         fault = item if isinstance(item, Fault) else None
         values: dict[str, object] = {}
         if isinstance(item, Sample):
@@ -101,6 +107,7 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
                 "detail": fault.detail,
                 "offset": fault.source.offset,
                 "size": fault.source.size,
+                "bytes": None,
             }
         expected.append(row | values)
     return expected

@@ -270,6 +270,7 @@ def test_a_store_that_hides_what_is_missing_does_not_stop_planning(
 
             class File:
                 size = len(data)
+                ranged = True
 
                 def read_range(self, start: int, length: int) -> bytes:
                     return data[start : start + length]

@@ -34,6 +34,8 @@ class Flaky:
         return Flaky.File(self)
 
     class File:
+        ranged = True
+
         def __init__(self, owner: "Flaky") -> None:
             self.owner, self.size, self.usable = owner, len(owner.data), True
 
