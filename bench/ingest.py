@@ -107,6 +107,7 @@ def measure_one(each: Configuration, inputs: Inputs, variables: dict[str, str]) 
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     run = {**asdict(found), "passes": each.passes, "load": round(load, 2)}
+    run["answer"] = {name: value for name, value in found.answer.items() if name != "outputs"}
     handed_over = found.answer.get("samples", found.answer.get("samples_written", 0))
     run["samples"] = handed_over
     if found.exit_code is None:
