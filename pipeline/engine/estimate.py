@@ -273,7 +273,7 @@ def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
     for sample in _read(ranked, text.fields):
         for name, field in sample.fields.items():
             try:
-                texts.append(clean(read_text(field.data, name)))
+                texts.append(clean(read_text(field.data, name, text.encoding)))
             except SampleError:
                 continue
     return train_tokenizer(texts, text.vocab_size)

@@ -87,7 +87,7 @@ def look_at_text(
     if content.size > rules.text_bytes:
         return None
     try:
-        text = read_text(content.whole(), name)
+        text = read_text(content.whole(), name, config.encoding)
     except SampleError as error:
         return error
     census.measure(census.ranges, "text.characters", len(text))

@@ -24,8 +24,10 @@ from pipeline.engine.decoded import (
 )
 from pipeline.engine.failures import plain_errors
 from pipeline.errors import BadDataError, ConfigError, SampleError
+from pipeline.limits import Limits
 from pipeline.logs import event
 from pipeline.modalities.decode import read_label
+from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
@@ -128,7 +130,7 @@ def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: s
 
 def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
     """Looks at the first samples: is there anything for this configuration in them?"""
-    items = itertools.chain.from_iterable(read_part(part) for part in parts)
+    items = itertools.chain.from_iterable(read_part(part, config.limits) for part in parts)
     samples = (item for item in items if isinstance(item, Sample))
     seen: set[str] = set()
     wanted = {name for each in config.modalities.by_name().values() for name in each.fields}
@@ -173,44 +175,45 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
         expanded = expand(shards, where="input.train")
         # One shard after the other, so that those behind the last text are not scanned.
         parts = (part for shard in expanded for part in plan_shard(shard))
-        texts = _texts(parts, text.fields)
+        texts = _texts(parts, text, config.limits)
         tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)
     return tokenizer
 
 
-def _texts(parts: Iterable[Part], fields: Sequence[str]) -> Iterator[str]:
+def _texts(parts: Iterable[Part], text: TextConfig, limits: Limits) -> Iterator[str]:
     for part in parts:
-        for item in read_part(part):
+        for item in read_part(part, limits):
             if isinstance(item, Fault):
                 continue
-            name = next((name for name in fields if name in item.fields), None)
-            if name is None:
+            name = next((name for name in text.fields if name in item.fields), None)
+            if name is None or item.fields[name].size > text.max_bytes:
                 continue
             try:
-                yield clean(read_text(item.fields[name].data, name))
+                yield clean(read_text(item.fields[name].data, name, text.encoding))
             except SampleError:
                 continue  # decoding will quarantine it
 
 
-def count_labels(parts: Sequence[Part], label: str) -> LabelCount:
+def count_labels(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
     """Counts the labels of parts, on the workers; only the labels' own bytes are looked at.
 
     Args:
         parts: What to look at.
         label: A field, or ``json.path``.
+        limits: What is not read.
     """
     groups = [parts[start : start + PARTS_A_TASK] for start in range(0, len(parts), PARTS_A_TASK)]
     if len(groups) == 1:
-        return _count_group(groups[0], label)
+        return _count_group(groups[0], label, limits)
     task = ray.remote(_count_group).options(num_cpus=0.5)
-    counts = ray.get([task.remote(group, label) for group in groups])
+    counts = ray.get([task.remote(group, label, limits) for group in groups])
     labels = sum((count.labels for count in counts), Counter[str]())
     return LabelCount(labels, sum(count.samples for count in counts))
 
 
-def _count_group(parts: Sequence[Part], label: str) -> LabelCount:
+def _count_group(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
     labels: Counter[str] = Counter()
     samples = 0
     for part in parts:
@@ -218,13 +221,13 @@ def _count_group(parts: Sequence[Part], label: str) -> LabelCount:
             labels.update(read_labels(part))
             samples += num_rows([part])
             continue
-        for item in read_part(part):
+        for item in read_part(part, limits):
             if isinstance(item, Fault):
                 samples += item.source.key is not None
                 continue
             samples += 1
             with contextlib.suppress(SampleError):  # decoding will quarantine it
-                labels[read_label(item, label)] += 1
+                labels[read_label(item, label, limits.json_depth)] += 1
     return LabelCount(labels, samples)
 
 

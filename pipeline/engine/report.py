@@ -31,6 +31,7 @@ from pipeline.engine.isolated import show
 from pipeline.engine.prepare import ensure_tokenizer
 from pipeline.engine.signing import FOLDER as SIGNATURES
 from pipeline.errors import SampleError
+from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.reports.content import Example, ReportData
@@ -146,7 +147,7 @@ def _count(parts: Sequence[Part], decoder: Decoder, label: str | None) -> dict[s
         num_samples += num_rows([part])
         labels.update(read_labels(part) if label else [])
         modalities.update(name for row in read_modalities(part) for name in row)
-    for sample in itertools.islice(_samples(parts), MAX_COUNTED):
+    for sample in itertools.islice(_samples(parts, decoder.limits), MAX_COUNTED):
         num_samples += 1
         modalities.update(
             name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
@@ -163,7 +164,7 @@ def _first_examples(
     """Samples of a split, the labels in turn."""
     wanted = config.report.num_examples
     by_label: dict[str | None, list[Sample]] = {}
-    for sample in itertools.islice(_samples(parts[:1]), 50 * max(wanted, 1)):
+    for sample in itertools.islice(_samples(parts[:1], decoder.limits), 50 * max(wanted, 1)):
         by_label.setdefault(_label(sample, label), []).append(sample)
     rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
     in_turn = (sample for each in rounds for sample in each if sample is not None)
@@ -187,7 +188,8 @@ def _predicted(
     found = parts[str(split)] if known else _parts(split, "evaluate.input")
     shards = {shard for shard, _ in wanted}
     examples = {}
-    for sample in _samples(part for part in found if part.shard in shards):
+    chosen = (part for part in found if part.shard in shards)
+    for sample in _samples(chosen, decoder.limits):
         row = wanted.get((sample.shard, sample.key))
         if row is not None:
             example = _example(
@@ -239,10 +241,10 @@ def _example(
     return Example(key=sample.key, shard=sample.shard, split=split, **shown)
 
 
-def _samples(parts: Iterable[Part]) -> Iterator[Sample]:
+def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:
     """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
     shards = itertools.filterfalse(is_decoded, parts)
-    return (item for part in shards for item in read_part(part) if isinstance(item, Sample))
+    return (item for part in shards for item in read_part(part, limits) if isinstance(item, Sample))
 
 
 def _label(sample: Sample, label: str | None) -> str | None:

@@ -76,7 +76,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer)
     parts = cleaned.parts
-    counts = {split: count_labels(found, label) for split, found in parts.items()}
+    counts = {split: count_labels(found, label, config.limits) for split, found in parts.items()}
     classes = class_names(config, counts["train"])
     num_samples = sum(counts["train"].labels.values())
     attempt = uuid.uuid4().hex

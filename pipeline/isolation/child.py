@@ -15,11 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.isolation.arena import Arena
 from pipeline.isolation.journal import Journal, JournalWatch
 
 DONE, FAILED, OUT_OF_MEMORY = "done", "failed", "out of memory"
 ANY_PARENT = 0
+LARGE_BUFFER_BYTES = 24 << 20  # at most 32 MiB, beyond which it does not learn
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,6 +40,7 @@ def serve(
     """
     with contextlib.suppress(OSError, ValueError):
         limit_memory(memory_bytes)
+    keep_freed_memory()
     with contextlib.suppress(BaseException):  # the other end is gone: so is the reason to live
         while True:
             request, index, care = connection.recv()
@@ -75,6 +79,15 @@ def limit_memory(memory_bytes: int) -> None:
     held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
     resource.setrlimit(resource.RLIMIT_DATA, ((held << 10) + memory_bytes, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc reuse the large buffers of decoders, which it would map and unmap for every image.
+
+    It learns from what is freed how large a buffer may be and still stay in its heap. Where results go to an arena, no
+    large one is ever freed, and a sixth of the time went into page faults.
+    """
+    np.empty(LARGE_BUFFER_BYTES, dtype=np.uint8)
 
 
 def die_with_parent(parent: int) -> None:
