@@ -13,7 +13,8 @@ def work(config: Config, summary: Summary) -> None:
     """Evaluates; see :func:`pipeline.engine.evaluate.evaluate`."""
     from pipeline.engine.cluster import connect
     from pipeline.engine.evaluate import evaluate
-    from pipeline.engine.infer import check_bad_fraction, predictor_pool
+    from pipeline.engine.batch import check_bad_fraction
+    from pipeline.engine.predict import predictor_pool
 
     with connect(config.cluster):
         pool = predictor_pool(config, config.folder("model", config.infer.model))

@@ -12,7 +12,8 @@ from pipeline.runs import Summary, process_clock
 def work(config: Config, summary: Summary) -> None:
     """Predicts; see :mod:`pipeline.engine.infer`."""
     from pipeline.engine.cluster import connect
-    from pipeline.engine.infer import check_bad_fraction, inference_job
+    from pipeline.engine.batch import check_bad_fraction
+    from pipeline.engine.infer import inference_job
 
     with connect(config.cluster):
         job = inference_job(config)

@@ -19,7 +19,7 @@ def work(config: Config, summary: Summary) -> None:
         prepare_preprocess(config)
 
     with connect(config.cluster, meanwhile=prepare):
-        from pipeline.engine.infer import check_bad_fraction
+        from pipeline.engine.batch import check_bad_fraction
         from pipeline.engine.preprocess import preprocess_job, write_statistics
 
         job = preprocess_job(config)

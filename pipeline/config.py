@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
+from pipeline.nightly import NightlyConfig
 from pipeline.modalities.rows import OnBadField
 from pipeline.objectives import ObjectiveConfig
 from pipeline.settings import apply_override, explain
@@ -184,6 +185,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     infer: InferConfig = InferConfig()
+    nightly: NightlyConfig = NightlyConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
     sink: SinkConfig = ParquetConfig()

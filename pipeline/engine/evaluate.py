@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.engine.cleaning import clean, split_name
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.infer import ACTOR_CPUS, PredictorPool
+from pipeline.engine.predict import ACTOR_CPUS, PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError

@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable, Mapping
 
 from pipeline.config import Config, Patterns
+from pipeline.engine.batch import BatchJob
 from pipeline.engine.cluster import connect, num_cpus
 from pipeline.engine.decoded import is_decoded
-from pipeline.engine.infer import BatchJob
 from pipeline.engine.prepare import plan_parts
 
 SHOWN = 10  # parts listed one by one

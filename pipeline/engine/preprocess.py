@@ -6,9 +6,9 @@ import json
 
 from pipeline import __version__, runs, storage
 from pipeline.config import Config
+from pipeline.engine.batch import BatchJob
 from pipeline.engine.cleaning import cleaning_of
 from pipeline.engine.decoded import KIND, TOKENIZER, VERSION, tokenizer_digest
-from pipeline.engine.infer import BatchJob
 from pipeline.engine.prepare import ensure_tokenizer, plan_parts
 from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure, statistics
@@ -70,6 +70,7 @@ def write_statistics(job: BatchJob, output: str) -> str:
         job: A job that has run.
         output: The folder.
     """
+    job.add_recorded()
     found = statistics(job.sums, job.decoder.schema, {"audio": HOP_SECONDS})
     url = storage.join(output, STATISTICS)
     storage.write_bytes(url, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")

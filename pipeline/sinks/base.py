@@ -67,8 +67,19 @@ class Sink(Protocol):
     def write(self, table: pa.Table) -> PartResult:
         """Writes all rows of one part, whole or not at all; writing a part twice changes nothing."""
 
-    def commit(self, parts: Sequence[Part]) -> None:
-        """Publishes the parts as the new snapshot."""
+    def recorded(self) -> list[Mapping[str, Any]]:
+        """The ledgers of the parts that readers see, each with ``part`` and ``shard``; none where none is kept."""
+
+    def commit(
+        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+    ) -> None:
+        """Publishes the new snapshot.
+
+        Args:
+            parts: Those of the input that it is to hold, all of them done.
+            keep: Identities of parts that the input has no more, and whose rows stay.
+            pending: Identities of parts that are not to be seen yet; what is done of them stays done.
+        """
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """The sums of parts that were done before; none where nothing is remembered."""

@@ -39,7 +39,13 @@ class NoneSink:
         result = ledger(table)
         return replace(result, statistics=self.measure(table)) if self.measure else result
 
-    def commit(self, parts: Sequence[Part]) -> None:
+    def recorded(self) -> list[Mapping[str, Any]]:
+        """None: nothing is remembered."""
+        return []
+
+    def commit(
+        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+    ) -> None:
         """Nothing is to be published."""
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ the part's. The snapshot is the files of ``_manifest.json``, which is replaced l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,14 +17,22 @@ import pyarrow.compute as pc
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
-from pipeline.metrics.statistics import Measure
+from pipeline.metrics.statistics import Sums
 from pipeline.modalities.decode import METADATA_PREFIX
 from pipeline.sample import ERROR, KEY, MODALITIES, ORDINAL, OUTCOME, PART, QUARANTINED, SHARD
 from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, ledger
 from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows, read_rows, write_rows
-from pipeline.sinks.snapshot import COMMIT, PARTS, Records, Snapshot, attempt_name, write_part
+from pipeline.sinks.snapshot import (
+    COMMIT,
+    PARTS,
+    Records,
+    Snapshot,
+    attempt_name,
+    part_name,
+    write_part,
+)
 
 IDENTITY = "_identity.json"
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
@@ -41,7 +49,7 @@ class ParquetSink:
         footer: Key/value metadata of every data file.
         columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
         order: What the rows of a part are sorted by.
-        measure: Measures each part into its record; None where no statistics are wanted.
+        measure: Sums up each part into its record; None where no statistics are wanted.
         attachments: File name -> content of what lies beside the identity.
     """
 
@@ -51,7 +59,7 @@ class ParquetSink:
     footer: Mapping[str, str]
     columns: tuple[str, ...]
     order: tuple[str, ...] = (KEY, ORDINAL)
-    measure: Measure | None = None
+    measure: Callable[[pa.Table], Sums] | None = None
     attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -60,9 +68,23 @@ class ParquetSink:
         self._snapshot.clear_unpublished()
 
     def done(self, parts: Sequence[Part]) -> set[str]:
-        """Parts that have a commit record, from one listing of the records."""
-        attempts = Records(self.output).attempts()
-        return {part.id for part in parts if part.id in attempts}
+        """Parts that have a commit record, and rows, from one listing of the records and one of the parts' files.
+
+        A job that was killed while it published may have left records of parts whose rows it had removed.
+        """
+        records = Records(self.output)
+        attempts = records.attempts()
+        found = {part.id for part in parts if part.id in attempts}
+        held = {record["part"] for record in self._snapshot.manifest()["records"]}
+        held |= {part_name(info.url) for info in storage.list_files(self._url(PARTS))}
+        doubtful = {part: attempts[part] for part in found - held}
+        gone = {part for part, record in records.read(doubtful).items() if record["written"]}
+        return found - gone
+
+    def recorded(self) -> list[Mapping[str, Any]]:
+        """The records of the parts that readers see."""
+        found: list[Mapping[str, Any]] = self._snapshot.manifest()["records"]
+        return found
 
     def retries(self, parts: Sequence[Part]) -> list[Part]:
         """Of parts that are done, those that have bad samples, reduced to these."""
@@ -125,9 +147,11 @@ class ParquetSink:
         )
         return total, bad
 
-    def commit(self, parts: Sequence[Part]) -> None:
+    def commit(
+        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+    ) -> None:
         """Publishes the parts that have a record; see :class:`pipeline.sinks.snapshot.Snapshot`."""
-        self._snapshot.publish([part.id for part in parts])
+        self._snapshot.publish([*(part.id for part in parts), *keep], pending)
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """The sums in the records of parts, read as they are asked for."""

@@ -118,8 +118,11 @@ def read_quarantine(output: str) -> pa.Table:
     return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables], promote_options="default")
 
 
-def clear_quarantine(output: str, keep: frozenset[str] = frozenset()) -> None:
-    """Removes the quarantine of an earlier job, except the files named in ``keep``."""
+def clear_quarantine(
+    output: str, keep: frozenset[str] = frozenset(), pending: frozenset[str] = frozenset()
+) -> None:
+    """Removes the quarantine of an earlier job, except the files named in ``keep`` and those of ``pending`` parts."""
     for info in storage.list_files(storage.join(output, QUARANTINE)):
-        if info.url.rpartition("/")[2] not in keep:
+        name = info.url.rpartition("/")[2]
+        if name not in keep and name.partition(".")[0] not in pending:
             storage.remove(info.url)

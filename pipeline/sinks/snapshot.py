@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
 from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.layout import write_tables
+from pipeline.sinks.published import Published, read_table
 from pipeline.sinks.quarantine import QUARANTINE, clear_quarantine
 
 MANIFEST = "_manifest.json"
@@ -23,11 +24,17 @@ PARTS, COMMIT = "_parts", "_commit"
 READERS = 8  # commit records read at a time
 
 Record = dict[str, Any]
+_PART = re.compile(r"[0-9a-f]{24}")  # an identity, as Part.id gives it
 
 
 def attempt_name(part: str, retry: int) -> str:
     """Name of a part's files: its identity, and a number where its bad samples were tried again."""
     return f"{part}.{retry}" if retry else part
+
+
+def part_name(url: str) -> str:
+    """The part that a file is of."""
+    return url.rpartition("/")[2].partition(".")[0]
 
 
 def write_part(url: str, tables: Iterable[pa.Table], config: ParquetConfig) -> None:
@@ -52,8 +59,17 @@ class Records:
         for info in storage.list_files(storage.join(self.output, COMMIT)):
             name = info.url.rpartition("/")[2].removesuffix(".json")
             part, _, retry = name.partition(".")
+            if not _PART.fullmatch(part):
+                continue  # what lies beside the records
             found[part] = max(found.get(part, 0), int(retry) if retry.isdigit() else 0)
         return found
+
+    def forget(self, parts: Collection[str]) -> None:
+        """Removes the records of parts, which are to be done again should they come back."""
+        if parts:
+            for info in storage.list_files(storage.join(self.output, COMMIT)):
+                if part_name(info.url) in parts:
+                    storage.remove(info.url)
 
     def read(self, wanted: Mapping[str, int]) -> dict[str, Record]:
         """Part -> its record.
@@ -87,15 +103,18 @@ class Snapshot:
     fingerprint: str
     order: tuple[str, ...]
 
-    def publish(self, parts: Sequence[str]) -> None:
+    def publish(self, parts: Sequence[str], pending: Collection[str] = ()) -> None:
         """Merges parts that are new into files of the configured size, and replaces the manifest.
 
         Files of the last snapshot all of whose parts are still wanted, and have not been tried again, stay as they are.
+        The records of parts that are in neither of the two go: their rows are gone with them.
 
         Args:
             parts: All that the snapshot is to hold.
+            pending: Parts that a later snapshot will hold; what is there of them stays.
         """
         old = self.manifest()
+        published = Published.of(self.output, old)
         attempts = Records(self.output).attempts()
         wanted = {part: attempts[part] for part in parts}
         kept = [
@@ -106,7 +125,7 @@ class Snapshot:
         merged = {part["id"] for file in kept for part in file["parts"]}
         records = self._records(wanted, old)
         fresh = [part for part in parts if part not in merged and records[part]["written"]]
-        files = kept + [self._merge(group, records, old) for group in self._groups(fresh)]
+        files = kept + [self._merge(group, records, published) for group in self._groups(fresh)]
         quarantine = [
             f"{QUARANTINE}/{attempt_name(part, wanted[part])}.parquet"
             for part in parts
@@ -122,7 +141,8 @@ class Snapshot:
         }
         if manifest != old:
             storage.write_bytes(self._url(MANIFEST), json.dumps(manifest).encode())
-        self._clear({file["name"] for file in files}, quarantine)
+        self._clear({file["name"] for file in files}, quarantine, frozenset(pending))
+        Records(self.output).forget(attempts.keys() - wanted.keys() - set(pending))
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; an empty one where nothing was published."""
@@ -172,7 +192,7 @@ class Snapshot:
             yield group
 
     def _merge(
-        self, parts: Sequence[str], records: Mapping[str, Record], old: Mapping[str, Any]
+        self, parts: Sequence[str], records: Mapping[str, Record], published: Published
     ) -> dict[str, Any]:
         """Makes one file of the snapshot, part by part, so that memory holds one part."""
         retries = {part: int(records[part].get("retry", 0)) for part in parts}
@@ -182,7 +202,7 @@ class Snapshot:
         if len(parts) == 1 and not retries[parts[0]] and storage.exists(own):
             storage.link(own, self._url(name))  # large enough as it is
         else:
-            tables = (self._part_rows(part, retry, old) for part, retry in retries.items())
+            tables = (self._part_rows(part, retry, published) for part, retry in retries.items())
             write_part(self._url(name), tables, self.config)
         return {
             "name": name,
@@ -193,22 +213,20 @@ class Snapshot:
             ],
         }
 
-    def _part_rows(self, part: str, retry: int, old: Mapping[str, Any]) -> pa.Table:
+    def _part_rows(self, part: str, retry: int, published: Published) -> pa.Table:
         """A part's rows: its first ones, and those of bad samples that have become good since."""
         own = self._url(PARTS, f"{part}.parquet")
-        published = self._published(part, old)
+        place = published.places.get(part)
         tables = []
-        if published is not None:
-            file, first, rows, before = published
-            tables.append(_read_table(self._url(file)).slice(first, rows))
-        else:
-            before = 0
-            if storage.exists(own):
-                tables.append(_read_table(own))
+        if place is not None:
+            tables.append(published.rows(place))
+        elif storage.exists(own):
+            tables.append(read_table(own))
+        before = place.retry if place is not None else 0
         for number in range(before + 1, retry + 1):
             again = self._url(PARTS, f"{attempt_name(part, number)}.parquet")
             if storage.exists(again):
-                tables.append(_read_table(again))
+                tables.append(read_table(again))
         if not tables:
             raise ConfigError(
                 f"the rows of part {part} are gone",
@@ -221,22 +239,14 @@ class Snapshot:
         # Its ordinals are not written; keys are unique within a shard.
         return whole.sort_by([(name, "ascending") for name in self.order if name != ORDINAL])
 
-    def _published(self, part: str, old: Mapping[str, Any]) -> tuple[str, int, int, int] | None:
-        """The file of the last snapshot that holds a part, its first row there, its rows, and its attempt."""
-        for file in old["files"]:
-            before = 0
-            for inside in file["parts"]:
-                if inside["id"] == part:
-                    return file["name"], before, inside["rows"], inside.get("retry", 0)
-                before += inside["rows"]
-        return None
-
-    def _clear(self, files: set[str], quarantine: list[str]) -> None:
+    def _clear(self, files: set[str], quarantine: list[str], pending: frozenset[str]) -> None:
         """Removes what the new snapshot has made superfluous."""
         self._keep(files)
         for info in storage.list_files(self._url(PARTS)):
-            storage.remove(info.url)
-        clear_quarantine(self.output, frozenset(name.rpartition("/")[2] for name in quarantine))
+            if part_name(info.url) not in pending:
+                storage.remove(info.url)
+        listed = frozenset(name.rpartition("/")[2] for name in quarantine)
+        clear_quarantine(self.output, listed, pending)
 
     def _keep(self, files: set[str]) -> None:
         for info in storage.list_files(self.output):
@@ -247,8 +257,3 @@ class Snapshot:
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
 
-
-def _read_table(url: str) -> pa.Table:
-    if storage.is_local(url):
-        return pq.ParquetFile(storage.local_path(url), memory_map=True).read()
-    return pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))).read()

@@ -1,0 +1,200 @@
+"""Runs batch inference over what is new or changed since the last good night, once or by a schedule.
+
+    python -m jobs.nightly CONFIG.yaml [dotted.path=value ...] [--date YYYY-MM-DD] [--catch-up N] [--json] [--dry-run]
+    python -m jobs.nightly CONFIG.yaml serve --cron "0 2 * * *" --timezone Asia/Shanghai [dotted.path=value ...]
+    python -m jobs.nightly CONFIG.yaml emit systemd|cron|kubernetes [--cron ...] [--timezone ...] [--to FOLDER]
+
+Every night has a page, RUN/nightly/DATE.md, and what it says as JSON beside it. {date} in the input or the output of the
+configuration stands for the logical date. Exit codes are those of all jobs, and 4 where an alert threshold was crossed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jobs import _job
+from jobs._job import Job
+from pipeline import logs
+from pipeline.config import Config, load
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.nightly import emit
+from pipeline.nightly.emit import Schedule
+from pipeline.nightly.ledger import FAILED, Ledger
+from pipeline.runs import Summary
+
+WENT_ON = (0, 3, 4)  # exit codes after which the next date is run
+MODES = ("serve", "emit")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs nights, keeps a schedule, or writes the files of one; returns the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    mode = options.words[0] if options.words and options.words[0] in MODES else "once"
+    logs.set_up()
+    try:
+        if mode == "once":
+            return _once(options)
+        config = load(options.config, options.words[2 if mode == "emit" else 1 :])
+        return _serve(options, config) if mode == "serve" else _emit(options, config)
+    except PipelineError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def job_for(date: str) -> Job:
+    """The job of one night."""
+
+    def dated(work: Callable[[Config], str]) -> Callable[[Config], str]:
+        def of_that_date(config: Config) -> str:
+            from pipeline.engine.nightly import for_date
+
+            return work(for_date(config, date))
+
+        return of_that_date
+
+    def work(config: Config, summary: Summary) -> None:
+        from pipeline.engine.nightly import for_date, run_night
+
+        summary.outputs = {"embeddings": output(for_date(config, date))}
+        run_night(for_date(config, date), date, summary)
+
+    return Job(
+        name="nightly",
+        about=__doc__ or "",
+        output=dated(output),
+        work=work,
+        plan=dated(plan),
+        sections=("run", "input", "modalities", "cleaning", "infer", "nightly", "sink", "cluster"),
+    )
+
+
+def output(config: Config) -> str:
+    """The folder written to."""
+    return config.folder("embeddings", config.infer.output)
+
+
+def plan(config: Config) -> str:
+    """What would be done."""
+    from pipeline.engine.explain import explain_job
+    from pipeline.engine.infer import inference_job
+
+    return explain_job(config, inference_job)
+
+
+def _once(options: argparse.Namespace) -> int:
+    date = _date(options.date)
+    dates = [date.isoformat()]
+    if options.catch_up:
+        dates = [*_missed(load(options.config, options.words), date, options.catch_up), *dates]
+    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
+    worst = 0
+    for each in dates:
+        code = _job.main(job_for(each), [options.config, *options.words, *flags])
+        worst = code or worst
+        if code not in WENT_ON:
+            break
+    return worst
+
+
+def _missed(config: Config, date: datetime.date, count: int) -> list[str]:
+    """Of the dates before one, those that have no page, or a bad one; the oldest first."""
+    ledger = Ledger(config.run)
+    before = [(date - datetime.timedelta(days)).isoformat() for days in range(count, 0, -1)]
+    pages = {each: ledger.read(each) for each in before}
+    return [each for each, page in pages.items() if page is None or page.status == FAILED]
+
+
+def _date(text: str | None) -> datetime.date:
+    if text is None:
+        return datetime.datetime.now().astimezone().date()
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is no date", where="--date", fix="write, for example, 2026-11-21"
+        ) from None
+
+
+def _serve(options: argparse.Namespace, config: Config) -> int:
+    from pipeline.engine.schedule import serve
+
+    overrides = options.words[1:]
+    command = [sys.executable, "-m", "jobs.nightly", options.config, *overrides]
+    return serve(command, options.cron, options.timezone)
+
+
+def _emit(options: argparse.Namespace, config: Config) -> int:
+    from pipeline.engine.schedule import time_zone
+
+    kinds = (*emit.WITHOUT_CONFIG, "kubernetes")
+    kind = options.words[1] if len(options.words) > 1 else ""
+    if kind not in kinds:
+        raise ConfigError(
+            f"{kind!r} is nothing that files can be written for",
+            where="emit",
+            fix=f"write emit {' or emit '.join(kinds)}",
+        )
+    time_zone(options.timezone)
+    schedule = Schedule(
+        cron=options.cron,
+        timezone=options.timezone,
+        python=sys.executable,
+        folder=str(Path.cwd()),
+        config=str(Path(options.config).resolve()),
+        overrides=options.words[2:],
+        image=options.image,
+    )
+    if kind == "kubernetes":
+        files = emit.kubernetes(schedule, Path(options.config).read_text("utf-8"))
+    else:
+        files = emit.WITHOUT_CONFIG[kind](schedule)
+    folder = Path(options.to)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        print(folder / name)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.nightly",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="the configuration, a YAML file")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="dotted.path=value",
+        help="settings that replace the file's; serve, or emit and systemd, cron or kubernetes, before them",
+    )
+    parser.add_argument("--date", help="the logical date; today by default")
+    parser.add_argument(
+        "--catch-up",
+        type=int,
+        default=0,
+        metavar="N",
+        help="first runs those of the N dates before that have no good page",
+    )
+    parser.add_argument("--cron", default="0 2 * * *", help="the schedule, five fields")
+    parser.add_argument("--timezone", default="UTC", help="of the schedule, such as Asia/Shanghai")
+    parser.add_argument("--to", default=".", metavar="FOLDER", help="where emit writes")
+    parser.add_argument(
+        "--image", default="pipeline:latest", help="container image, for emit kubernetes"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, and end"
+    )
+    return parser
+
+
+JOB = job_for(datetime.datetime.now().astimezone().date().isoformat())
+
+if __name__ == "__main__":
+    sys.exit(main())

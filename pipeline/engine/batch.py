@@ -1,0 +1,192 @@
+"""Batch jobs over parts: decode, optionally predict, write; each part committed alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.engine.cleaning import Cleaned, Find
+from pipeline.engine.cluster import num_cpus
+from pipeline.engine.failures import plain_errors
+from pipeline.engine.predict import PredictorPool
+from pipeline.engine.progress import Progress
+from pipeline.engine.tasks import RETRIES, decode_part, work_through
+from pipeline.errors import BadDataError
+from pipeline.metrics.statistics import Sums, add_sums
+from pipeline.modalities.decode import Decoder
+from pipeline.nightly.inventory import Inventory
+from pipeline.runs import Summary
+from pipeline.shards.plan import Part
+from pipeline.sinks.base import PartResult, Sink
+
+if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
+    from ray.data import Dataset
+
+WRITE_CPUS = 0.05
+WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
+LEDGER = "ledger"  # the column of ledgers, which travel as JSON: Arrow would join their keys into one wide type
+
+
+@dataclass
+class BatchJob:
+    """What a batch job does with its parts.
+
+    Attributes:
+        name: Of the job.
+        parts: All parts of the input.
+        decoder: How they are decoded.
+        sink: Where the rows go.
+        pool: The actors that predict; None writes what was decoded.
+        clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
+        todo: Parts that are not done yet; set by :meth:`begin`.
+        cleaned: What ``clean`` found; set by :meth:`begin`.
+        sums: What the sink measured of all parts; set by :meth:`run`.
+        retry: Does the bad samples of parts that are done, and nothing else.
+        fingerprint: Of the model; empty where there is none.
+        keep_deleted: Whether rows of shards that are gone from the input stay.
+        watch: Told of each commit; says whether to go on. What is in flight then may still be committed, and is
+            published by the next job.
+        done: Identities of the parts that are done; grows while the job runs.
+        inventory: The shards, held against those that the output had; set by :meth:`begin`.
+    """
+
+    name: str
+    parts: Sequence[Part]
+    decoder: Decoder
+    sink: Sink
+    pool: PredictorPool | None = None
+    clean: Find | None = None
+    todo: list[Part] = field(default_factory=list)
+    cleaned: Cleaned | None = None
+    sums: Sums = field(default_factory=dict)
+    retry: bool = False
+    fingerprint: str = ""
+    keep_deleted: bool = False
+    watch: Callable[[PartResult], bool] | None = None
+    done: set[str] = field(default_factory=set)
+    inventory: Inventory | None = None
+
+    def begin(self) -> None:
+        """Makes the output ready and finds what is still to do."""
+        self.sink.begin()
+        self.inventory = Inventory.take(self.parts, self.sink.recorded())
+        self.done = done = self.sink.done(self.parts)
+        if self.retry:
+            self.parts = [part for part in self.parts if part.id in done]
+            self.todo = self.sink.retries(self.parts)
+            return
+        if self.clean is not None and any(part.id not in done for part in self.parts):
+            self.cleaned = self.clean(self.parts, done)
+            [self.parts] = self.cleaned.parts.values()
+        self.todo = [part for part in self.parts if part.id not in done]
+
+    def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
+        """The lazy data set that predicts these parts; its rows are their ledgers."""
+        from pipeline.engine.data import read_parts
+
+        return pool.attach(read_parts(parts, self.decoder)).map_batches(
+            cast(Any, _write_row),
+            fn_args=(self.sink,),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=WRITE_CPUS,
+            max_retries=RETRIES,
+        )
+
+    def run(self, summary: Summary) -> None:
+        """Does the parts that are to do, commits, and adds their counts to ``summary``."""
+        summary.parts_skipped = len(self.parts) - len(self.todo)
+        summary.fingerprint = self.fingerprint
+        damaged: set[str] = set()
+        self.sums = {}
+        with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
+            for result in self._results():
+                summary.parts_done += 1
+                summary.count(result.written, result.quarantined, result.filtered, result.reasons)
+                if result.damages:
+                    damaged.add(result.shard)
+                self.sums = add_sums(self.sums, result.statistics or {})
+                self.done.add(result.part)
+                progress.advance(1, result.read, result.quarantined)
+                if self.watch is not None and not self.watch(result):
+                    break
+        summary.shards_damaged = len(damaged)
+        if self.cleaned is not None and self.cleaned.report:
+            summary.metrics |= self.cleaned.metrics
+            summary.report["cleaning"] = self.cleaned.report
+        self._publish()
+
+    def _publish(self) -> None:
+        """Shows what is done. Of a changed shard that is not done, the rows of before are shown, and none of the new."""
+        assert self.inventory is not None, "begin() comes first"
+        held = self.inventory.held(self.parts, self.done)
+        ready = [part for part in self.parts if part.id in self.done and part.shard not in held]
+        shown = {part.id for part in ready}
+        self.sink.commit(
+            ready,
+            keep=self.inventory.rows_of(
+                held | (self.inventory.deleted if self.keep_deleted else frozenset())
+            ),
+            pending=[part.id for part in self.parts if part.id not in shown],
+        )
+
+    def add_recorded(self) -> None:
+        """Adds to ``sums`` those of the parts that were done before."""
+        fresh = {part.id for part in self.todo}
+        before = [part.id for part in self.parts if part.id not in fresh]
+        for sums in self.sink.recorded_statistics(before):
+            self.sums = add_sums(self.sums, sums)
+
+    def _results(self) -> Iterator[PartResult]:
+        with plain_errors(self.name):
+            if self.pool is None:
+                work = _DecodeAndWrite(self.decoder, self.sink)
+                yield from work_through(self.todo, work, num_cpus())
+                return
+            for start in range(0, len(self.todo), WAVE_PARTS):
+                ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])
+                for batch in ledgers.iter_batches(batch_size=None, batch_format="pyarrow"):
+                    yield from map(_result, cast(pa.Table, batch).to_pylist())
+
+
+@dataclass(frozen=True)
+class _DecodeAndWrite:
+    """The whole way of a part that no model sees."""
+
+    decoder: Decoder
+    sink: Sink
+
+    def __call__(self, part: Part) -> PartResult:
+        return self.sink.write(decode_part(part, self.decoder))
+
+
+def _write_row(table: pa.Table, sink: Sink) -> pa.Table:
+    """The last stage: hands a whole part to the sink."""
+    return pa.table({LEDGER: [json.dumps(asdict(sink.write(table)))]})
+
+
+def _result(row: dict[str, Any]) -> PartResult:
+    """The ledger that :func:`_write_row` made a row of."""
+    return PartResult(**json.loads(row[LEDGER]))
+
+
+def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
+    """Raises when more is bad than the configuration allows; the good ones are committed by then.
+
+    Raises:
+        BadDataError: Too much is.
+    """
+    allowed = config.input.max_bad_fraction
+    if summary.bad_fraction > allowed:
+        raise BadDataError(
+            f"{summary.samples_quarantined} of {summary.samples_read} samples are bad and "
+            f"{summary.shards_damaged} shards are damaged, {summary.bad_fraction:.1%} of the input",
+            where=where,
+            fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
+            reasons=summary.reasons,
+        )

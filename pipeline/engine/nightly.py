@@ -1,0 +1,252 @@
+"""One night: batch inference over what is new or changed, tried again where it fails, ended where it hangs."""
+
+from __future__ import annotations
+
+import datetime
+import faulthandler
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import reduce
+
+from pipeline.config import Config, validate
+from pipeline.engine.batch import check_bad_fraction
+from pipeline.engine.cluster import connect
+from pipeline.engine.infer import inference_job
+from pipeline.errors import BadDataError, ConfigError, PipelineError
+from pipeline.logs import event
+from pipeline.metrics.statistics import Sums, add_sums
+from pipeline.nightly import DATE
+from pipeline.nightly.drift import drift
+from pipeline.nightly.ledger import DONE, FAILED, STOPPED, Ledger, Night
+from pipeline.runs import Summary, process_clock
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.base import PartResult
+
+ALERTED = 4  # exit code
+HOOK_SECONDS = 300  # that nightly.on_failure may take
+
+logger = logging.getLogger(__name__)
+
+
+def for_date(config: Config, date: str) -> Config:
+    """The configuration of one night: ``{date}`` in inputs and in the output becomes the logical date."""
+    tree = config.model_dump(mode="json", exclude_unset=True)
+    for name in ("input", "infer"):
+        if name in tree:
+            tree[name] = _dated(tree[name], date)
+    return validate(tree)
+
+
+def is_dated(config: Config) -> bool:
+    """Whether a night's input or output has its date in it."""
+    return for_date(config, "") != config
+
+
+def _dated(value: object, date: str) -> object:
+    if isinstance(value, str):
+        return value.replace(DATE, date)
+    if isinstance(value, list):
+        return [_dated(each, date) for each in value]
+    if isinstance(value, dict):
+        return {name: _dated(each, date) for name, each in value.items()}
+    return value
+
+
+def run_night(config: Config, date: str, summary: Summary) -> None:
+    """Runs a night, and writes its page whatever comes of it.
+
+    Args:
+        config: Of the night, see :func:`for_date`.
+        date: Its logical date.
+        summary: Takes the counts, the drift, and exit code 4 where a threshold was crossed.
+
+    Raises:
+        PipelineError: The last attempt failed, or what went wrong is not worth another.
+    """
+    if not isinstance(config.sink, ParquetConfig):
+        raise ConfigError(
+            "a night that keeps nothing cannot be continued",
+            where="sink.kind",
+            fix="set sink.kind to parquet",
+        )
+    _Night(config, date, summary).run()
+
+
+class _Night:
+    """A night under way."""
+
+    def __init__(self, config: Config, date: str, summary: Summary) -> None:
+        self._config, self._summary = config, summary
+        self._settings = config.nightly
+        self._ledger = Ledger(config.run)
+        now = datetime.datetime.now(datetime.UTC)
+        self._page = Night(date, began=now.isoformat(timespec="seconds"))
+        self._ends = self._settings.ends(now.astimezone())
+        self._began = time.monotonic()
+        # What an earlier run of this date did is still of this date.
+        self._earlier = self._ledger.read(date)
+        self._profile: Sums = {}
+        self._watchdog = Watchdog(self._settings.stall_minutes * 60, self._give_up)
+
+    def run(self) -> None:
+        try:
+            with self._watchdog:
+                self._try_until_done()
+            self._look_back()
+            check_bad_fraction(self._config, self._summary, self._config.run)
+        except PipelineError as error:
+            # What is good is written by the time that too much is found to be bad.
+            status = self._page.status if isinstance(error, BadDataError) else FAILED
+            self._close(status, error.exit_code, str(error))
+            raise
+        except KeyboardInterrupt:
+            self._close(FAILED, 130, "interrupted", failed=False)
+            raise
+        except BaseException as error:
+            self._close(FAILED, 1, f"{type(error).__name__}: {error}")
+            raise
+        code = ALERTED if self._page.alerts else 0
+        self._summary.exit_code = code
+        self._close(self._page.status, code, "", failed=False)
+
+    def _try_until_done(self) -> None:
+        pause = self._settings.retry_seconds
+        for attempt in range(self._settings.retries + 1):
+            self._page.attempts = attempt + 1
+            try:
+                self._attempt()
+                return
+            except PipelineError as error:
+                if error.exit_code != 1 or attempt == self._settings.retries:
+                    raise
+                event(logger, "night_failed", attempt=attempt + 1, error=str(error), pause=pause)
+            self._watchdog.feed(pause)
+            time.sleep(pause)
+            pause *= 2
+
+    def _attempt(self) -> None:
+        with connect(self._config.cluster):
+            job = inference_job(self._config)
+            self._begin_page(job.fingerprint)
+            job.watch = self._committed
+            job.begin()
+            if job.inventory is not None and not self._page.shards:
+                self._page.shards = job.inventory.counts()
+            if self._summary.first_sample is None:
+                self._summary.first_sample = process_clock()
+            job.run(self._summary)
+            left = sum(part.id not in job.done for part in job.parts)
+            self._page.parts = {"done": self._summary.parts_done, "left": left}
+            self._page.status = STOPPED if left else DONE
+
+    def _begin_page(self, fingerprint: str) -> None:
+        """Takes over what an earlier run of the same date did with the same model."""
+        self._page.fingerprint = fingerprint
+        if self._earlier is not None and self._earlier.fingerprint == fingerprint:
+            self._profile = add_sums(self._earlier.profile, self._profile)
+        self._earlier = None
+
+    def _committed(self, result: PartResult) -> bool:
+        """Takes note of a commit; says whether there is time for another."""
+        self._watchdog.feed()
+        self._profile = add_sums(self._profile, result.statistics or {})
+        return self._ends is None or datetime.datetime.now(datetime.UTC) < self._ends
+
+    def _look_back(self) -> None:
+        """Compares the rows of this night with those of the nights before."""
+        page, alerts = self._page, self._settings.alerts
+        nights = [
+            night
+            for night in self._ledger.before(page.date, self._settings.history)
+            if night.fingerprint == page.fingerprint and night.profile
+        ]
+        before = reduce(add_sums, (night.profile for night in nights), Sums())
+        page.drift = drift(before, self._profile)
+        self._summary.metrics |= page.drift
+        limits = {
+            "prediction_psi": alerts.max_prediction_psi,
+            "modality_psi": alerts.max_modality_psi,
+            "embedding_shift": alerts.max_embedding_shift,
+            "bad_fraction": alerts.max_bad_fraction,
+        }
+        found = {**page.drift, "bad_fraction": self._summary.bad_fraction}
+        page.alerts = [
+            f"{name} is {found[name]:.4f}, over {limit:g}"
+            for name, limit in limits.items()
+            if limit is not None and found.get(name, 0) > limit
+        ]
+        if alerts.min_samples is not None and self._summary.samples_read < alerts.min_samples:
+            page.alerts.append(
+                f"{self._summary.samples_read} samples were read, fewer than {alerts.min_samples}"
+            )
+
+    def _give_up(self, seconds: float) -> None:
+        """What is said before the process ends: nothing has been committed for too long."""
+        self._close(FAILED, 1, f"nothing was committed for {seconds / 60:g} minutes")
+
+    def _close(self, status: str, code: int, error: str, *, failed: bool = True) -> None:
+        page, summary = self._page, self._summary
+        page.status, page.exit_code, page.error = status, code, error
+        page.seconds = round(time.monotonic() - self._began, 1)
+        page.samples = {
+            name: getattr(summary, f"samples_{name}")
+            for name in ("read", "written", "quarantined", "filtered")
+        }
+        page.reasons, page.profile = dict(summary.reasons), dict(self._profile)
+        location = self._ledger.write(page)
+        summary.outputs["night"] = location
+        if failed and self._settings.on_failure:
+            _run_hook(self._settings.on_failure, location)
+
+
+def _run_hook(command: str, location: str) -> None:
+    """Runs a command with the page's location; that it fails is told, and changes nothing."""
+    try:
+        done = subprocess.run(
+            [*shlex.split(command), location], timeout=HOOK_SECONDS, check=False, stdout=sys.stderr
+        )
+        event(logger, "on_failure", command=command, exit_code=done.returncode)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        event(logger, "on_failure", command=command, error=str(error))
+
+
+class Watchdog:
+    """Ends this process where it was not fed for too long, with the stacks of all its threads on stderr.
+
+    Args:
+        seconds: Too long; 0 never is.
+        give_up: Told of it before the end.
+    """
+
+    def __init__(self, seconds: float, give_up: Callable[[float], None]) -> None:
+        self._seconds, self._give_up = seconds, give_up
+        self._fed = time.monotonic()
+        self._over = threading.Event()
+
+    def __enter__(self) -> Watchdog:
+        self.feed()
+        if self._seconds:
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def feed(self, ahead: float = 0.0) -> None:
+        """Begins to count anew, ``ahead`` seconds from now."""
+        self._fed = time.monotonic() + ahead
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(self._seconds / 4, 5.0)):
+            if time.monotonic() - self._fed > self._seconds:
+                faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+                try:
+                    self._give_up(self._seconds)
+                finally:
+                    os._exit(1)

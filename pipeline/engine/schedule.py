@@ -1,0 +1,124 @@
+"""Keeps a schedule in the foreground: every night is a process of its own, so that none can end the schedule."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.combining import OrTrigger
+from apscheduler.triggers.cron import CronTrigger
+
+from pipeline.errors import ConfigError
+from pipeline.logs import event
+from pipeline.nightly.cron import WEEKDAYS, Times, parse_cron
+
+MAX_LATE_SECONDS = 3600  # a night that could not begin for longer is left to the next
+PATIENCE_SECONDS = 90  # that a night which is interrupted may take to end
+
+logger = logging.getLogger(__name__)
+
+
+def serve(command: Sequence[str], cron: str, timezone: str) -> int:
+    """Runs a command with ``--date`` at every time of a schedule, until SIGINT or SIGTERM.
+
+    A command that is still at work when its next time comes is left to end, and that time is passed over.
+
+    Args:
+        command: The night.
+        cron: Five fields; see :func:`pipeline.nightly.cron.parse_cron`.
+        timezone: Name of a time zone, such as ``Asia/Shanghai``.
+
+    Returns:
+        0: a signal is how this ends.
+
+    Raises:
+        ConfigError: The schedule or the time zone is not written as such.
+    """
+    zone = time_zone(timezone)
+    trigger = OrTrigger([_trigger(times, zone) for times in parse_cron(cron)])
+    over, night = threading.Event(), _Runner(command, zone)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    scheduler = BackgroundScheduler(timezone=zone)
+    job = scheduler.add_job(
+        night, trigger, coalesce=True, max_instances=1, misfire_grace_time=MAX_LATE_SECONDS
+    )
+    scheduler.start()
+    event(logger, "serving", cron=cron, timezone=timezone, next=str(job.next_run_time))
+    over.wait()
+    night.stop()
+    scheduler.shutdown(wait=True)
+    event(logger, "stopped")
+    return 0
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """A time zone.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"there is no time zone {name!r}", where="--timezone", fix="write, for example, UTC or Asia/Shanghai"
+        ) from None
+
+
+def _trigger(times: Times, zone: ZoneInfo) -> CronTrigger:
+    def text(values: Sequence[int] | None) -> str:
+        return "*" if values is None else ",".join(map(str, values))
+
+    # APScheduler's numbers of weekdays begin with Monday, cron's with Sunday: names are the same in both.
+    weekdays = None if times.weekday is None else [WEEKDAYS[day] for day in times.weekday]
+    return CronTrigger(
+        minute=text(times.minute),
+        hour=text(times.hour),
+        day=text(times.day),
+        month=text(times.month),
+        day_of_week="*" if weekdays is None else ",".join(weekdays),
+        timezone=zone,
+    )
+
+
+class _Runner:
+    """Runs the nights, one at a time."""
+
+    def __init__(self, command: Sequence[str], zone: ZoneInfo) -> None:
+        self._command, self._zone = command, zone
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def __call__(self) -> None:
+        date = datetime.datetime.now(self._zone).date().isoformat()
+        with self._lock:
+            if self._stopping:
+                return
+            # In a session of its own: Ctrl-C reaches this process alone, which passes it on once.
+            self._process = subprocess.Popen(
+                [*self._command, "--date", date], start_new_session=True
+            )
+        code = self._process.wait()
+        event(logger, "night_ended", date=date, exit_code=code)
+
+    def stop(self) -> None:
+        """Interrupts the night that is under way, and waits for its end."""
+        with self._lock:
+            self._stopping = True
+            process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

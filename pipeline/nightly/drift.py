@@ -1,0 +1,97 @@
+"""How far a night's rows are from those of the nights before: sums that parts add up to, and distances between them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.metrics.statistics import Sums
+from pipeline.sample import ERROR, MODALITIES
+
+EMBEDDING, PREDICTION, SCORE = "embedding", "prediction", "score"
+SCORE_BINS = 10
+SMOOTHING = 0.5  # samples added to every class, so that one that is absent on one side is no infinity
+DIGITS = 6  # of a sum of embeddings that are kept in a part's record
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sums up the rows of one part; picklable, called on the workers."""
+
+    def __call__(self, table: pa.Table) -> Sums:
+        """The sums of a part.
+
+        Args:
+            table: All rows of the part, good and bad, with what the model says of them.
+
+        Returns:
+            What :func:`pipeline.metrics.statistics.add_sums` adds and :func:`drift` compares: samples, how many have
+            which modalities, which prediction and which score, and the sum of the embeddings.
+        """
+        good = table.filter(table[ERROR].is_null())
+        sums: Sums = {
+            "samples": good.num_rows,
+            MODALITIES: Counter("+".join(each) for each in good[MODALITIES].to_pylist()),
+        }
+        if PREDICTION in good.column_names:
+            sums[PREDICTION] = Counter(good[PREDICTION].to_pylist())
+        if SCORE in good.column_names:
+            bins = np.histogram(good[SCORE].to_numpy(), SCORE_BINS, (0.0, 1.0))[0]
+            sums[SCORE] = bins.tolist()
+        if EMBEDDING in good.column_names and good.num_rows:
+            column = good[EMBEDDING].combine_chunks()
+            rows = column.flatten().to_numpy().reshape(good.num_rows, -1)
+            total = rows.sum(axis=0, dtype=np.float64)
+            sums[EMBEDDING] = [float(f"{value:.{DIGITS}g}") for value in total]
+        return sums
+
+
+def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float]:
+    """Distances between the rows of two times.
+
+    Args:
+        before: Sums of :class:`Profile`.
+        now: As ``before``.
+
+    Returns:
+        ``prediction_psi``, ``score_psi`` and ``modality_psi`` (:func:`stability_index`), and ``embedding_shift``: the
+        distance of the mean embeddings, over the length of the earlier one. Empty where one side has no samples.
+    """
+    if not before.get("samples") or not now.get("samples"):
+        return {}
+    found = {}
+    for name, column in (("prediction", PREDICTION), ("score", SCORE), ("modality", MODALITIES)):
+        if column in before and column in now:
+            found[f"{name}_psi"] = stability_index(_shares(before[column]), _shares(now[column]))
+    if len(before.get(EMBEDDING, ())) == len(now.get(EMBEDDING, ())) > 0:
+        earlier, later = (
+            np.array(each[EMBEDDING]) / each["samples"] for each in (before, now)
+        )
+        length = float(np.linalg.norm(earlier))
+        distance = float(np.linalg.norm(later - earlier))
+        found["embedding_shift"] = distance / length if length else distance
+    return {name: round(value, 6) for name, value in found.items()}
+
+
+def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> float:
+    """The population stability index of two sets of counts: 0 where the shares are equal; over 0.2 they are not alike.
+
+    Half a sample is added to every class.
+
+    Source: Siddiqi 2006, "Credit Risk Scorecards", chapter 8; it is the symmetric Kullback-Leibler divergence.
+    """
+    names = sorted({*before, *now}, key=str)
+    sides = [[each.get(name, 0) + SMOOTHING for name in names] for each in (before, now)]
+    totals = [sum(side) for side in sides]
+    pairs = zip(*([value / total for value in side] for side, total in zip(sides, totals, strict=True)), strict=True)
+    return sum((new - old) * math.log(new / old) for old, new in pairs)
+
+
+def _shares(counts: Any) -> Mapping[Any, float]:
+    return counts if isinstance(counts, Mapping) else dict(enumerate(counts))

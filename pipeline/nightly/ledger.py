@@ -1,0 +1,130 @@
+"""The ledger of a run: one JSON file for each logical date, and a page of it that a person reads in the morning."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline import storage
+from pipeline.nightly import FOLDER
+
+DONE, STOPPED, FAILED = "done", "stopped", "failed"  # stopped: at the deadline, with work left
+SHOWN_REASONS = 8
+
+
+@dataclass
+class Night:
+    """What a night did.
+
+    Attributes:
+        date: Logical date.
+        status: ``done``, ``stopped`` or ``failed``.
+        exit_code: Of the job.
+        began: When, in UTC, as ISO 8601 has it.
+        seconds: That it took, all attempts together.
+        attempts: How often it was tried.
+        error: Of the last attempt; empty where it went well.
+        fingerprint: Of the model.
+        shards: ``new``, ``changed``, ``deleted`` and ``unchanged``: how many.
+        samples: ``read``, ``written``, ``quarantined`` and ``filtered``: how many, of all attempts.
+        parts: ``done`` and ``left``: how many.
+        reasons: Reason -> samples, fields and damages.
+        profile: What the new rows are like; see :mod:`pipeline.nightly.drift`.
+        drift: How far they are from those of the nights before; empty where there is nothing to compare.
+        alerts: Thresholds that were crossed, in words.
+    """
+
+    date: str
+    status: str = FAILED
+    exit_code: int = 1
+    began: str = ""
+    seconds: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    fingerprint: str = ""
+    shards: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    drift: dict[str, float] = field(default_factory=dict)
+    alerts: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The nights of a run.
+
+    Attributes:
+        run: Its folder.
+    """
+
+    run: str
+
+    def location(self, date: str, suffix: str = ".json") -> str:
+        """The file of a night."""
+        return storage.join(self.run, FOLDER, f"{date}{suffix}")
+
+    def write(self, night: Night) -> str:
+        """Replaces a night's file and page; returns the page's location."""
+        text = json.dumps(asdict(night), indent=1, ensure_ascii=False)
+        storage.write_bytes(self.location(night.date), text.encode() + b"\n")
+        page = self.location(night.date, ".md")
+        storage.write_bytes(page, render(night).encode())
+        return page
+
+    def read(self, date: str) -> Night | None:
+        """A night; None where nothing is known of it."""
+        try:
+            return Night(**json.loads(storage.read_bytes(self.location(date))))
+        except FileNotFoundError:
+            return None
+
+    def before(self, date: str, count: int) -> list[Night]:
+        """The last good nights before a date, at most ``count``, the oldest first."""
+        names = sorted(
+            info.url.rpartition("/")[2].removesuffix(".json")
+            for info in storage.list_files(storage.join(self.run, FOLDER))
+            if info.url.endswith(".json")
+        )
+        nights: list[Night] = []
+        for name in reversed([name for name in names if name < date]):
+            night = self.read(name)
+            if night is not None and night.status != FAILED:
+                nights.append(night)
+            if len(nights) == count:
+                break
+        return nights[::-1]
+
+
+def render(night: Night) -> str:
+    """The page, in Markdown."""
+    lines = [f"# {night.date}: {night.status}", ""]
+    if night.error:
+        lines += [f"**{night.error}**", ""]
+    lines += [f"- **{alert}**" for alert in night.alerts] + [""] * bool(night.alerts)
+    rate = night.samples.get("read", 0) / night.seconds if night.seconds else 0.0
+    lines += [
+        "| | |",
+        "| --- | --- |",
+        f"| began | {night.began}, {night.attempts} attempt{'s' * (night.attempts != 1)} |",
+        f"| took | {night.seconds:.0f} s, {rate:.0f} samples a second |",
+        f"| shards | {_counts(night.shards)} |",
+        f"| samples | {_counts(night.samples)} |",
+        f"| parts | {_counts(night.parts)} |",
+        f"| model | {night.fingerprint} |",
+    ]
+    if night.reasons:
+        lines += ["", "| reason | |", "| --- | --- |"]
+        ranked = sorted(night.reasons.items(), key=lambda each: (-each[1], each[0]))
+        lines += [f"| {reason} | {count} |" for reason, count in ranked[:SHOWN_REASONS]]
+    if night.drift:
+        lines += ["", "| against the nights before | |", "| --- | --- |"]
+        lines += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in night.drift.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
