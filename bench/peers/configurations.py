@@ -199,6 +199,13 @@ def _scale() -> Iterator[Configuration]:
     yield Configuration(
         "job-shared", "the job, decoders not isolated", "scale", _job("none", isolate=False)
     )
+    yield Configuration(
+        "job-shared-x4",
+        "the same, four times the samples",
+        "scale",
+        _job("none", 4, isolate=False),
+        4,
+    )
 
 
 def _job(
