@@ -11,9 +11,9 @@ from pipeline.runs import Summary
 
 def work(config: Config, summary: Summary) -> None:
     """Evaluates; see :func:`pipeline.engine.evaluate.evaluate`."""
+    from pipeline.engine.batch import check_bad_fraction
     from pipeline.engine.cluster import connect
     from pipeline.engine.evaluate import evaluate
-    from pipeline.engine.batch import check_bad_fraction
     from pipeline.engine.predict import predictor_pool
 
     with connect(config.cluster):

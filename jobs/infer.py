@@ -11,8 +11,8 @@ from pipeline.runs import Summary, process_clock
 
 def work(config: Config, summary: Summary) -> None:
     """Predicts; see :mod:`pipeline.engine.infer`."""
-    from pipeline.engine.cluster import connect
     from pipeline.engine.batch import check_bad_fraction
+    from pipeline.engine.cluster import connect
     from pipeline.engine.infer import inference_job
 
     with connect(config.cluster):

@@ -4,8 +4,9 @@
     python -m jobs.nightly CONFIG.yaml serve --cron "0 2 * * *" --timezone Asia/Shanghai [dotted.path=value ...]
     python -m jobs.nightly CONFIG.yaml emit systemd|cron|kubernetes [--cron ...] [--timezone ...] [--to FOLDER]
 
-Every night has a page, RUN/nightly/DATE.md, and what it says as JSON beside it. {date} in the input or the output of the
-configuration stands for the logical date. Exit codes are those of all jobs, and 4 where an alert threshold was crossed.
+Every night has a page, RUN/nightly/DATE.md, and what it says as JSON beside it. {date} in the input or the output of
+the configuration stands for the logical date. Exit codes are those of all jobs, and 4 where an alert threshold was
+crossed.
 """
 
 from __future__ import annotations
@@ -188,9 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         "--image", default="pipeline:latest", help="container image, for emit kubernetes"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be done, and end"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and end")
     return parser
 
 

@@ -11,8 +11,8 @@ from pipeline.runs import Summary
 
 def work(config: Config, summary: Summary) -> None:
     """Trains; see :func:`pipeline.engine.train.train`."""
-    from pipeline.engine.cluster import connect
     from pipeline.engine.batch import check_bad_fraction
+    from pipeline.engine.cluster import connect
     from pipeline.engine.train import train
 
     with connect(config.cluster):

@@ -16,8 +16,8 @@ from pipeline.errors import ConfigError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
-from pipeline.nightly import NightlyConfig
 from pipeline.modalities.rows import OnBadField
+from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.settings import apply_override, explain
 from pipeline.sinks import ParquetConfig, SinkConfig

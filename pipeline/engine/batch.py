@@ -122,7 +122,7 @@ class BatchJob:
         self._publish()
 
     def _publish(self) -> None:
-        """Shows what is done. Of a changed shard that is not done, the rows of before are shown, and none of the new."""
+        """Shows what is done: of a changed shard that is not, the rows of before and none of the new."""
         assert self.inventory is not None, "begin() comes first"
         held = self.inventory.held(self.parts, self.done)
         ready = [part for part in self.parts if part.id in self.done and part.shard not in held]

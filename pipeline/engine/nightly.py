@@ -245,7 +245,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._over.wait(min(self._seconds / 4, 5.0)):
             if time.monotonic() - self._fed > self._seconds:
-                faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+                faulthandler.dump_traceback(2, all_threads=True)  # stderr, whatever stands for it
                 try:
                     self._give_up(self._seconds)
                 finally:

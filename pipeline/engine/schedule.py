@@ -68,7 +68,9 @@ def time_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(
-            f"there is no time zone {name!r}", where="--timezone", fix="write, for example, UTC or Asia/Shanghai"
+            f"there is no time zone {name!r}",
+            where="--timezone",
+            fix="write, for example, UTC or Asia/Shanghai",
         ) from None
 
 

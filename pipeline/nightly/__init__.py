@@ -22,7 +22,9 @@ class AlertConfig(Section):
     """Thresholds; a night that crosses one ends with exit code 4. None, the default of each, is no threshold."""
 
     max_prediction_psi: float | None = Field(
-        default=None, gt=0, description="population stability index of the predictions; 0.2 is large"
+        default=None,
+        gt=0,
+        description="population stability index of the predictions; 0.2 is large",
     )
     max_modality_psi: float | None = Field(
         default=None, gt=0, description="the same of the modalities that samples have"
@@ -43,7 +45,9 @@ class NightlyConfig(Section):
     retries: int = Field(default=2, ge=0, description="of a night that fails, with growing pauses")
     retry_seconds: float = Field(default=60, ge=0, description="before the first retry; then twice")
     stall_minutes: float = Field(
-        default=30, ge=0, description="without a commit, after which the night is given up; 0: never"
+        default=30,
+        ge=0,
+        description="without a commit, after which the night is given up; 0: never",
     )
     deadline: str | None = Field(
         default=None, description="HH:MM at which it stops; the next night goes on"

@@ -78,10 +78,8 @@ def _values(text: str, word: str, name: str, low: int, high: int) -> tuple[int, 
         span, _, step = item.partition("/")
         first, dash, last = span.partition("-")
         begin = low if span == "*" else _number(text, first, name)
-        if dash:
-            end = _number(text, last, name)
-        else:
-            end = high if span == "*" or step else begin
+        open_end = high if span == "*" or step else begin
+        end = _number(text, last, name) if dash else open_end
         every = _number(text, step, "step") if step else 1
         if not (low <= begin <= end <= high and every):
             raise _error(text, f"has {item!r} as its {name}, and that goes from {low} to {high}")

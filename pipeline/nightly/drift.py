@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from pipeline.sample import ERROR, MODALITIES
 
 EMBEDDING, PREDICTION, SCORE = "embedding", "prediction", "score"
 SCORE_BINS = 10
-SMOOTHING = 0.5  # samples added to every class, so that one that is absent on one side is no infinity
+SMOOTHING = (
+    0.5  # samples added to every class, so that one that is absent on one side is no infinity
+)
 DIGITS = 6  # of a sum of embeddings that are kept in a part's record
 
 
@@ -37,10 +38,10 @@ class Profile:
         good = table.filter(table[ERROR].is_null())
         sums: Sums = {
             "samples": good.num_rows,
-            MODALITIES: Counter("+".join(each) for each in good[MODALITIES].to_pylist()),
+            MODALITIES: dict(Counter("+".join(each) for each in good[MODALITIES].to_pylist())),
         }
         if PREDICTION in good.column_names:
-            sums[PREDICTION] = Counter(good[PREDICTION].to_pylist())
+            sums[PREDICTION] = dict(Counter(good[PREDICTION].to_pylist()))
         if SCORE in good.column_names:
             bins = np.histogram(good[SCORE].to_numpy(), SCORE_BINS, (0.0, 1.0))[0]
             sums[SCORE] = bins.tolist()
@@ -70,9 +71,7 @@ def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float]
         if column in before and column in now:
             found[f"{name}_psi"] = stability_index(_shares(before[column]), _shares(now[column]))
     if len(before.get(EMBEDDING, ())) == len(now.get(EMBEDDING, ())) > 0:
-        earlier, later = (
-            np.array(each[EMBEDDING]) / each["samples"] for each in (before, now)
-        )
+        earlier, later = (np.array(each[EMBEDDING]) / each["samples"] for each in (before, now))
         length = float(np.linalg.norm(earlier))
         distance = float(np.linalg.norm(later - earlier))
         found["embedding_shift"] = distance / length if length else distance
@@ -87,10 +86,15 @@ def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> fl
     Source: Siddiqi 2006, "Credit Risk Scorecards", chapter 8; it is the symmetric Kullback-Leibler divergence.
     """
     names = sorted({*before, *now}, key=str)
-    sides = [[each.get(name, 0) + SMOOTHING for name in names] for each in (before, now)]
-    totals = [sum(side) for side in sides]
-    pairs = zip(*([value / total for value in side] for side, total in zip(sides, totals, strict=True)), strict=True)
-    return sum((new - old) * math.log(new / old) for old, new in pairs)
+    old, new = (_smoothed([each.get(name, 0) for name in names]) for each in (before, now))
+    return float(((new - old) * np.log(new / old)).sum())
+
+
+def _smoothed(counts: list[float]) -> np.ndarray:
+    """Shares of classes, (C,)."""
+    smoothed = np.array(counts, dtype=np.float64) + SMOOTHING
+    shares: np.ndarray = smoothed / smoothed.sum()
+    return shares
 
 
 def _shares(counts: Any) -> Mapping[Any, float]:

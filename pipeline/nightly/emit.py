@@ -45,8 +45,12 @@ class Schedule:
 def systemd(schedule: Schedule) -> dict[str, str]:
     """A oneshot service and its timer. A night that the machine slept through is made up for."""
     # In a unit, % begins a specifier and $ a variable.
-    command = " ".join(_quoted(word.replace("%", "%%").replace("$", "$$")) for word in schedule.command)
-    times = [f"OnCalendar={on_calendar(each, schedule.timezone)}" for each in parse_cron(schedule.cron)]
+    command = " ".join(
+        _quoted(word.replace("%", "%%").replace("$", "$$")) for word in schedule.command
+    )
+    times = [
+        f"OnCalendar={on_calendar(each, schedule.timezone)}" for each in parse_cron(schedule.cron)
+    ]
     service = [
         "[Unit]",
         "Description=Nightly batch inference",

@@ -54,7 +54,9 @@ class Inventory:
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
-        return {name: len(getattr(self, name)) for name in ("new", "changed", "deleted", "unchanged")}
+        return {
+            name: len(getattr(self, name)) for name in ("new", "changed", "deleted", "unchanged")
+        }
 
     def held(self, parts: Iterable[Part], done: Collection[str]) -> frozenset[str]:
         """Changed shards that are not done yet: until they are, their rows of before stay.

@@ -122,7 +122,9 @@ def render(night: Night) -> str:
         lines += [f"| {reason} | {count} |" for reason, count in ranked[:SHOWN_REASONS]]
     if night.drift:
         lines += ["", "| against the nights before | |", "| --- | --- |"]
-        lines += [f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in night.drift.items()]
+        lines += [
+            f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in night.drift.items()
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -256,4 +256,3 @@ class Snapshot:
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
-

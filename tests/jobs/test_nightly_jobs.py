@@ -35,7 +35,7 @@ run: {folder}/run
 input: {{train: "{tone_data}/tone-train-*.tar", val: "{tone_data}/tone-val-*.tar"}}
 modalities:
   image: {{fields: [png, jpg], size: 16}}
-objective: {{kind: classify, label: cls, width: 16, fusion: {{kind: concat}}}}
+objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 1, batch_size: 32, seed: 1}}
 cluster: {{num_cpus: 2}}
 """,
@@ -180,7 +180,9 @@ def test_a_failing_night_is_tried_again_and_then_told(
 
     monkeypatch.setattr(engine, "inference_job", flaky)
     script = tmp_path / "hook.py"
-    script.write_text(f"import pathlib, sys; pathlib.Path({str(tmp_path / 'told')!r}).write_text(sys.argv[1])")
+    script.write_text(
+        f"import pathlib, sys; pathlib.Path({str(tmp_path / 'told')!r}).write_text(sys.argv[1])"
+    )
     hook = f"nightly.on_failure='{sys.executable} {script}'"
     code, good = night(config, "2026-11-01", hook)
     assert (code, good.status, good.attempts) == (0, "done", 3)
@@ -228,9 +230,12 @@ def test_dates_that_were_missed_are_caught_up_with(config: Path, tmp_path: Path)
     ]
     assert nightly.main([str(config), *words, "--date", "2026-11-02"]) == 0
     assert nightly.main([str(config), *words, "--date", "2026-11-03", "--catch-up", "2"]) == 0
-    for day in (1, 2, 3):
-        assert len(rows(tmp_path / "out" / f"date=2026-11-0{day}")) == 4 + day
     ledger = Ledger(str(tmp_path / "run"))
+    for day in (1, 2, 3):
+        page = ledger.read(f"2026-11-0{day}")
+        assert page.samples["read"] == 4 + day
+        written = rows(tmp_path / "out" / f"date=2026-11-0{day}")
+        assert len(written) == page.samples["written"] > 0
     assert ledger.read("2026-11-02").began < ledger.read("2026-11-01").began
 
 
@@ -253,7 +258,7 @@ def test_a_stalled_night_shows_its_stacks_and_ends(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert (tmp_path / "said").read_text() == "0.4"
     assert "most recent call first" in done.stderr
-    assert 'File "<string>", line 9' in done.stderr
+    assert 'File "<string>", line 10' in done.stderr
 
 
 def test_a_schedule_ends_its_night_and_itself_when_asked(config: Path, tmp_path: Path) -> None:

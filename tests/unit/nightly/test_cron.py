@@ -26,7 +26,9 @@ def words(draw: st.DrawFn, name: str) -> tuple[str, set[int]]:
         last = draw(st.integers(first, high))
         step = draw(st.integers(1, 9))
         kind = draw(st.sampled_from(["one", "range", "steps"]))
-        text.append({"one": f"{first}", "range": f"{first}-{last}", "steps": f"{first}-{last}/{step}"}[kind])
+        text.append(
+            {"one": f"{first}", "range": f"{first}-{last}", "steps": f"{first}-{last}/{step}"}[kind]
+        )
         values |= {
             "one": {first},
             "range": set(range(first, last + 1)),
@@ -74,7 +76,12 @@ def matches(fields: dict[str, set[int] | None], time: datetime.datetime) -> bool
     days = [fits("day", time.day)]
     days.append(fits("weekday", *([0, 7] if weekday == 0 else [weekday])))
     day = all(days) if None in (fields["day"], fields["weekday"]) else any(days)
-    return fits("minute", time.minute) and fits("hour", time.hour) and fits("month", time.month) and day
+    return (
+        fits("minute", time.minute)
+        and fits("hour", time.hour)
+        and fits("month", time.month)
+        and day
+    )
 
 
 def test_names_and_steps() -> None:

@@ -12,10 +12,19 @@ from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.drift import Profile, drift, stability_index
 from pipeline.sample import ERROR, ERROR_TYPE, MODALITIES
 
-NO_ERROR = {"field": None, "reason": "bad_image", "detail": "", "offset": 0, "size": 0, "bytes": None}
+NO_ERROR = {
+    "field": None,
+    "reason": "bad_image",
+    "detail": "",
+    "offset": 0,
+    "size": 0,
+    "bytes": None,
+}
 
 
-def table(predictions: list[str], scores: list[float], embeddings: np.ndarray, bad: int = 0) -> pa.Table:
+def table(
+    predictions: list[str], scores: list[float], embeddings: np.ndarray, bad: int = 0
+) -> pa.Table:
     count = len(predictions)
     rows = np.asarray(embeddings, np.float32).reshape(-1)
     return pa.table(
@@ -44,7 +53,9 @@ def test_parts_add_up_to_the_whole() -> None:
     names, scores = list("abca"), [0.1, 0.2, 0.3, 0.4]
     embeddings = chance.normal(size=(4, 3))
     whole = Profile()(table(names, scores, embeddings))
-    halves = [Profile()(table(names[s], scores[s], embeddings[s])) for s in (slice(0, 2), slice(2, 4))]
+    halves = [
+        Profile()(table(names[s], scores[s], embeddings[s])) for s in (slice(0, 2), slice(2, 4))
+    ]
     added = add_sums(*halves)
     assert {name: added[name] for name in added if name != "embedding"} == {
         name: whole[name] for name in whole if name != "embedding"

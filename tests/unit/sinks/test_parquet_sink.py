@@ -204,3 +204,35 @@ def test_a_block_that_lost_rows_is_a_bug(tmp_path: Path) -> None:
     table = decode_part(parts[0], DECODER)
     with pytest.raises(RunError, match="this is a bug"):
         sink(tmp_path / "out").write(table.slice(1))
+
+
+def test_a_part_whose_rows_are_gone_is_done_again(tmp_path: Path) -> None:
+    """A job that is killed while it publishes may have removed rows, and not yet the record of them."""
+    parts = shards(tmp_path, 2)
+    out = sink(tmp_path / "out")
+    out.begin()
+    write(out, parts)
+    out.commit(parts)
+    record = tmp_path / "out" / "_commit" / f"{parts[1].id}.json"
+    stale = record.read_bytes()
+    out.commit(parts[:1])
+    assert not record.exists(), "what is forgotten is forgotten whole"
+    record.write_bytes(stale)
+    assert out.done(parts) == {parts[0].id}
+    write(out, parts[1:])
+    out.commit(parts)
+    assert rows(tmp_path / "out") == expected(parts)
+
+
+def test_parts_that_are_pending_stay_done_and_are_not_seen(tmp_path: Path) -> None:
+    parts = shards(tmp_path, 3)
+    out = sink(tmp_path / "out")
+    out.begin()
+    write(out, parts)
+    out.commit(parts[:1], pending=[parts[1].id, parts[2].id])
+    assert rows(tmp_path / "out") == expected(parts[:1])
+    out.begin()
+    assert out.done(parts) == {part.id for part in parts}
+    out.commit(parts[1:], keep=[parts[0].id])
+    assert rows(tmp_path / "out") == expected(parts)
+    assert not list((tmp_path / "out" / "_parts").glob("*.parquet"))
