@@ -116,7 +116,7 @@ def _parser(job: Job) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m jobs.{job.name}",
         description=job.about,
-        epilog=_settings_help(job.sections),
+        epilog=settings_help(job.sections),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="the configuration, a YAML file")
@@ -132,7 +132,8 @@ def _parser(job: Job) -> argparse.ArgumentParser:
     return parser
 
 
-def _settings_help(sections: Sequence[str]) -> str:
+def settings_help(sections: Sequence[str]) -> str:
+    """The settings of some sections with their defaults, for ``--help``."""
     rows = [row for row in settings(Config) if row[0].split(".")[0] in sections]
     width = max(len(path) for path, _, _ in rows) if rows else 0
     lines = [

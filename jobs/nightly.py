@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs import _job
-from jobs._job import Job
+from jobs._job import Job, settings_help
 from pipeline import logs
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError, PipelineError
@@ -29,6 +29,7 @@ from pipeline.runs import Summary
 
 WENT_ON = (0, 3, 4)  # exit codes after which the next date is run
 MODES = ("serve", "emit")
+SECTIONS = ("run", "input", "modalities", "cleaning", "infer", "nightly", "sink", "cluster")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +70,7 @@ def job_for(date: str) -> Job:
         output=dated(output),
         work=work,
         plan=dated(plan),
-        sections=("run", "input", "modalities", "cleaning", "infer", "nightly", "sink", "cluster"),
+        sections=SECTIONS,
     )
 
 
@@ -165,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.nightly",
         description=__doc__,
+        epilog=settings_help(SECTIONS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="the configuration, a YAML file")
@@ -192,8 +194,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and end")
     return parser
 
-
-JOB = job_for(datetime.datetime.now().astimezone().date().isoformat())
 
 if __name__ == "__main__":
     sys.exit(main())

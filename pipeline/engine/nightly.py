@@ -43,11 +43,6 @@ def for_date(config: Config, date: str) -> Config:
     return validate(tree)
 
 
-def is_dated(config: Config) -> bool:
-    """Whether a night's input or output has its date in it."""
-    return for_date(config, "") != config
-
-
 def _dated(value: object, date: str) -> object:
     if isinstance(value, str):
         return value.replace(DATE, date)
@@ -151,6 +146,9 @@ class _Night:
         if self._earlier is not None and self._earlier.fingerprint == fingerprint:
             self._profile = add_sums(self._earlier.profile, self._profile)
         self._earlier = None
+        # Should the process be killed, the page says so.
+        self._page.error, self._page.profile = "it has not ended, or was killed", self._profile
+        self._ledger.write(self._page)
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""

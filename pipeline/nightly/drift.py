@@ -35,7 +35,9 @@ class Profile:
             What :func:`pipeline.metrics.statistics.add_sums` adds and :func:`drift` compares: samples, how many have
             which modalities, which prediction and which score, and the sum of the embeddings.
         """
-        good = table.filter(table[ERROR].is_null())
+        wanted = [MODALITIES, PREDICTION, SCORE, EMBEDDING]
+        columns = [name for name in wanted if name in table.column_names]
+        good = table.select(columns).filter(table[ERROR].is_null())
         sums: Sums = {
             "samples": good.num_rows,
             MODALITIES: dict(Counter("+".join(each) for each in good[MODALITIES].to_pylist())),

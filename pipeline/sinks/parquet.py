@@ -113,7 +113,8 @@ class ParquetSink:
         if bad.num_rows:
             write_rows(self.output, name, bad)
         if self.measure:
-            total = result = replace(result, statistics=self.measure(table))
+            measured = self.measure(table)
+            result, total = (replace(each, statistics=measured) for each in (result, total))
         if result.written:
             # A copy of all pixels, so only where there is something to leave out.
             all_good = table[ERROR].null_count == table.num_rows

@@ -159,7 +159,7 @@ def test_planning_labels_and_the_tokenizer(folder: Path, tmp_path: Path) -> None
     given = str(folder / "run" / "decoded")
     config = configure(tmp_path, input={"train": given, "metadata": ["json"]})
     parts = plan_parts(config, "train", "input.train", label="cls", metadata=["json"])
-    counted = count_labels(parts, "cls")
+    counted = count_labels(parts, "cls", config.limits)
     assert counted.samples == 42
     assert sum(counted.labels.values()) == 39
     tokenizer = ensure_tokenizer(config, "train")
