@@ -26,6 +26,7 @@ from pipeline.storage.source import ByteSource, LocalSource, RemoteSource
 from pipeline.storage.stores import RangeFile, store_of
 
 STAGING = "_staging"
+STAGING_TRIES = 100  # to put a file into it while others remove it
 _ASKERS = 16  # requests for the sizes of remote files under way at once
 _SPOOLED_BYTES = (
     64 << 20
@@ -167,9 +168,8 @@ def create(url: str, *, replace: bool = True) -> Iterator[IO[bytes]]:
     final = local_path(url)
     staged = final.parent / STAGING / f"{final.name}.{uuid.uuid4().hex[:12]}"
     with _writing(url):
-        staged.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with staged.open("xb") as file:
+            with _open_staged(staged) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -178,6 +178,15 @@ def create(url: str, *, replace: bool = True) -> Iterator[IO[bytes]]:
             staged.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 staged.parent.rmdir()  # only when nothing else is being written
+
+
+def _open_staged(staged: Path) -> IO[bytes]:
+    """Opens a new file; its folder may be removed by another writer, who found it empty, before the file is in it."""
+    for _ in range(STAGING_TRIES):
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return staged.open("xb")
+    return staged.open("xb")
 
 
 def _upload(url: str, *, replace: bool) -> Iterator[IO[bytes]]:

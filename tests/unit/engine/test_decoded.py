@@ -168,7 +168,7 @@ def test_planning_labels_and_the_tokenizer(folder: Path, tmp_path: Path) -> None
     mixed = configure(tmp_path, input={"train": [given, str(folder / "data")], "max_samples": 50})
     parts = plan_parts(mixed, "train", "input.train")
     assert num_rows(parts[:1]) == 42
-    assert count_labels(parts[1:], "cls").samples == 8, "the folder comes first"
+    assert count_labels(parts[1:], "cls", config.limits).samples == 8, "the folder comes first"
 
 
 def refuse(config: Config, **options: object) -> str:
