@@ -48,6 +48,10 @@ class InputConfig(Section):
         default="quarantine",
         description="drop keeps a sample without the modality that is bad, and still records the field",
     )
+    fingerprint: Literal["listing", "content"] = Field(
+        default="listing",
+        description="what tells that a shard has changed: size and time of a listing, or all its bytes",
+    )
     verify: Verify = Field(
         default="full",
         description="kept stops decoding a sound after the seconds that are kept: faster, and blind to later damage",

@@ -15,10 +15,12 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import LockedError, RunError, SinkError
+from pipeline.storage.lease import Lease
 
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
 METRICS_LOG = "metrics.jsonl"
+LEASE = "_commit/_lease.json"
 
 
 @dataclass
@@ -124,20 +126,46 @@ def fingerprint(values: Mapping[str, Any] | list[Any]) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+_leases: dict[str, Lease] = {}  # of this process
+
+
 @contextlib.contextmanager
 def lock(folder: str) -> Iterator[None]:
     """Keeps other jobs out of ``folder`` while this process lives.
 
-    The lock of a local folder dies with its process, so that a rerun after kill -9 starts at once. Object stores are
-    not locked.
+    The lock of a local folder dies with its process, so that a rerun after kill -9 starts at once. In an object store
+    it is a lease, which runs out (:mod:`pipeline.storage.lease`).
 
     Raises:
         LockedError: Another process holds it.
         SinkError: The folder cannot be written.
     """
-    if not storage.is_local(folder):
-        yield
+    if storage.is_local(folder):
+        with _locked(folder):
+            yield
         return
+    lease = Lease(storage.join(folder, LEASE), folder)
+    lease.acquire()
+    _leases[folder] = lease
+    try:
+        yield
+    finally:
+        del _leases[folder]
+        lease.release()
+
+
+def check_held(folder: str) -> None:
+    """Checks that the lock of a folder was not lost since it was taken; the lock of a local one never is.
+
+    Raises:
+        LockedError: It was.
+    """
+    if folder in _leases:
+        _leases[folder].check()
+
+
+@contextlib.contextmanager
+def _locked(folder: str) -> Iterator[None]:
     path = storage.local_path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)

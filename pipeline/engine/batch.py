@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a m
 
 WRITE_CPUS = 0.05
 WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
+T = TypeVar("T")
+R = TypeVar("R")
 LEDGER = "ledger"  # the column of ledgers, which travel as JSON: Arrow would join their keys into one wide type
 
 
@@ -133,6 +135,7 @@ class BatchJob:
                 held | (self.inventory.deleted if self.keep_deleted else frozenset())
             ),
             pending=[part.id for part in self.parts if part.id not in shown],
+            each=_each,
         )
 
     def add_recorded(self) -> None:
@@ -152,6 +155,25 @@ class BatchJob:
                 ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])
                 for batch in ledgers.iter_batches(batch_size=None, batch_format="pyarrow"):
                     yield from map(_result, cast(pa.Table, batch).to_pylist())
+
+
+def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """As ``map``, on all CPUs where there is more than one thing to do."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with plain_errors("merging"):
+        numbered = work_through(list(enumerate(items)), _Numbered(work), num_cpus())
+        return [made for _, made in sorted(numbered, key=lambda each: each[0])]
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """Keeps the number of a thing beside what was made of it."""
+
+    work: Callable[[Any], Any]
+
+    def __call__(self, item: tuple[int, Any]) -> tuple[int, Any]:
+        return item[0], self.work(item[1])
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pipeline.modalities.decode import Decoder
 from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read_rows
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
-from pipeline.sinks.parquet import IDENTITY, differences
-from pipeline.sinks.snapshot import COMMIT, MANIFEST
+from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
+from pipeline.sinks.parquet import differences
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
 TOKENIZER = "_tokenizer.json"  # beside the identity, which has its digest
@@ -87,14 +87,13 @@ class DecodedFolder:
         Raises:
             BadDataError: A file is not what the manifest says.
         """
-        shard_of = {record["part"]: record["shard"] for record in self.manifest["records"]}
         files = self.manifest["files"]
         counted: dict[str, int] = {}
         parts: list[Part] = []
         with ThreadPoolExecutor(READERS) as pool:
             footers = pool.map(self._footer, [file["name"] for file in files])
             for file, footer in zip(files, footers, strict=True):
-                rows = [(shard_of[each["id"]], each["rows"]) for each in file["parts"]]
+                rows = [(each["shard"], each["rows"]) for each in file["parts"]]
                 if footer.num_rows != sum(count for _, count in rows):
                     url = storage.join(self.url, file["name"])
                     raise _damaged(url, "it has other rows than the manifest says")

@@ -60,6 +60,7 @@ def inference_job(config: Config) -> BatchJob:
         metadata=config.input.metadata,
         **config.handling(),
     )
+    sink = inference_sink(config, bundle, config.folder("embeddings", config.infer.output))
     return BatchJob(
         name="infer",
         parts=plan_parts(
@@ -68,9 +69,10 @@ def inference_job(config: Config) -> BatchJob:
             "infer.input",
             tokenizer=bundle.tokenizer,
             metadata=config.input.metadata,
+            known=sink.recorded(),
         ),
         decoder=decoder,
-        sink=inference_sink(config, bundle, config.folder("embeddings", config.infer.output)),
+        sink=sink,
         pool=predictor_pool(config, folder),
         retry=config.infer.retry_quarantined,
         fingerprint=bundle.fingerprint,

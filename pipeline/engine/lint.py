@@ -18,7 +18,8 @@ from pipeline.errors import BadDataError, ConfigError
 from pipeline.logs import event
 from pipeline.runs import Summary
 from pipeline.shards.plan import PART_BYTES, expand, limit, plan
-from pipeline.sinks.quarantine import QUARANTINE, clear_quarantine
+from pipeline.sinks.folder import QUARANTINE
+from pipeline.sinks.quarantine import clear_quarantine
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import contextlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -31,7 +31,16 @@ from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
-from pipeline.shards.plan import Part, Shard, expand, limit, needs_scan, plan, plan_shard
+from pipeline.shards.plan import (
+    Part,
+    Shard,
+    expand,
+    hash_shard,
+    limit,
+    needs_scan,
+    plan_shard,
+    replan,
+)
 from pipeline.shards.reader import read_part
 
 logger = logging.getLogger(__name__)
@@ -42,6 +51,8 @@ PARTS_A_TASK = 16
 WORKERS_SCAN_BYTES = (
     4 << 30
 )  # of large shards; below, one process has scanned them before a worker has started
+WORKERS_HASH_BYTES = 1 << 30  # as much as one process hashes in a second
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ def plan_parts(
     label: str | None = None,
     tokenizer: str | None = None,
     metadata: Sequence[str] = (),
+    known: Iterable[Mapping[str, Any]] = (),
 ) -> list[Part]:
     """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
 
@@ -75,6 +87,7 @@ def plan_parts(
         label: What preprocess must have taken as the label; any where None.
         tokenizer: What it must have tokenized texts with; any where None.
         metadata: Fields that it must have kept.
+        known: Records of parts that were done before: shards that have not changed since are not opened.
 
     Raises:
         ConfigError: Nothing matches, none of the configured fields is in the data, or a folder was preprocessed with
@@ -94,27 +107,53 @@ def plan_parts(
         left -= num_rows(parts)
     if shards and left != 0:
         expanded = expand(shards, where=where)
+        if config.input.fingerprint == "content":
+            expanded = hash_shards(expanded)
+        before = replan(expanded, [record["plan"] for record in known]) if left is None else {}
         if left is None:
-            found = plan_shards(expanded)
+            found = plan_shards(expanded, before)
         else:
             found = limit((part for shard in expanded for part in plan_shard(shard)), left)
-        _check_fields(config, found, where)
+        if len(before) < len(expanded):
+            _check_fields(config, [part for part in found if part.shard not in before], where)
         parts += found
     if not parts:
         raise BadDataError("the preprocessed folder holds no samples", where=f"{where}={patterns}")
     return parts
 
 
-def plan_shards(shards: Sequence[Shard]) -> list[Part]:
-    """The parts of shards in their order; where many bytes are to be scanned for headers, the workers do it."""
-    large = [shard for shard in shards if needs_scan(shard)]
-    if sum(shard.size for shard in large) < WORKERS_SCAN_BYTES or not ray.is_initialized():
-        return plan(shards)
-    task: Any = ray.remote(plan_shard).options(num_cpus=0.5)
-    with plain_errors("planning"):
-        planned = ray.get([task.remote(shard) for shard in large])
-    cuts = {shard.name: parts for shard, parts in zip(large, planned, strict=True)}
+def plan_shards(
+    shards: Sequence[Shard], known: Mapping[str, list[Part]] | None = None
+) -> list[Part]:
+    """The parts of shards in their order; where many bytes are to be scanned for headers, the workers do it.
+
+    Args:
+        shards: All.
+        known: Shard -> its parts, of those that need no planning.
+    """
+    cuts = dict(known or {})
+    unknown = [shard for shard in shards if shard.name not in cuts]
+    large = [shard for shard in unknown if needs_scan(shard)]
+    planned = on_workers(plan_shard, large, WORKERS_SCAN_BYTES, "planning")
+    cuts |= {shard.name: parts for shard, parts in zip(large, planned, strict=True)}
     return [part for shard in shards for part in cuts.get(shard.name) or plan_shard(shard)]
+
+
+def hash_shards(shards: Sequence[Shard]) -> list[Shard]:
+    """Shards whose version is a digest of their content, for which all of it is read."""
+    return on_workers(hash_shard, shards, WORKERS_HASH_BYTES, "hashing")
+
+
+def on_workers(
+    work: Callable[[Shard], T], shards: Sequence[Shard], at_least: int, name: str
+) -> list[T]:
+    """Does something to shards, here where they have fewer bytes than ``at_least`` together, else on the workers."""
+    if sum(shard.size for shard in shards) < at_least or not ray.is_initialized():
+        return [work(shard) for shard in shards]
+    task: Any = ray.remote(work).options(num_cpus=0.5)
+    with plain_errors(name):
+        found: list[T] = ray.get([task.remote(shard) for shard in shards])
+    return found
 
 
 def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: str | None) -> None:

@@ -48,6 +48,7 @@ def preprocess_job(config: Config) -> BatchJob:
         label_optional=True,
         **config.handling(),
     )
+    sink = _sink(config, decoder, tokenizer)
     return BatchJob(
         name="preprocess",
         parts=plan_parts(
@@ -56,9 +57,10 @@ def preprocess_job(config: Config) -> BatchJob:
             "preprocess.input",
             tokenizer=tokenizer,
             metadata=config.input.metadata,
+            known=sink.recorded(),
         ),
         decoder=decoder,
-        sink=_sink(config, decoder, tokenizer),
+        sink=sink,
         clean=cleaning_of(config, "preprocess", config.preprocess.input, decoder),
     )
 
@@ -105,5 +107,6 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         columns=columns,
         order=(ORDINAL,),  # as in the shard, so that training on the folder sees the same order
         measure=measure,
+        keep_statistics=True,
         attachments={} if tokenizer is None else {TOKENIZER: tokenizer.encode()},
     )

@@ -20,6 +20,7 @@ TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without a
 CPUS_A_DRIVER = (
     256  # one driver hands out about a thousand tasks a second, and a part takes a quarter of one
 )
+P = TypeVar("P")
 T = TypeVar("T")
 
 
@@ -39,14 +40,14 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
     return cached(decoder.cache, part, decode) if isinstance(decoder, CachedDecoder) else decode()
 
 
-def work_through(parts: Sequence[Part], work: Callable[[Part], T], num_cpus: int) -> Iterator[T]:
+def work_through(parts: Sequence[P], work: Callable[[P], T], num_cpus: int) -> Iterator[T]:
     """Does ``work`` on every part, on all CPUs, and yields what comes back, in the order in which it is done.
 
     Ray Data would carry each block to a next stage; here there is none, and its executor's pause after every task
     (0.1 to 0.2 s, about as long as a part takes) and its two helper processes would be pure loss.
 
     Args:
-        parts: What is to be done.
+        parts: What is to be done, parts or whatever else is small and picklable.
         work: Part -> a small result; it is put into the object store once, not into every task.
         num_cpus: Of the cluster.
 
@@ -67,12 +68,12 @@ def work_through(parts: Sequence[Part], work: Callable[[Part], T], num_cpus: int
             yield from results
 
 
-def group_parts(parts: Sequence[Part], num_cpus: int) -> Iterator[Sequence[Part]]:
+def group_parts(parts: Sequence[P], num_cpus: int) -> Iterator[Sequence[P]]:
     """The parts of one task each: one, or several where one driver could not hand them out fast enough singly."""
     size = max(1, min(1 + num_cpus // CPUS_A_DRIVER, len(parts) // (4 * max(1, num_cpus))))
     for start in range(0, len(parts), size):
         yield parts[start : start + size]
 
 
-def _work_on(work: Callable[[Part], T], parts: Sequence[Part]) -> list[T]:
+def _work_on(work: Callable[[P], T], parts: Sequence[P]) -> list[T]:
     return [work(part) for part in parts]

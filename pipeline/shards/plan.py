@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from typing import Any
 
+from pipeline import storage
 from pipeline.shards.cuts import cut, samples
 from pipeline.shards.index import indexed_cuts
 from pipeline.shards.patterns import SPECIAL, Shard, expand
 from pipeline.shards.source import is_packed, open_shard
 
 PART_BYTES = 32 << 20
+_HASHED_BYTES = 8 << 20
+PLANNED = ("index", "start", "end", "first_ordinal", "duplicates", "num_samples")
 
 __all__ = [
     "PART_BYTES",
@@ -22,10 +26,12 @@ __all__ = [
     "Part",
     "Shard",
     "expand",
+    "hash_shard",
     "limit",
     "needs_scan",
     "plan",
     "plan_shard",
+    "replan",
     "shard_fingerprint",
 ]
 
@@ -69,6 +75,13 @@ class Part:
         words = f"{self.fingerprint}:{self.start}:{self.end}"
         return blake2b(words.encode(), digest_size=12).hexdigest()
 
+    def plan(self) -> dict[str, Any]:
+        """What planning found, for :func:`replan`; what it would find anyway is left out."""
+        told = {name: getattr(self, name) for name in PLANNED}
+        return {"fingerprint": self.fingerprint} | {
+            name: value for name, value in told.items() if value not in (0, None, ())
+        }
+
     def to_json(self) -> str:
         """The part as one line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
@@ -86,6 +99,38 @@ class Part:
 def plan(shards: Sequence[Shard], part_bytes: int = PART_BYTES) -> list[Part]:
     """Cuts shards into parts of about ``part_bytes``, at sample boundaries; see :func:`needs_scan`."""
     return [part for shard in shards for part in plan_shard(shard, part_bytes)]
+
+
+def replan(shards: Sequence[Shard], plans: Iterable[Mapping[str, Any]]) -> dict[str, list[Part]]:
+    """The parts of shards that were planned before and have not changed since, without opening them.
+
+    Args:
+        shards: All.
+        plans: What :meth:`Part.plan` told of parts, of these shards and others.
+
+    Returns:
+        Name of a shard -> its parts, for those of which every part is among the plans.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for noted in plans:
+        found.setdefault(noted["fingerprint"], []).append(noted)
+    known: dict[str, list[Part]] = {}
+    for shard in shards:
+        fingerprint = shard_fingerprint(shard)
+        told = sorted(found.get(fingerprint, ()), key=lambda each: each.get("start", 0))
+        starts = [each.get("start", 0) for each in told]
+        if (
+            told
+            and starts == [0, *(each.get("end") for each in told[:-1])]
+            and "end" not in told[-1]
+        ):
+            known[shard.name] = [_noted(shard, each) for each in told]
+    return known
+
+
+def _noted(shard: Shard, told: Mapping[str, Any]) -> Part:
+    values: dict[str, Any] = {**told, "duplicates": tuple(told.get("duplicates", ()))}
+    return Part(shard.name, shard.url, **values)
 
 
 def needs_scan(shard: Shard, part_bytes: int = PART_BYTES) -> bool:
@@ -150,6 +195,22 @@ def _sample_starts(part: Part, at_most: int) -> list[int]:
         return [sample.start for sample in itertools.islice(found, at_most)]
     finally:
         source.close()
+
+
+def hash_shard(shard: Shard) -> Shard:
+    """The shard with a digest of its content for a version, in the place of what a listing tells of it.
+
+    Raises:
+        InputError: It is not there or cannot be reached.
+    """
+    digest = blake2b(digest_size=16)
+    source = storage.open_source(shard.url, read_ahead=True)
+    try:
+        for start in range(0, source.size, _HASHED_BYTES):
+            digest.update(source.read(start, _HASHED_BYTES))
+    finally:
+        source.close()
+    return replace(shard, version=f"content:{digest.hexdigest()}")
 
 
 def shard_fingerprint(shard: Shard) -> str:

@@ -18,6 +18,14 @@ class ParquetConfig(Section):
         default=16, ge=1, le=4096, description="parts that are larger are not merged with others"
     )
     row_group_mb: int = Field(default=32, ge=1, le=1024, description="size of a row group, in MB")
+    keep_snapshots: int = Field(
+        default=1, ge=0, description="earlier snapshots that stay in _snapshots"
+    )
+    grace_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="that files of an object store stay after no manifest lists them any more",
+    )
 
 
 class NoneConfig(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,7 +71,11 @@ class Sink(Protocol):
         """The ledgers of the parts that readers see, each with ``part`` and ``shard``; none where none is kept."""
 
     def commit(
-        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+        self,
+        parts: Sequence[Part],
+        keep: Sequence[str] = (),
+        pending: Collection[str] = (),
+        each: Callable[..., Iterable[Any]] = map,
     ) -> None:
         """Publishes the new snapshot.
 
@@ -79,6 +83,7 @@ class Sink(Protocol):
             parts: Those of the input that it is to hold, all of them done.
             keep: Identities of parts that the input has no more, and whose rows stay.
             pending: Identities of parts that are not to be seen yet; what is done of them stays done.
+            each: As ``map``: applies a picklable function to each of many things, here or on other nodes.
         """
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def write_tables(file: IO[bytes], tables: Iterable[pa.Table], row_group_bytes: int) -> None:
+def write_tables(file: Any, tables: Iterable[pa.Table], row_group_bytes: int) -> None:
     """Writes tables of one schema as one Parquet file.
 
     Args:
-        file: Open for writing.
+        file: Has ``write``.
         tables: At least one; one is held at a time.
         row_group_bytes: About how large a row group is in memory.
     """

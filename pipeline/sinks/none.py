@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,11 @@ class NoneSink:
         return []
 
     def commit(
-        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+        self,
+        parts: Sequence[Part],
+        keep: Sequence[str] = (),
+        pending: Collection[str] = (),
+        each: Callable[..., Iterable[Any]] = map,
     ) -> None:
         """Nothing is to be published."""
 

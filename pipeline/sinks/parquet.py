@@ -1,14 +1,16 @@
 """Parquet files that hold each sample once: parts are committed alone, then merged into the snapshot.
 
-A part's data lies in ``_parts/``, its bad samples in ``_quarantine/``, and its record, written last, in ``_commit/``:
-what has no record is still to do. Bad samples that are tried again have files and a record of their own, numbered after
-the part's. The snapshot is the files of ``_manifest.json``, which is replaced last of all.
+A part's data lies in ``_parts/``, its bad samples in ``_quarantine/``, and its record, written last and once, in
+``_commit/``: what has no record is still to do. The names of the files tell of their content, and the record names
+them: whatever else was left behind, by a job that was killed or by one that does not know that it was, is never
+looked at. Bad samples that are tried again have files and a record of their own, numbered after the part's. The
+snapshot is the files of ``_manifest.json``, which is replaced last of all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,22 +21,34 @@ from pipeline import runs, storage
 from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Sums
 from pipeline.modalities.decode import METADATA_PREFIX
-from pipeline.sample import ERROR, KEY, MODALITIES, ORDINAL, OUTCOME, PART, QUARANTINED, SHARD
+from pipeline.sample import (
+    ERROR,
+    KEY,
+    MODALITIES,
+    ORDINAL,
+    OUTCOME,
+    PART,
+    QUARANTINE_SCHEMA,
+    QUARANTINED,
+    SHARD,
+)
 from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, ledger
-from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows, read_rows, write_rows
-from pipeline.sinks.snapshot import (
+from pipeline.sinks.folder import (
     COMMIT,
+    IDENTITY,
     PARTS,
-    Records,
-    Snapshot,
+    QUARANTINE,
     attempt_name,
-    part_name,
-    write_part,
+    part_of,
+    read_manifest,
 )
+from pipeline.sinks.merge import places, read_table, write_rows
+from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows
+from pipeline.sinks.records import Book, Record, Records
+from pipeline.sinks.snapshot import FORMAT, Each, Snapshot
 
-IDENTITY = "_identity.json"
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
 
 
@@ -50,6 +64,7 @@ class ParquetSink:
         columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
         order: What the rows of a part are sorted by.
         measure: Sums up each part into its record; None where no statistics are wanted.
+        keep_statistics: Whether those sums stay when the part is published.
         attachments: File name -> content of what lies beside the identity.
     """
 
@@ -60,45 +75,41 @@ class ParquetSink:
     columns: tuple[str, ...]
     order: tuple[str, ...] = (KEY, ORDINAL)
     measure: Callable[[pa.Table], Sums] | None = None
+    keep_statistics: bool = False
     attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def begin(self) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
         self._check_identity()
-        self._snapshot.clear_unpublished()
+        self._snapshot.clear()
 
     def done(self, parts: Sequence[Part]) -> set[str]:
-        """Parts that have a commit record, and rows, from one listing of the records and one of the parts' files.
-
-        A job that was killed while it published may have left records of parts whose rows it had removed.
-        """
-        records = Records(self.output)
+        """Parts that are in the snapshot, and those that have a commit record and rows, from two listings."""
+        records, book = Records(self.output), self._book()
         attempts = records.attempts()
-        found = {part.id for part in parts if part.id in attempts}
-        held = {record["part"] for record in self._snapshot.manifest()["records"]}
-        held |= {part_name(info.url) for info in storage.list_files(self._url(PARTS))}
+        found = {part.id for part in parts if part.id in attempts or part.id in book.records}
+        held = book.records.keys() | {
+            part_of(info.url) for info in storage.list_files(self._url(PARTS))
+        }
         doubtful = {part: attempts[part] for part in found - held}
         gone = {part for part, record in records.read(doubtful).items() if record["written"]}
         return found - gone
 
     def recorded(self) -> list[Mapping[str, Any]]:
         """The records of the parts that readers see."""
-        found: list[Mapping[str, Any]] = self._snapshot.manifest()["records"]
-        return found
+        return list(self._book().records.values())
 
     def retries(self, parts: Sequence[Part]) -> list[Part]:
         """Of parts that are done, those that have bad samples, reduced to these."""
-        records = Records(self.output)
-        attempts = records.attempts()
-        done = [part for part in parts if part.id in attempts]
-        found = records.read({part.id: attempts[part.id] for part in done})
+        found = self._records([part.id for part in parts])
         again = []
-        for part in done:
-            record = found[part.id]
-            if record["quarantined"]:
-                retry = attempts[part.id]
-                ordinals = bad_ordinals(read_rows(self.output, attempt_name(part.id, retry)))
-                again.append(replace(part, only=ordinals, retry=retry + 1, num_samples=None))
+        for part in parts:
+            record = found.get(part.id)
+            if record is not None and record["quarantined"]:
+                ordinals = bad_ordinals(self._bad_rows(record))
+                again.append(
+                    replace(part, only=ordinals, retry=record["retry"] + 1, num_samples=None)
+                )
         return again
 
     def write(self, table: pa.Table) -> PartResult:
@@ -108,77 +119,101 @@ class ParquetSink:
         name = attempt_name(part.id, part.retry)
         bad = quarantine_rows(table)
         total = result = replace(result, retry=part.retry)
+        files: list[dict[str, Any]] = []
         if part.retry:
-            total, bad = self._with_earlier(part, result, bad)
-        if bad.num_rows:
-            write_rows(self.output, name, bad)
+            before = self._records([part.id])[part.id]
+            files = list(before.get("data", ()))
+            total, bad = _with_earlier(part, result, bad, before, self._bad_rows(before))
         if self.measure:
             measured = self.measure(table)
             result, total = (replace(each, statistics=measured) for each in (result, total))
+        record = asdict(total) | {"plan": part.plan()}
+        if bad.num_rows:
+            record["quarantine"] = write_rows(self.output, QUARANTINE, name, bad, self.config)
         if result.written:
             # A copy of all pixels, so only where there is something to leave out.
             all_good = table[ERROR].null_count == table.num_rows
             rows = self._data_rows(table if all_good else table.filter(table[ERROR].is_null()))
-            write_part(self._url(PARTS, f"{name}.parquet"), [rows], self.config)
-        with storage.create(self._url(COMMIT, f"{name}.json"), replace=False) as file:
-            file.write(json.dumps(asdict(total)).encode())
-        return result
+            written = write_rows(self.output, PARTS, name, rows, self.config)
+            files.append(written | {"retry": part.retry})
+        if files:
+            record["data"] = files
+        there = self._commit_record(record)
+        return result if part.retry or there is record else _result(there)
 
-    def _with_earlier(
-        self, part: Part, result: PartResult, bad: pa.Table
-    ) -> tuple[PartResult, pa.Table]:
-        """The ledger and the quarantine of the whole part, now that its bad samples have been tried again."""
-        before = Records(self.output).read({part.id: part.retry - 1})[part.id]
-        rows = read_rows(self.output, attempt_name(part.id, part.retry - 1))
-        again = pc.and_(
-            pc.equal(rows[OUTCOME], QUARANTINED),
-            pc.is_in(rows[ORDINAL], value_set=pa.array(part.only, pa.int64())),
-        )
-        again = pc.and_(again, rows[KEY].is_valid())
-        bad = pa.concat_tables([rows.filter(pc.invert(again)), bad]).sort_by(
-            [(ORDINAL, "ascending")]
-        )
-        reasons = bad["reason"].value_counts().to_pylist()
-        total = replace(
-            result,
-            written=before["written"] + result.written,
-            filtered=before["filtered"] + result.filtered,
-            damages=before["damages"],
-            reasons={row["values"]: row["counts"] for row in reasons},
-        )
-        return total, bad
+    def _commit_record(self, record: Record) -> Record:
+        """Writes the record of a part; returns the one that counts, which may be of a writer that was faster."""
+        records = Records(self.output)
+        there = records.create(record)
+        if there is not record and not all(
+            storage.exists(self._url(file["name"])) for file in there.get("data", ())
+        ):
+            records.replace(record)  # its rows were removed, and only the record was forgotten
+            return record
+        return there
 
     def commit(
-        self, parts: Sequence[Part], keep: Sequence[str] = (), pending: Sequence[str] = ()
+        self,
+        parts: Sequence[Part],
+        keep: Sequence[str] = (),
+        pending: Collection[str] = (),
+        each: Each = map,
     ) -> None:
         """Publishes the parts that have a record; see :class:`pipeline.sinks.snapshot.Snapshot`."""
-        self._snapshot.publish([*(part.id for part in parts), *keep], pending)
+        self._snapshot.publish([*(part.id for part in parts), *keep], pending, each)
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        """The sums in the records of parts, read as they are asked for."""
+        """The sums of parts, read as they are asked for; after publication, where they are kept."""
         if self.measure is None:
             return
+        book, wanted = self._book(), set(ids)
+        yield from book.sums(self.output, wanted)
         records = Records(self.output)
-        for start in range(0, len(ids), RECORDS_AT_A_TIME):
-            found = records.read(dict.fromkeys(ids[start : start + RECORDS_AT_A_TIME], 0))
+        singles = [part for part in records.attempts() if part in wanted - book.records.keys()]
+        for start in range(0, len(singles), RECORDS_AT_A_TIME):
+            found = records.read(dict.fromkeys(singles[start : start + RECORDS_AT_A_TIME], 0))
             for record in found.values():
                 yield record["statistics"]
 
     @property
     def _snapshot(self) -> Snapshot:
-        return Snapshot(self.output, self.config, runs.fingerprint(dict(self.identity)), self.order)
+        digest = runs.fingerprint(dict(self.identity))
+        return Snapshot(self.output, self.config, digest, self.order, self.keep_statistics)
+
+    def _book(self) -> Book:
+        return Book.of(self.output, read_manifest(self.output))
+
+    def _records(self, ids: Collection[str]) -> dict[str, Record]:
+        """The last record of each of these parts that has one."""
+        found = {part: each for part, each in self._book().records.items() if part in ids}
+        records = Records(self.output)
+        newer = {
+            part: retry
+            for part, retry in records.attempts().items()
+            if part in ids and (part not in found or found[part]["retry"] < retry)
+        }
+        return found | records.read(newer)
+
+    def _bad_rows(self, record: Record) -> pa.Table:
+        """The rows that a part has in the quarantine."""
+        file = record.get("quarantine")
+        if file:
+            return read_table(self._url(file["name"]))
+        place = places(self._book().quarantine).get(record["part"])
+        if place is None:
+            return QUARANTINE_SCHEMA.empty_table()
+        return read_table(self._url(place.file)).slice(place.first, place.rows)
 
     def _check_identity(self) -> None:
+        ours = json.loads(json.dumps({**self.identity, "format": FORMAT}))
+        url = self._url(COMMIT, IDENTITY)
         try:
-            there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
+            there = json.loads(storage.read_bytes(url))
         except FileNotFoundError:
             for name, content in self.attachments.items():
                 storage.write_bytes(self._url(COMMIT, name), content)
-            storage.write_bytes(
-                self._url(COMMIT, IDENTITY), json.dumps(dict(self.identity)).encode()
-            )
+            storage.write_bytes(url, json.dumps(ours).encode())
             return
-        ours = json.loads(json.dumps(dict(self.identity)))
         if there != ours:
             difference = next(differences(there, ours), "")
             raise ConfigError(
@@ -196,6 +231,41 @@ class ParquetSink:
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
+
+
+def _with_earlier(
+    part: Part, result: PartResult, bad: pa.Table, before: Record, rows: pa.Table
+) -> tuple[PartResult, pa.Table]:
+    """The ledger and the quarantine of a whole part, now that its bad samples have been tried again.
+
+    Args:
+        part: Reduced to those samples.
+        result: The ledger of these.
+        bad: The rows of these that are bad still.
+        before: The record of the part.
+        rows: Its rows in the quarantine.
+    """
+    again = pc.and_(
+        pc.equal(rows[OUTCOME], QUARANTINED),
+        pc.is_in(rows[ORDINAL], value_set=pa.array(part.only, pa.int64())),
+    )
+    again = pc.and_(again, rows[KEY].is_valid())
+    bad = pa.concat_tables([rows.filter(pc.invert(again)), bad]).sort_by([(ORDINAL, "ascending")])
+    reasons = bad["reason"].value_counts().to_pylist()
+    total = replace(
+        result,
+        written=before["written"] + result.written,
+        filtered=before["filtered"] + result.filtered,
+        damages=before["damages"],
+        reasons={row["values"]: row["counts"] for row in reasons},
+    )
+    return total, bad
+
+
+def _result(record: Record) -> PartResult:
+    """The ledger that a record holds."""
+    names = PartResult.__dataclass_fields__
+    return PartResult(**{name: value for name, value in record.items() if name in names})
 
 
 def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:

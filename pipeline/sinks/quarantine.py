@@ -22,8 +22,7 @@ from pipeline.sample import (
     SHARD,
 )
 from pipeline.sinks.base import PartResult, ledger
-
-QUARANTINE = "_quarantine"
+from pipeline.sinks.folder import QUARANTINE, read_manifest
 
 
 def write_quarantine(output: str, table: pa.Table) -> PartResult:
@@ -93,15 +92,6 @@ def write_rows(output: str, name: str, rows: pa.Table) -> None:
         pq.write_table(rows, file, compression="zstd")
 
 
-def read_rows(output: str, name: str) -> pa.Table:
-    """One file of the quarantine, empty where there is none."""
-    try:
-        data = storage.read_bytes(storage.join(output, QUARANTINE, f"{name}.parquet"))
-    except FileNotFoundError:
-        return QUARANTINE_SCHEMA.empty_table()
-    return pq.read_table(pa.BufferReader(data))
-
-
 def bad_ordinals(rows: pa.Table) -> tuple[int, ...]:
     """Ordinals of the samples that were left out because they are bad, ascending."""
     bad = rows.filter(pc.and_(pc.equal(rows[OUTCOME], QUARANTINED), rows[KEY].is_valid()))
@@ -109,20 +99,18 @@ def bad_ordinals(rows: pa.Table) -> tuple[int, ...]:
 
 
 def read_quarantine(output: str) -> pa.Table:
-    """All bad samples of an output folder, empty where there are none."""
-    tables = [
-        pq.read_table(pa.BufferReader(storage.read_bytes(info.url)))
-        for info in storage.list_files(storage.join(output, QUARANTINE))
-    ]
+    """All bad samples of an output folder, those of its snapshot where it has one; empty where there are none."""
+    manifest = read_manifest(output)
+    if manifest is None:
+        urls = [info.url for info in storage.list_files(storage.join(output, QUARANTINE))]
+    else:
+        urls = [storage.join(output, name) for name in manifest["quarantine"]]
+    tables = [pq.read_table(pa.BufferReader(storage.read_bytes(url))) for url in urls]
     # A folder of an earlier version may lack a column.
     return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables], promote_options="default")
 
 
-def clear_quarantine(
-    output: str, keep: frozenset[str] = frozenset(), pending: frozenset[str] = frozenset()
-) -> None:
-    """Removes the quarantine of an earlier job, except the files named in ``keep`` and those of ``pending`` parts."""
+def clear_quarantine(output: str) -> None:
+    """Removes the quarantine of an earlier job."""
     for info in storage.list_files(storage.join(output, QUARANTINE)):
-        name = info.url.rpartition("/")[2]
-        if name not in keep and name.partition(".")[0] not in pending:
-            storage.remove(info.url)
+        storage.remove(info.url)

@@ -3,88 +3,31 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline import runs, storage
-from pipeline.errors import ConfigError
-from pipeline.sample import ORDINAL
+from pipeline.errors import SinkError
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.layout import write_tables
-from pipeline.sinks.published import Published, read_table
-from pipeline.sinks.quarantine import QUARANTINE, clear_quarantine
+from pipeline.sinks.folder import (
+    COMMIT,
+    MANIFEST,
+    PARTS,
+    QUARANTINE,
+    base_name,
+    listed_files,
+    part_of,
+)
+from pipeline.sinks.merge import File, Merger, Piece, groups, places
+from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
+from pipeline.sinks.retention import Retention
 
-MANIFEST = "_manifest.json"
-PARTS, COMMIT = "_parts", "_commit"
-READERS = 8  # commit records read at a time
+FORMAT = 2  # of manifest and book
 
-Record = dict[str, Any]
-_PART = re.compile(r"[0-9a-f]{24}")  # an identity, as Part.id gives it
-
-
-def attempt_name(part: str, retry: int) -> str:
-    """Name of a part's files: its identity, and a number where its bad samples were tried again."""
-    return f"{part}.{retry}" if retry else part
-
-
-def part_name(url: str) -> str:
-    """The part that a file is of."""
-    return url.rpartition("/")[2].partition(".")[0]
-
-
-def write_part(url: str, tables: Iterable[pa.Table], config: ParquetConfig) -> None:
-    """Writes a file of rows, whole or not at all."""
-    with storage.create(url) as file:
-        write_tables(file, tables, config.row_group_mb << 20)
-
-
-@dataclass(frozen=True)
-class Records:
-    """The commit records of an output folder.
-
-    Attributes:
-        output: The folder.
-    """
-
-    output: str
-
-    def attempts(self) -> dict[str, int]:
-        """Part -> how often its bad samples were tried again; parts without a record are not done."""
-        found: dict[str, int] = {}
-        for info in storage.list_files(storage.join(self.output, COMMIT)):
-            name = info.url.rpartition("/")[2].removesuffix(".json")
-            part, _, retry = name.partition(".")
-            if not _PART.fullmatch(part):
-                continue  # what lies beside the records
-            found[part] = max(found.get(part, 0), int(retry) if retry.isdigit() else 0)
-        return found
-
-    def forget(self, parts: Collection[str]) -> None:
-        """Removes the records of parts, which are to be done again should they come back."""
-        if parts:
-            for info in storage.list_files(storage.join(self.output, COMMIT)):
-                if part_name(info.url) in parts:
-                    storage.remove(info.url)
-
-    def read(self, wanted: Mapping[str, int]) -> dict[str, Record]:
-        """Part -> its record.
-
-        Args:
-            wanted: Part -> which attempt.
-        """
-
-        def one(item: tuple[str, int]) -> Record:
-            name = f"{attempt_name(*item)}.json"
-            record: Record = json.loads(storage.read_bytes(storage.join(self.output, COMMIT, name)))
-            return record
-
-        with ThreadPoolExecutor(READERS) as pool:
-            return dict(zip(wanted, pool.map(one, wanted.items()), strict=True))
+Each = Callable[[Callable[[Sequence[Piece]], File], Sequence[Sequence[Piece]]], Iterable[File]]
 
 
 @dataclass(frozen=True)
@@ -93,166 +36,203 @@ class Snapshot:
 
     Attributes:
         output: The folder.
-        config: Sizes of files and row groups.
+        config: Sizes of files and row groups, and what is kept of earlier snapshots.
         fingerprint: Of what the rows depend on.
         order: What the rows of a part are sorted by.
+        keep_statistics: Whether the sums of parts are wanted after they are published.
     """
 
     output: str
     config: ParquetConfig
     fingerprint: str
     order: tuple[str, ...]
+    keep_statistics: bool = False
 
-    def publish(self, parts: Sequence[str], pending: Collection[str] = ()) -> None:
+    def publish(self, parts: Sequence[str], pending: Collection[str], each: Each) -> None:
         """Merges parts that are new into files of the configured size, and replaces the manifest.
 
         Files of the last snapshot all of whose parts are still wanted, and have not been tried again, stay as they are.
-        The records of parts that are in neither of the two go: their rows are gone with them.
+        The records of parts that are neither wanted nor pending go: their rows are gone with them.
 
         Args:
             parts: All that the snapshot is to hold.
             pending: Parts that a later snapshot will hold; what is there of them stays.
+            each: Makes the files, here or on other nodes.
+
+        Raises:
+            SinkError: Another job has published meanwhile, or a file cannot be written.
         """
-        old = self.manifest()
-        published = Published.of(self.output, old)
-        attempts = Records(self.output).attempts()
-        wanted = {part: attempts[part] for part in parts}
-        kept = [
-            file
-            for file in old["files"]
-            if all(wanted.get(each["id"]) == each.get("retry", 0) for each in file["parts"])
-        ]
-        merged = {part["id"] for file in kept for part in file["parts"]}
-        records = self._records(wanted, old)
-        fresh = [part for part in parts if part not in merged and records[part]["written"]]
-        files = kept + [self._merge(group, records, published) for group in self._groups(fresh)]
-        quarantine = [
-            f"{QUARANTINE}/{attempt_name(part, wanted[part])}.parquet"
-            for part in parts
-            if records[part].get("reasons", True)
-        ]
-        manifest = {
-            "version": 1,
+        old, version = self._read()
+        book = Book.of(self.output, old)
+        fresh = self._fresh(parts, book)
+        records = {part: fresh.get(part) or book.records[part] for part in parts}
+        files = self._files(records, [] if old is None else old["files"], each, data=True)
+        quarantine = self._files(records, book.quarantine, each, data=False)
+        names = [file["name"] for file in quarantine]
+        noted, statistics = self._note(records, book.statistics)
+        written = Book(noted, quarantine, statistics, book.superseded)
+        content = {
+            "version": FORMAT,
             "fingerprint": self.fingerprint,
             "num_rows": sum(record["written"] for record in records.values()),
             "files": files,
-            "quarantine": quarantine,
-            "records": list(records.values()),
+            "quarantine": names,
         }
-        if manifest != old:
-            storage.write_bytes(self._url(MANIFEST), json.dumps(manifest).encode())
-        self._clear({file["name"] for file in files}, quarantine, frozenset(pending))
-        Records(self.output).forget(attempts.keys() - wanted.keys() - set(pending))
+        if old is None or written != book or any(old[name] != content[name] for name in content):
+            number = 1 if old is None else int(old["snapshot"]) + 1
+            if not storage.is_local(self.output):
+                written = replace(written, superseded=self._superseded(old, content, book))
+            manifest = content | {"snapshot": number, "records": written.write(self.output)}
+            runs.check_held(self.output)
+            if old is not None:
+                Retention(self.output, self.config).keep(old)
+            if storage.replace_if(self._url(MANIFEST), _json(manifest), version) is None:
+                raise SinkError(
+                    "another job has published meanwhile",
+                    where=self.output,
+                    fix="let one job at a time write there; run it again",
+                )
+            old = manifest
+        runs.check_held(self.output)
+        self._clear(old, written, pending)
 
-    def manifest(self) -> dict[str, Any]:
-        """The manifest; an empty one where nothing was published."""
+    def clear(self) -> None:
+        """Removes what an interrupted job, or one that published, has left behind."""
+        if storage.is_local(self.output):  # an object store shows none before it is whole
+            for name in ("", PARTS, COMMIT, QUARANTINE):
+                staging = storage.local_path(self._url(name)) / storage.STAGING
+                shutil.rmtree(staging, ignore_errors=True)
+        manifest = self._read()[0]
+        superseded = Book.of(self.output, manifest).superseded
+        Retention(self.output, self.config).clear(manifest, superseded)
+
+    def _read(self) -> tuple[dict[str, Any] | None, str | None]:
+        """The manifest and its version."""
         try:
-            manifest: dict[str, Any] = json.loads(storage.read_bytes(self._url(MANIFEST)))
+            data, version = storage.read_version(self._url(MANIFEST))
         except FileNotFoundError:
-            return {"files": [], "quarantine": [], "records": []}
-        return manifest
+            return None, None
+        return json.loads(data), version
 
-    def clear_unpublished(self) -> None:
-        """Removes files that were merged, and never published."""
-        self._keep({file["name"] for file in self.manifest()["files"]})
-
-    def _records(self, wanted: Mapping[str, int], old: Mapping[str, Any]) -> dict[str, Record]:
-        """The records of all parts; those that the last manifest has are not read again."""
-        known = {
-            record["part"]: record
-            for record in old["records"]
-            if wanted.get(record["part"]) == record.get("retry", 0)
-        }
-        missing = {part: retry for part, retry in wanted.items() if part not in known}
-        read = Records(self.output).read(missing)
-        for record in read.values():
-            record.pop("statistics", None)  # read again where they are wanted
-        return {part: known.get(part) or read[part] for part in wanted}
-
-    def _groups(self, parts: Sequence[str]) -> Iterator[list[str]]:
-        """Neighbouring parts that together fill a file; a large part is a file of its own."""
-        limit, large = self.config.file_mb << 20, self.config.min_file_mb << 20
-        sizes = {
-            info.url.rpartition("/")[2].removesuffix(".parquet"): info.size
-            for info in storage.list_files(self._url(PARTS))
-        }
-        group: list[str] = []
-        filled = 0
+    def _fresh(self, parts: Sequence[str], book: Book) -> dict[str, Record]:
+        """The records that the last snapshot has not, or has of an earlier attempt."""
+        records = Records(self.output)
+        attempts = records.attempts()
+        wanted = {}
         for part in parts:
-            size = sizes.get(part, 0)
-            if group and (filled + size > limit or size >= large):
-                yield group
-                group, filled = [], 0
-            if size >= large:
-                yield [part]
-                continue
-            group.append(part)
-            filled += size
-        if group:
-            yield group
+            known, retry = book.records.get(part), attempts.get(part)
+            if retry is not None and (known is None or known["retry"] < retry):
+                wanted[part] = retry
+        return records.read(wanted)
 
-    def _merge(
-        self, parts: Sequence[str], records: Mapping[str, Record], published: Published
-    ) -> dict[str, Any]:
-        """Makes one file of the snapshot, part by part, so that memory holds one part."""
-        retries = {part: int(records[part].get("retry", 0)) for part in parts}
-        names = [attempt_name(part, retry) for part, retry in retries.items()]
-        name = f"part-{runs.fingerprint(names)[:16]}.parquet"
-        own = self._url(PARTS, f"{parts[0]}.parquet")
-        if len(parts) == 1 and not retries[parts[0]] and storage.exists(own):
-            storage.link(own, self._url(name))  # large enough as it is
-        else:
-            tables = (self._part_rows(part, retry, published) for part, retry in retries.items())
-            write_part(self._url(name), tables, self.config)
-        return {
-            "name": name,
-            "rows": sum(records[part]["written"] for part in parts),
-            "parts": [
-                {"id": part, "rows": records[part]["written"]} | ({"retry": retry} if retry else {})
-                for part, retry in retries.items()
-            ],
-        }
-
-    def _part_rows(self, part: str, retry: int, published: Published) -> pa.Table:
-        """A part's rows: its first ones, and those of bad samples that have become good since."""
-        own = self._url(PARTS, f"{part}.parquet")
-        place = published.places.get(part)
-        tables = []
-        if place is not None:
-            tables.append(published.rows(place))
-        elif storage.exists(own):
-            tables.append(read_table(own))
-        before = place.retry if place is not None else 0
-        for number in range(before + 1, retry + 1):
-            again = self._url(PARTS, f"{attempt_name(part, number)}.parquet")
-            if storage.exists(again):
-                tables.append(read_table(again))
-        if not tables:
-            raise ConfigError(
-                f"the rows of part {part} are gone",
-                where=self.output,
-                fix="remove the output folder and run the job again",
+    def _files(
+        self, records: Mapping[str, Record], old: Sequence[File], each: Each, *, data: bool
+    ) -> list[File]:
+        """The files of the new snapshot, of the data or of the quarantine: those that stay, and new ones."""
+        kept = [
+            file
+            for file in old
+            if all(
+                (record := records.get(part["id"])) and record["retry"] == part.get("retry", 0)
+                for part in file["parts"]
             )
-        if len(tables) == 1:
-            return tables[0]
-        whole = pa.concat_tables(tables)
-        # Its ordinals are not written; keys are unique within a shard.
-        return whole.sort_by([(name, "ascending") for name in self.order if name != ORDINAL])
+        ]
+        there = {part["id"] for file in kept for part in file["parts"]}
+        where = places(old)
+        pieces = []
+        for part, record in records.items():
+            if part not in there:
+                piece = (_data_piece if data else _bad_piece)(record, where.get(part))
+                if piece is not None:
+                    pieces.append(piece)
+        merger = Merger(self.output, self.config, self.order, data)
+        return kept + list(each(merger, list(groups(pieces, self.config))))
 
-    def _clear(self, files: set[str], quarantine: list[str], pending: frozenset[str]) -> None:
-        """Removes what the new snapshot has made superfluous."""
-        self._keep(files)
-        for info in storage.list_files(self._url(PARTS)):
-            if part_name(info.url) not in pending:
-                storage.remove(info.url)
-        listed = frozenset(name.rpartition("/")[2] for name in quarantine)
-        clear_quarantine(self.output, listed, pending)
+    def _note(
+        self, records: Mapping[str, Record], known: Mapping[str, int]
+    ) -> tuple[dict[str, Record], dict[str, int]]:
+        """The records as the book has them, and the files of sums that they name."""
+        sums = [
+            (part, record["statistics"])
+            for part, record in records.items()
+            if isinstance(record.get("statistics"), dict)
+        ]
+        files = dict(known)
+        new = ""
+        if sums and self.keep_statistics:
+            new, files_parts = write_sums(self.output, sums)
+            files[new] = files_parts
+        noted = {}
+        for part, record in records.items():
+            slim = {name: value for name, value in record.items() if name not in _ELSEWHERE}
+            there = record.get("statistics")
+            name = there if isinstance(there, str) else (new if there else "")
+            noted[part] = slim | ({"statistics": name} if name else {})
+        named = {record.get("statistics") for record in noted.values()}
+        return noted, {name: count for name, count in files.items() if name in named}
 
-    def _keep(self, files: set[str]) -> None:
-        for info in storage.list_files(self.output):
-            name = info.url.rpartition("/")[2]
-            if name.startswith("part-") and name not in files:
+    def _superseded(
+        self, old: Mapping[str, Any] | None, new: Mapping[str, Any], book: Book
+    ) -> dict[str, float]:
+        """The files that readers may still be at, and since when the manifest has them no more."""
+        now = time.time()
+        waiting = {
+            name: since
+            for name, since in book.superseded.items()
+            if now - since <= self.config.grace_seconds
+        }
+        gone = listed_files(old) - listed_files(new) if old is not None else set()
+        return waiting | dict.fromkeys(gone, now)
+
+    def _clear(self, manifest: Mapping[str, Any], book: Book, pending: Collection[str]) -> None:
+        """Removes what the new snapshot has made superfluous: records first, so that none is without its rows."""
+        records = Records(self.output)
+        stays = set(pending)
+        records.remove({part for part in records.attempts() if part not in stays})
+        for folder in (PARTS, QUARANTINE):
+            for info in storage.list_files(self._url(folder)):
+                part = part_of(info.url)
+                if part is not None and part not in stays:
+                    storage.remove(info.url)
+        for info in storage.list_files(self._url(COMMIT)):
+            name = base_name(info.url)
+            if name.startswith(BOOK) and f"{COMMIT}/{name}" != manifest["records"]:
                 storage.remove(info.url)
+            if name.startswith(STATISTICS) and name not in book.statistics:
+                storage.remove(info.url)
+        Retention(self.output, self.config).clear(manifest, book.superseded)
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
+
+
+# Of a record: which files its rows were in before they were merged, and its sums, which have a file of their own.
+_ELSEWHERE = ("data", "quarantine", "statistics")
+
+
+def _data_piece(record: Record, place: Any) -> Piece | None:
+    """The rows of a part; None where it has none."""
+    if not record["written"]:
+        return None
+    before = -1 if place is None else place.retry
+    own = [file for file in record.get("data", ()) if file["retry"] > before]
+    size = sum(file["bytes"] for file in own) + (0 if place is None else place.size)
+    names = tuple(file["name"] for file in own)
+    return Piece(
+        record["part"], record["shard"], record["retry"], record["written"], place, names, size
+    )
+
+
+def _bad_piece(record: Record, place: Any) -> Piece | None:
+    """The quarantine rows of a part, all of which its last attempt has; None where there are none."""
+    file = record.get("quarantine")
+    part, shard, retry = record["part"], record["shard"], record["retry"]
+    if file:
+        return Piece(part, shard, retry, file["rows"], None, (file["name"],), file["bytes"])
+    if place is not None and place.retry == retry:
+        return Piece(part, shard, retry, place.rows, place, (), place.size)
+    return None
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()

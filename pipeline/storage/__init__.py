@@ -7,17 +7,13 @@ A location is a local path, a ``file://`` URL, an ``s3://``, ``gs://`` or ``abfs
 from __future__ import annotations
 
 from pipeline.storage.files import (
-    STAGING,
-    create,
     exists,
     file_info,
     file_infos,
-    link,
     list_files,
     open_source,
     read_bytes,
     remove,
-    write_bytes,
 )
 from pipeline.storage.location import (
     REMOTE_SCHEMES,
@@ -29,25 +25,37 @@ from pipeline.storage.location import (
     without_query,
 )
 from pipeline.storage.source import ByteSource
+from pipeline.storage.writing import (
+    STAGING,
+    NewFile,
+    copy,
+    create,
+    read_version,
+    replace_if,
+    write_bytes,
+)
 
 __all__ = [
     "REMOTE_SCHEMES",
     "STAGING",
     "ByteSource",
     "FileInfo",
+    "NewFile",
     "can_list",
+    "copy",
     "create",
     "exists",
     "file_info",
     "file_infos",
     "is_local",
     "join",
-    "link",
     "list_files",
     "local_path",
     "open_source",
     "read_bytes",
+    "read_version",
     "remove",
+    "replace_if",
     "without_query",
     "write_bytes",
 ]

@@ -1,17 +1,12 @@
-"""What the rest of the house does with files, local or remote."""
+"""What the rest of the house reads and lists, local or remote; :mod:`pipeline.storage.writing` writes."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
-import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import IO
 
 from pipeline.errors import InputError, SinkError
 from pipeline.storage.location import (
@@ -25,12 +20,7 @@ from pipeline.storage.retry import retried
 from pipeline.storage.source import ByteSource, LocalSource, RemoteSource
 from pipeline.storage.stores import RangeFile, store_of
 
-STAGING = "_staging"
-STAGING_TRIES = 100  # to put a file into it while others remove it
 _ASKERS = 16  # requests for the sizes of remote files under way at once
-_SPOOLED_BYTES = (
-    64 << 20
-)  # of a remote file being written, kept in memory before it goes to the disk
 
 
 def exists(url: str) -> bool:
@@ -142,108 +132,6 @@ def remove(url: str) -> None:
                 where=url,
                 kind=SinkError,
             )
-
-
-def write_bytes(url: str, data: bytes) -> None:
-    """Writes a file whole, replacing one that is there; see :func:`create`."""
-    with create(url) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def create(url: str, *, replace: bool = True) -> Iterator[IO[bytes]]:
-    """Opens a file for writing that becomes visible under its name only when it is whole.
-
-    On local disks it is written in ``_staging/`` beside its name, flushed to the disk, and renamed or, with
-    ``replace=False``, linked: where a file of that name exists already, that one stays. For an object store it is kept
-    here until it is whole, and then uploaded; the store shows an object only when its upload is complete.
-
-    Raises:
-        SinkError: The file cannot be written.
-        ConfigError: Nothing can be written to such a location.
-    """
-    if not is_local(url):
-        yield from _upload(url, replace=replace)
-        return
-    final = local_path(url)
-    staged = final.parent / STAGING / f"{final.name}.{uuid.uuid4().hex[:12]}"
-    with _writing(url):
-        try:
-            with _open_staged(staged) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            _publish(staged, final, replace=replace)
-        finally:
-            staged.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                staged.parent.rmdir()  # only when nothing else is being written
-
-
-def _open_staged(staged: Path) -> IO[bytes]:
-    """Opens a new file; its folder may be removed by another writer, who found it empty, before the file is in it."""
-    for _ in range(STAGING_TRIES):
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            return staged.open("xb")
-    return staged.open("xb")
-
-
-def _upload(url: str, *, replace: bool) -> Iterator[IO[bytes]]:
-    check_writable(url)
-    # A stream to the store would publish what it has when the writer fails: closing it completes the upload.
-    with _writing(url), tempfile.SpooledTemporaryFile(max_size=_SPOOLED_BYTES) as file:
-        yield file
-
-        def upload() -> None:
-            file.seek(0)
-            store_of(url).write(url, file)
-
-        if replace or not exists(url):
-            retried(upload, what="cannot be written", where=url, kind=SinkError)
-
-
-def link(url: str, name: str) -> None:
-    """Gives a whole file a second name; on local disks no byte of it is copied.
-
-    Raises:
-        SinkError: The name cannot be made.
-    """
-    if not is_local(url):
-        write_bytes(name, read_bytes(url))
-        return
-    with _writing(name):
-        _publish(local_path(url), local_path(name), replace=False)
-
-
-def _publish(staged: Path, final: Path, *, replace: bool) -> None:
-    if replace:
-        staged.replace(final)
-    else:
-        with contextlib.suppress(FileExistsError):
-            os.link(staged, final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
-def _writing(url: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        fixes = {
-            errno.ENOSPC: "free some space and run it again",
-            errno.EACCES: "choose a folder that you may write to",
-            errno.EROFS: "choose a folder that is not read-only",
-            errno.ENOTDIR: "a part of the path is a file",
-        }
-        fix = fixes.get(error.errno or 0, "check the location and run it again")
-        raise SinkError(
-            f"cannot be written: {error.strerror or error}", where=url, fix=fix
-        ) from error
 
 
 def _local_files(folder: str, *, recursive: bool) -> Iterator[FileInfo]:

@@ -66,6 +66,9 @@ class HubStore:
     def write(self, url: str, data: IO[bytes]) -> None:
         check_writable(url)
 
+    def copy(self, url: str, name: str) -> None:
+        check_writable(name)
+
     def remove(self, url: str) -> None:
         check_writable(url)
 

@@ -49,6 +49,9 @@ class Store(Protocol):
     def write(self, url: str, data: IO[bytes]) -> None:
         """Puts a file there, whole or not at all."""
 
+    def copy(self, url: str, name: str) -> None:
+        """Copies a file within the store."""
+
     def remove(self, url: str) -> None:
         """Removes a file."""
 
@@ -124,6 +127,9 @@ class ArrowStore:
         with self._filesystem.open_output_stream(self._path(url), compression=None) as stream:
             while piece := data.read(_COPY_BYTES):
                 stream.write(piece)
+
+    def copy(self, url: str, name: str) -> None:
+        self._filesystem.copy_file(self._path(url), self._path(name))
 
     def remove(self, url: str) -> None:
         self._filesystem.delete_file(self._path(url))

@@ -62,6 +62,9 @@ class WebStore:
     def write(self, url: str, data: IO[bytes]) -> None:
         check_writable(url)
 
+    def copy(self, url: str, name: str) -> None:
+        check_writable(name)
+
     def remove(self, url: str) -> None:
         check_writable(url)
 

@@ -1,0 +1,225 @@
+"""Rows of many parts in files of the right size; a file is made of whole parts, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import runs, storage
+from pipeline.errors import ConfigError, SinkError
+from pipeline.sample import ORDINAL
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
+from pipeline.sinks.layout import write_tables
+
+File = dict[str, Any]  # name, rows, bytes, and of each of its parts: id, shard, rows, retry
+
+
+class Place(NamedTuple):
+    """Where a part's rows lie in a file of a snapshot.
+
+    Attributes:
+        file: Name of the file.
+        first: Its first row there.
+        rows: How many.
+        retry: The attempt that they are of.
+        size: Bytes, about.
+    """
+
+    file: str
+    first: int
+    rows: int
+    retry: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows of a part that go into a new file.
+
+    Attributes:
+        part: Identity of the part.
+        shard: Its shard.
+        retry: How often its bad samples were tried again.
+        rows: How many.
+        place: Where those of the last snapshot lie; None where it has none that are still good.
+        names: Its own files, in the order of the attempts, that come on top of them.
+        size: Bytes, about.
+    """
+
+    part: str
+    shard: str
+    retry: int
+    rows: int
+    place: Place | None
+    names: tuple[str, ...]
+    size: int
+
+
+def places(files: Iterable[File]) -> dict[str, Place]:
+    """Part -> where its rows lie."""
+    found = {}
+    for file in files:
+        first = 0
+        for part in file["parts"]:
+            rows = part["rows"]
+            size = file["bytes"] * rows // max(1, file["rows"])
+            found[part["id"]] = Place(file["name"], first, rows, part.get("retry", 0), size)
+            first += rows
+    return found
+
+
+def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piece]]:
+    """Neighbouring pieces that together fill a file; a large one is a file of its own."""
+    limit, large = config.file_mb << 20, config.min_file_mb << 20
+    group: list[Piece] = []
+    filled = 0
+    for piece in pieces:
+        if group and (filled + piece.size > limit or piece.size >= large):
+            yield group
+            group, filled = [], 0
+        if piece.size >= large:
+            yield [piece]
+            continue
+        group.append(piece)
+        filled += piece.size
+    if group:
+        yield group
+
+
+@dataclass
+class Merger:
+    """Makes files of a snapshot. Picklable: it works on any node.
+
+    Attributes:
+        output: The output folder.
+        config: Sizes of files and row groups.
+        order: What the rows of a part are sorted by where two attempts are joined; empty where the last one has all.
+        data: Whether these are the rows, and not the quarantine.
+    """
+
+    output: str
+    config: ParquetConfig
+    order: tuple[str, ...]
+    data: bool = True
+    _last: tuple[str, pa.Table] | None = field(default=None, repr=False)
+
+    def __call__(self, pieces: Sequence[Piece]) -> File:
+        """Makes one file, part by part, so that memory holds one part."""
+        names = [attempt_name(piece.part, piece.retry) for piece in pieces]
+        name = f"{PREFIX}{runs.fingerprint(names)[:16]}.parquet"
+        name = name if self.data else f"{QUARANTINE}/{name}"
+        first = pieces[0]
+        rows = sum(piece.rows for piece in pieces)
+        if len(pieces) == 1 and first.place is None and len(first.names) == 1:
+            size = first.size
+            self._take_over(first, name)
+        else:
+            tables = (self._rows(piece) for piece in pieces)
+            with storage.create(self._url(name), replace=False, check=has_rows(rows)) as file:
+                write_tables(file, tables, self.config.row_group_mb << 20)
+            size = file.num_bytes
+        parts = [_entry(piece) for piece in pieces]
+        return {"name": name, "rows": rows, "bytes": size, "parts": parts}
+
+    def _take_over(self, piece: Piece, name: str) -> None:
+        """Makes a part's only file one of the snapshot, as it is."""
+        own = self._url(piece.names[0])
+        if not storage.exists(own):
+            raise self._gone(piece)
+        storage.copy(own, self._url(name))
+
+    def _rows(self, piece: Piece) -> pa.Table:
+        """A part's rows: its first ones, and those of bad samples that have become good since."""
+        tables = [] if piece.place is None else [self._published(piece.place)]
+        try:
+            tables += [read_table(self._url(name)) for name in piece.names]
+        except FileNotFoundError:
+            raise self._gone(piece) from None
+        if len(tables) == 1:
+            return tables[0]
+        whole = pa.concat_tables(tables)
+        # Its ordinals are not written; keys are unique within a shard.
+        return whole.sort_by([(name, "ascending") for name in self.order if name != ORDINAL])
+
+    def _gone(self, piece: Piece) -> ConfigError:
+        return ConfigError(
+            f"the rows of part {piece.part} are gone",
+            where=self.output,
+            fix="remove the output folder and run the job again",
+        )
+
+    def _published(self, place: Place) -> pa.Table:
+        """Rows of the last snapshot; a file is read once for neighbouring parts."""
+        if self._last is None or self._last[0] != place.file:
+            self._last = place.file, read_table(self._url(place.file))
+        return self._last[1].slice(place.first, place.rows)
+
+    def _url(self, name: str) -> str:
+        return storage.join(self.output, name)
+
+
+def _entry(piece: Piece) -> dict[str, Any]:
+    told = {"id": piece.part, "shard": piece.shard, "rows": piece.rows}
+    return told | ({"retry": piece.retry} if piece.retry else {})
+
+
+def write_rows(output: str, folder: str, name: str, rows: pa.Table, config: ParquetConfig) -> File:
+    """Writes rows of one attempt at a part; the file's name tells of its content, so that two never disagree.
+
+    Args:
+        output: The output folder.
+        folder: In it, ``_parts`` or ``_quarantine``.
+        name: Begin of the file's name.
+        rows: What is written.
+        config: Size of row groups.
+
+    Returns:
+        Name in the output folder, rows, size and checksum.
+    """
+    url = storage.join(output, folder, f"{name}.parquet")
+    with storage.create(url, replace=False, check=has_rows(rows.num_rows)) as file:
+        write_tables(file, [rows], config.row_group_mb << 20)
+        whole = f"{name}.{file.crc32:08x}.parquet"
+        file.url = storage.join(output, folder, whole)
+    return {
+        "name": f"{folder}/{whole}",
+        "rows": rows.num_rows,
+        "bytes": file.num_bytes,
+        "crc32": f"{file.crc32:08x}",
+    }
+
+
+def has_rows(rows: int) -> Callable[[IO[bytes]], None]:
+    """Checks that a file that was written can be opened, and has so many rows."""
+
+    def check(file: IO[bytes]) -> None:
+        try:
+            found = pq.ParquetFile(file).metadata.num_rows
+        except pa.ArrowInvalid as error:
+            raise SinkError(
+                f"the file that was just written cannot be read: {error}",
+                fix="check the disk, and run the job again",
+            ) from error
+        if found != rows:
+            raise SinkError(
+                f"the file that was just written has {found} rows instead of {rows}",
+                fix="check the disk, and run the job again",
+            )
+
+    return check
+
+
+def read_table(url: str) -> pa.Table:
+    """All rows of a Parquet file.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if storage.is_local(url):
+        return pq.ParquetFile(storage.local_path(url), memory_map=True).read()
+    return pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))).read()
