@@ -65,7 +65,8 @@ class Snapshot:
         old, version = self._read()
         book = Book.of(self.output, old)
         fresh = self._fresh(parts, book)
-        records = {part: fresh.get(part) or book.records[part] for part in parts}
+        records = {part: fresh.get(part) or book.records.get(part, {}) for part in parts}
+        self._check_all_there(records)
         files = self._files(records, [] if old is None else old["files"], each, data=True)
         quarantine = self._files(records, book.quarantine, each, data=False)
         names = [file["name"] for file in quarantine]
@@ -124,6 +125,15 @@ class Snapshot:
             if retry is not None and (known is None or known["retry"] < retry):
                 wanted[part] = retry
         return records.read(wanted)
+
+    def _check_all_there(self, records: Mapping[str, Record]) -> None:
+        missing = [part for part, record in records.items() if not record]
+        if missing:
+            raise SinkError(
+                f"the records of {len(missing)} parts are gone, the first is {missing[0]}",
+                where=self._url(COMMIT),
+                fix="let one job at a time write there; run it again",
+            )
 
     def _files(
         self, records: Mapping[str, Record], old: Sequence[File], each: Each, *, data: bool

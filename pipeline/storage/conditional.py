@@ -88,7 +88,9 @@ def _write(url: str, data: Any, condition: Any) -> str | None:
             with _plain_errors():
                 done = obstore.put(store, path, data, mode=condition, use_multipart=False)
                 return _version(dict(done))
-        except Refused:
+        except Refused as refused:
+            if "409 Conflict" in str(refused.__cause__):  # somebody else's request is under way
+                raise OSError("another write to it is under way") from refused
             if tries > 1:  # perhaps by the try before, whose answer was lost
                 there, version = read_versioned(url)
                 return version if there == bytes(data) else None

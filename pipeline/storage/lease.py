@@ -10,6 +10,7 @@ SOSP 1989; the epoch is what M. Kleppmann calls a fencing token.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -93,7 +94,8 @@ class Lease:
         self._over.set()
         self._thread.join()
         if not lost:
-            replace_if(self._url, self._content(None), self._version)
+            with contextlib.suppress(PipelineError):  # then it runs out
+                replace_if(self._url, self._content(None), self._version)
 
     def _keep(self) -> None:
         while not self._over.wait(self._seconds / RENEWALS):
