@@ -77,7 +77,7 @@ def faulty_store(behind: str) -> Iterator[FaultyStore]:
                     self.wfile.write(text)
                 return
             connection = http.client.HTTPConnection(real.hostname or "", real.port, timeout=60)
-            headers = {name: value for name, value in self.headers.items()}
+            headers = dict(self.headers.items())
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
             content = response.read()

@@ -2,9 +2,9 @@
 
     python commit_steps.py FOLDER-OR-BUCKET SHARDS
 
-A step is whatever changes what others see of the disk or the store. To be killed after one is to be killed before the next: nothing else
-outlives the process. Children are forked from a process that has loaded everything and touched no store yet; a child that
-is killed ends by ``os._exit(137)``, so that nothing of it is cleaned up.
+A step is whatever changes what others see of the disk or the store. To be killed after one is to be killed before the
+next: nothing else outlives the process. Children are forked from a process that has loaded everything and touched no
+store yet; a child that is killed ends by ``os._exit(137)``, so that nothing of it is cleaned up.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,34 @@ IN_STORE = [(obstore, "put"), *((ArrowStore, name) for name in ("write", "copy",
 
 def main(output: str, shards: str) -> int:
     """Tries all steps of a first night and of a second one; prints how many there were."""
-    nights = [load(f"{shards}/first"), load(f"{shards}/second")]
-    steps = 0
-    for before, night in ((None, nights[0]), (nights[0], nights[1])):
-        for step in itertools.count(1):
-            folder = storage.join(output, f"{len(night)}-{step}")
-            if before is not None:
-                child(lambda folder=folder, before=before: run(folder, before), 0)
-            codes = [
-                child(lambda folder=folder, step=step: killed_at(step, folder, night))
-                for _ in range(2)
-            ]
-            child(lambda folder=folder: run(folder, night), 0)
-            child(lambda folder=folder: check(folder, night), 0)
-            if storage.is_local(output):
-                shutil.rmtree(folder)
-            steps += 1
-            if codes[0] == 0:
-                break
-            assert codes[0] == KILLED, codes
-    print(json.dumps({"steps": steps}))
+    first, second = load(f"{shards}/first"), load(f"{shards}/second")
+    steps = try_all_steps(f"{output}/first", None, first)
+    steps += try_all_steps(f"{output}/second", first, second)
+    sys.stdout.write(json.dumps({"steps": steps}))
     return 0
+
+
+def try_all_steps(output: str, before: Night | None, night: Night) -> int:
+    """Kills a night before each of its steps; how many it has.
+
+    Args:
+        output: Where the folders of all trials go.
+        before: The night that has been there before, if any.
+        night: The one that is killed.
+    """
+    for step in itertools.count(1):
+        folder = f"{output}/{step}"
+        if before is not None:
+            child(partial(run, folder, before), wanted=0)
+        codes = [child(partial(killed_at, step, folder, night)) for _ in range(2)]
+        child(partial(run, folder, night), wanted=0)
+        child(partial(check, folder, night), wanted=0)
+        if storage.is_local(output):
+            shutil.rmtree(folder)
+        if codes[0] == 0:
+            return step
+        assert codes[0] == KILLED, codes
+    raise AssertionError("unreachable")
 
 
 def load(folder: str) -> Night:
@@ -160,7 +168,7 @@ def child(work: Callable[[], None], wanted: int | None = None) -> int:
         try:
             work()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - all of it is told, and the exit code says so
             traceback.print_exc()
         finally:
             os._exit(code)
