@@ -74,7 +74,7 @@ def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
 
 
 def _titles(question: Question) -> Iterator[str]:
-    for name, value in question.given.items():
+    for name, value in question.told.items():
         yield f"“{value}”" if name == "text" else value.rpartition("/")[2]
 
 

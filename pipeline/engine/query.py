@@ -56,6 +56,11 @@ class Question:
         found = {"image": self.image, "text": self.text, "audio": self.audio}
         return {name: value for name, value in found.items() if value is not None}
 
+    @property
+    def told(self) -> Mapping[str, str]:
+        """As ``given``, ready to be written."""
+        return {name: _text(value) for name, value in self.given.items()}
+
 
 @dataclass(frozen=True)
 class Query:
@@ -110,8 +115,10 @@ def row_query(written: Written, question: Question, column: str) -> Query:
         ConfigError: No row has that key, several have, or it has no such embedding.
     """
     assert question.key is not None
-    places = written.find(question.key, question.shard)
-    where = f"--key {question.key}" + (f" --shard {question.shard}" if question.shard else "")
+    # What is no text (bytes of the command line) becomes one that no row has.
+    key, shard = _text(question.key), None if question.shard is None else _text(question.shard)
+    places = written.find(key, shard)
+    where = f"--key {key}" + (f" --shard {shard}" if shard else "")
     if not places:
         raise ConfigError(
             "no row has this key", where=f"{where}, {written.output}", fix="check its spelling"
@@ -206,6 +213,11 @@ def unfiltered(modalities: ModalitiesConfig) -> ModalitiesConfig:
         for name, each in modalities.by_name().items()
     }
     return modalities.model_copy(update=changed)
+
+
+def _text(value: str) -> str:
+    """A value from the command line without bytes that are no text."""
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _own_column(question: Question, column: str, made: list[str]) -> str:

@@ -81,7 +81,7 @@ def search(config: Config, question: Question) -> Answer:
 def report(config: Config, question: Question, answer: Answer) -> dict[str, Any]:
     """The answer, ready for JSON."""
     row = answer.query.row
-    asked: dict[str, Any] = dict(question.given)
+    asked: dict[str, Any] = dict(question.told)
     if row is not None:
         asked |= {KEY: row.key, SHARD: row.shard}
     if answer.query.prediction is not None:
