@@ -1,11 +1,13 @@
 """The optional index: as good as comparing every row, kept as long as the snapshot stays, and made again after it."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rows_on_disk import write_file, written
 
+from pipeline.errors import ConfigError
 from pipeline.search.approximate import Approximate
 from pipeline.search.exact import nearest
 
@@ -89,3 +91,11 @@ def test_an_interrupted_build_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         index_of(folder, tmp_path).nearest(np.ones(WIDTH), 5)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_the_package_it_says_what_to_install(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(ConfigError, match=r"usearch is not installed .*pipeline\[search\]"):
+        index_of(folder, tmp_path).nearest(np.ones(WIDTH), 5)
