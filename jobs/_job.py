@@ -33,6 +33,7 @@ class Job:
         plan: What ``--dry-run`` prints after the configuration.
         sections: Sections of the configuration that ``--help`` shows.
         locked: Whether the folder is locked here; pack's writer locks its own.
+        keeps_summary: Whether the summary is written into the folder; a search only reads.
         answer: The summary for a person; None for the counts that all jobs have.
     """
 
@@ -43,6 +44,7 @@ class Job:
     plan: Callable[[Config], str]
     sections: tuple[str, ...] = ()
     locked: bool = True
+    keeps_summary: bool = True
     answer: Callable[[Summary], str] | None = None
 
 
@@ -101,15 +103,16 @@ def run(job: Job, config: Config, began: float = 0.0) -> Summary:
             summary.status, summary.exit_code = "failed", error.exit_code
             if error.exit_code != ConfigError.exit_code:  # then nothing was begun
                 with contextlib.suppress(PipelineError):  # the first error is the one to tell
-                    _finish(summary, folder, began)
+                    _finish(job, summary, folder, began)
             raise
-        _finish(summary, folder, began)
+        _finish(job, summary, folder, began)
     return summary
 
 
-def _finish(summary: Summary, folder: str, began: float) -> None:
+def _finish(job: Job, summary: Summary, folder: str, began: float) -> None:
     summary.close(began)
-    summary.write(folder)
+    if job.keeps_summary:
+        summary.write(folder)
 
 
 def _parser(job: Job) -> argparse.ArgumentParser:

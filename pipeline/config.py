@@ -19,6 +19,7 @@ from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.rows import OnBadField
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
+from pipeline.search import SearchConfig
 from pipeline.settings import apply_override, explain
 from pipeline.sinks import ParquetConfig, SinkConfig
 
@@ -190,6 +191,7 @@ class Config(Section):
     preprocess: PreprocessConfig = PreprocessConfig()
     infer: InferConfig = InferConfig()
     nightly: NightlyConfig = NightlyConfig()
+    search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
     sink: SinkConfig = ParquetConfig()

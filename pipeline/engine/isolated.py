@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,23 @@ def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str |
     return shown
 
 
+def decode_alone(decoder: Decoder, fields: Mapping[str, bytes]) -> pa.Table:
+    """Decodes one sample that lies in no shard.
+
+    Args:
+        decoder: How.
+        fields: Extension -> bytes.
+
+    Returns:
+        One row, as :meth:`pipeline.modalities.decode.Decoder.decode` makes it; a bad one has its ``error``.
+    """
+    request = _Alone(dict(fields))
+    if not decoder.limits.isolate:
+        return request(decoder)
+    table: pa.Table = _guard_for(decoder)(request)
+    return table
+
+
 def harmless(decoder: Decoder, samples: Sequence[Sample]) -> list[Sample]:
     """Those of some samples that can be decoded in this process, whatever comes of it: they do not end it."""
     if not decoder.limits.isolate:
@@ -103,6 +120,17 @@ class _Member:
         for verdict in care.condemned.get(0, ()):
             raise SampleError(verdict.detail, reason=verdict.reason, field=self.field)
         return decoder.codecs[self.modality].show(memoryview(self.data), self.field)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    fields: dict[str, bytes]
+
+    def __call__(
+        self, decoder: Decoder, watch: Watch | None = None, care: Care | None = None
+    ) -> pa.Table:
+        fields = {name: Field(memoryview(d), 0, len(d)) for name, d in self.fields.items()}
+        return decoder.decode([Sample("", "", 0, fields)], "", watch, care)
 
 
 @dataclass(frozen=True)

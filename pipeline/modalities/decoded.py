@@ -29,8 +29,13 @@ from pipeline.sample import (
 SUFFIX = ".parquet"
 
 
-def open_parquet(url: str) -> pq.ParquetFile:
+def open_parquet(url: str, *, buffer_bytes: int = 0) -> pq.ParquetFile:
     """Opens a Parquet file for reads of single row groups: mapped into memory where local.
+
+    Args:
+        url: Where it lies.
+        buffer_bytes: Of a column of a local file that is read at a time instead, so that a walk through a large row
+            group holds no more of it.
 
     Raises:
         InputError: The file is not there, or cannot be reached.
@@ -40,6 +45,8 @@ def open_parquet(url: str) -> pq.ParquetFile:
     if not storage.is_local(url):
         return pq.ParquetFile(pa.PythonFile(_File(source), mode="r"))
     source.close()  # it only said, in our words, where there is no such file
+    if buffer_bytes:
+        return pq.ParquetFile(storage.local_path(url), buffer_size=buffer_bytes, pre_buffer=False)
     return pq.ParquetFile(storage.local_path(url), memory_map=True)
 
 

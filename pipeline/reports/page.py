@@ -34,9 +34,9 @@ def render(data: ReportData) -> str:
         An HTML document that encodes to UTF-8.
     """
     evaluation = data.evaluation
-    page = _environment().get_template("report.html").render(
+    return render_template(
+        "report.html",
         data=data,
-        style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),
         figures=views.key_figures(data),
         lede=views.lede(evaluation),
         modality=views.modality_view(evaluation),
@@ -53,7 +53,13 @@ def render(data: ReportData) -> str:
         predictions=views.predictions(data.examples),
         configured=bool(data.config_yaml or data.environment or data.summary),
         summary={k: v for k, v in data.summary.items() if k != "seconds"},
-    )  # fmt: skip
+    )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """Renders one of the pages of this folder, with its style; everything in ``values`` is escaped."""
+    style = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
+    page = _environment().get_template(name).render(style=style, **values)
     # A key with bytes that are no text must not make the page unwritable.
     return page.encode("utf-8", "replace").decode("utf-8")
 

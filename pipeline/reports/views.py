@@ -132,7 +132,7 @@ def quarantine_view(data: ReportData) -> dict[str, Any]:
             for reason, count in sorted(counts.items(), key=lambda item: -item[1])
         ],
         "rows": [
-            {n: _clipped(row.get(n)) for n in ("shard", "key", "field", "reason", "detail")}
+            {n: clipped(row.get(n)) for n in ("shard", "key", "field", "reason", "detail")}
             for row in rows
         ],
     }
@@ -149,7 +149,7 @@ def card(example: Example) -> dict[str, Any]:
     size = _png_size(image)
     return {
         "example": example,
-        "text": _clipped(example.text, MAX_TEXT) if example.text is not None else None,
+        "text": clipped(example.text, MAX_TEXT) if example.text is not None else None,
         "image": _data_uri("image/png", image),
         "image_size": size,
         "pixelated": size is not None and max(size) < SMALL_IMAGE,
@@ -278,6 +278,7 @@ def _data_uri(kind: str, data: bytes | None) -> str | None:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def _clipped(value: Any, limit: int = 160) -> str:
+def clipped(value: Any, limit: int = 160) -> str:
+    """A value as text of at most ``limit`` characters."""
     text = "" if value is None else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,150 @@
+"""Nearest neighbours of a text, an image, a sound or a row, among the embeddings that jobs.infer wrote.
+
+    python -m jobs.search CONFIG.yaml [dotted.path=value ...] --text "a dog in snow" [--in image] [--top 20]
+    python -m jobs.search CONFIG.yaml [dotted.path=value ...] --image dog.jpg --html found.html
+    python -m jobs.search CONFIG.yaml [dotted.path=value ...] --key 000481 [--shard test-000000.tar] [--json]
+
+Several of --text, --image and --audio are one sample of several modalities. The output that infer.output names is read
+as its manifest lists it, and the model that wrote it embeds the query; --key asks no model. Nothing is written but the
+page, and the index that search.index=usearch keeps in RUN/search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import _job
+from jobs._job import Job, settings_help
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.reports.search import render_table
+from pipeline.runs import Summary, process_clock
+
+if TYPE_CHECKING:
+    from pipeline.engine.query import Question
+
+SECTIONS = ("run", "input", "modalities", "infer", "search", "limits")
+MODALITIES = ("image", "text", "audio")
+MAX_TOP = 10_000  # neighbours are held in memory
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Searches; returns the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
+    overrides = [*options.overrides, *([f"search.index={options.index}"] if options.index else [])]
+    return _job.main(job_for(options), [options.config, *overrides, *flags])
+
+
+def job_for(options: argparse.Namespace) -> Job:
+    """The job that answers one question."""
+
+    def work(config: Config, summary: Summary) -> None:
+        from pipeline.engine.search import report, search
+        from pipeline.engine.signals import as_interrupt
+
+        question = _question(options)
+        with as_interrupt():
+            summary.first_sample = process_clock()
+            answer = search(config, question)
+            summary.report = report(config, question, answer)
+            summary.metrics = {"rows_compared": float(answer.compared)}
+            if options.html is not None:
+                from pipeline.engine.gallery import gallery
+                from pipeline.reports.search import render
+
+                page = render(gallery(config, question, answer))
+                storage.write_bytes(options.html, page.encode())
+                summary.outputs = {"html": options.html}
+
+    def plan(config: Config) -> str:
+        from pipeline.engine.search import snapshot
+
+        _question(options)
+        written, _ = snapshot(config)
+        rows, files = int(written.starts[-1]), len(written.files)
+        return f"would search {rows} rows in {files} files of {written.output}"
+
+    return Job(
+        name="search",
+        about=__doc__ or "",
+        output=lambda config: config.folder("embeddings", config.infer.output),
+        work=work,
+        plan=plan,
+        sections=SECTIONS,
+        locked=False,
+        keeps_summary=False,
+        answer=lambda summary: render_table(summary.report, summary.outputs),
+    )
+
+
+def _question(options: argparse.Namespace) -> Question:
+    """What the command line asks.
+
+    Raises:
+        ConfigError: Nothing, or what does not go together.
+    """
+    from pipeline.engine.query import Question
+
+    question = Question(
+        text=options.text,
+        image=options.image,
+        audio=options.audio,
+        key=options.key,
+        shard=options.shard,
+        column=options.column,
+        among=options.among,
+        by=options.by,
+        top=options.top,
+    )
+    wrong = ""
+    if question.key is None and not question.given:
+        wrong = "nothing is asked for"
+    elif question.key is not None and question.given:
+        wrong = f"--key does not go with --{next(iter(question.given))}"
+    elif question.key is None and (question.shard is not None or question.by is not None):
+        wrong = f"--{'from' if question.shard is None else 'shard'} goes with --key only"
+    elif question.column is not None and question.among is not None:
+        wrong = "--column does not go with --in"
+    elif question.top is not None and not 1 <= question.top <= MAX_TOP:
+        wrong = f"--top is {question.top}, and not between 1 and {MAX_TOP}"
+    if wrong:
+        fix = "give --text, --image or --audio, or --key of a row"
+        raise ConfigError(wrong, where="command line", fix=fix if "ask" in wrong else "see --help")
+    return question
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.search",
+        description=__doc__,
+        epilog=settings_help(SECTIONS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("config", help="the configuration, a YAML file")
+    add("overrides", nargs="*", metavar="dotted.path=value", help="replace the file's settings")
+    add("--text", help="a text to search for")
+    add("--image", metavar="FILE", help="an image to search for")
+    add("--audio", metavar="FILE", help="a sound to search for")
+    add("--key", help="key of a row, whose neighbours are wanted; the row itself is left out")
+    add("--shard", help="of --key, where several shards have it")
+    add("--top", type=int, metavar="K", help="neighbours wanted; 10, or as many as there are")
+    add("--in", dest="among", choices=MODALITIES, help="in a shared space: which modality's")
+    add("--from", dest="by", choices=MODALITIES, help="in a shared space: which of --key's own")
+    add("--column", help="the column to search; embedding by default")
+    add("--index", choices=("exact", "usearch"), help="the same as search.index=")
+    add(
+        "--html", metavar="FILE", help="writes a page with the neighbours' images, texts and sounds"
+    )
+    add("--json", action="store_true", help="print the answer as one JSON object")
+    add("--dry-run", action="store_true", help="print what would be searched, and end")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The neighbours of a query: a table for a terminal, and a self-contained page with what they look and sound like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.reports import views
+from pipeline.reports.content import Example
+from pipeline.reports.page import render_template
+from pipeline.reports.svg import shortened, text_columns
+
+CELL_COLUMNS = 40  # of a terminal, that a value takes at most
+METADATA_COLUMNS = 60
+MAX_PAGE_BYTES = 32 << 20  # of images and sounds; the neighbours behind are shown without
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """One neighbour on the page.
+
+    Attributes:
+        rank: From 1.
+        score: Cosine similarity, -1..1.
+        example: The sample, with what could be read of it.
+        metadata: Column -> value of its row.
+        notes: Why something of it is not shown.
+    """
+
+    rank: int
+    score: float
+    example: Example
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Everything on the page.
+
+    Attributes:
+        title: What was asked, in a few words.
+        generated: When the page was made, as it shall be shown.
+        query: The query.
+        query_notes: Why something of it is not shown.
+        facts: What was searched, as (name, value).
+        neighbours: The nearest first.
+    """
+
+    title: str
+    generated: str
+    query: Example
+    query_notes: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    neighbours: Sequence[Neighbour] = ()
+
+
+def render(data: SearchPage) -> str:
+    """Renders the page; what is said of :func:`pipeline.reports.page.render` holds for it too."""
+    cards = []
+    left = MAX_PAGE_BYTES
+    for each in data.neighbours:
+        card = views.card(each.example)
+        left -= len(card["image"] or "") + len(card["audio"] or "")
+        notes = list(each.notes)
+        if left < 0 and (card["image"] or card["audio"]):
+            card |= {"image": None, "audio": None}
+            notes.append("not shown: this page would become too large")
+        metadata = {name: views.clipped(value) for name, value in each.metadata.items()}
+        share = min(1.0, max(0.0, each.score))
+        cards.append({**card, "of": each, "notes": notes, "metadata": metadata, "share": share})
+    query = {**views.card(data.query), "notes": data.query_notes}
+    title = views.clipped(data.title, 120)
+    return render_template("search.html", data=data, title=title, query=query, cards=cards)
+
+
+def render_table(report: Mapping[str, Any], outputs: Mapping[str, str]) -> str:
+    """The answer for a terminal.
+
+    Args:
+        report: As :func:`pipeline.engine.search.report` makes it.
+        outputs: What was written.
+    """
+    rows = [["rank", "score", "shard", "key"]]
+    found = report["neighbours"]
+    predicted = any(each.get("prediction") is not None for each in found)
+    rows[0] += ["prediction"] * predicted + ["metadata"] * any(each["metadata"] for each in found)
+    for each in found:
+        cells = [str(each["rank"]), f"{each['score']:.4f}"]
+        cells += [shortened(str(each[name]), CELL_COLUMNS) for name in ("shard", "key")]
+        if predicted:
+            cells.append(shortened(str(each["prediction"]), CELL_COLUMNS))
+        if each["metadata"]:
+            values = {name: value for name, value in each["metadata"].items() if value is not None}
+            text = " ".join(f"{name}={value}" for name, value in values.items())
+            cells.append(shortened(text, METADATA_COLUMNS))
+        rows.append(cells)
+    lines = list(_aligned(rows))
+    compared, wanted = report["rows_compared"], report["top"]
+    how = "all" if report["index"] == "exact" else f"an index of {report['index']} over"
+    lines.append(f"of {how} {compared:,} rows, by the column {report['column']}")
+    if len(found) < min(wanted, compared):
+        lines.append(f"only {len(found)} of {wanted} were found")
+    lines += [f"{name}: {value}" for name, value in outputs.items()]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns under each other, numbers to the right."""
+    count = len(rows[0])
+    cells = [[*row, *[""] * (count - len(row))] for row in rows]
+    widths = [max(text_columns(row[column]) for row in cells) for column in range(count)]
+    for row in cells:
+        padded = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            space = " " * (width - text_columns(cell))
+            padded.append(space + cell if column < 2 else cell + space)
+        yield "  ".join(padded).rstrip()

@@ -1,0 +1,65 @@
+"""Nights that write date=YYYY-MM-DD folders: readers see one table with a column ``date``."""
+
+import datetime
+from pathlib import Path
+
+import duckdb
+import polars
+import pyarrow.dataset as ds
+import pytest
+from tones import make_samples, write_tar
+
+from pipeline.config import validate
+from pipeline.engine.isolated import decode_here
+from pipeline.engine.nightly import for_date
+from pipeline.modalities.decode import Decoder
+from pipeline.shards.plan import expand, plan
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.parquet import ParquetSink
+
+NIGHTS = {"2026-11-20": 4, "2026-11-21": 6}  # date -> samples
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    config = validate(
+        {
+            "run": str(tmp_path / "run"),
+            "input": {"test": f"{tmp_path}/in/{{date}}/*.tar"},
+            "modalities": {"image": {"fields": ["png"], "size": 8}},
+            "infer": {"output": f"{tmp_path}/out/date={{date}}"},
+        }
+    )
+    for date, count in NIGHTS.items():
+        samples = {k: v for k, v in make_samples(20, seed=1).items() if "png" in v}
+        kept = dict(list(samples.items())[:count])
+        write_tar(tmp_path / "in" / date / "x.tar", {**kept, "bad": {"png": b"broken"}})
+        night = for_date(config, date)
+        assert night.input.test is not None
+        assert night.infer.output is not None
+        decoder = Decoder.build(night.modalities, None)
+        sink = ParquetSink(night.infer.output, ParquetConfig(), {}, {}, ("image",))
+        sink.begin()
+        parts = plan(expand(night.input.test))
+        for part in parts:
+            sink.write(decode_here(part, decoder))
+        sink.commit(parts)
+    return tmp_path / "out"
+
+
+def test_readers_see_the_date_as_a_column(output: Path) -> None:
+    glob = f"{output}/date=*/part-*.parquet"
+    days = {datetime.date.fromisoformat(date): count for date, count in NIGHTS.items()}
+    by_duckdb = duckdb.sql(f"select date, count(*) from '{glob}' group by date").fetchall()
+    assert dict(by_duckdb) == days
+    frame = polars.read_parquet(glob, hive_partitioning=True)
+    assert dict(frame.group_by("date").len().rows()) == days
+    files = [str(file) for file in sorted(output.glob("date=*/part-*.parquet"))]
+    table = ds.dataset(files, partitioning="hive").to_table()
+    assert sorted(set(table["date"].to_pylist())) == list(NIGHTS)
+    assert table.num_rows == sum(NIGHTS.values())
+
+    bad = duckdb.sql(f"select date, key from '{output}/date=*/_quarantine/*.parquet'").fetchall()
+    assert sorted(bad) == [(day, "bad") for day in days]
+    one = f"select count(*) from '{glob}' where date = date '2026-11-21'"
+    assert duckdb.sql(one).fetchall() == [(6,)]

@@ -1,0 +1,96 @@
+"""The page of a search: self-contained, escaped, and whole where a sample cannot be shown."""
+
+import pytest
+from browser import Browser, find_browser
+from page_reader import PageReader, structural_problems
+from tones import png, wav
+
+from pipeline.reports import search as search_module
+from pipeline.reports.content import Example
+from pipeline.reports.search import Neighbour, SearchPage, render, render_table
+
+HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
+REVERSED = "\u202egnp.exe\u0000\x1b[31m\ud800"
+
+
+def hostile_page() -> SearchPage:
+    example = Example(
+        HOSTILE * 3, HOSTILE, "", text=HOSTILE, image_png=png(), audio_wav=wav(), prediction=HOSTILE
+    )
+    bare = Example(REVERSED, "x" * 300, "", prediction=None)
+    return SearchPage(
+        title=HOSTILE,
+        generated="now",
+        query=Example("", "", "", text=HOSTILE),
+        facts=[("embeddings", HOSTILE), ("column", "embedding")],
+        neighbours=[
+            Neighbour(1, 0.98765, example, {HOSTILE: HOSTILE, "json": None}),
+            Neighbour(2, -0.5, bare, {}, ["the shard is not there", HOSTILE]),
+        ],
+    )
+
+
+def test_hostile_data_stays_text() -> None:
+    page = render(hostile_page())
+    page.encode("utf-8")
+    assert structural_problems(page) == []
+    reader = PageReader(page)
+    assert reader.all("script") == []
+    assert len(reader.all("img")) == len(reader.all("audio")) == 1
+    assert HOSTILE in reader.text
+    assert "49" not in reader.text, "nothing in the data is a template"
+    assert "the shard is not there" in reader.text
+    assert "0.9877" in reader.text
+    assert "-0.5000" in reader.text
+    assert all(a.startswith(("data:", "#")) for a in reader.addresses() if a is not None)
+
+
+def test_it_fits_a_phone_and_asks_for_nothing(tmp_path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(render(hostile_page()), encoding="utf-8")
+    if find_browser() is None:
+        pytest.skip("no browser here; the structure is tested all the same")
+    with Browser(tmp_path / "profile") as browser:
+        for width in (390, 1400):
+            browser.open(path, width)
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width
+            asked = [
+                event["params"]["request"]["url"]
+                for event in browser.events
+                if event.get("method") == "Network.requestWillBeSent"
+            ]
+            assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+        broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+        assert browser.evaluate(broken) == 0
+
+
+def test_a_page_does_not_grow_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "MAX_PAGE_BYTES", 20_000)
+    sounds = [Neighbour(i, 0.5, Example(f"k{i}", "s", "", audio_wav=wav())) for i in range(9)]
+    page = render(SearchPage("t", "now", Example("q", "s", ""), neighbours=sounds))
+    reader = PageReader(page)
+    assert 0 < len(reader.all("audio")) < 9
+    assert reader.text.count("this page would become too large") == 9 - len(reader.all("audio"))
+
+
+def test_the_table_has_no_control_characters() -> None:
+    neighbour = {
+        "rank": 1,
+        "score": 0.5,
+        "shard": "a\nb.tar",
+        "key": "\x1b[31mred" + "長" * 60,
+        "prediction": None,
+        "metadata": {"json": '{"a": "\u202e"}', "none": None},
+    }
+    report = {
+        "column": "embedding",
+        "index": "exact",
+        "top": 10,
+        "rows_compared": 1234,
+        "neighbours": [neighbour, {**neighbour, "rank": 10, "metadata": {}}],
+    }
+    lines = render_table(report, {"html": "x.html"}).splitlines()
+    assert lines[0].split() == ["rank", "score", "shard", "key", "metadata"]
+    assert all(character.isprintable() for line in lines for character in line)
+    assert lines[3] == "of all 1,234 rows, by the column embedding"
+    assert lines[4:] == ["only 2 of 10 were found", "html: x.html"]
