@@ -13,7 +13,7 @@ from pipeline import runs, storage
 from pipeline.errors import ConfigError, SinkError
 from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
+from pipeline.sinks.folder import PREFIX, attempt_name
 from pipeline.sinks.layout import write_tables
 
 File = dict[str, Any]  # name, rows, bytes, and of each of its parts: id, shard, rows, retry
@@ -49,6 +49,7 @@ class Piece:
         place: Where those of the last snapshot lie; None where it has none that are still good.
         names: Its own files, in the order of the attempts, that come on top of them.
         size: Bytes, about.
+        folder: In the output folder, where they go; ends with a slash unless it is empty.
     """
 
     part: str
@@ -58,6 +59,7 @@ class Piece:
     place: Place | None
     names: tuple[str, ...]
     size: int
+    folder: str = ""
 
 
 def places(files: Iterable[File]) -> dict[str, Place]:
@@ -74,12 +76,13 @@ def places(files: Iterable[File]) -> dict[str, Place]:
 
 
 def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piece]]:
-    """Neighbouring pieces that together fill a file; a large one is a file of its own."""
+    """Neighbouring pieces of one folder that together fill a file; a large one is a file of its own."""
     limit, large = config.file_mb << 20, config.min_file_mb << 20
     group: list[Piece] = []
     filled = 0
     for piece in pieces:
-        if group and (filled + piece.size > limit or piece.size >= large):
+        full = filled + piece.size > limit or piece.size >= large
+        if group and (full or piece.folder != group[0].folder):
             yield group
             group, filled = [], 0
         if piece.size >= large:
@@ -99,21 +102,18 @@ class Merger:
         output: The output folder.
         config: Sizes of files and row groups.
         order: What the rows of a part are sorted by where two attempts are joined; empty where the last one has all.
-        data: Whether these are the rows, and not the quarantine.
     """
 
     output: str
     config: ParquetConfig
     order: tuple[str, ...]
-    data: bool = True
     _last: tuple[str, pa.Table] | None = field(default=None, repr=False)
 
     def __call__(self, pieces: Sequence[Piece]) -> File:
         """Makes one file, part by part, so that memory holds one part."""
         names = [attempt_name(piece.part, piece.retry) for piece in pieces]
-        name = f"{PREFIX}{runs.fingerprint(names)[:16]}.parquet"
-        name = name if self.data else f"{QUARANTINE}/{name}"
         first = pieces[0]
+        name = f"{first.folder}{PREFIX}{runs.fingerprint(names)[:16]}.parquet"
         rows = sum(piece.rows for piece in pieces)
         if len(pieces) == 1 and first.place is None and len(first.names) == 1:
             size = first.size

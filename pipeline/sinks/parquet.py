@@ -65,6 +65,7 @@ class ParquetSink:
         order: What the rows of a part are sorted by.
         measure: Sums up each part into its record; None where no statistics are wanted.
         keep_statistics: Whether those sums stay when the part is published.
+        partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshot.Snapshot`.
         attachments: File name -> content of what lies beside the identity.
     """
 
@@ -76,6 +77,7 @@ class ParquetSink:
     order: tuple[str, ...] = (KEY, ORDINAL)
     measure: Callable[[pa.Table], Sums] | None = None
     keep_statistics: bool = False
+    partition: str = ""
     attachments: Mapping[str, bytes] = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -178,7 +180,9 @@ class ParquetSink:
     @property
     def _snapshot(self) -> Snapshot:
         digest = runs.fingerprint(dict(self.identity))
-        return Snapshot(self.output, self.config, digest, self.order, self.keep_statistics)
+        return Snapshot(
+            self.output, self.config, digest, self.order, self.keep_statistics, self.partition
+        )
 
     def _book(self) -> Book:
         return Book.of(self.output, read_manifest(self.output))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,23 @@ class Retention:
             since = int(info.version) / 1e9 if info.version.isdigit() else now
         return now - since > self.config.grace_seconds
 
-    def _listed(self) -> Iterable[FileInfo]:
-        """The files of snapshots that lie in the output folder, published or not."""
-        for folder in (self.output, self._url(QUARANTINE)):
-            for info in storage.list_files(folder):
-                if base_name(info.url).startswith(PREFIX):
-                    yield info
+    def _listed(self) -> Iterator[FileInfo]:
+        """The files of snapshots that lie in the output folder and its partitions, published or not."""
+        if storage.is_local(self.output):
+            root = storage.local_path(self.output)
+            inside = (
+                [path.name for path in root.iterdir() if "=" in path.name] if root.is_dir() else []
+            )
+            folders = [self.output, *(self._url(name) for name in (QUARANTINE, *inside))]
+            found = [info for folder in folders for info in storage.list_files(folder)]
+        else:
+            found = storage.list_files(self.output, recursive=True)
+        for info in found:
+            folder = info.url.removeprefix(self._url("")).rpartition("/")[0]
+            if base_name(info.url).startswith(PREFIX) and (
+                folder in ("", QUARANTINE) or "=" in folder
+            ):
+                yield info
 
     def _earlier(self, current: int) -> list[Mapping[str, Any]]:
         """The manifests of the earlier snapshots that are kept; those that are not are removed."""

@@ -40,6 +40,9 @@ class Snapshot:
         fingerprint: Of what the rows depend on.
         order: What the rows of a part are sorted by.
         keep_statistics: Whether the sums of parts are wanted after they are published.
+        partition: Folder in the output folder that new rows go to, such as ``date=2026-11-21``; the output folder
+        itself
+            where empty. Rows stay where they were published first.
     """
 
     output: str
@@ -47,6 +50,7 @@ class Snapshot:
     fingerprint: str
     order: tuple[str, ...]
     keep_statistics: bool = False
+    partition: str = ""
 
     def publish(self, parts: Sequence[str], pending: Collection[str], each: Each) -> None:
         """Merges parts that are new into files of the configured size, and replaces the manifest.
@@ -154,9 +158,17 @@ class Snapshot:
             if part not in there:
                 piece = (_data_piece if data else _bad_piece)(record, where.get(part))
                 if piece is not None:
-                    pieces.append(piece)
-        merger = Merger(self.output, self.config, self.order, data)
+                    folder = self._folder(piece) if data else f"{QUARANTINE}/"
+                    pieces.append(replace(piece, folder=folder))
+        pieces.sort(key=lambda piece: piece.folder)
+        merger = Merger(self.output, self.config, self.order)
         return kept + list(each(merger, list(groups(pieces, self.config))))
+
+    def _folder(self, piece: Piece) -> str:
+        """Where the rows of a part go: where they are, or where new rows do."""
+        if piece.place is not None:
+            return piece.place.file[: piece.place.file.rfind("/") + 1]
+        return f"{self.partition}/" if self.partition else ""
 
     def _note(
         self, records: Mapping[str, Record], known: Mapping[str, int]

@@ -242,3 +242,32 @@ def test_reads_of_a_finished_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [part for name in sorted(known) for part in known[name]] == parts
     some = [record["plan"] for record in sink(out).recorded()][1:]
     assert len(replan(found, some)) == 1, "a shard that is not done to its end is planned again"
+
+
+def test_rows_stay_in_the_partition_that_they_were_first_written_to(
+    output: str, tmp_path: Path
+) -> None:
+    def on(date: str, seeds: dict[str, int]) -> dict[str, set[str]]:
+        """Partition -> its shards, after a night of that date."""
+        into = replace(sink(output, grace_seconds=0), partition=f"date={date}")
+        night(into, shards(tmp_path / "in", seeds))
+        into.begin()
+        found: dict[str, set[str]] = {}
+        for file in manifest(output)["files"]:  # type: ignore[attr-defined]
+            shown = {part["shard"][0] for part in file["parts"]}
+            found.setdefault(file["name"].rpartition("/")[0], set()).update(shown)
+        published = {file["name"] for file in manifest(output)["files"]}  # type: ignore[attr-defined]
+        there = {name for name in names(output) if name.startswith("date=")}
+        assert there == published or output.startswith("s3://")
+        assert len(keys(output)) == 3 * len(seeds)
+        return found
+
+    assert on("2026-11-20", {"a": 0, "b": 1}) == {"date=2026-11-20": {"a", "b"}}
+    assert on("2026-11-21", {"a": 0, "b": 10, "c": 2}) == {
+        "date=2026-11-20": {"a"},
+        "date=2026-11-21": {"b", "c"},
+    }
+    assert on("2026-11-22", {"b": 11, "c": 2}) == {
+        "date=2026-11-21": {"c"},
+        "date=2026-11-22": {"b"},
+    }
