@@ -87,6 +87,8 @@ class BatchJob:
 
     def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
         """The lazy data set that predicts these parts; its rows are their ledgers."""
+        from ray.data import TaskPoolStrategy
+
         from pipeline.engine.data import read_parts
 
         return pool.attach(read_parts(parts, self.decoder)).map_batches(
@@ -95,6 +97,9 @@ class BatchJob:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=WRITE_CPUS,
+            # Small parts come faster than they are written, and Ray would start a process for each that waits: 40 of
+            # them on two cores kept all else from running for a minute.
+            compute=TaskPoolStrategy(size=num_cpus()),
             max_retries=RETRIES,
         )
 
