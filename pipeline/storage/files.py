@@ -183,9 +183,11 @@ def create(url: str, *, replace: bool = True) -> Iterator[IO[bytes]]:
 def _open_staged(staged: Path) -> IO[bytes]:
     """Opens a new file; its folder may be removed by another writer, who found it empty, before the file is in it."""
     for _ in range(STAGING_TRIES):
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        # mkdir says that the folder exists where it did, and was removed before mkdir looked what it is.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            staged.parent.mkdir(parents=True, exist_ok=True)
             return staged.open("xb")
+    staged.parent.mkdir(parents=True, exist_ok=True)
     return staged.open("xb")
 
 
