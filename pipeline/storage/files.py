@@ -122,19 +122,24 @@ def read_bytes(url: str) -> bytes:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is remote and cannot be read.
+        InputError: It cannot be read.
     """
     if is_local(url):
-        return local_path(url).read_bytes()
+        return _read_local(url)
     return retried(lambda: store_of(url).read(url), what="cannot be read", where=url)
 
 
 def remove(url: str) -> None:
-    """Removes a file; fine where it is gone already."""
+    """Removes a file; fine where it is gone already.
+
+    Raises:
+        SinkError: It cannot be removed.
+    """
     check_writable(url)
     with contextlib.suppress(FileNotFoundError):
         if is_local(url):
-            local_path(url).unlink()
+            with _writing(url, "cannot be removed"):
+                local_path(url).unlink(missing_ok=True)
         else:
             retried(
                 lambda: store_of(url).remove(url),
@@ -231,8 +236,23 @@ def _publish(staged: Path, final: Path, *, replace: bool) -> None:
         os.close(folder)
 
 
+def _read_local(url: str) -> bytes:
+    try:
+        return local_path(url).read_bytes()
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:  # nothing lies below a file
+        raise FileNotFoundError(error.errno, error.strerror, error.filename) from error
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror or error}",
+            where=url,
+            fix="check the disk and that you may read it, and run the job again",
+        ) from error
+
+
 @contextlib.contextmanager
-def _writing(url: str) -> Iterator[None]:
+def _writing(url: str, what: str = "cannot be written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -243,9 +263,7 @@ def _writing(url: str) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file",
         }
         fix = fixes.get(error.errno or 0, "check the location and run it again")
-        raise SinkError(
-            f"cannot be written: {error.strerror or error}", where=url, fix=fix
-        ) from error
+        raise SinkError(f"{what}: {error.strerror or error}", where=url, fix=fix) from error
 
 
 def _local_files(folder: str, *, recursive: bool) -> Iterator[FileInfo]:
