@@ -18,7 +18,8 @@ import numpy as np
 
 KINDS = ("driver", "decode worker", "model actor", "raylet", "whole tree")
 SURVIVED = ("decode worker", "model actor")  # kills after which the job goes on
-DELAY_SECONDS, SURVIVED_DELAY_SECONDS = 0.1, 2.0  # longest
+DELAY_SECONDS, DECODING_SECONDS = 0.1, 2.0  # at most
+ACTOR_COMMITS = 8  # at most, after which the model may have seen all there is
 LOOK_SECONDS, LOOK_FOR_PROCESSES_SECONDS = 0.01, 0.1
 DECODING = "decoding child"
 # Ray's own agents look once a minute whether their raylet is gone, and write nothing; what ends has no name any more.
@@ -33,7 +34,7 @@ class Point:
     """When a job is killed.
 
     Attributes:
-        commits: After this many commits of the job; of what may have nothing left to do by then, once it is there.
+        commits: After this many commits more; with 0, as soon as there is what is to be killed.
         delay_seconds: So much later.
     """
 
@@ -42,9 +43,17 @@ class Point:
 
     @classmethod
     def draw(cls, kind: str, random: np.random.Generator, most: int) -> Point:
-        """Any point from the first commit until shortly after the one of number ``most``."""
-        longest = SURVIVED_DELAY_SECONDS if kind in SURVIVED else DELAY_SECONDS
-        return cls(int(random.integers(1, most + 1)), float(random.uniform(0, longest)))
+        """Any point from the first commit until shortly after the one of number ``most``.
+
+        Parts as small as these are decoded by the time that the first is written, so that decode workers are killed
+        while they decode; what was committed before this job is there by then.
+        """
+        if kind == "decode worker":
+            return cls(0, float(random.uniform(0, DECODING_SECONDS)))
+        commits = random.integers(
+            1, 1 + (min(most, ACTOR_COMMITS) if kind == "model actor" else most)
+        )
+        return cls(int(commits), float(random.uniform(0, DELAY_SECONDS)))
 
 
 @dataclass
@@ -90,14 +99,12 @@ class InferenceJob:
         """
         end = time.monotonic() + seconds
         first = self.commits()
-        while not (
-            self._victims(kind) if kind in SURVIVED else self.commits() >= first + point.commits
-        ):
+        while self.commits() < first + point.commits or not (point.commits or self._victims(kind)):
             if self.process.poll() is not None:
                 return ""
             if time.monotonic() > end:
                 raise TimeoutError(f"no {kind} to kill in {seconds:g} s, see {self.log}")
-            time.sleep(LOOK_FOR_PROCESSES_SECONDS if kind in SURVIVED else LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS if point.commits else LOOK_FOR_PROCESSES_SECONDS)
         time.sleep(point.delay_seconds)
         return "" if self.process.poll() is not None else self._kill(kind, random)
 

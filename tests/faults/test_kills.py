@@ -70,7 +70,8 @@ def strike(job: InferenceJob, kinds: list[str], random: np.random.Generator) -> 
     struck = set[str]()
     for kind in kinds:
         point = Point.draw(kind, random, COMMITS)
-        if "raylet" in struck:  # then no commit follows
+        # Nothing is committed without a raylet; and what survives is to be there for certain.
+        if "raylet" in struck or kind in SURVIVED:
             point = replace(point, commits=0)
         if job.strike(kind, point, random):
             struck.add(kind)
