@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=100, help="in all, those of before included")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and end what runs
     lines = [json.loads(line) for line in _text().splitlines()]
     done = [line for line in lines if "trial" in line]
     facts = {**environment(), "seed": options.seed}

@@ -69,7 +69,7 @@ def make_workload(
 
     for index in range(OLD_SHARDS):
         write(index, index)
-    _write_bundle(folder / "model")
+    write_bundle(folder / "model")
     config = _write_config(folder)
     before, after = folder / "before", folder / "after"
     _run(run, config, before)
@@ -108,7 +108,7 @@ def _write_config(folder: Path) -> Path:
     return path
 
 
-def _write_bundle(folder: Path) -> None:
+def write_bundle(folder: Path) -> None:
     """A network as it is before training: what it predicts depends on every input all the same."""
     modalities = ModalitiesConfig.model_validate(MODALITIES)
     objective = ObjectiveConfig.model_validate(
