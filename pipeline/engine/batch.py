@@ -51,7 +51,9 @@ class BatchJob:
         keep_deleted: Whether rows of shards that are gone from the input stay.
         watch: Told of each commit; says whether to go on. What is in flight then may still be committed, and is
             published by the next job.
+        publishing: Called when all is done that will be, before readers see any of it.
         done: Identities of the parts that are done; grows while the job runs.
+        unpublished: Those of them that readers do not see; set by :meth:`begin`, and again by :meth:`run`.
         inventory: The shards, held against those that the output had; set by :meth:`begin`.
     """
 
@@ -68,14 +70,18 @@ class BatchJob:
     fingerprint: str = ""
     keep_deleted: bool = False
     watch: Callable[[PartResult], bool] | None = None
+    publishing: Callable[[], None] | None = None
     done: set[str] = field(default_factory=set)
+    unpublished: set[str] = field(default_factory=set)
     inventory: Inventory | None = None
 
     def begin(self) -> None:
         """Makes the output ready and finds what is still to do."""
         self.sink.begin()
-        self.inventory = Inventory.take(self.parts, self.sink.recorded())
+        recorded = self.sink.recorded()
+        self.inventory = Inventory.take(self.parts, recorded)
         self.done = done = self.sink.done(self.parts)
+        self.unpublished = done - {record["part"] for record in recorded}
         if self.retry:
             self.parts = [part for part in self.parts if part.id in done]
             self.todo = self.sink.retries(self.parts)
@@ -124,6 +130,8 @@ class BatchJob:
         if self.cleaned is not None and self.cleaned.report:
             summary.metrics |= self.cleaned.metrics
             summary.report["cleaning"] = self.cleaned.report
+        if self.publishing is not None:
+            self.publishing()
         self._publish()
 
     def _publish(self) -> None:
@@ -139,6 +147,7 @@ class BatchJob:
             ),
             pending=[part.id for part in self.parts if part.id not in shown],
         )
+        self.unpublished = self.done - shown
 
     def add_recorded(self) -> None:
         """Adds to ``sums`` those of the parts that were done before."""
