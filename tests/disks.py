@@ -1,6 +1,7 @@
 """Disks that are small or read-only, where this process may mount one."""
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,6 @@ def can_run(command: list[str]) -> bool:
 
 def fill(file: Path, leave_bytes: int) -> None:
     """Writes a file until its disk has only so much left."""
-    import os
-
     status = os.statvfs(file.parent)
     free = status.f_bavail * status.f_frsize
     file.write_bytes(b"x" * max(0, free - leave_bytes))
