@@ -111,6 +111,7 @@ class Poller:
     def __post_init__(self) -> None:
         self._seen: dict[Path, tuple[int, int, int]] = {}
         self._manifest: str | None = None
+        self._named: list[str] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -175,18 +176,16 @@ class Poller:
             return  # replaced meanwhile: the next look reads it
         if self._manifest_text() != text:
             return
+        manifest = json.loads(text)
         self._manifest = text
+        self._named = [*(file["name"] for file in manifest["files"]), *manifest["quarantine"]]
         self.read.append(digest)
         if digest not in self.snapshots:
             self.problems.append(f"the manifest lists rows that no unkilled job wrote: {digest}")
 
     def _check_named(self, text: str | None) -> None:
         """The files of a manifest stay as long as it does."""
-        if text is None:
-            return
-        manifest = json.loads(text)
-        names = [*(file["name"] for file in manifest["files"]), *manifest["quarantine"]]
-        gone = [name for name in names if not (self.output / name).exists()]
+        gone = [name for name in self._named if not (self.output / name).exists()]
         if gone and self._manifest_text() == text:
             self.problems.append(f"the manifest names {gone[0]}, which is not there")
 
