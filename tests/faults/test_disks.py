@@ -291,15 +291,17 @@ def test_a_target_that_is_a_file(
     assert len(read(output)) == 6
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_to(tmp_path: Path) -> None:
     case = Case(tmp_path, tmp_path / "out")
-    (case.output / "_parts").mkdir(exist_ok=True)
-    (case.output / "_parts").chmod(0o555)
+    parts = case.output / "_parts"
+    parts.mkdir(exist_ok=True)
+    parts.chmod(0o555)
+    if os.access(parts, os.W_OK):
+        pytest.skip("root may write anywhere")
     with pytest.raises(SinkError) as error:
         case.run()
     case.check_failed(error.value, errno.EACCES)
-    (case.output / "_parts").chmod(0o755)
+    parts.chmod(0o755)
     case.check_completed()
 
 
