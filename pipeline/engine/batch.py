@@ -105,7 +105,7 @@ class BatchJob:
             num_cpus=WRITE_CPUS,
             # Small parts come faster than they are written, and Ray would start a process for each that waits: 40 of
             # them on two cores kept all else from running for a minute.
-            compute=TaskPoolStrategy(size=num_cpus()),
+            compute=TaskPoolStrategy(size=min(num_cpus(), len(parts))),
             max_retries=RETRIES,
         )
 
