@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 
-.PHONY: help setup demo test check bench validate clean
+.PHONY: help setup demo test check bench soak validate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -43,6 +43,9 @@ check: setup ## format, lint, types and import rules
 bench: setup $(PEERS) ## measure kernels, and ingest against its limits and peers, into bench/results
 	@$(BIN)/python -m bench.kernels
 	@$(BIN)/python -m bench.ingest
+
+soak: setup ## kill batch inference 100 times and compare its rows, into bench/results; goes on where it stopped
+	@$(BIN)/python -m bench.soak
 
 # In a folder of its own: Daft wants an older pyarrow than the product, which must not change to be measured.
 $(PEERS): bench/peers/requirements.txt | $(STAMP)

@@ -171,7 +171,9 @@ def _locked(folder: str) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDONLY)  # the folder itself is locked; no file is left behind
         if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            cause = errno.EROFS if read_only else errno.EACCES
+            raise OSError(cause, os.strerror(cause))
     except OSError as error:
         raise SinkError(
             f"the folder cannot be written: {error.strerror}",

@@ -53,7 +53,9 @@ class BatchJob:
         keep_deleted: Whether rows of shards that are gone from the input stay.
         watch: Told of each commit; says whether to go on. What is in flight then may still be committed, and is
             published by the next job.
+        publishing: Called when all is done that will be, before readers see any of it.
         done: Identities of the parts that are done; grows while the job runs.
+        unpublished: Those of them that readers do not see; set by :meth:`begin`, and again by :meth:`run`.
         inventory: The shards, held against those that the output had; set by :meth:`begin`.
     """
 
@@ -70,14 +72,18 @@ class BatchJob:
     fingerprint: str = ""
     keep_deleted: bool = False
     watch: Callable[[PartResult], bool] | None = None
+    publishing: Callable[[], None] | None = None
     done: set[str] = field(default_factory=set)
+    unpublished: set[str] = field(default_factory=set)
     inventory: Inventory | None = None
 
     def begin(self) -> None:
         """Makes the output ready and finds what is still to do."""
         self.sink.begin()
-        self.inventory = Inventory.take(self.parts, self.sink.recorded())
+        recorded = self.sink.recorded()
+        self.inventory = Inventory.take(self.parts, recorded)
         self.done = done = self.sink.done(self.parts)
+        self.unpublished = done - {record["part"] for record in recorded}
         if self.retry:
             self.parts = [part for part in self.parts if part.id in done]
             self.todo = self.sink.retries(self.parts)
@@ -89,6 +95,8 @@ class BatchJob:
 
     def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
         """The lazy data set that predicts these parts; its rows are their ledgers."""
+        from ray.data import TaskPoolStrategy
+
         from pipeline.engine.data import read_parts
 
         return pool.attach(read_parts(parts, self.decoder)).map_batches(
@@ -97,6 +105,9 @@ class BatchJob:
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=WRITE_CPUS,
+            # Small parts come faster than they are written, and Ray would start a process for each that waits: 40 of
+            # them on two cores kept all else from running for a minute.
+            compute=TaskPoolStrategy(size=min(num_cpus(), len(parts))),
             max_retries=RETRIES,
         )
 
@@ -121,6 +132,8 @@ class BatchJob:
         if self.cleaned is not None and self.cleaned.report:
             summary.metrics |= self.cleaned.metrics
             summary.report["cleaning"] = self.cleaned.report
+        if self.publishing is not None:
+            self.publishing()
         self._publish()
 
     def _publish(self) -> None:
@@ -137,6 +150,7 @@ class BatchJob:
             pending=[part.id for part in self.parts if part.id not in shown],
             each=_each,
         )
+        self.unpublished = self.done - shown
 
     def add_recorded(self) -> None:
         """Adds to ``sums`` those of the parts that were done before."""

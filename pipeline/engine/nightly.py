@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import reduce
 
 from pipeline.config import Config, validate
-from pipeline.engine.batch import check_bad_fraction
+from pipeline.engine.batch import BatchJob, check_bad_fraction
 from pipeline.engine.cluster import connect
 from pipeline.engine.infer import inference_job
 from pipeline.errors import BadDataError, ConfigError, PipelineError
@@ -87,6 +87,7 @@ class _Night:
         # What an earlier run of this date did is still of this date.
         self._earlier = self._ledger.read(date)
         self._profile: Sums = {}
+        self._counted: set[str] = set()  # parts in a profile that readers may not see yet
         self._watchdog = Watchdog(self._settings.stall_minutes * 60, self._give_up)
 
     def run(self) -> None:
@@ -129,13 +130,15 @@ class _Night:
         with connect(self._config.cluster):
             job = inference_job(self._config)
             self._begin_page(job.fingerprint)
-            job.watch = self._committed
+            job.watch, job.publishing = self._committed, self._note
             job.begin()
+            self._take_up(job)
             if job.inventory is not None and not self._page.shards:
                 self._page.shards = job.inventory.counts()
             if self._summary.first_sample is None:
                 self._summary.first_sample = process_clock()
             job.run(self._summary)
+            self._counted = set(job.unpublished)
             left = sum(part.id not in job.done for part in job.parts)
             self._page.parts = {"done": self._summary.parts_done, "left": left}
             self._page.status = STOPPED if left else DONE
@@ -145,15 +148,36 @@ class _Night:
         self._page.fingerprint = fingerprint
         if self._earlier is not None and self._earlier.fingerprint == fingerprint:
             self._profile = add_sums(self._earlier.profile, self._profile)
+            self._counted |= set(self._earlier.counted)
         self._earlier = None
-        # Should the process be killed, the page says so.
-        self._page.error, self._page.profile = "it has not ended, or was killed", self._profile
+        for night in self._ledger.last(self._settings.history):
+            if night.fingerprint == fingerprint:
+                self._counted |= set(night.counted)
+        self._note()
+
+    def _take_up(self, job: BatchJob) -> None:
+        """Counts what was committed by one that was killed, and that no page has counted."""
+        fresh = sorted(job.unpublished - self._counted)
+        for sums in job.sink.recorded_statistics(fresh):
+            self._profile = add_sums(self._profile, sums or {})
+        self._counted = set(job.unpublished)
+        self._note()
+
+    def _note(self) -> None:
+        """Writes what is counted so far: should the process be killed, the page says so.
+
+        It comes before readers see new rows. What they see is thus on a page; and of what they do not, the page names
+        the parts that it has counted.
+        """
+        self._page.error = "it has not ended, or was killed"
+        self._page.profile, self._page.counted = self._profile, sorted(self._counted)
         self._ledger.write(self._page)
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""
         self._watchdog.feed()
         self._profile = add_sums(self._profile, result.statistics or {})
+        self._counted.add(result.part)
         return self._ends is None or datetime.datetime.now(datetime.UTC) < self._ends
 
     def _look_back(self) -> None:
@@ -197,6 +221,7 @@ class _Night:
             for name in ("read", "written", "quarantined", "filtered")
         }
         page.reasons, page.profile = dict(summary.reasons), dict(self._profile)
+        page.counted = sorted(self._counted)
         location = self._ledger.write(page)
         summary.outputs["night"] = location
         if failed and self._settings.on_failure:

@@ -32,6 +32,8 @@ class Night:
         parts: ``done`` and ``left``: how many.
         reasons: Reason -> samples, fields and damages.
         profile: What the new rows are like; see :mod:`pipeline.nightly.drift`.
+        counted: Identities of the parts whose rows are in this profile, or in an earlier one, and which readers did not
+            see when this was written: whoever goes on after a kill does not count them again.
         drift: How far they are from those of the nights before; empty where there is nothing to compare.
         alerts: Thresholds that were crossed, in words.
     """
@@ -49,6 +51,7 @@ class Night:
     parts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     profile: dict[str, Any] = field(default_factory=dict)
+    counted: list[str] = field(default_factory=list)
     drift: dict[str, float] = field(default_factory=dict)
     alerts: list[str] = field(default_factory=list)
 
@@ -84,19 +87,28 @@ class Ledger:
 
     def before(self, date: str, count: int) -> list[Night]:
         """The last good nights before a date, at most ``count``, the oldest first."""
-        names = sorted(
-            info.url.rpartition("/")[2].removesuffix(".json")
-            for info in storage.list_files(storage.join(self.run, FOLDER))
-            if info.url.endswith(".json")
-        )
         nights: list[Night] = []
-        for name in reversed([name for name in names if name < date]):
+        for name in reversed([name for name in self._dates() if name < date]):
             night = self.read(name)
             if night is not None and night.status != FAILED:
                 nights.append(night)
             if len(nights) == count:
                 break
         return nights[::-1]
+
+    def last(self, count: int) -> list[Night]:
+        """The nights of the last ``count`` dates, good or not."""
+        nights = [self.read(name) for name in self._dates()[-count:]]
+        return [night for night in nights if night is not None]
+
+    def _dates(self) -> list[str]:
+        """All dates that have a page, ascending."""
+        names = [info.url for info in storage.list_files(storage.join(self.run, FOLDER))]
+        return sorted(
+            name.rpartition("/")[2].removesuffix(".json")
+            for name in names
+            if name.endswith(".json")
+        )
 
 
 def render(night: Night) -> str:

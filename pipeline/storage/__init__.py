@@ -13,7 +13,6 @@ from pipeline.storage.files import (
     list_files,
     open_source,
     read_bytes,
-    remove,
 )
 from pipeline.storage.location import (
     REMOTE_SCHEMES,
@@ -31,6 +30,7 @@ from pipeline.storage.writing import (
     copy,
     create,
     read_version,
+    remove,
     replace_if,
     write_bytes,
 )

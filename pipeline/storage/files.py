@@ -8,10 +8,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.errors import InputError, SinkError
+from pipeline.errors import InputError
 from pipeline.storage.location import (
     FileInfo,
-    check_writable,
     is_local,
     local_path,
     without_query,
@@ -112,26 +111,27 @@ def read_bytes(url: str) -> bytes:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is remote and cannot be read.
+        InputError: It cannot be read.
     """
     if is_local(url):
-        return local_path(url).read_bytes()
+        return read_local(url)
     return retried(lambda: store_of(url).read(url), what="cannot be read", where=url)
 
 
-def remove(url: str) -> None:
-    """Removes a file; fine where it is gone already."""
-    check_writable(url)
-    with contextlib.suppress(FileNotFoundError):
-        if is_local(url):
-            local_path(url).unlink()
-        else:
-            retried(
-                lambda: store_of(url).remove(url),
-                what="cannot be removed",
-                where=url,
-                kind=SinkError,
-            )
+def read_local(url: str) -> bytes:
+    """The whole content of a small local file; see :func:`read_bytes`."""
+    try:
+        return local_path(url).read_bytes()
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:  # nothing lies below a file
+        raise FileNotFoundError(error.errno, error.strerror, error.filename) from error
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror or error}",
+            where=url,
+            fix="check the disk and that you may read it, and run the job again",
+        ) from error
 
 
 def _local_files(folder: str, *, recursive: bool) -> Iterator[FileInfo]:

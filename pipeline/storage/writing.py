@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from pipeline.errors import SinkError
 from pipeline.storage.conditional import create_once, read_versioned, replace_version
+from pipeline.storage.files import read_local
 from pipeline.storage.location import check_writable, is_local, local_path
 from pipeline.storage.retry import retried
 from pipeline.storage.stores import store_of
@@ -132,9 +133,11 @@ def _to_disk(url: str, replace: bool, check: Check | None) -> Iterator[NewFile]:
 def _open_staged(staged: Path) -> IO[bytes]:
     """Opens a new file; its folder may be removed by another writer, who found it empty, before the file is in it."""
     for _ in range(STAGING_TRIES):
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        # mkdir says that the folder exists where it did, and was removed before mkdir looked what it is.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            staged.parent.mkdir(parents=True, exist_ok=True)
             return staged.open("xb")
+    staged.parent.mkdir(parents=True, exist_ok=True)
     return staged.open("xb")
 
 
@@ -166,6 +169,26 @@ def _upload(new: NewFile, file: Any, *, replace: bool) -> bool:
     return create_once(new.url, file.read())
 
 
+def remove(url: str) -> None:
+    """Removes a file; fine where it is gone already.
+
+    Raises:
+        SinkError: It cannot be removed.
+    """
+    check_writable(url)
+    with contextlib.suppress(FileNotFoundError):
+        if is_local(url):
+            with _writing(url, "cannot be removed"):
+                local_path(url).unlink(missing_ok=True)
+        else:
+            retried(
+                lambda: store_of(url).remove(url),
+                what="cannot be removed",
+                where=url,
+                kind=SinkError,
+            )
+
+
 def copy(url: str, name: str) -> None:
     """Gives a whole file a second name; no byte passes through here, and on local disks none is copied.
 
@@ -190,11 +213,11 @@ def read_version(url: str) -> tuple[bytes, str]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is remote and cannot be read.
+        InputError: It cannot be read.
     """
     if not is_local(url):
         return read_versioned(url)
-    data = local_path(url).read_bytes()
+    data = read_local(url)
     return data, blake2b(data).hexdigest()
 
 
@@ -248,7 +271,7 @@ def _publish(staged: Path, final: Path, *, replace: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(url: str) -> Iterator[None]:
+def _writing(url: str, what: str = "cannot be written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -259,6 +282,4 @@ def _writing(url: str) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file",
         }
         fix = fixes.get(error.errno or 0, "check the location and run it again")
-        raise SinkError(
-            f"cannot be written: {error.strerror or error}", where=url, fix=fix
-        ) from error
+        raise SinkError(f"{what}: {error.strerror or error}", where=url, fix=fix) from error

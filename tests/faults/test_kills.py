@@ -1,0 +1,78 @@
+"""kill -9 of each process that batch inference has, also while it makes up for the last kill: no row is touched."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.soak.kills import SURVIVED, InferenceJob, Point
+from bench.soak.readers import Poller, read_output
+from bench.soak.workload import make_workload
+from jobs import _job, infer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+
+# What is killed in each run of the same job; the last one is left alone.
+RUNS = [
+    ["decode worker", "model actor", "driver"],
+    ["raylet"],
+    ["model actor", "decode worker", "whole tree"],
+    ["raylet", "driver"],
+    ["whole tree"],
+]
+COMMITS = 4  # at most, from one kill to the next: some are to be left for the last run
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("local_ray")
+def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    workload = make_workload(tmp_path, lambda words: _job.main(infer.JOB, words), 48, 8)
+    output = tmp_path / "out"
+    shutil.copytree(workload.before, output)
+    random = np.random.default_rng(20261121)
+    plan, jobs = [list(kinds) for kinds in RUNS], list[InferenceJob]()
+    with Poller(output, frozenset({workload.old.digest(), workload.new.digest()})) as poller:
+        try:
+            while plan:
+                assert len(jobs) < 2 * len(RUNS), f"there is no {plan[0]} to kill"
+                jobs.append(InferenceJob(workload.config, output, tmp_path / f"{len(jobs)}.log"))
+                wanted = plan.pop(0)
+                struck = strike(jobs[-1], wanted, random)
+                code = jobs[-1].wait()
+                assert (code == 0) == (struck <= set(SURVIVED)), jobs[-1].said()
+                if missed := [kind for kind in wanted if kind not in struck]:
+                    plan.append(missed)  # it had ended, or had no such process any more
+            jobs.append(InferenceJob(workload.config, output, tmp_path / "last.log"))
+            assert jobs[-1].wait() == 0, jobs[-1].said()
+            assert [job.wait_gone(30) for job in jobs] == [[]] * len(jobs), "nothing is left behind"
+        finally:
+            for job in jobs:
+                job.end()
+    assert poller.problems == []
+    assert poller.read == [workload.old.digest(), workload.new.digest()], "nothing in between"
+    assert poller.looks > 100
+    assert set(workload.new.difference(read_output(output)).values()) == {0}
+    named = {file["name"] for file in json.loads((output / "_manifest.json").read_text())["files"]}
+    visible = {file.name for file in output.glob("part-*.parquet")}
+    assert visible == named, "who globs sees what the manifest lists, now that no job works"
+    assert not list(output.rglob("_parts/*.parquet"))
+
+
+def strike(job: InferenceJob, kinds: list[str], random: np.random.Generator) -> set[str]:
+    """Kills what is wanted, one after the other; returns what there was to kill."""
+    struck = set[str]()
+    for kind in kinds:
+        point = Point.draw(kind, random, COMMITS)
+        # Nothing is committed without a raylet; and what survives is to be there for certain.
+        if "raylet" in struck or kind in SURVIVED:
+            point = replace(point, commits=0)
+        if job.strike(kind, point, random):
+            struck.add(kind)
+    return struck

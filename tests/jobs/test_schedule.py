@@ -1,0 +1,137 @@
+"""The schedule of nights itself: a real firing, and what a night that fails does to it."""
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from apscheduler.triggers.interval import IntervalTrigger
+from ray_cluster import PROJECT, Family
+from tones import make_samples, write_tar
+
+from bench.soak.workload import MODALITIES, write_bundle
+from pipeline.engine import schedule
+from pipeline.nightly.ledger import Ledger
+
+FAR = ("Pacific/Kiritimati", "Etc/GMT+12")  # 14 hours before UTC and 12 behind it
+
+
+def other_day() -> ZoneInfo:
+    """A time zone that has another date than UTC, as one of the two always has."""
+    now = datetime.datetime.now(datetime.UTC)
+    return next(zone for zone in map(ZoneInfo, FAR) if now.astimezone(zone).date() != now.date())
+
+
+@pytest.mark.slow
+def test_a_night_begins_when_its_time_comes(tmp_path: Path, family: Family) -> None:
+    """It waits for the clock to reach a full minute."""
+    write_bundle(tmp_path / "model")
+    zone = other_day()
+    today = datetime.datetime.now(zone).date()
+    for day in (today, today + datetime.timedelta(1)):  # should it become midnight there meanwhile
+        write_tar(tmp_path / "in" / day.isoformat() / "x.tar", make_samples(4, seed=day.day))
+    config = tmp_path / "night.yaml"
+    settings = {
+        "run": str(tmp_path / "run"),
+        "modalities": MODALITIES,
+        "infer": {"input": f"{tmp_path}/in/{{date}}/*.tar", "model": str(tmp_path / "model")},
+        "cluster": {"num_cpus": 1},
+    }
+    config.write_text(json.dumps(settings))
+    words = ["jobs.nightly", str(config), "serve", "--cron", "* * * * *", "--timezone", zone.key]
+    served = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env=family.environment(),
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert served.stderr is not None
+    said = []
+    for line in served.stderr:
+        said.append(line)
+        if "night_ended" in line:
+            break
+    assert "exit_code=0" in said[-1], "".join(said)
+    served.send_signal(signal.SIGTERM)
+    assert served.wait(100) == 0, served.stderr.read()
+    ledger = Ledger(str(tmp_path / "run"))
+    nights = [ledger.read(day.isoformat()) for day in (today, today + datetime.timedelta(1))]
+    night = next(night for night in nights if night is not None)
+    assert (night.status, night.samples["read"], night.attempts) == ("done", 4, 1)
+    assert f"date={night.date}" in said[-1]
+    assert Path(ledger.location(night.date, ".md")).read_text().startswith(f"# {night.date}: done")
+    served.stderr.close()
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A schedule takes SIGINT and SIGTERM over for as long as its process lives."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_no_night_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails, one that is killed and one that takes longer than its turn are followed by others."""
+    # cron has no shorter turns than a minute; all else is the real scheduler, and real processes.
+    monkeypatch.setattr(schedule, "_trigger", lambda *_: IntervalTrigger(seconds=0.3))
+    night = tmp_path / "night.py"
+    night.write_text(
+        f"""
+import os, pathlib, signal, sys, time
+log = pathlib.Path({str(tmp_path / "log")!r})
+turn = len(log.read_text().splitlines()) if log.exists() else 0
+with log.open("a") as file:
+    file.write(" ".join(sys.argv[1:]) + chr(10))
+if turn == 0:
+    sys.exit(1)
+if turn == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+if turn == 2:
+    (log.parent / "long").write_text(str(time.time()))
+    time.sleep(1)
+    (log.parent / "long").write_text("over")
+else:
+    assert (log.parent / "long").read_text() == "over", "never two nights at once"
+    (log.parent / "after").write_text(str(turn))
+"""
+    )
+
+    def stop() -> None:
+        end = time.monotonic() + 60
+        while not (tmp_path / "after").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert schedule.serve([sys.executable, "-S", str(night)], "* * * * *", "UTC") == 0
+    thread.join()
+    assert (tmp_path / "after").exists(), "a night followed on those that went wrong"
+    today = datetime.datetime.now(datetime.UTC).date()
+    for line in (tmp_path / "log").read_text().splitlines():
+        word, date = line.split()
+        assert word == "--date"
+        assert abs(datetime.date.fromisoformat(date) - today) <= datetime.timedelta(1)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_a_command_that_is_not_there_does_not_end_the_schedule(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(schedule, "_trigger", lambda *_: IntervalTrigger(seconds=0.2))
+    threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    assert schedule.serve(["/nowhere/python"], "* * * * *", "UTC") == 0
+    assert sum("raised an exception" in record.message for record in caplog.records) > 1
