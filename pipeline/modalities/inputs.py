@@ -24,6 +24,7 @@ class ImageInput:
         squash: Stretches the image to a square rather than keeping its shape.
         mean: Of each channel, in 0..1, taken away from the pixels.
         std: Of each channel, which the pixels are divided by then.
+        floor: Cuts half a pixel off the crop's offset, as transformers does, rather than rounding it.
     """
 
     resize: int
@@ -32,6 +33,7 @@ class ImageInput:
     squash: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    floor: bool = False
 
     def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
         """Bytes -> (size, size, 3) uint8, within the limits and filters of ``config``."""
@@ -39,7 +41,7 @@ class ImageInput:
 
         assert isinstance(config, ImageConfig)
         return FittedImageCodec(
-            Fit(self.resize, self.size, self.filter, self.squash),
+            Fit(self.resize, self.size, self.filter, self.squash, self.floor),
             max_pixels=int(config.max_megapixels * 1e6),
             whole=verify == "full",
             limits=config.filter if config.filter.active else None,

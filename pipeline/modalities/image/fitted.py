@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,13 +22,15 @@ class Fit(NamedTuple):
     size: int
     filter: str = "bicubic"
     squash: bool = False
+    floor: bool = False
 
     def box(self, width: int, height: int) -> Box:
         """The part of an image that ends up in the square: left, top, width, height in its pixels.
 
-        Sides and offsets are rounded as torchvision does, which timm, transformers and open_clip follow.
+        Sides and offsets are rounded as torchvision does, which timm and open_clip use; transformers differs in one.
 
-        Source: ``_compute_resized_output_size`` and ``center_crop`` in torchvision/transforms/functional.py.
+        Source: ``_compute_resized_output_size`` and ``center_crop`` in torchvision/transforms/functional.py, and
+        ``center_crop`` in transformers/image_processing_backends.py.
         """
         short = min(width, height)
         columns, rows = (
@@ -35,7 +38,8 @@ class Fit(NamedTuple):
             if self.squash
             else (int(self.resize * width / short), int(self.resize * height / short))
         )
-        left, top = round((columns - self.size) / 2), round((rows - self.size) / 2)
+        whole = math.floor if self.floor else round
+        left, top = whole((columns - self.size) / 2), whole((rows - self.size) / 2)
         across, down = width / columns, height / rows
         return left * across, top * down, self.size * across, self.size * down
 

@@ -129,14 +129,31 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: It is damaged.
     """
+    found: dict[str, Any] = _read_json(path, {})
+    return found
+
+
+def read_list(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects beside the weights, empty where there is no such file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    found: list[dict[str, Any]] = _read_json(path, [])
+    if not all(isinstance(each, dict) for each in found):
+        raise ModelError("not a list of objects", where=str(path), fix="copy the model again")
+    return found
+
+
+def _read_json(path: Path, empty: Any) -> Any:
     if not path.is_file():
-        return {}
+        return empty
     try:
         found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, type(empty)):
+            raise ValueError(f"a {type(found).__name__}, and no {type(empty).__name__}")
     except ValueError as error:
         raise ModelError(
-            f"not JSON: {error}", where=str(path), fix="copy the model again"
+            f"not the JSON it should be: {error}", where=str(path), fix="copy the model again"
         ) from None
-    if not isinstance(found, dict):
-        raise ModelError("not a JSON object", where=str(path), fix="copy the model again")
     return found
