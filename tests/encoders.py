@@ -115,3 +115,19 @@ def small_vision(**settings: Any) -> dict[str, Any]:
         "patch_size": 8,
         **settings,
     }
+
+
+def save_clip(folder: Path) -> Path:
+    """A small CLIP, random, as transformers writes it."""
+    import torch
+    import transformers
+
+    torch.manual_seed(1)
+    config = transformers.CLIPConfig(
+        text_config=small_text(), vision_config=small_vision(), projection_dim=24
+    )
+    transformers.CLIPModel(config).save_pretrained(folder)
+    sizes = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
+    transformers.CLIPImageProcessor(**sizes).save_pretrained(folder)
+    save_tokenizer(folder, model_max_length=LENGTH)
+    return folder

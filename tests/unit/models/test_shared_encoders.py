@@ -19,6 +19,7 @@ from encoders import (
     matrix,
     png,
     sample,
+    save_clip,
     save_tokenizer,
     small_text,
     small_vision,
@@ -55,18 +56,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def save_clip(folder: Path) -> Path:
-    torch.manual_seed(1)
-    config = transformers.CLIPConfig(
-        text_config=small_text(), vision_config=small_vision(), projection_dim=24
-    )
-    transformers.CLIPModel(config).save_pretrained(folder)
-    sizes = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
-    transformers.CLIPImageProcessor(**sizes).save_pretrained(folder)
-    save_tokenizer(folder, model_max_length=LENGTH)
-    return folder
 
 
 def save_siglip(folder: Path) -> Path:
