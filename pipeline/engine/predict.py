@@ -43,14 +43,14 @@ class PredictorPool:
     num_gpus: float
     num_cpus: float = ACTOR_CPUS
 
-    def attach(self, blocks: Dataset) -> Dataset:
-        """Adds the predictions to the plan of a data set."""
+    def attach(self, blocks: Dataset, num_parts: int) -> Dataset:
+        """Adds the predictions to the plan of a data set of so many parts, with no more actors than those."""
         from ray.data import ActorPoolStrategy
 
         return blocks.map_batches(
             _Predict,
             fn_constructor_args=(self.spec,),
-            compute=ActorPoolStrategy(size=self.num_actors),
+            compute=ActorPoolStrategy(size=min(self.num_actors, num_parts)),
             batch_size=None,
             batch_format="pyarrow",
             num_cpus=self.num_cpus,
@@ -108,8 +108,9 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
         by_size = min(cpus, max(1, copies))
         threads = min(cpus // by_size, os.cpu_count() or 1)
     num_actors = max(1, config.infer.actors or by_size)
-    spec = replace(spec, encoder=encoder, num_threads=config.infer.threads or threads)
-    counted = min(ACTOR_CPUS * spec.num_threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
+    threads = config.infer.threads or threads
+    spec = replace(spec, encoder=encoder, num_threads=threads)
+    counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
     return PredictorPool(spec=spec, num_actors=num_actors, num_gpus=gpus, num_cpus=counted)
 
 

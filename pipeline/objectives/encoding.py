@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,13 @@ from pipeline.models.pretrained.base import EMBEDDING, Encoder
 from pipeline.models.pretrained.towers import Tower
 from pipeline.objectives.ahead import ahead
 from pipeline.objectives.model import ModelSpec, encoder_of
-from pipeline.objectives.predictor import device_of, good_rows, with_columns
+from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
 
 CPU_MULTIPLE = (
     8  # rows that micro-batches are padded to a multiple of, where a row too many costs time
 )
+
+COMPILERS = ("torch._dynamo", "torch._inductor")  # modules that a compiler's errors are of
 
 Inputs = tuple[Tensor, ...]
 
@@ -37,8 +40,11 @@ class EncoderPredictor:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        torch.set_num_threads(spec.num_threads)
+        use_threads(spec)
         self.device = device_of(spec)
+        if self.device.type == "cpu":
+            # Threads of a tokenizer's own would take the time of the network, and of decoding.
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.encoder: Encoder = encoder_of(spec)
         self.batch_size = spec.batch_size
         self.codecs = self.encoder.inputs
@@ -46,20 +52,19 @@ class EncoderPredictor:
         self.bfloat16 = spec.precision == "bfloat16" or (
             spec.precision == "auto" and self.device.type == "cuda"
         )
+        self.compiled = spec.compile
         self.whole = spec.compile or self.device.type == "cuda"
         self.towers = {
-            name: self._ready(tower, compiled=spec.compile)
-            for name, tower in pretrained.load(self.encoder).items()
+            name: self._ready(tower) for name, tower in pretrained.load(self.encoder).items()
         }
 
-    def _ready(self, tower: Tower, *, compiled: bool) -> Tower:
+    def _ready(self, tower: Tower) -> Tower:
         tower = tower.to(self.device)
-        for weights in tower.parameters():
-            weights.requires_grad_(False)
+        tower.pinned = self.device.type == "cuda"
         for module in tower.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.to(memory_format=torch.channels_last)
-        if compiled:
+        if self.compiled:
             tower.compile(dynamic=False)
         return tower
 
@@ -104,11 +109,14 @@ class EncoderPredictor:
     def _embed(self, name: str, tower: Tower, column: pa.Array) -> np.ndarray:
         """(B, D) float32 of a column without nulls."""
         order = tower.order(column)
-        batches = ahead(self._micro_batches(tower, column.take(pa.array(order))), self.device)
-        with self._autocast():
+        if order is not None:
+            column = column.take(pa.array(order))
+        batches = ahead(self._micro_batches(tower, column), self.device)
+        with self._autocast(), self._plain_errors():
             found = [tower(*inputs)[:count].float() for count, inputs in batches]
-        embedded = np.empty((len(column), self.encoder.width), dtype=np.float32)
-        embedded[order] = torch.cat(found).cpu().numpy()
+        embedded: np.ndarray = torch.cat(found).cpu().numpy()
+        if order is not None:
+            embedded[order] = embedded.copy()
         if not np.isfinite(embedded).all():
             raise ModelError(
                 f"the network made numbers of {name} that are not finite",
@@ -127,6 +135,20 @@ class EncoderPredictor:
             if missing:
                 rows = pa.concat_arrays([rows, *[rows.slice(count - 1, 1)] * missing])
             yield count, tower.prepare(rows)
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """Says in one line what a compiler could not do."""
+        try:
+            yield
+        except Exception as error:
+            if not (self.compiled and type(error).__module__.startswith(COMPILERS)):
+                raise
+            raise ModelError(
+                f"the network cannot be compiled: {' '.join(str(error).split())[:160]}",
+                where=self.encoder.model,
+                fix="set infer.compile=false, or install a C++ compiler where the model runs",
+            ) from None
 
     def _autocast(self) -> AbstractContextManager[object]:
         if not self.bfloat16:

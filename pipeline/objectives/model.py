@@ -26,7 +26,7 @@ class ModelSpec:
         modalities: Those that the job is configured with.
         weights: File or folder of an encoder's weights.
         batch_size: Samples of a micro-batch.
-        num_threads: CPU threads of the network.
+        num_threads: CPU threads of the networks in this process; None leaves them as they are.
         float16: Writes embeddings in half precision.
         precision: Of an encoder's matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
         compile: Compiles an encoder's network.
@@ -38,7 +38,7 @@ class ModelSpec:
     modalities: ModalitiesConfig
     weights: str | None = None
     batch_size: int = 64
-    num_threads: int = 1
+    num_threads: int | None = None
     float16: bool = False
     precision: Precision = "auto"
     compile: bool = False

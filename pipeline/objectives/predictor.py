@@ -67,6 +67,12 @@ def device_of(spec: ModelSpec) -> torch.device:
     return torch.device(spec.device or ("cuda" if there else "cpu"))
 
 
+def use_threads(spec: ModelSpec) -> None:
+    """Gives the networks of this process as many CPU threads as the specification says."""
+    if spec.num_threads is not None:
+        torch.set_num_threads(spec.num_threads)
+
+
 def with_columns(
     table: pa.Table, codecs: Mapping[str, object], fields: list[pa.Field], good: pa.Table | None
 ) -> pa.Table:

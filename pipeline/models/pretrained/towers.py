@@ -22,15 +22,20 @@ class Tower(nn.Module):
     """One modality's way into the embedding space.
 
     ``forward(*inputs)`` takes what :meth:`prepare` made, on the network's device, and gives (B, D).
+
+    Attributes:
+        pinned: Large tensors are made in memory that is copied to a GPU without being moved first.
     """
+
+    pinned = False
 
     def prepare(self, column: pa.Array) -> tuple[Tensor, ...]:
         """Decoded values, none null -> (B, ...) tensors on the CPU, of one shape where that is cheap."""
         raise NotImplementedError
 
-    def order(self, column: pa.Array) -> np.ndarray:
-        """In which order the rows of a part are best looked at: (B,) int64."""
-        return np.arange(len(column))
+    def order(self, column: pa.Array) -> np.ndarray | None:
+        """In which order the rows of a part are best looked at, (B,) int64; None for theirs."""
+        return None
 
 
 class ImageTower(Tower):
@@ -59,7 +64,9 @@ class ImageTower(Tower):
     def prepare(self, column: pa.Array) -> tuple[Tensor, ...]:
         """A column of uint8 images -> (B, H, W, 3) uint8."""
         values = dense_column(column, (self.size, self.size, CHANNELS)).values
-        return (torch.from_numpy(values if values.flags.writeable else values.copy()),)
+        pixels = torch.empty(values.shape, dtype=torch.uint8, pin_memory=self.pinned)
+        np.copyto(pixels.numpy(), values)
+        return (pixels,)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, D)."""
@@ -96,7 +103,7 @@ class TextTower(Tower):
         """A column of texts -> the tensors of their tokens."""
         return tuple(self.tokenize(column.to_pylist()))
 
-    def order(self, column: pa.Array) -> np.ndarray:
+    def order(self, column: pa.Array) -> np.ndarray | None:
         """By length, where that saves padding."""
         if not self.by_length:
             return super().order(column)
