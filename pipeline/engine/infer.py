@@ -13,6 +13,7 @@ from pipeline.engine.decoded import split_input
 from pipeline.engine.predict import model_spec, predictor_pool
 from pipeline.engine.prepare import plan_parts
 from pipeline.errors import ConfigError
+from pipeline.modalities.decode import Decoder
 from pipeline.nightly.drift import Profile
 from pipeline.objectives.model import Model, open_model
 from pipeline.sinks import ParquetConfig
@@ -72,7 +73,17 @@ def inference_job(config: Config) -> BatchJob:
         retry=config.infer.retry_quarantined,
         fingerprint=model.fingerprint,
         keep_deleted=config.nightly.deleted == "keep",
-        clean=cleaning_of(config, "infer", config.infer.input, decoder),
+        clean=cleaning_of(config, "infer", config.infer.input, _comparing(config, model, decoder)),
+    )
+
+
+def _comparing(config: Config, model: Model, decoder: Decoder) -> Decoder:
+    """How samples are decoded to be compared with each other: as configured, whatever an encoder makes of them."""
+    if model.encoder is None:
+        return decoder
+    unused = ""  # texts are compared as texts
+    return Decoder.build(
+        config.modalities, unused, metadata=config.input.metadata, **config.handling()
     )
 
 

@@ -19,6 +19,7 @@ from encoders import (
     matrix,
     png,
     sample,
+    save_clap,
     save_clip,
     save_tokenizer,
     small_text,
@@ -67,42 +68,6 @@ def save_siglip(folder: Path) -> Path:
     processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
     processor.save_pretrained(folder)
     save_tokenizer(folder, model_max_length=LENGTH, model_input_names=["input_ids"])
-    return folder
-
-
-def save_clap(folder: Path, *, fused: bool) -> Path:
-    torch.manual_seed(3)
-    audio = {
-        "window_size": 4,
-        "num_mel_bins": 16,
-        "spec_size": 64,
-        "patch_size": 4,
-        "patch_stride": [4, 4],
-        "hidden_size": 32,
-        "patch_embeds_hidden_size": 8,
-        "depths": [1, 1, 1],
-        "num_attention_heads": [1, 2, 4],
-        "num_hidden_layers": 3,
-        "enable_fusion": fused,
-    }
-    text = small_text(max_position_embeddings=LENGTH + 2, pad_token_id=0)
-    config = transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=24)
-    model = transformers.ClapModel(config)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-30, -10)
-            module.running_var.uniform_(50, 100)
-    model.save_pretrained(folder)
-    transformers.ClapFeatureExtractor(
-        feature_size=16,
-        sampling_rate=8000,
-        hop_length=80,
-        fft_window_size=256,
-        max_length_s=1,
-        frequency_max=4000,
-        truncation="fusion" if fused else "rand_trunc",
-    ).save_pretrained(folder)
-    save_tokenizer(folder, model_max_length=LENGTH)
     return folder
 
 
