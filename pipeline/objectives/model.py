@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
@@ -113,6 +114,12 @@ class BundleModel:
     @classmethod
     def open(cls, spec: ModelSpec) -> BundleModel:
         """Reads a bundle, and holds it against the configuration."""
+        if spec.weights is not None:
+            raise ConfigError(
+                "a bundle has its weights in its folder",
+                where=f"infer.weights={spec.weights}",
+                fix="leave infer.weights out, or name an encoder in infer.model",
+            )
         bundle = Bundle.load(spec.model)
         bundle.check_modalities(spec.modalities, "configuration")
         fields = prediction_fields(bundle, float16=spec.float16)

@@ -15,7 +15,13 @@ from pipeline.errors import ConfigError
 from pipeline.modalities.inputs import ImageInput
 from pipeline.models.pretrained.base import Encoder, digest_of, local_file
 from pipeline.models.pretrained.towers import ImageTower, Tower
-from pipeline.models.pretrained.weights import fill, read_weights, weights_file, without_weights
+from pipeline.models.pretrained.weights import (
+    check_fit,
+    fill,
+    read_weights,
+    weights_file,
+    without_weights,
+)
 
 # As the published weights of these two want to be run; their auxiliary heads are for training.
 _INCEPTION = {"aux_logits": False, "transform_input": True, "init_weights": False}
@@ -40,7 +46,9 @@ def describe(name: str, weights: str) -> Encoder:
     path = weights_file(local_file(weights, "infer.weights"))
     digest, size = digest_of(path)
     inputs = _input(name, path)
-    width = _headless(without_weights(partial(_build, name, inputs)), name)[2]
+    network, head, width = _headless(without_weights(partial(_build, name, inputs)), name)
+    # Said before the job starts, rather than by its actors.
+    check_fit(network, read_weights(path, "meta"), path, spare=[f"{head}.", *AUXILIARY])
     return Encoder(f"torchvision:{name}", weights, {"image": inputs}, width, False, digest, size)
 
 

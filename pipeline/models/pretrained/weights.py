@@ -5,9 +5,10 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -41,16 +42,21 @@ def weights_file(path: Path) -> Path:
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """Reads a state dict; runs no code from it.
+
+    Args:
+        path: Of the file.
+        device: ``cpu``, or ``meta`` for names and shapes alone.
 
     Raises:
         ModelError: Neither safetensors nor a plain dictionary of tensors.
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded: Any = _shapes(path) if device == "meta" else load_file(path)
+        else:
+            loaded = torch.load(path, map_location=device, weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(
             f"the weights cannot be read: {str(error).splitlines()[0][:160]}",
@@ -73,6 +79,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): each for name, each in state.items()}
     return state
+
+
+def _shapes(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, "pt") as file:
+        return {
+            name: torch.empty(file.get_slice(name).get_shape(), device="meta")
+            for name in file.keys()  # noqa: SIM118 - it is no mapping
+        }
 
 
 def fill(
@@ -100,6 +114,30 @@ def fill(
             where=str(path),
             fix="set infer.model to the model that the weights are of",
         ) from None
+
+
+def check_fit(
+    network: nn.Module, state: Mapping[str, Tensor], path: Path, spare: Iterable[str] = ()
+) -> None:
+    """Compares names and shapes alone, so that a network without memory will do; arguments as of :func:`fill`.
+
+    Raises:
+        ModelError: They are of another network.
+    """
+    spares, wanted = tuple(spare), network.state_dict()
+    shapes = {name: each.shape for name, each in state.items() if not name.startswith(spares)}
+    # Checkpoints of long ago have no such counts, and networks do without.
+    lacking = [
+        name
+        for name, each in wanted.items()
+        if shapes.get(name) != each.shape and not name.endswith("num_batches_tracked")
+    ]
+    if strange := [*lacking, *(set(shapes) - set(wanted))]:
+        raise ModelError(
+            f"the weights do not fit the network: {len(strange)} differ, the first is {strange[0]}",
+            where=str(path),
+            fix="set infer.model to the model that the weights are of",
+        )
 
 
 def without_weights(build: Callable[[], nn.Module]) -> nn.Module:

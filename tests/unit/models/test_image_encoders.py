@@ -74,12 +74,13 @@ def test_torchvision_gives_what_the_last_layer_is_given(saved: Path) -> None:
 @pytest.mark.parametrize("shape", [(300, 400), (640, 300), (224, 224), (91, 70)])
 def test_pixels_are_those_of_torchvision(saved: Path, shape: tuple[int, int]) -> None:
     """The library's transform is that of the weights' file name: the second weights are resized to 232."""
-    path = saved / "resnet50-11ad3fa6.pth"
-    path.write_bytes(b"never read")
-    preset = get_model_weights("resnet50").IMAGENET1K_V2.transforms()
+    weights = get_model_weights("regnet_y_400mf")
+    path = saved / weights.IMAGENET1K_V2.url.rpartition("/")[2]
+    torch.save(torchvision.models.regnet_y_400mf(weights=None).state_dict(), path)
+    preset = weights.IMAGENET1K_V2.transforms()
     assert preset.resize_size == [232]
     image = png(5, *shape)
-    table = decode(spec("torchvision:resnet50", path), [sample("a", png=image)])
+    table = decode(spec("torchvision:regnet_y_400mf", path), [sample("a", png=image)])
     ours = table["image"].combine_chunks().flatten().to_numpy().reshape(224, 224, 3)
     mean, std = (torch.tensor(each)[:, None, None] for each in (preset.mean, preset.std))
     theirs = preset(Image.open(io.BytesIO(image))) * std + mean
@@ -248,6 +249,20 @@ def test_errors_say_what_to_do(
         load_predictor(spec(model, saved / file if file else None))
     assert "\n" not in str(caught.value)
     assert str(caught.value).count(" | ") == 2
+
+
+def test_weights_beside_a_bundle_are_refused(saved: Path) -> None:
+    with pytest.raises(ConfigError, match="a bundle has its weights") as caught:
+        open_model(spec("runs/model", saved / "vit.safetensors"))
+    assert "leave infer.weights out" in str(caught.value)
+    assert str(caught.value).count(" | ") == 2
+
+
+def test_weights_that_do_not_fit_are_found_before_they_are_loaded(saved: Path) -> None:
+    with pytest.raises(
+        ModelError, match="do not fit the network: .* differ, the first is layer1.2"
+    ):
+        open_model(spec("torchvision:resnet34", saved / "resnet18-f37072fd.pth"))
 
 
 def test_weights_that_carry_code_are_not_run(tmp_path: Path) -> None:
