@@ -148,7 +148,9 @@ def one_run(
     found = measure(command)
     done = found.answer.get("samples", found.answer.get("samples_written"))
     if found.failed or done != given.samples * times:
-        raise SystemExit(f"{name} x{times}: {done} samples, {found.error}")
+        raise SystemExit(
+            f"{name} x{times}: exit code {found.exit_code}, {done} samples, {found.error}"
+        )
     shutil.rmtree(run_folder, ignore_errors=True)
     return {**asdict(found), "load": load}
 
