@@ -233,8 +233,9 @@ def _signal(processes: Sequence[Process], number: int) -> None:
 
 
 def _last_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is, or that its last line is."""
-    for candidate in (text, *text.strip().splitlines()[-1:]):
+    """The JSON object that a text is or ends in (Ray may print warnings before it), or that its last line is."""
+    object_on = text[max(0, text.find("\n{")) :]
+    for candidate in (text, object_on, *text.strip().splitlines()[-1:]):
         with suppress(ValueError):
             value = json.loads(candidate)
             if isinstance(value, dict):

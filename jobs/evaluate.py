@@ -17,7 +17,7 @@ def work(config: Config, summary: Summary) -> None:
     from pipeline.engine.predict import predictor_pool
 
     with connect(config.cluster):
-        pool = predictor_pool(config, config.folder("model", config.infer.model))
+        pool = predictor_pool(config)
         evaluate(config, pool, summary, output(config))
     summary.outputs = {"evaluation": output(config)}
     check_bad_fraction(config, summary, output(config))

@@ -17,6 +17,7 @@ from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.rows import OnBadField
+from pipeline.models.pretrained import is_encoder
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.search import SearchConfig
@@ -141,11 +142,24 @@ class InferConfig(Section):
     """What a model is run over, and where its predictions go."""
 
     input: Patterns = "test"
-    model: str | None = None
+    model: str | None = Field(
+        default=None,
+        description="folder of a bundle, RUN/model by default; or a pretrained encoder: "
+        "torchvision:NAME, timm:NAME, open_clip:NAME, hf:FOLDER",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="file or folder of an encoder's weights on this machine; nothing is ever downloaded",
+    )
     output: str | None = None
-    batch_size: int = Field(default=64, ge=1)
-    actors: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=1, description="samples of a micro-batch")
+    actors: int | None = Field(default=None, ge=1, description="that hold the model, in all")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of each actor")
     float16: bool = Field(default=False, description="embeddings as float16")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of an encoder; auto is bfloat16 on a GPU, float32 elsewhere"
+    )
+    compile: bool = Field(default=False, description="compiles an encoder with torch.compile")
     retry_quarantined: bool = Field(
         default=False,
         description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
@@ -222,8 +236,11 @@ class Config(Section):
             "evaluate": self.evaluate,
         }
         for name, section in sections.items():
-            for key in ("train", "val", "test", "input", "model", "output"):
+            for key in ("train", "val", "test", "input", "model", "weights", "output"):
                 value = getattr(section, key, None)
+                if key == "model" and value is not None and is_encoder(value):
+                    # Of these, the name of one kind is a folder.
+                    value = value.removeprefix("hf:") if value.startswith("hf:") else None
                 for one in [value] if isinstance(value, str) else value or []:
                     if not (key == "input" and one in SPLITS):
                         yield f"{name}.{key}", one

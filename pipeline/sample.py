@@ -103,6 +103,7 @@ FILTERS: Mapping[str, str] = {
     "filtered_length": "the text is shorter or longer than text.filter allows",
     "filtered_repetition": "more of the text is one phrase again and again than text.filter.max_repetition",
     "filtered_script": "most letters of the text are of none of text.filter.scripts",
+    "filtered_modality": "the sample has none of the modalities that the encoder of infer.model takes",
     "filtered_duplicate": "an earlier sample has the same content, byte for byte",
     "filtered_near_duplicate": "an earlier sample looks, reads and sounds nearly the same",
     "filtered_leak": "a sample of input.val or input.test has the same, or nearly the same, content",

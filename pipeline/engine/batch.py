@@ -99,7 +99,7 @@ class BatchJob:
 
         from pipeline.engine.data import read_parts
 
-        return pool.attach(read_parts(parts, self.decoder)).map_batches(
+        return pool.attach(read_parts(parts, self.decoder), len(parts)).map_batches(
             cast(Any, _write_row),
             fn_args=(self.sink,),
             batch_size=None,

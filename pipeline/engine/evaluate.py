@@ -19,14 +19,15 @@ from pipeline.config import Config
 from pipeline.engine.cleaning import clean, split_name
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.predict import ACTOR_CPUS, PredictorPool
+from pipeline.engine.predict import PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
-from pipeline.errors import BadDataError
+from pipeline.errors import BadDataError, ConfigError
 from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import objective_of
+from pipeline.objectives.model import ModelSpec
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
@@ -63,7 +64,13 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
     Raises:
         BadDataError: No sample could be judged.
     """
-    bundle = Bundle.load(pool.bundle)
+    if pool.spec.pretrained:
+        raise ConfigError(
+            "a pretrained encoder gives embeddings, and no predictions that could be judged",
+            where=f"infer.model={pool.spec.model}",
+            fix="leave infer.model out to judge RUN/model, or name another bundle",
+        )
+    bundle = Bundle.load(pool.spec.model)
     bundle.check_modalities(config.modalities, "configuration")
     parts = plan_parts(
         config,
@@ -142,11 +149,11 @@ def _predict(
 ) -> pa.Table:
     predicted = blocks.map_batches(
         _PredictSubsets,
-        fn_constructor_args=(pool.bundle, pool.batch_size, pool.num_threads, subsets),
+        fn_constructor_args=(pool.spec, subsets),
         compute=ActorPoolStrategy(size=pool.num_actors),
         batch_size=None,
         batch_format="pyarrow",
-        num_cpus=ACTOR_CPUS,
+        num_cpus=pool.num_cpus,
         num_gpus=pool.num_gpus,
     )
     tables, damaged = [], set()
@@ -166,12 +173,10 @@ def _predict(
 class _PredictSubsets:
     """Replaces a block's modalities by one column of probabilities for each subset of them."""
 
-    def __init__(
-        self, bundle: str, batch_size: int, num_threads: int, subsets: dict[str, tuple[str, ...]]
-    ) -> None:
-        from pipeline.objectives.predictor import Predictor
+    def __init__(self, spec: ModelSpec, subsets: dict[str, tuple[str, ...]]) -> None:
+        from pipeline.objectives.classify.predictor import BundlePredictor
 
-        self.predictor = Predictor(bundle, batch_size, num_threads)
+        self.predictor = BundlePredictor(spec)
         self.subsets = subsets
 
     def __call__(self, table: pa.Table) -> pa.Table:

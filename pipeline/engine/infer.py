@@ -1,81 +1,100 @@
-"""Batch inference: a model's predictions of shards, in Parquet."""
+"""Batch inference: what a bundle or a pretrained encoder makes of shards, in Parquet."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from pipeline import __version__, runs
 from pipeline.config import Config
 from pipeline.engine.batch import BatchJob
 from pipeline.engine.cleaning import cleaning_of
-from pipeline.engine.predict import predictor_pool
+from pipeline.engine.decoded import split_input
+from pipeline.engine.predict import model_spec, predictor_pool
 from pipeline.engine.prepare import plan_parts
+from pipeline.errors import ConfigError
 from pipeline.modalities.decode import Decoder
-from pipeline.models.bundle import Bundle
 from pipeline.nightly.drift import Profile
-from pipeline.objectives import prediction_fields
+from pipeline.objectives.model import Model, open_model
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
 
 
-def inference_sink(config: Config, bundle: Bundle, output: str) -> Sink:
+def inference_sink(config: Config, model: Model, output: str) -> Sink:
     """The sink of a model's predictions."""
     if not isinstance(config.sink, ParquetConfig):
         return NoneSink()
-    fields = prediction_fields(bundle, float16=config.infer.float16)
-    identity = {
-        "model": bundle.fingerprint,
-        "modalities": bundle.modalities.for_job(config.modalities).decoding(exclude_none=False),
+    identity: dict[str, Any] = {
+        "model": model.fingerprint,
+        "modalities": model.decoding(),
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
         **config.cleaning.identity(training=config.infer.input == "train"),
     }
+    if model.encoder is not None:
+        identity["precision"] = config.infer.precision
     footer = {
-        "model": bundle.fingerprint,
+        "model": model.fingerprint,
         "config": runs.fingerprint(identity),
         "pipeline_version": __version__,
-        "classes": json.dumps(list(bundle.classes), ensure_ascii=False),
+        "classes": json.dumps(list(model.classes), ensure_ascii=False),
     }
-    columns = tuple(each.name for each in fields)
+    columns = tuple(each.name for each in model.fields)
     return ParquetSink(output, config.sink, identity, footer, columns, measure=Profile())
 
 
 def inference_job(config: Config) -> BatchJob:
     """The batch inference that a configuration describes.
 
-    The bundle says how samples are decoded, and the configuration which are left out: a model may be asked about
+    The model says how samples are decoded, and the configuration which are left out: a bundle may be asked about
     samples that its training went without.
 
     Raises:
-        ModelError: No bundle, or one that does not fit the configuration.
+        ConfigError: No such encoder, or an input that it cannot read.
+        ModelError: No model, or one that does not fit the configuration.
     """
-    folder = config.folder("model", config.infer.model)
-    bundle = Bundle.load(folder)
-    bundle.check_modalities(config.modalities, "configuration")
-    decoder = Decoder.build(
-        bundle.modalities.for_job(config.modalities),
-        bundle.tokenizer,
-        metadata=config.input.metadata,
-        **config.handling(),
-    )
-    sink = inference_sink(config, bundle, config.folder("embeddings", config.infer.output))
+    model = open_model(model_spec(config))
+    decoder = model.decoder(metadata=config.input.metadata, **config.handling())
+    _check_input(config, model)
+    sink = inference_sink(config, model, config.folder("embeddings", config.infer.output))
     return BatchJob(
         name="infer",
         parts=plan_parts(
             config,
             config.infer.input,
             "infer.input",
-            tokenizer=bundle.tokenizer,
+            tokenizer=model.tokenizer,
             metadata=config.input.metadata,
             known=sink.recorded(),
         ),
         decoder=decoder,
         sink=sink,
-        pool=predictor_pool(config, folder),
+        pool=predictor_pool(config, model),
         retry=config.infer.retry_quarantined,
-        fingerprint=bundle.fingerprint,
+        fingerprint=model.fingerprint,
         keep_deleted=config.nightly.deleted == "keep",
-        clean=cleaning_of(config, "infer", config.infer.input, decoder),
+        clean=cleaning_of(config, "infer", config.infer.input, _comparing(config, model, decoder)),
     )
+
+
+def _comparing(config: Config, model: Model, decoder: Decoder) -> Decoder:
+    """How samples are decoded to be compared with each other: as configured, whatever an encoder makes of them."""
+    if model.encoder is None:
+        return decoder
+    unused = ""  # texts are compared as texts
+    return Decoder.build(
+        config.modalities, unused, metadata=config.input.metadata, **config.handling()
+    )
+
+
+def _check_input(config: Config, model: Model) -> None:
+    """Refuses what preprocess wrote, where a model decodes samples in its own way."""
+    folders, _ = split_input(config.patterns(config.infer.input, "infer.input"))
+    if folders and model.encoder is not None:
+        raise ConfigError(
+            "a pretrained encoder reads shards: preprocessed rows are no longer what it looks at",
+            where=f"infer.input={config.infer.input}",
+            fix="set infer.input to the shards",
+        )

@@ -2,79 +2,131 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import logging
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.engine.cluster import num_cpus, resource
+from pipeline.errors import ConfigError
+from pipeline.logs import event
+from pipeline.objectives.model import Model, ModelSpec
 
 if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
     from ray.data import Dataset
 
-ACTOR_CPUS = 0.5  # what an actor is counted as; beside it, decode tasks keep their own share
+ACTORS_CPUS_FRACTION = (
+    0.5  # of the CPUs, at most, that actors count as; decode tasks keep their own share
+)
+ACTOR_CPUS = 0.5  # what an actor of one thread is counted as
+MEMORY_FRACTION = 0.25  # of the cluster's, that the copies of an encoder's weights on CPUs may take
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PredictorPool:
-    """The actors that hold a bundle.
+    """The actors that hold a model.
 
     Attributes:
-        bundle: Folder of the bundle.
-        batch_size: Samples of a micro-batch.
+        spec: The model, and how it runs.
         num_actors: How many.
         num_gpus: Of each.
-        num_threads: CPU threads of each.
-        float16: Embeddings in half precision.
+        num_cpus: That each is counted as.
     """
 
-    bundle: str
-    batch_size: int
+    spec: ModelSpec
     num_actors: int
     num_gpus: float
-    num_threads: int = 1
-    float16: bool = False
+    num_cpus: float = ACTOR_CPUS
 
-    def attach(self, blocks: Dataset) -> Dataset:
-        """Adds the predictions to the plan of a data set."""
+    def attach(self, blocks: Dataset, num_parts: int) -> Dataset:
+        """Adds the predictions to the plan of a data set of so many parts, with no more actors than those."""
         from ray.data import ActorPoolStrategy
 
         return blocks.map_batches(
             _Predict,
-            fn_constructor_args=(self.bundle, self.batch_size, self.num_threads),
-            fn_constructor_kwargs={"float16": self.float16},
-            compute=ActorPoolStrategy(size=self.num_actors),
+            fn_constructor_args=(self.spec,),
+            compute=ActorPoolStrategy(size=min(self.num_actors, num_parts)),
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=ACTOR_CPUS,
+            num_cpus=self.num_cpus,
             num_gpus=self.num_gpus,
         )
 
 
 class _Predict:
-    """Builds the predictor in the actor, so that the driver need not import torch."""
+    """Builds the predictor in the actor, so that the driver need not hold the network."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        from pipeline.objectives.predictor import Predictor
+    def __init__(self, spec: ModelSpec) -> None:
+        from pipeline.objectives.predictor import load_predictor
 
-        self.predict = Predictor(*args, **kwargs)
+        self.predict = load_predictor(spec)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         return self.predict(table)
 
 
-def predictor_pool(config: Config, bundle: str) -> PredictorPool:
+def model_spec(config: Config) -> ModelSpec:
+    """The model that the configuration names, to be run in this process."""
+    return ModelSpec(
+        model=config.folder("model", config.infer.model),
+        modalities=config.modalities,
+        weights=config.infer.weights,
+        batch_size=config.infer.batch_size,
+        float16=config.infer.float16,
+        precision=config.infer.precision,
+        compile=config.infer.compile,
+    )
+
+
+def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
     """As many actors as the configuration or the cluster asks for.
 
-    On CPUs, one actor and one thread for every two cores, so that decoding has the others.
+    With GPUs, as many as fit. A bundle on CPUs has one actor and one thread for every two cores, so that decoding has
+    the others. An encoder on CPUs takes nearly all of the time, and has a thread for every core: as many actors of one
+    thread as there are cores, fewer with more threads where their copies of the weights would fill the memory. The
+    threads do not depend on ``infer.actors``, since a network's last digits may depend on them.
+
+    Args:
+        config: The whole configuration.
+        model: What :func:`pipeline.objectives.model.open_model` said of it.
     """
-    gpus = config.cluster.gpus_per_worker
-    by_size = int(resource("GPU") / gpus) if gpus else max(1, num_cpus() // 2)
-    return PredictorPool(
-        bundle=bundle,
-        batch_size=config.infer.batch_size,
-        num_actors=max(1, config.infer.actors or by_size),
-        num_gpus=gpus,
-        float16=config.infer.float16,
-    )
+    gpus, cpus = config.cluster.gpus_per_worker, num_cpus()
+    spec = replace(model_spec(config), device="cuda" if gpus else "cpu")
+    encoder = model.encoder if model is not None else None
+    threads = 1
+    if gpus:
+        by_size = _on_gpus(config, gpus)
+    elif encoder is None:
+        by_size = cpus // 2
+    else:
+        copies = int(MEMORY_FRACTION * resource("memory") / max(1, encoder.num_bytes))
+        by_size = min(cpus, max(1, copies))
+        threads = min(cpus // by_size, os.cpu_count() or 1)
+    num_actors = max(1, config.infer.actors or by_size)
+    threads = config.infer.threads or threads
+    spec = replace(spec, encoder=encoder, num_threads=threads)
+    counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
+    return PredictorPool(spec=spec, num_actors=num_actors, num_gpus=gpus, num_cpus=counted)
+
+
+def _on_gpus(config: Config, gpus: float) -> int:
+    """How many actors of so many GPUs each fit on the cluster.
+
+    Raises:
+        ConfigError: None does, and no more will come.
+    """
+    there = resource("GPU")
+    if there < gpus and config.cluster.address == "local":
+        raise ConfigError(
+            f"each actor is to have {gpus:g} GPUs, and there are {there:g} on this machine",
+            where="cluster.gpus_per_worker",
+            fix="set cluster.gpus_per_worker=0 to run on CPUs",
+        )
+    if gpus > 1:
+        event(logger, "gpus_idle", each=gpus, used=1)
+    return int(there / gpus)

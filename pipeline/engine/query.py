@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text import TextConfig
-from pipeline.models.bundle import Bundle
+from pipeline.objectives.model import ModelSpec, open_model
 from pipeline.sample import ERROR, REASONS
 from pipeline.search.written import EMBEDDING, Place, Written
 
@@ -152,15 +152,23 @@ def given_query(config: Config, written: Written, question: Question, column: st
         ConfigError: It is bad, or of a modality that the model does not take, or the model makes no such column.
         ModelError: No model, one that does not fit the configuration, or another one than wrote the rows.
     """
-    model = _Model.open(config)
-    if model.bundle.fingerprint != written.model:
+    spec = ModelSpec(
+        model=config.folder("model", config.infer.model),
+        modalities=unfiltered(config.modalities),
+        weights=config.infer.weights,
+        batch_size=1,
+        num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
+        precision=config.infer.precision,
+    )
+    model = open_model(spec)
+    if model.fingerprint != written.model:
         raise ConfigError(
             f"the rows were written by the model {written.model or '(which the files do not say)'}, "
-            f"and infer.model is {model.bundle.fingerprint}",
+            f"and infer.model is {model.fingerprint}",
             where=written.output,
             fix="set infer.model to the one that wrote them, or run jobs.infer with this one",
         )
-    decoder = model.decoder(config)
+    decoder = model.decoder(**config.handling())
     own = _own_column(question, column, [field.name for field in model.fields])
     data = {name: _read(name, value, decoder, config) for name, value in question.given.items()}
     try:
@@ -168,42 +176,10 @@ def given_query(config: Config, written: Written, question: Question, column: st
         shown = {name: _show(decoder, name, each) for name, each in data.items()}
     finally:
         end_child()
-    row = model.predict(config, table).to_pylist()[0]
+    from pipeline.objectives.predictor import load_predictor
+
+    row = load_predictor(replace(spec, encoder=model.encoder))(table).to_pylist()[0]
     return Query(np.asarray(row[own], np.float64), None, row.get("prediction"), shown)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """The model of the configuration, as queries need it."""
-
-    folder: str
-    bundle: Bundle
-    modalities: ModalitiesConfig
-
-    @classmethod
-    def open(cls, config: Config) -> _Model:
-        folder = config.folder("model", config.infer.model)
-        bundle = Bundle.load(folder)
-        bundle.check_modalities(config.modalities, "configuration")
-        return cls(folder, bundle, bundle.modalities.for_job(unfiltered(config.modalities)))
-
-    @property
-    def fields(self) -> list[pa.Field]:
-        """The columns that it makes."""
-        from pipeline.objectives import prediction_fields
-
-        return prediction_fields(self.bundle, float16=False)
-
-    def decoder(self, config: Config) -> Decoder:
-        """How it wants samples to be decoded."""
-        return Decoder.build(self.modalities, self.bundle.tokenizer, **config.handling())
-
-    def predict(self, config: Config, table: pa.Table) -> pa.Table:
-        """Its columns of decoded samples."""
-        from pipeline.objectives.predictor import Predictor
-
-        threads = config.cluster.num_cpus or os.cpu_count() or 1
-        return Predictor(self.folder, batch_size=1, num_threads=threads)(table)
 
 
 def unfiltered(modalities: ModalitiesConfig) -> ModalitiesConfig:

@@ -34,6 +34,8 @@ class Decoder:
         on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
         keep_bytes: Whether the raw member at fault is kept for the quarantine.
         limits: What is not read, however good it may be.
+        others: Extensions of configured modalities that are not decoded, since no one asks for them. A sample that has
+            nothing else is filtered.
     """
 
     codecs: Mapping[str, Codec]
@@ -45,6 +47,7 @@ class Decoder:
     on_bad_field: OnBadField = "quarantine"
     keep_bytes: bool = False
     limits: Limits = field(default_factory=Limits)
+    others: frozenset[str] = frozenset()
 
     @classmethod
     def build(
@@ -75,6 +78,30 @@ class Decoder:
             on_bad_field=on_bad_field,
             keep_bytes=keep_bytes,
             limits=limits or Limits(),
+        )
+
+    @classmethod
+    def with_codecs(
+        cls,
+        codecs: Mapping[str, Codec],
+        modalities: ModalitiesConfig,
+        *,
+        metadata: Iterable[str] = (),
+        on_bad_field: OnBadField = "quarantine",
+        keep_bytes: bool = False,
+        limits: Limits | None = None,
+    ) -> Decoder:
+        """A decoder with codecs of a model's own, for some of the configured modalities."""
+        configs = modalities.by_name()
+        others = (config.fields for name, config in configs.items() if name not in codecs)
+        return cls(
+            codecs=codecs,
+            fields={name: configs[name].fields for name in codecs},
+            metadata=tuple(metadata),
+            on_bad_field=on_bad_field,
+            keep_bytes=keep_bytes,
+            limits=limits or Limits(),
+            others=frozenset(name for fields in others for name in fields),
         )
 
     @property
@@ -132,6 +159,9 @@ class Decoder:
         }
         if not any(field in sample.fields for fields in self.fields.values() for field in fields):
             there = ", ".join(sorted(sample.fields))
+            if not self.others.isdisjoint(sample.fields):
+                what = f"no modality that the model takes; there are: {there}"
+                raise SampleError(what, reason="filtered_modality")
             what = f"none of the configured fields; there are: {there}"
             raise SampleError(what, reason="no_modality")
         return label, metadata

@@ -1,113 +1,107 @@
-"""The stage that holds a bundle and predicts a block of samples at a time."""
+"""The stage that holds a model and predicts a block of samples at a time: a bundle or a pretrained encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
-from pipeline.modalities.decode import Decoder
-from pipeline.models.batch import to_device, to_tensors
-from pipeline.models.bundle import Bundle
-from pipeline.objectives import prediction_fields, restore
+from pipeline.errors import RunError
+from pipeline.objectives.model import ModelSpec
 from pipeline.sample import ERROR
 
 
-class Predictor:
-    """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
+class Predictor(Protocol):
+    """Decoded samples in, the same rows with predictions in place of their modalities out."""
 
-    Networks see micro-batches of one shape, so that a sample's prediction does not depend on its neighbours, nor on
-    how many there are.
-
-    Args:
-        bundle: Folder of the bundle.
-        batch_size: Samples of a micro-batch.
-        num_threads: CPU threads of the network.
-        float16: Writes embeddings in half precision.
-    """
-
-    def __init__(
-        self, bundle: str, batch_size: int, num_threads: int = 1, *, float16: bool = False
-    ) -> None:
-        torch.set_num_threads(num_threads)
-        loaded = Bundle.load(bundle)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = restore(loaded).to(self.device)
-        self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
-        self.classes = loaded.classes
-        self.batch_size = batch_size
-        self.fields = prediction_fields(loaded, float16=float16)
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The columns that it adds, the embedding first."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Predicts the good rows of a block; bad rows pass with nulls."""
-        good = ~table[ERROR].is_valid().to_numpy()
-        rows = np.flatnonzero(good)
-        predicted = self.predict(table.filter(pa.array(good))) if len(rows) else {}
-        table = table.drop_columns(list(self.codecs))
-        for field in self.fields:
-            column = self._column(field, predicted, rows, len(good))
-            table = table.append_column(field, column)
-        return table
-
-    def predict(
-        self, table: pa.Table, modalities: Sequence[str] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Predicts a table of good samples.
+        """Predicts the good rows of a block; bad rows pass with nulls.
 
         Args:
-            table: B rows.
-            modalities: Those that may be looked at; all unless given.
-
-        Returns:
-            Column name -> (B, ...) float32.
+            table: As :meth:`pipeline.objectives.model.Model.decoder` decodes it.
         """
-        batches = [
-            {name: value.float().cpu().numpy() for name, value in outputs.items()}
-            for outputs in self._micro_batches(table, modalities)
-        ]
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
-
-    @torch.inference_mode()
-    def _micro_batches(
-        self, table: pa.Table, modalities: Sequence[str] | None
-    ) -> Iterator[dict[str, Tensor]]:
-        for start in range(0, table.num_rows, self.batch_size):
-            rows = table.slice(start, self.batch_size)
-            batch = to_device(to_tensors(rows, self.codecs), self.device)
-            batch = {name: _padded(value, self.batch_size) for name, value in batch.items()}
-            for name in self.codecs:
-                if modalities is not None and name not in modalities:
-                    batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
-            outputs = self.model.predict(batch)
-            yield {name: value[: rows.num_rows] for name, value in outputs.items()}
-
-    def _column(
-        self, field: pa.Field, predicted: Mapping[str, np.ndarray], rows: np.ndarray, count: int
-    ) -> pa.Array:
-        if not len(rows):
-            return pa.nulls(count, field.type)
-        probabilities = predicted["probabilities"]
-        best = probabilities.argmax(axis=1)
-        if field.name == "prediction":
-            good = pa.array([self.classes[index] for index in best], field.type)
-        elif field.name == "score":
-            good = pa.array(probabilities[np.arange(len(best)), best], field.type)
-        else:
-            flat = predicted[field.name].reshape(-1).astype(field.type.value_type.to_pandas_dtype())
-            good = pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type)
-        places = np.zeros(count, dtype=np.int64)
-        places[rows] = np.arange(len(rows))
-        absent = np.ones(count, dtype=bool)
-        absent[rows] = False
-        return good.take(pa.array(places, mask=absent))
 
 
-def _padded(values: Tensor, size: int) -> Tensor:
-    """Repeats the last row until there are ``size`` rows."""
-    missing = size - len(values)
-    return (
-        torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
-    )
+def load_predictor(spec: ModelSpec) -> Predictor:
+    """Loads what :func:`pipeline.objectives.model.open_model` describes; needs no Ray.
+
+    ::
+
+        model = open_model(spec)
+        table = model.decoder().decode(samples, part="")
+        embeddings = load_predictor(spec)(table)["embedding"]
+
+    Raises:
+        ModelError: The model is missing, damaged, or does not fit the configuration.
+        RunError: The device that was asked for is not there.
+    """
+    if spec.pretrained:
+        from pipeline.objectives.encoding import EncoderPredictor
+
+        return EncoderPredictor(spec)
+    from pipeline.objectives.classify.predictor import BundlePredictor
+
+    return BundlePredictor(spec)
+
+
+def device_of(spec: ModelSpec) -> torch.device:
+    """The device that a model is to run on: the one named, else a GPU where there is one.
+
+    Raises:
+        RunError: A GPU is named, and torch sees none.
+    """
+    there = torch.cuda.is_available()
+    if spec.device == "cuda" and not there:
+        raise RunError(
+            "cluster.gpus_per_worker is set, and torch sees no GPU",
+            where="the model's actor",
+            fix="set cluster.gpus_per_worker=0, or install a driver that this torch knows",
+        )
+    return torch.device(spec.device or ("cuda" if there else "cpu"))
+
+
+def use_threads(spec: ModelSpec) -> None:
+    """Gives the networks of this process as many CPU threads as the specification says."""
+    if spec.num_threads is not None:
+        torch.set_num_threads(spec.num_threads)
+
+
+def with_columns(
+    table: pa.Table, codecs: Mapping[str, object], fields: list[pa.Field], good: pa.Table | None
+) -> pa.Table:
+    """Puts predictions in the place of the modalities.
+
+    Args:
+        table: A block.
+        codecs: Modality -> codec; their columns go.
+        fields: The columns that come.
+        good: Their values in the rows without an error; None where there is no such row.
+    """
+    rows = np.flatnonzero(good_rows(table))
+    table = table.drop_columns(list(codecs))
+    places = np.zeros(table.num_rows, dtype=np.int64)
+    places[rows] = np.arange(len(rows))
+    absent = np.ones(table.num_rows, dtype=bool)
+    absent[rows] = False
+    order = pa.array(places, mask=absent)
+    for field in fields:
+        column = (
+            pa.nulls(table.num_rows, field.type)
+            if good is None
+            else good[field.name].combine_chunks().take(order)
+        )
+        table = table.append_column(field, column)
+    return table
+
+
+def good_rows(table: pa.Table) -> np.ndarray:
+    """(B,) bool, the rows without an error."""
+    good: np.ndarray = ~table[ERROR].is_valid().to_numpy()
+    return good

@@ -43,7 +43,7 @@ class ImageCodec:
         whole: bool = True,
         limits: ImageFilterConfig | None = None,
     ) -> None:
-        self.size = size
+        self.size = self.wanted = size
         self.max_pixels = max_pixels
         self.whole = whole
         self.limits = limits
@@ -74,9 +74,11 @@ class ImageCodec:
         return resize_and_crop(picture, self.size)
 
     def _picture(self, data: memoryview, field: str) -> Picture:
-        picture = decode_jpeg(data, field, self.size, self.max_pixels) if is_jpeg(data) else None
+        picture = decode_jpeg(data, field, self.wanted, self.max_pixels) if is_jpeg(data) else None
         if picture is None:
-            picture = decode_with_pillow(data, field, self.size, self.max_pixels, whole=self.whole)
+            picture = decode_with_pillow(
+                data, field, self.wanted, self.max_pixels, whole=self.whole
+            )
         if self.limits is not None:
             check_picture(picture, self.limits, field)
         return picture

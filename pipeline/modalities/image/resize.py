@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,7 +18,24 @@ except (
     simd = None
 
 CHANNELS = 3
-SUPPORT = 2  # of the bicubic filter, in pixels of the smaller image
+
+
+class Filter(NamedTuple):
+    """A filter of resizing: pixels of the smaller image on either side that it sees, and its names."""
+
+    support: int
+    simd: str
+    pillow: Image.Resampling
+
+
+FILTERS = {
+    "bilinear": Filter(1, "bilinear", Image.Resampling.BILINEAR),
+    "bicubic": Filter(2, "catmull_rom", Image.Resampling.BICUBIC),
+    "lanczos": Filter(3, "lanczos3", Image.Resampling.LANCZOS),
+}
+Box = tuple[
+    float, float, float, float
+]  # left, top, width, height in pixels, between which it may begin and end
 
 # EXIF orientation -> whether rows, then columns, are reversed, and whether the two are swapped after that.
 ORIENTATIONS = {
@@ -61,9 +79,26 @@ def resize_and_crop(picture: Picture, size: int) -> np.ndarray:
 
     Source: Keys 1981, equation 4, with a = -1/2, widened by the scale as in ``PIL.Image.resize``.
     """
+    return cut(picture, lambda width, height: centre_box(width, height, size), size)
+
+
+def cut(
+    picture: Picture, box_of: Callable[[int, int], Box], size: int, filter: str = "bicubic"
+) -> np.ndarray:
+    """Resizes a box of an image to a square.
+
+    Args:
+        picture: The image.
+        box_of: Width and height of the upright image -> the box in it.
+        size: Side of the square, in pixels.
+        filter: One of ``FILTERS``, antialiased.
+
+    Returns:
+        (size, size, 3) uint8, upright.
+    """
     flip_rows, flip_columns, swapped = ORIENTATIONS.get(picture.orientation, UPRIGHT)
     width, height = picture.width, picture.height
-    left, top, across, down = centre_box(*((height, width) if swapped else (width, height)), size)
+    left, top, across, down = box_of(*((height, width) if swapped else (width, height)))
     if swapped:
         left, top, across, down = top, left, down, across
     if flip_columns:
@@ -72,7 +107,10 @@ def resize_and_crop(picture: Picture, size: int) -> np.ndarray:
         top = height - top - down
     factor = picture.factor
     square = _resize(
-        picture.pixels, left / factor, top / factor, across / factor, down / factor, size
+        picture.pixels,
+        (left / factor, top / factor, across / factor, down / factor),
+        size,
+        FILTERS[filter],
     )
     if flip_rows:
         square = square[::-1]
@@ -81,7 +119,7 @@ def resize_and_crop(picture: Picture, size: int) -> np.ndarray:
     return square.swapaxes(0, 1) if swapped else square
 
 
-def centre_box(width: int, height: int, size: int) -> tuple[float, float, float, float]:
+def centre_box(width: int, height: int, size: int) -> Box:
     """The part of an image that ends up in the centre: left, top, width, height in its pixels."""
     scale = size / min(width, height)
     columns, rows = max(size, round(width * scale)), max(size, round(height * scale))
@@ -90,13 +128,12 @@ def centre_box(width: int, height: int, size: int) -> tuple[float, float, float,
     return left * across, top * down, size * across, size * down
 
 
-def _resize(
-    pixels: np.ndarray, left: float, top: float, across: float, down: float, size: int
-) -> np.ndarray:
+def _resize(pixels: np.ndarray, box: Box, size: int, filter: Filter) -> np.ndarray:
     """Resizes a box between pixels to ``size`` x ``size``."""
+    left, top, across, down = box
     # Only what the filter sees is copied.
-    margin_x = math.ceil(SUPPORT * max(1.0, across / size)) + 1
-    margin_y = math.ceil(SUPPORT * max(1.0, down / size)) + 1
+    margin_x = math.ceil(filter.support * max(1.0, across / size)) + 1
+    margin_y = math.ceil(filter.support * max(1.0, down / size)) + 1
     x, y = max(0, int(left) - margin_x), max(0, int(top) - margin_y)
     seen = pixels[y : math.ceil(top + down) + margin_y, x : math.ceil(left + across) + margin_x]
     rows, columns = seen.shape[:2]
@@ -104,13 +141,15 @@ def _resize(
     top, down = _inside(top - y, down, rows)
     # Release 4.0.1 of the resizer crashes the process where a few pixels are to become many.
     if simd is None or across < size or down < size:
-        box = (left, top, left + across, top + down)
-        image = Image.fromarray(seen).resize((size, size), Image.Resampling.BICUBIC, box=box)
+        edges = (left, top, left + across, top + down)
+        image = Image.fromarray(seen).resize((size, size), filter.pillow, box=edges)
         return np.asarray(image)
     source = simd.ImageData(columns, rows, simd.PixelType.U8x3, seen.tobytes())
     target = simd.ImageData(size, size, simd.PixelType.U8x3)
     crop = simd.CropBox(left, top, across, down)
-    _simd_resizer().resize(source, target, simd.ResizeOptions(_simd_filter(), crop_box=crop))
+    _simd_resizer().resize(
+        source, target, simd.ResizeOptions(_simd_filter(filter.simd), crop_box=crop)
+    )
     return np.frombuffer(target.get_buffer(), np.uint8).reshape(size, size, CHANNELS)
 
 
@@ -127,5 +166,5 @@ def _simd_resizer() -> Any:
 
 
 @cache
-def _simd_filter() -> Any:
-    return simd.ResizeAlg.convolution(simd.FilterType.catmull_rom)
+def _simd_filter(name: str) -> Any:
+    return simd.ResizeAlg.convolution(getattr(simd.FilterType, name))

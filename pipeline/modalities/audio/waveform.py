@@ -1,0 +1,88 @@
+"""Sound bytes -> waveform, for models that make features of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import SampleError
+from pipeline.modalities.audio.codec import AudioCodec
+from pipeline.modalities.base import Dense, Item
+
+if TYPE_CHECKING:
+    from pipeline.modalities.audio import AudioFilterConfig
+
+
+class WaveformCodec(AudioCodec):
+    """Decodes a sound to (T,) float32 in -1..1, T <= ``num_samples``: mono, resampled, cut, not padded.
+
+    Args:
+        sample_rate_hz: Rate after resampling.
+        num_samples: Samples kept.
+        max_decoded_seconds: Sounds that decode to more are refused.
+        whole: Decodes each sound to its end, so that damage anywhere is seen; otherwise what is kept, and no more.
+        limits: Which good sounds are left out; None leaves out none.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        num_samples: int,
+        max_decoded_seconds: float,
+        *,
+        whole: bool = True,
+        limits: AudioFilterConfig | None = None,
+    ) -> None:
+        super().__init__(
+            sample_rate_hz, num_samples, 0, 1, 0, max_decoded_seconds, whole=whole, limits=limits
+        )
+
+    @property
+    def column(self) -> pa.Field:
+        """``audio``: large_list<float32>, since the sounds of a part may have more than 2^31 samples."""
+        rate = {"sample_rate_hz": str(self.sample_rate_hz)}
+        return pa.field("audio", pa.large_list(pa.float32()), metadata=rate)
+
+    # Sounds differ in length.
+    def empty(self, count: int) -> None:  # type: ignore[override]
+        """None: sounds differ in length."""
+
+    def decode(self, data: memoryview, field: str) -> np.ndarray:
+        """Decodes one sound to (T,) float32.
+
+        Raises:
+            SampleError: Not a sound, damaged, holding no or infinite samples, or longer than the limit.
+        """
+        return np.asarray(self._sound(data, field), dtype=np.float32)
+
+    def decode_batch(
+        self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
+    ) -> list[np.ndarray | SampleError]:
+        """Decodes sounds one by one."""
+        results: list[np.ndarray | SampleError] = []
+        for item in items:
+            try:
+                results.append(self.decode(item.data, item.field))
+            except SampleError as error:
+                results.append(error)
+        return results
+
+    def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
+        """(T,) float32 arrays -> a column, null where None."""
+        kept = [value for value in values if value is not None]
+        lengths = [0 if value is None else len(value) for value in values]
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
+        flat = pa.array(np.concatenate(kept) if kept else np.empty(0, np.float32), pa.float32())
+        missing = pa.array([value is None for value in values], pa.bool_())
+        return pa.LargeListArray.from_arrays(offsets, flat, type=self.column.type, mask=missing)
+
+    def collate(self, column: pa.Array) -> Dense:
+        """A column -> (B, num_samples) float32, padded with silence, and its presence."""
+        padded = np.zeros((len(column), self.num_samples), dtype=np.float32)
+        for row, value in enumerate(column):
+            if value.is_valid:
+                padded[row, : len(value.values)] = value.values.to_numpy()
+        return Dense(padded, np.asarray(column.is_valid()))

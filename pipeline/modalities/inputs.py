@@ -1,0 +1,100 @@
+"""What networks from elsewhere want to be given: pixels, texts or sounds, without this project's own preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.modalities.audio import AudioConfig
+from pipeline.modalities.base import Codec, ModalityConfig, Verify
+from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.text import TextConfig
+
+Filter = Literal["bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """Pixels of one size.
+
+    Attributes:
+        resize: What the short side becomes, in pixels; both sides where ``squash``.
+        size: Side of the square that is kept of the centre, in pixels.
+        filter: Of resizing, antialiased.
+        squash: Stretches the image to a square rather than keeping its shape.
+        mean: Of each channel, in 0..1, taken away from the pixels.
+        std: Of each channel, which the pixels are divided by then.
+        floor: Cuts half a pixel off the crop's offset, as transformers does, rather than rounding it.
+    """
+
+    resize: int
+    size: int
+    filter: Filter
+    squash: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    floor: bool = False
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (size, size, 3) uint8, within the limits and filters of ``config``."""
+        from pipeline.modalities.image.fitted import Fit, FittedImageCodec
+
+        assert isinstance(config, ImageConfig)
+        return FittedImageCodec(
+            Fit(self.resize, self.size, self.filter, self.squash, self.floor),
+            max_pixels=int(config.max_megapixels * 1e6),
+            whole=verify == "full",
+            limits=config.filter if config.filter.active else None,
+        )
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """Texts, which the model has a tokenizer of its own for.
+
+    Attributes:
+        max_tokens: Tokens kept.
+    """
+
+    max_tokens: int
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> the cleaned text, within the limits and filters of ``config``."""
+        from pipeline.modalities.text.plain import PlainTextCodec
+
+        del verify  # a text is always read whole
+        assert isinstance(config, TextConfig)
+        return PlainTextCodec(
+            max_bytes=config.max_bytes,
+            encoding=config.encoding,
+            limits=config.filter if config.filter.active else None,
+        )
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """Sounds, which the model has features of its own for.
+
+    Attributes:
+        sample_rate_hz: Rate that they are resampled to.
+        max_seconds: What is kept of their beginning.
+    """
+
+    sample_rate_hz: int
+    max_seconds: float
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (T,) float32, within the limits and filters of ``config``."""
+        from pipeline.modalities.audio.waveform import WaveformCodec
+
+        assert isinstance(config, AudioConfig)
+        return WaveformCodec(
+            sample_rate_hz=self.sample_rate_hz,
+            num_samples=round(self.sample_rate_hz * self.max_seconds),
+            max_decoded_seconds=config.max_minutes * 60,
+            whole=verify == "full",
+            limits=config.filter if config.filter.active else None,
+        )
+
+
+Input = ImageInput | TextInput | AudioInput

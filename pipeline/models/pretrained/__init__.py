@@ -1,0 +1,147 @@
+"""Pretrained encoders, named ``KIND:NAME``; the kinds, by the library that builds their networks.
+
+To add a kind: write ``from_LIBRARY.py`` beside this file, with ``describe`` and ``load``, and list it here. Nothing is
+ever downloaded, and no code from a model's folder is run: weights are a file or folder of this machine, read as
+safetensors or with ``torch.load(weights_only=True)``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from pipeline.errors import ConfigError, ModelError
+from pipeline.models.pretrained.base import Encoder
+
+if TYPE_CHECKING:
+    from pipeline.models.pretrained.towers import Tower
+
+__all__ = ["KINDS", "Encoder", "describe", "is_encoder", "load"]
+
+
+def _torchvision() -> ModuleType:
+    from pipeline.models.pretrained import from_torchvision
+
+    return from_torchvision
+
+
+def _timm() -> ModuleType:
+    from pipeline.models.pretrained import from_timm
+
+    return from_timm
+
+
+def _transformers() -> ModuleType:
+    from pipeline.models.pretrained import from_transformers
+
+    return from_transformers
+
+
+def _open_clip() -> ModuleType:
+    from pipeline.models.pretrained import from_open_clip
+
+    return from_open_clip
+
+
+# Kind -> what imports its library, and how the library is installed.
+KINDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
+    "torchvision": (_torchvision, "torchvision"),
+    "timm": (_timm, "timm"),
+    "hf": (_transformers, "transformers"),
+    "open_clip": (_open_clip, "open_clip_torch"),
+}
+
+
+def is_encoder(model: str) -> bool:
+    """Whether a model's name is that of a pretrained encoder, and not a bundle's folder.
+
+    Raises:
+        ConfigError: It looks like an encoder's, of a kind that there is not.
+    """
+    kind, separator, rest = model.partition(":")
+    if not separator or rest.startswith("//"):
+        return False
+    if kind in KINDS:
+        return True
+    if near := difflib.get_close_matches(kind.lower().replace("-", "_"), KINDS, n=1):
+        raise ConfigError(
+            f"there are no {kind}: encoders", where="infer.model", fix=f"did you mean {near[0]}:?"
+        )
+    return False
+
+
+def describe(model: str, weights: str | None) -> Encoder:
+    """What an encoder takes and gives, without its weights in memory.
+
+    Args:
+        model: ``KIND:NAME``; of kind ``hf`` NAME is the folder.
+        weights: File or folder of the weights; for ``hf`` the folder is the name, and this is None.
+
+    Raises:
+        ConfigError: Unknown name, no weights named, or a package that is not installed.
+        ModelError: The weights or their folder are missing or damaged.
+    """
+    library, name = _library(model)
+    described: Encoder = library.describe(name, _weights(model, name, weights))
+    return described
+
+
+def load(encoder: Encoder) -> dict[str, Tower]:
+    """Builds the networks of an encoder with their weights, in evaluation mode, on the CPU.
+
+    Args:
+        encoder: What :func:`describe` said, perhaps on another machine.
+
+    Returns:
+        Modality -> network, for the modalities of ``encoder``.
+
+    Raises:
+        ModelError: The weights here are others than those described, or do not fit.
+    """
+    library, name = _library(encoder.model)
+    here: Encoder = library.describe(name, encoder.weights)
+    if here.fingerprint != encoder.fingerprint:
+        raise ModelError(
+            "the weights are others than when the job began, or than on the machine that it began on",
+            where=encoder.weights,
+            fix="put the same files on every machine, and leave them as they are while a job runs",
+        )
+    towers: dict[str, Tower] = library.load(name, encoder)
+    return {modality: towers[modality].eval() for modality in encoder.inputs}
+
+
+def _library(model: str) -> tuple[ModuleType, str]:
+    kind, _, name = model.partition(":")
+    build, package = KINDS[kind]
+    if not name:
+        raise ConfigError(
+            f"{model} names no model", where="infer.model", fix=f"write {kind}:NAME, see README.md"
+        )
+    try:
+        return build(), name
+    except ImportError as error:
+        raise ConfigError(
+            f"{kind}: encoders need the package {package}: {error}",
+            where=f"infer.model={model}",
+            fix="install it with: pip install 'multimodal-pipeline[encoders]'",
+        ) from None
+
+
+def _weights(model: str, name: str, weights: str | None) -> str:
+    if model.startswith("hf:"):
+        if weights is not None:
+            raise ConfigError(
+                "hf: encoders have their weights in the folder that infer.model names",
+                where=f"infer.weights={weights}",
+                fix="leave infer.weights out",
+            )
+        return name
+    if weights is None:
+        raise ConfigError(
+            f"{model} has no weights, and nothing is downloaded",
+            where="infer.weights",
+            fix="set infer.weights to the file with them, .safetensors or .pth, on this machine",
+        )
+    return weights

@@ -1,0 +1,159 @@
+"""What is known of a pretrained encoder before its network is built; torch-free."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.errors import ConfigError, ModelError
+from pipeline.modalities.inputs import Input
+
+EMBEDDING = "embedding"
+PICKED = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")  # of a model's folder
+CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A pretrained encoder; picklable.
+
+    Attributes:
+        model: ``KIND:NAME``.
+        weights: File or folder of the weights.
+        inputs: Modality -> how it is decoded for the network.
+        width: Channels of an embedding (D).
+        shared: Whether the modalities share one space, so that an image may be near a text.
+        digest: Of the weights and whatever lies beside them.
+        num_bytes: Size of the weights' files.
+    """
+
+    model: str
+    weights: str
+    inputs: Mapping[str, Input]
+    width: int
+    shared: bool
+    digest: str
+    num_bytes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that embeddings depend on: the weights' content, and the preprocessing."""
+        inputs = {name: asdict(each) for name, each in self.inputs.items()}
+        told = {"model": self._named(), "inputs": inputs, "width": self.width, "files": self.digest}
+        text = json.dumps(told, sort_keys=True)
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _named(self) -> str:
+        """The name, but not where a folder lies: the same files elsewhere are the same model."""
+        return "hf" if self.model.startswith("hf:") else self.model
+
+    def for_job(self, configured: Sequence[str]) -> Encoder:
+        """The encoder for those of its modalities that a job is configured with.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        kept = {name: each for name, each in self.inputs.items() if name in configured}
+        if not kept:
+            raise ConfigError(
+                f"{self.model} takes {' and '.join(self.inputs)}, and the configuration has "
+                f"{' and '.join(configured)}",
+                where="infer.model",
+                fix=f"add modalities.{next(iter(self.inputs))}: {{}}",
+            )
+        return replace(self, inputs=kept)
+
+    def fields(self, *, float16: bool) -> list[pa.Field]:
+        """The columns that it adds to the output: ``embedding``, and one a modality where they share a space."""
+        kind = pa.list_(pa.float16() if float16 else pa.float32(), self.width)
+        names = [f"{name}_{EMBEDDING}" for name in self.inputs] if self.shared else []
+        return [pa.field(name, kind) for name in (EMBEDDING, *names)]
+
+
+def local_file(location: str, setting: str) -> Path:
+    """The path of a file or folder that must be there.
+
+    Raises:
+        ModelError: It is not there, or not on this machine.
+    """
+    if not storage.is_local(location):
+        raise ModelError(
+            "weights are read from local files only",
+            where=f"{setting}={location}",
+            fix="copy them to a path that every machine of the cluster sees",
+        )
+    path = storage.local_path(location)
+    if not path.exists():
+        raise ModelError(
+            "there are no weights, and nothing is downloaded",
+            where=f"{setting}={location}",
+            fix="put the model's files there, or set another path",
+        )
+    return path
+
+
+def digest_of(path: Path) -> tuple[str, int]:
+    """Digest of the content of a file, or of the files of a folder by their names, and their size in bytes."""
+    digest = blake2b(digest_size=16)
+    size = 0
+    for each in _files(path):
+        name = each.relative_to(path).as_posix() if path.is_dir() else ""
+        digest.update(f"{name}\0{each.stat().st_size}\0".encode())
+        with each.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+    return digest.hexdigest(), size
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = (each for each in path.rglob("*") if each.suffix in PICKED and each.is_file())
+    hidden = (
+        each for each in found if not any(p.startswith(".") for p in each.relative_to(path).parts)
+    )
+    return sorted(hidden)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object beside the weights, empty where there is no such file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    found: dict[str, Any] = _read_json(path, {})
+    return found
+
+
+def read_list(path: Path) -> list[dict[str, Any]]:
+    """A JSON list of objects beside the weights, empty where there is no such file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    found: list[dict[str, Any]] = _read_json(path, [])
+    if not all(isinstance(each, dict) for each in found):
+        raise ModelError("not a list of objects", where=str(path), fix="copy the model again")
+    return found
+
+
+def _read_json(path: Path, empty: Any) -> Any:
+    if not path.is_file():
+        return empty
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, type(empty)):
+            raise ValueError(f"a {type(found).__name__}, and no {type(empty).__name__}")
+    except ValueError as error:
+        raise ModelError(
+            f"not the JSON it should be: {error}", where=str(path), fix="copy the model again"
+        ) from None
+    return found

@@ -1,0 +1,183 @@
+"""open_clip's dual encoders of image and text."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import timm
+import torch
+from open_clip.factory import load_checkpoint
+from torch import Tensor
+
+from pipeline.errors import ConfigError, ModelError
+from pipeline.modalities.inputs import ImageInput, Input, TextInput
+from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
+from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower
+
+CONFIG = "open_clip_config.json"  # that open_clip writes beside weights
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+CONTEXT = 77  # tokens, where a configuration says nothing
+PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+FILTERS = ("bilinear", "bicubic")
+
+
+def describe(name: str, weights: str) -> Encoder:
+    """A dual encoder of open_clip.
+
+    Args:
+        name: One that open_clip knows, with ``/TAG`` where its published weights differ in their preprocessing; a
+            folder's own configuration comes before it.
+        weights: A file, or a folder with open_clip_config.json.
+    """
+    path = local_file(weights, "infer.weights")
+    model, preprocess = _configs(name, path)
+    _check_offline(name, model, path)
+    size = model["vision_cfg"].get("image_size", 224)
+    side, other = (size, size) if isinstance(size, int) else size
+    mode, filter = preprocess.get("resize_mode"), preprocess.get("interpolation")
+    if side != other or mode not in ("shortest", "squash") or filter not in FILTERS:
+        raise ConfigError(
+            f"open_clip:{name} looks at images of {other} x {side} pixels, resized by {mode}, {filter}",
+            where="infer.model",
+            fix="choose a model of square images, resized by shortest or squash",
+        )
+    image = ImageInput(
+        resize=side,
+        size=side,
+        filter=filter,
+        squash=mode == "squash",
+        mean=tuple(preprocess["mean"]),
+        std=tuple(preprocess["std"]),
+    )
+    text = TextInput(model["text_cfg"].get("context_length", CONTEXT))
+    digest, num_bytes = digest_of(path)
+    inputs: dict[str, Input] = {"image": image, "text": text}
+    width = model["embed_dim"]
+    return Encoder(f"open_clip:{name}", weights, inputs, width, True, digest, num_bytes)
+
+
+def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+    """Builds both networks."""
+    path = local_file(encoder.weights, "infer.weights")
+    config, _ = _configs(name, path)
+    named = f"local-dir:{path}" if path.is_dir() else name.partition("/")[0]
+    try:
+        model: Any = open_clip.create_model(
+            named, pretrained=None, load_weights=False, pretrained_text=False
+        ).eval()
+        load_checkpoint(model, str(_checkpoint(path)), weights_only=True)
+    except (RuntimeError, ValueError, KeyError, StopIteration, pickle.UnpicklingError) as error:
+        raise ModelError(
+            f"the weights do not fit the network: {' '.join(str(error).split())[:200]}",
+            where=str(path),
+            fix="set infer.model to the model that the weights are of",
+        ) from None
+    # Only transformers' tokenizers know these settings; they are read from the folder.
+    local = {"local_files_only": True, "trust_remote_code": False}
+    settings = local if config["text_cfg"].get("hf_tokenizer_name") else {}
+    tokenizer = open_clip.get_tokenizer(named, **settings)
+    image = encoder.inputs.get("image")
+    towers: dict[str, Tower] = {"text": TextTower(model.encode_text, _tokenize(tokenizer), model)}
+    if isinstance(image, ImageInput):
+        towers["image"] = ImageTower(model.encode_image, image, model)
+    return towers
+
+
+def _tokenize(tokenizer: Any) -> Any:
+    def tokenize(texts: list[str]) -> tuple[Tensor]:
+        ids: Tensor = tokenizer(texts)
+        return (ids.to(torch.int64),)
+
+    return tokenize
+
+
+def _configs(name: str, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configurations of the networks and of the preprocessing."""
+    if path.is_dir():
+        told = read_json(path / CONFIG)
+        if "model_cfg" not in told:
+            raise ModelError(
+                f"the folder has no {CONFIG} with model_cfg",
+                where=str(path),
+                fix="set infer.weights to the file of the weights, or to a folder that open_clip wrote",
+            )
+        defaults: dict[str, Any] = dict(open_clip.transform.PreprocessCfg().__dict__)
+        return told["model_cfg"], {**defaults, **told.get("preprocess_cfg", {})}
+    architecture, _, tag = name.partition("/")
+    known = open_clip.list_models()
+    if architecture not in known:
+        near = difflib.get_close_matches(architecture, known, n=1)
+        raise ConfigError(
+            f"open_clip has no model {architecture}",
+            where="infer.model",
+            fix=f"did you mean {near[0]}?" if near else "see open_clip.list_models()",
+        )
+    return open_clip.get_model_config(architecture), _preprocessing(architecture, tag)
+
+
+def _preprocessing(architecture: str, tag: str) -> dict[str, Any]:
+    """What the published weights of a name were trained with."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag and tag not in tags:
+        raise ConfigError(
+            f"open_clip has no weights {tag} of {architecture}",
+            where="infer.model",
+            fix=f"the tags are {', '.join(tags) or 'none'}",
+        )
+    defaults: dict[str, Any] = dict(open_clip.transform.PreprocessCfg().__dict__)
+    found = []
+    for each in [tag] if tag else tags:
+        told = open_clip.get_pretrained_cfg(architecture, each)
+        wanted = {key: told.get(key) or defaults[key] for key in PREPROCESSING}
+        if wanted not in found:
+            found.append(wanted)
+    if len(found) > 1:
+        raise ConfigError(
+            f"the published weights of {architecture} differ in their preprocessing",
+            where="infer.model",
+            fix=f"name the weights' tag, open_clip:{architecture}/TAG: {', '.join(tags)}",
+        )
+    return found[0] if found else defaults
+
+
+def _check_offline(name: str, model: dict[str, Any], path: Path) -> None:
+    """Refuses what open_clip would fetch, or would take code from.
+
+    Raises:
+        ConfigError: It needs more than is in the folder.
+    """
+    text, vision = model["text_cfg"], model["vision_cfg"]
+    needs = ""
+    if text.get("hf_model_name"):
+        needs = "its text network would be downloaded"
+    elif path.is_file() and (text.get("hf_tokenizer_name") or "siglip" in name.lower()):
+        needs = "its tokenizer would be downloaded"
+    elif "trust_remote_code" in text.get("tokenizer_kwargs", {}):
+        needs = "its tokenizer asks to run code"
+    elif (tower := vision.get("timm_model_name")) and (":" in tower or not timm.is_model(tower)):
+        needs = f"its image network {tower} is not one of timm's"
+    if needs:
+        raise ConfigError(
+            f"open_clip:{name} cannot be run from these files: {needs}",
+            where="infer.model",
+            fix=f"set infer.weights to a folder with {CONFIG}, the weights and tokenizer.json",
+        )
+
+
+def _checkpoint(path: Path) -> Path:
+    if path.is_file():
+        found = [path]
+    else:
+        named = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
+        found = sorted(named, key=lambda each: SUFFIXES.index(each.suffix))
+    if not found or found[0].suffix not in SUFFIXES:
+        raise ModelError(
+            f"there are no weights: a file that ends in {', '.join(SUFFIXES)}",
+            where=str(path),
+            fix="put the weights there",
+        )
+    return found[0]

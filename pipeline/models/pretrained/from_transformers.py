@@ -1,0 +1,206 @@
+"""Folders of transformers: CLIP and SigLIP (image and text), CLAP (audio and text), and encoders of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from pipeline.errors import ConfigError, ModelError
+from pipeline.modalities.inputs import AudioInput, ImageInput, Input, TextInput
+from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
+from pipeline.models.pretrained.clap import ClapAudioTower
+from pipeline.models.pretrained.sentences import Recipe, SentenceEncoder
+from pipeline.models.pretrained.tokens import Tokens
+from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower, pooled
+
+CONFIG = "config.json"
+IMAGE_AND_TEXT, AUDIO_AND_TEXT = ("clip", "siglip"), ("clap",)
+TEXT = (
+    "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta",
+    "xlm-roberta",
+)  # fmt: skip
+POSITIONS_TAKEN = (
+    2  # of the table of positions, which these count from the padding token's number on
+)
+COUNTED_FROM_PADDING = ("camembert", "clap_text_model", "mpnet", "roberta", "xlm-roberta")
+FILTERS = {2: "bilinear", 3: "bicubic", 1: "lanczos"}  # Pillow's numbers
+OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def describe(name: str, weights: str) -> Encoder:
+    """What a folder as ``save_pretrained`` writes it takes and gives.
+
+    Args:
+        name: The folder.
+        weights: The same.
+    """
+    folder = local_file(weights, "infer.model=hf:")
+    recipe = Recipe.read(folder)
+    config = _config(folder / recipe.folder)
+    kind: str = config.model_type
+    inputs: dict[str, Input] = {}
+    if kind in IMAGE_AND_TEXT:
+        inputs["image"] = _image(folder)
+        inputs["text"] = TextInput(config.text_config.max_position_embeddings)
+        width = config.projection_dim if kind == "clip" else config.vision_config.hidden_size
+    elif kind in AUDIO_AND_TEXT:
+        features = _extractor(folder)
+        inputs["text"] = TextInput(_max_tokens(folder, config.text_config))
+        inputs["audio"] = AudioInput(features.sampling_rate, features.max_length_s)
+        width = config.projection_dim
+    elif kind in TEXT:
+        longest = _max_tokens(folder / recipe.folder, config)
+        inputs["text"] = TextInput(min(longest, recipe.max_tokens or longest))
+        width = config.hidden_size
+    else:
+        raise ConfigError(
+            f"models of the kind {kind} are not known",
+            where=f"infer.model=hf:{name}",
+            fix=f"choose one of {', '.join((*IMAGE_AND_TEXT, *AUDIO_AND_TEXT, *TEXT))}",
+        )
+    digest, size = digest_of(folder)
+    return Encoder(f"hf:{name}", weights, inputs, width, len(inputs) > 1, digest, size)
+
+
+def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+    """Builds the networks."""
+    folder = local_file(encoder.weights, "infer.model=hf:")
+    recipe = Recipe.read(folder)
+    model = _model(folder / recipe.folder)
+    kind: str = model.config.model_type
+    towers: dict[str, Tower] = {}
+    text = encoder.inputs.get("text")
+    if isinstance(text, TextInput):
+        whole = kind in IMAGE_AND_TEXT  # which were trained with texts of one length
+        tokens = Tokens(_tokenizer(folder / recipe.folder), text.max_tokens, recipe, whole=whole)
+        network: nn.Module = (
+            SentenceEncoder(model, recipe, tokens.names)
+            if kind in TEXT
+            else _TextFeatures(model, tokens.names)
+        )
+        towers["text"] = TextTower(network, tokens, by_length=not whole)
+    image = encoder.inputs.get("image")
+    if isinstance(image, ImageInput):
+        towers["image"] = ImageTower(_ImageFeatures(model), image)
+    if "audio" in encoder.inputs:
+        towers["audio"] = ClapAudioTower(model, _extractor(folder))
+    return towers
+
+
+class _TextFeatures(nn.Module):
+    """A dual encoder's way of texts."""
+
+    def __init__(self, model: Any, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+
+    def forward(self, *tokens: Tensor) -> Tensor:
+        inputs = dict(zip(self.names, tokens, strict=True))
+        return pooled(self.model.get_text_features(**inputs))
+
+
+class _ImageFeatures(nn.Module):
+    """A dual encoder's way of images."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pooled(self.model.get_image_features(pixel_values=pixels))
+
+
+def _read(folder: Path, what: str, read: Any, **settings: Any) -> Any:
+    """Reads a part of a model from its folder, and nothing from elsewhere."""
+    try:
+        return read(str(folder), **OFFLINE, **settings)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"{what} cannot be read: {' '.join(str(error).split())[:200]}",
+            where=str(folder),
+            fix="give a whole folder, as save_pretrained or a download of the model writes it",
+        ) from None
+
+
+def _config(folder: Path) -> Any:
+    read_json(folder / CONFIG)
+    return _read(folder, CONFIG, transformers.AutoConfig.from_pretrained)
+
+
+def _tokenizer(folder: Path) -> Any:
+    return _read(folder, "the tokenizer", transformers.AutoTokenizer.from_pretrained)
+
+
+def _extractor(folder: Path) -> Any:
+    return _read(
+        folder, "preprocessor_config.json", transformers.AutoFeatureExtractor.from_pretrained
+    )
+
+
+def _max_tokens(folder: Path, config: Any) -> int:
+    """Tokens that a text may have: as many as there are positions, or as the tokenizer says."""
+    positions: int = config.max_position_embeddings
+    if config.model_type in COUNTED_FROM_PADDING:
+        positions -= POSITIONS_TAKEN
+    return min(positions, int(_tokenizer(folder).model_max_length))
+
+
+def _image(folder: Path) -> ImageInput:
+    """How images are made ready, as preprocessor_config.json says."""
+    processor = _read(
+        folder, "preprocessor_config.json", transformers.AutoImageProcessor.from_pretrained
+    )
+    size = dict(processor.size)
+    side = int(size.get("shortest_edge") or size.get("height") or 0)
+    squash = not size.get("shortest_edge")
+    cropped = getattr(processor, "do_center_crop", False)
+    crop = dict(processor.crop_size) if cropped else {"height": side, "width": side}
+    square = crop["height"] == crop["width"] and (not squash or side == size.get("width"))
+    filter = FILTERS.get(int(processor.resample))
+    if not (processor.do_resize and side and square and (squash or cropped) and filter):
+        raise ModelError(
+            f"images are made ready in a way that is not known here: size {size}, crop {crop}",
+            where=str(folder / "preprocessor_config.json"),
+            fix="choose a model that resizes images to a square",
+        )
+    scaled = processor.do_normalize
+    return ImageInput(
+        resize=side,
+        size=crop["height"],
+        filter=filter,  # type: ignore[arg-type]
+        squash=squash,
+        mean=tuple(processor.image_mean) if scaled else (0.0, 0.0, 0.0),
+        std=tuple(processor.image_std) if scaled else (1.0, 1.0, 1.0),
+        floor=True,
+    )
+
+
+def _model(folder: Path) -> Any:
+    """The network, with all of its weights in float32.
+
+    Raises:
+        ModelError: Some are missing: transformers would make them up.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    model, told = _read(
+        folder,
+        "the weights",
+        transformers.AutoModel.from_pretrained,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    # Encoders of texts are pooled by their recipe, and checkpoints of masked language models have no pooler.
+    missing = [each for each in told["missing_keys"] if not each.startswith("pooler.")]
+    if missing:
+        raise ModelError(
+            f"{len(missing)} weights are missing, the first is {sorted(missing)[0]}",
+            where=str(folder),
+            fix="give a whole folder, as save_pretrained or a download of the model writes it",
+        )
+    return model.eval()

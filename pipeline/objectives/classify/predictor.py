@@ -1,0 +1,99 @@
+"""Predicts with a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.modalities.decode import Decoder
+from pipeline.models.batch import to_device, to_tensors
+from pipeline.models.bundle import Bundle
+from pipeline.objectives import prediction_fields, restore
+from pipeline.objectives.model import ModelSpec
+from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
+
+
+class BundlePredictor:
+    """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
+
+    Networks see micro-batches of one shape, so that a sample's prediction does not depend on its neighbours, nor on
+    how many there are.
+
+    Args:
+        spec: Names the folder of the bundle.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        use_threads(spec)
+        loaded = Bundle.load(spec.model)
+        self.device = device_of(spec)
+        self.model = restore(loaded).to(self.device)
+        self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
+        self.classes = loaded.classes
+        self.batch_size = spec.batch_size
+        self.fields = prediction_fields(loaded, float16=spec.float16)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Predicts the good rows of a block; bad rows pass with nulls."""
+        good = table.filter(pa.array(good_rows(table)))
+        predicted = self._columns(self.predict(good)) if good.num_rows else None
+        return with_columns(table, self.codecs, self.fields, predicted)
+
+    def predict(
+        self, table: pa.Table, modalities: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Predicts a table of good samples.
+
+        Args:
+            table: B rows.
+            modalities: Those that may be looked at; all unless given.
+
+        Returns:
+            Column name -> (B, ...) float32.
+        """
+        batches = [
+            {name: value.float().cpu().numpy() for name, value in outputs.items()}
+            for outputs in self._micro_batches(table, modalities)
+        ]
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+    @torch.inference_mode()
+    def _micro_batches(
+        self, table: pa.Table, modalities: Sequence[str] | None
+    ) -> Iterator[dict[str, Tensor]]:
+        for start in range(0, table.num_rows, self.batch_size):
+            rows = table.slice(start, self.batch_size)
+            batch = to_device(to_tensors(rows, self.codecs), self.device)
+            batch = {name: padded(value, self.batch_size) for name, value in batch.items()}
+            for name in self.codecs:
+                if modalities is not None and name not in modalities:
+                    batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
+            outputs = self.model.predict(batch)
+            yield {name: value[: rows.num_rows] for name, value in outputs.items()}
+
+    def _columns(self, predicted: Mapping[str, np.ndarray]) -> pa.Table:
+        probabilities = predicted["probabilities"]
+        best = probabilities.argmax(axis=1)
+        columns = []
+        for field in self.fields:
+            if field.name == "prediction":
+                columns.append(pa.array([self.classes[index] for index in best], field.type))
+            elif field.name == "score":
+                columns.append(pa.array(probabilities[np.arange(len(best)), best], field.type))
+            else:
+                flat = predicted[field.name].reshape(-1)
+                flat = flat.astype(field.type.value_type.to_pandas_dtype())
+                columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type))
+        return pa.Table.from_arrays(columns, schema=pa.schema(self.fields))
+
+
+def padded(values: Tensor, size: int) -> Tensor:
+    """Repeats the last row until there are ``size`` rows."""
+    missing = size - len(values)
+    return (
+        torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
+    )

@@ -1,0 +1,163 @@
+"""Embeds with a pretrained encoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.errors import ModelError
+from pipeline.models import pretrained
+from pipeline.models.pretrained.base import EMBEDDING, Encoder
+from pipeline.models.pretrained.towers import Tower
+from pipeline.objectives.ahead import ahead
+from pipeline.objectives.model import ModelSpec, encoder_of
+from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
+
+CPU_MULTIPLE = (
+    8  # rows that micro-batches are padded to a multiple of, where a row too many costs time
+)
+
+COMPILERS = ("torch._dynamo", "torch._inductor")  # modules that a compiler's errors are of
+
+Inputs = tuple[Tensor, ...]
+
+
+class EncoderPredictor:
+    """Blocks of decoded samples in, the same rows with embeddings in place of their modalities out.
+
+    Each modality is encoded on its own, where a sample has it. Micro-batches never cross blocks, so that rows are the
+    same however many actors there are. On a GPU all have one shape (the last row fills up the last of them) and are
+    copied there while the one before is computed.
+
+    Args:
+        spec: Names the encoder and its weights.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        use_threads(spec)
+        self.device = device_of(spec)
+        if self.device.type == "cpu":
+            # Threads of a tokenizer's own would take the time of the network, and of decoding.
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self.encoder: Encoder = encoder_of(spec)
+        self.batch_size = spec.batch_size
+        self.codecs = self.encoder.inputs
+        self.fields = self.encoder.fields(float16=spec.float16)
+        self.bfloat16 = spec.precision == "bfloat16" or (
+            spec.precision == "auto" and self.device.type == "cuda"
+        )
+        self.compiled = spec.compile
+        self.whole = spec.compile or self.device.type == "cuda"
+        self.towers = {
+            name: self._ready(tower) for name, tower in pretrained.load(self.encoder).items()
+        }
+
+    def _ready(self, tower: Tower) -> Tower:
+        tower = tower.to(self.device)
+        tower.pinned = self.device.type == "cuda"
+        for module in tower.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.to(memory_format=torch.channels_last)
+        if self.compiled:
+            tower.compile(dynamic=False)
+        return tower
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Embeds the good rows of a block; bad rows pass with nulls."""
+        good = table.filter(pa.array(good_rows(table)))
+        embedded = self._columns(good) if good.num_rows else None
+        return with_columns(table, self.codecs, self.fields, embedded)
+
+    def _columns(self, table: pa.Table) -> pa.Table:
+        """The columns of good rows."""
+        shared = self.encoder.shared
+        columns: dict[str, np.ndarray] = {}
+        present: dict[str, np.ndarray] = {}
+        for name, tower in self.towers.items():
+            column = table[name].combine_chunks()
+            present[name] = there = np.asarray(column.is_valid())
+            columns[name] = np.zeros((table.num_rows, self.encoder.width), dtype=np.float32)
+            if there.any():
+                found = self._embed(name, tower, column.drop_null())
+                columns[name][there] = unit(found) if shared else found
+        if not shared:
+            [(name, whole)] = columns.items()
+            return self._table({EMBEDDING: whole}, {EMBEDDING: present[name]})
+        together = {f"{name}_{EMBEDDING}": values for name, values in columns.items()}
+        # Where a modality is missing there are zeros, so that the sum's direction is that of the mean of the others.
+        together[EMBEDDING] = unit(np.sum(list(columns.values()), axis=0))
+        masks = {f"{name}_{EMBEDDING}": there for name, there in present.items()}
+        masks[EMBEDDING] = np.any(list(present.values()), axis=0)
+        return self._table(together, masks)
+
+    def _table(self, columns: dict[str, np.ndarray], present: dict[str, np.ndarray]) -> pa.Table:
+        arrays = []
+        for field in self.fields:
+            values = columns[field.name].astype(field.type.value_type.to_pandas_dtype())
+            mask = None if present[field.name].all() else pa.array(~present[field.name])
+            flat = pa.array(values.reshape(-1))
+            arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask))
+        return pa.Table.from_arrays(arrays, schema=pa.schema(self.fields))
+
+    @torch.inference_mode()
+    def _embed(self, name: str, tower: Tower, column: pa.Array) -> np.ndarray:
+        """(B, D) float32 of a column without nulls."""
+        order = tower.order(column)
+        if order is not None:
+            column = column.take(pa.array(order))
+        batches = ahead(self._micro_batches(tower, column), self.device)
+        with self._autocast(), self._plain_errors():
+            found = [tower(*inputs)[:count].float() for count, inputs in batches]
+        embedded: np.ndarray = torch.cat(found).cpu().numpy()
+        if order is not None:
+            embedded[order] = embedded.copy()
+        if not np.isfinite(embedded).all():
+            raise ModelError(
+                f"the network made numbers of {name} that are not finite",
+                where=self.encoder.model,
+                fix="set infer.precision=float32, or check the weights",
+            )
+        return embedded
+
+    def _micro_batches(self, tower: Tower, column: pa.Array) -> Iterator[tuple[int, Inputs]]:
+        """Rows that count, and inputs, padded with the last row."""
+        for start in range(0, len(column), self.batch_size):
+            rows = column.slice(start, self.batch_size)
+            count = len(rows)
+            multiple = self.batch_size if self.whole else min(CPU_MULTIPLE, self.batch_size)
+            missing = -count % multiple
+            if missing:
+                rows = pa.concat_arrays([rows, *[rows.slice(count - 1, 1)] * missing])
+            yield count, tower.prepare(rows)
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        """Says in one line what a compiler could not do."""
+        try:
+            yield
+        except Exception as error:
+            if not (self.compiled and type(error).__module__.startswith(COMPILERS)):
+                raise
+            raise ModelError(
+                f"the network cannot be compiled: {' '.join(str(error).split())[:160]}",
+                where=self.encoder.model,
+                fix="set infer.compile=false, or install a C++ compiler where the model runs",
+            ) from None
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if not self.bfloat16:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def unit(values: np.ndarray) -> np.ndarray:
+    """(B, D) float32, each row of length 1; rows of zeros stay."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    scaled: np.ndarray = values / np.where(lengths > 0, lengths, 1)
+    return scaled.astype(np.float32)

@@ -1,0 +1,180 @@
+"""What a job is told about the model that it runs, a bundle or a pretrained encoder, before any network is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from pipeline.errors import ConfigError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.models.bundle import Bundle
+from pipeline.models.pretrained import Encoder, describe, is_encoder
+from pipeline.objectives import prediction_fields
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model is asked, and how it runs; picklable.
+
+    Attributes:
+        model: Folder of a bundle, or an encoder as ``KIND:NAME`` (:mod:`pipeline.models.pretrained`).
+        modalities: Those that the job is configured with.
+        weights: File or folder of an encoder's weights.
+        batch_size: Samples of a micro-batch.
+        num_threads: CPU threads of the networks in this process; None leaves them as they are.
+        float16: Writes embeddings in half precision.
+        precision: Of an encoder's matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
+        compile: Compiles an encoder's network.
+        device: ``cpu`` or ``cuda``; None takes a GPU where there is one.
+        encoder: What was said of the encoder before; what is loaded must be the same. None asks nothing.
+    """
+
+    model: str
+    modalities: ModalitiesConfig
+    weights: str | None = None
+    batch_size: int = 64
+    num_threads: int | None = None
+    float16: bool = False
+    precision: Precision = "auto"
+    compile: bool = False
+    device: str | None = None
+    encoder: Encoder | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether this is a pretrained encoder rather than a bundle."""
+        return is_encoder(self.model)
+
+
+class Model(Protocol):
+    """A model as seen from the job that runs it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that predictions depend on."""
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The columns that predictions add to the output, the embedding first."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, none for an encoder."""
+
+    @property
+    def tokenizer(self) -> str | None:
+        """The tokenizer that preprocessed texts must have been made with; None where any is good."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What a pretrained encoder takes and gives; None for a bundle."""
+
+    def decoding(self) -> Mapping[str, Any]:
+        """The settings that decoded rows depend on, ready for JSON."""
+
+    def decoder(self, **handling: Any) -> Decoder:
+        """How samples are decoded for it; ``handling`` as in :meth:`pipeline.modalities.decode.Decoder.build`."""
+
+
+def open_model(spec: ModelSpec) -> Model:
+    """Reads what a job must know of a model.
+
+    Raises:
+        ConfigError: The name says no encoder that is known, or a package is not installed.
+        ModelError: The model is missing, damaged, or does not fit the configured modalities.
+    """
+    return EncoderModel.open(spec) if spec.pretrained else BundleModel.open(spec)
+
+
+def encoder_of(spec: ModelSpec) -> Encoder:
+    """The encoder that is asked for, for the modalities that the job is configured with.
+
+    Raises:
+        ConfigError: As :func:`open_model`, as ModelError.
+    """
+    encoder = spec.encoder or describe(spec.model, spec.weights)
+    return encoder.for_job(tuple(spec.modalities.by_name()))
+
+
+@dataclass(frozen=True)
+class BundleModel:
+    """A bundle; see :class:`Model`."""
+
+    bundle: Bundle
+    modalities: ModalitiesConfig
+    fields: list[pa.Field]
+    encoder: None = None
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> BundleModel:
+        """Reads a bundle, and holds it against the configuration."""
+        if spec.weights is not None:
+            raise ConfigError(
+                "a bundle has its weights in its folder",
+                where=f"infer.weights={spec.weights}",
+                fix="leave infer.weights out, or name an encoder in infer.model",
+            )
+        bundle = Bundle.load(spec.model)
+        bundle.check_modalities(spec.modalities, "configuration")
+        fields = prediction_fields(bundle, float16=spec.float16)
+        return cls(bundle, bundle.modalities.for_job(spec.modalities), fields)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.bundle.fingerprint
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.bundle.classes
+
+    @property
+    def tokenizer(self) -> str | None:
+        return self.bundle.tokenizer
+
+    def decoding(self) -> Mapping[str, Any]:
+        return self.modalities.decoding(exclude_none=False)
+
+    def decoder(self, **handling: Any) -> Decoder:
+        return Decoder.build(self.modalities, self.bundle.tokenizer, **handling)
+
+
+@dataclass(frozen=True)
+class EncoderModel:
+    """A pretrained encoder; see :class:`Model`."""
+
+    encoder: Encoder
+    modalities: ModalitiesConfig
+    fields: list[pa.Field]
+    fingerprint: str
+    classes: tuple[str, ...] = ()
+    tokenizer: str | None = None
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> EncoderModel:
+        """Describes an encoder for the modalities that the job is configured with."""
+        encoder = encoder_of(spec)
+        fields = encoder.fields(float16=spec.float16)
+        return cls(encoder, spec.modalities, fields, encoder.fingerprint)
+
+    def decoding(self) -> Mapping[str, Any]:
+        settings = self.modalities.decoding()
+        kept = ("fields", "filter", "encoding")
+        return {
+            name: {key: value for key, value in settings[name].items() if key in kept}
+            for name in self.encoder.inputs
+        }
+
+    def decoder(self, **handling: Any) -> Decoder:
+        configs = self.modalities.by_name()
+        verify = handling.pop("verify", "full")
+        codecs = {
+            name: each.codec(configs[name], verify=verify)
+            for name, each in self.encoder.inputs.items()
+        }
+        return Decoder.with_codecs(codecs, self.modalities, **handling)

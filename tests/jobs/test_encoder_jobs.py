@@ -1,0 +1,137 @@
+"""Batch inference and nights with pretrained encoders, through the real jobs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torchvision
+from encoders import save_clip
+from test_jobs import rows, run, summary
+from tones import make_samples, write_tar
+
+from jobs import evaluate, infer, nightly
+from pipeline.config import Config, load
+from pipeline.engine.predict import model_spec, predictor_pool
+from pipeline.errors import ConfigError
+from pipeline.objectives.model import open_model
+from pipeline.objectives.predictor import load_predictor
+from pipeline.shards.plan import expand, plan_shard
+from pipeline.shards.reader import read_part
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clip(tmp_path_factory.mktemp("clip"))
+
+
+def in_this_process(config: Config) -> dict[tuple[str, str], dict[str, object]]:
+    """The rows of all good samples by shard and key, without Ray, a part after the other."""
+    wanted = model_spec(config)
+    decoder, predictor = open_model(wanted).decoder(), load_predictor(wanted)
+    found = {}
+    for shard in expand(config.input.test, where="input.test"):
+        for part in plan_shard(shard):
+            table = predictor(decoder.decode(read_part(part, config.limits), part.to_json()))
+            good = (row for row in table.to_pylist() if row["error"] is None)
+            found |= {(row["shard"], row["key"]): row for row in good}
+    return found
+
+
+def test_a_shared_space(tone_config: Path, tmp_path: Path, clip: Path, capsys) -> None:
+    """With two actors the rows are those of one process, and they are done once."""
+    home = tmp_path / "run" / "embeddings"
+    options = (f"infer.model=hf:{clip}", "infer.actors=2", "infer.batch_size=8")
+    assert run(infer.JOB, tone_config, *options) == 0
+    found = rows(home)
+    expected = in_this_process(load(tone_config, options))
+    assert [(row["shard"], row["key"]) for row in found] == sorted(expected)
+    names = ("embedding", "image_embedding", "text_embedding")
+    for row in found:
+        other = expected[row["shard"], row["key"]]
+        for name in names:
+            assert row[name] == other[name], (row["key"], name)
+            assert (row[name] is None) == (name[:-10] not in (*row["modalities"], ""))
+        np.testing.assert_allclose(np.linalg.norm(row["embedding"]), 1, rtol=1e-5)
+    schema = pq.read_schema(next(home.glob("part-*.parquet")))
+    assert schema.names == ["key", "shard", "modalities", *names, "json"]
+    assert str(schema.field("text_embedding").type) == "fixed_size_list<element: float>[24]"
+    told = summary(home)
+    assert told["samples_read"] == told["samples_written"] == 48
+
+    capsys.readouterr()
+    assert run(infer.JOB, tone_config, *options, "infer.actors=1", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["parts_done"], again["parts_skipped"]) == (0, 2)
+    assert run(infer.JOB, tone_config, *options, "infer.precision=bfloat16") == 2
+    assert "precision" in capsys.readouterr().err
+
+
+def test_a_night_with_images_alone(tone_config: Path, tmp_path: Path, capsys) -> None:
+    """Samples without an image are filtered, changed weights are refused, and judges are told what is missing."""
+    weights = tmp_path / "shufflenet.pth"
+    torch.manual_seed(0)
+    network = torchvision.models.shufflenet_v2_x0_5(weights=None)
+    torch.save(network.state_dict(), weights)
+    write_tar(tmp_path / "in" / "a.tar", make_samples(24, seed=1))
+    options = (
+        "infer.model=torchvision:shufflenet_v2_x0_5",
+        f"infer.weights={weights}",
+        f"infer.input={tmp_path}/in/*.tar",
+        "input.metadata=[]",
+    )
+    home = tmp_path / "run" / "embeddings"
+    assert nightly.main([str(tone_config), *options, "--date", "2026-11-01"]) == 0
+    told = summary(home)
+    without = sum("png" not in fields for fields in make_samples(24, seed=1).values())
+    assert without > 0
+    assert told["samples_filtered"] == without
+    assert told["samples_written"] == 24 - without
+    assert told["samples_quarantined"] == 0
+    assert len(rows(home)[0]["embedding"]) == 1024
+    quarantine = pq.read_table(home / "_quarantine").to_pylist()
+    assert {(row["reason"], row["outcome"]) for row in quarantine} == {
+        ("filtered_modality", "filtered")
+    }
+
+    network.conv1[0].weight.data += 0.01
+    torch.save(network.state_dict(), weights)
+    capsys.readouterr()
+    assert run(infer.JOB, tone_config, *options) == 2, "other weights are another output"
+    assert "model" in capsys.readouterr().err
+    assert run(evaluate.JOB, tone_config, *options) == 2
+    assert "no predictions that could be judged" in capsys.readouterr().err
+
+
+def test_as_many_actors_and_threads_as_there_are_cores(tone_config: Path, clip: Path) -> None:
+    for overrides, actors, threads in (
+        ((), 2, 1),
+        (("infer.actors=4",), 4, 1),
+        (("infer.threads=2",), 2, 2),
+    ):
+        config = load(tone_config, [f"infer.model=hf:{clip}", *overrides])
+        pool = predictor_pool(config, open_model(model_spec(config)))
+        assert (pool.num_actors, pool.spec.num_threads) == (actors, threads)
+        assert pool.num_actors * pool.num_cpus <= 1, "half of the cores is left to decoding"
+        assert pool.spec.device == "cpu"
+    with pytest.raises(ConfigError, match=r"each actor is to have 0.5 GPUs"):
+        predictor_pool(load(tone_config, ["cluster.gpus_per_worker=0.5"]))
+
+
+def test_relative_weights_are_refused_on_a_cluster(tone_config: Path, monkeypatch) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    full = ["infer.model=timm:test_vit", "infer.weights=/models/vit.safetensors"]
+    assert load(tone_config, full).infer.model == "timm:test_vit"
+    for wrong, words in (
+        (["infer.model=hf:models/clip"], "infer.model: models/clip is relative"),
+        (
+            ["infer.model=timm:test_vit", "infer.weights=vit.pth"],
+            "infer.weights: vit.pth is relative",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            load(tone_config, wrong)
