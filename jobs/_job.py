@@ -21,6 +21,10 @@ INTERRUPTED = 130
 logger = logging.getLogger(__name__)
 
 
+def _as_given(config: Config) -> Config:
+    return config
+
+
 @dataclass(frozen=True)
 class Job:
     """One job of the command line.
@@ -35,6 +39,7 @@ class Job:
         locked: Whether the folder is locked here; pack's writer locks its own.
         keeps_summary: Whether the summary is written into the folder; a search only reads.
         answer: The summary for a person; None for the counts that all jobs have.
+        settle: The configuration as the job runs it, from the one that was given.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Job:
     locked: bool = True
     keeps_summary: bool = True
     answer: Callable[[Summary], str] | None = None
+    settle: Callable[[Config], Config] = _as_given
 
 
 def main(job: Job, arguments: Sequence[str] | None = None) -> int:
@@ -62,11 +68,12 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     options = _parser(job).parse_intermixed_args(arguments)
     logs.set_up()
     try:
-        config = load(options.config, options.overrides)
+        config = job.settle(load(options.config, options.overrides))
         if options.dry_run:
             print(to_yaml(config) + "\n" + job.plan(config))
             return 0
-        summary = run(job, config)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray says on stdout what its processes log
+            summary = run(job, config)
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, BadDataError) and error.reasons:

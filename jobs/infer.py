@@ -24,6 +24,15 @@ def work(config: Config, summary: Summary) -> None:
     check_bad_fraction(config, summary, output(config))
 
 
+def settle(config: Config) -> Config:
+    """Finds the folder of a new version; see :func:`pipeline.engine.infer.with_version`."""
+    if not config.infer.new_version:
+        return config
+    from pipeline.engine.infer import with_version
+
+    return with_version(config)
+
+
 def output(config: Config) -> str:
     """The folder written to."""
     return config.folder("embeddings", config.infer.output)
@@ -43,6 +52,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
+    settle=settle,
     sections=("run", "input", "modalities", "cleaning", "infer", "sink", "cluster"),
 )
 

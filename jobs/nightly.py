@@ -14,10 +14,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import _job
+from jobs import _job, infer
 from jobs._job import Job, settings_help
 from pipeline import logs
 from pipeline.config import Config, load
@@ -50,41 +50,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def job_for(date: str) -> Job:
     """The job of one night."""
 
-    def dated(work: Callable[[Config], str]) -> Callable[[Config], str]:
-        def of_that_date(config: Config) -> str:
-            from pipeline.engine.nightly import for_date
+    def dated(config: Config) -> Config:
+        from pipeline.engine.nightly import for_date
 
-            return work(for_date(config, date))
-
-        return of_that_date
+        return infer.settle(for_date(config, date))
 
     def work(config: Config, summary: Summary) -> None:
-        from pipeline.engine.nightly import for_date, run_night
+        from pipeline.engine.nightly import run_night
 
-        summary.outputs = {"embeddings": output(for_date(config, date))}
-        run_night(for_date(config, date), date, summary)
+        summary.outputs = {"embeddings": infer.output(config)}
+        run_night(config, date, summary)
 
     return Job(
         name="nightly",
         about=__doc__ or "",
-        output=dated(output),
+        output=infer.output,
         work=work,
-        plan=dated(plan),
+        plan=infer.plan,
+        settle=dated,
         sections=SECTIONS,
     )
-
-
-def output(config: Config) -> str:
-    """The folder written to."""
-    return config.folder("embeddings", config.infer.output)
-
-
-def plan(config: Config) -> str:
-    """What would be done."""
-    from pipeline.engine.explain import explain_job
-    from pipeline.engine.infer import inference_job
-
-    return explain_job(config, inference_job)
 
 
 def _once(options: argparse.Namespace) -> int:

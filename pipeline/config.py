@@ -160,6 +160,10 @@ class InferConfig(Section):
         default="auto", description="of an encoder; auto is bfloat16 on a GPU, float32 elsewhere"
     )
     compile: bool = Field(default=False, description="compiles an encoder with torch.compile")
+    new_version: bool = Field(
+        default=False,
+        description="where the output is of another model or other settings, writes beside it, to OUTPUT-v2 and so on",
+    )
     retry_quarantined: bool = Field(
         default=False,
         description="runs only the samples that are in the output's _quarantine, and adds those that have become good",

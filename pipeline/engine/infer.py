@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 from pipeline import __version__, runs
@@ -22,10 +24,31 @@ from pipeline.sinks.none import NoneSink
 from pipeline.sinks.parquet import ParquetSink
 
 
-def inference_sink(config: Config, model: Model, output: str) -> Sink:
+def with_version(config: Config) -> Config:
+    """The configuration with the output that ``infer.new_version`` asks for.
+
+    It is the first of OUTPUT, OUTPUT-v2, OUTPUT-v3 that is not there yet, or whose rows were made with these settings:
+    a job that is run again goes on where it was.
+    """
+    if not config.infer.new_version or not isinstance(config.sink, ParquetConfig):
+        return config
+    model = open_model(model_spec(config))
+    first = config.folder("embeddings", config.infer.output)
+    for number in itertools.count(1):
+        output = first if number == 1 else f"{first.rstrip('/')}-v{number}"
+        if not _parquet_sink(config, config.sink, model, output).difference():
+            break
+    return config.model_copy(update={"infer": config.infer.model_copy(update={"output": output})})
+
+
+def inference_sink(config: Config, model: Model, output: str, partition: str = "") -> Sink:
     """The sink of a model's predictions."""
     if not isinstance(config.sink, ParquetConfig):
         return NoneSink()
+    return replace(_parquet_sink(config, config.sink, model, output), partition=partition)
+
+
+def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str) -> ParquetSink:
     identity: dict[str, Any] = {
         "model": model.fingerprint,
         "modalities": model.decoding(),
@@ -42,14 +65,19 @@ def inference_sink(config: Config, model: Model, output: str) -> Sink:
         "classes": json.dumps(list(model.classes), ensure_ascii=False),
     }
     columns = tuple(each.name for each in model.fields)
-    return ParquetSink(output, config.sink, identity, footer, columns, measure=Profile())
+    remedy = "choose another infer.output, remove this one, or set infer.new_version=true to write beside it"
+    return ParquetSink(output, sink, identity, footer, columns, measure=Profile(), remedy=remedy)
 
 
-def inference_job(config: Config) -> BatchJob:
+def inference_job(config: Config, partition: str = "") -> BatchJob:
     """The batch inference that a configuration describes.
 
     The model says how samples are decoded, and the configuration which are left out: a bundle may be asked about
     samples that its training went without.
+
+    Args:
+        config: The whole configuration.
+        partition: Folder in the output that new rows go to.
 
     Raises:
         ConfigError: No such encoder, or an input that it cannot read.
@@ -58,7 +86,8 @@ def inference_job(config: Config) -> BatchJob:
     model = open_model(model_spec(config))
     decoder = model.decoder(metadata=config.input.metadata, **config.handling())
     _check_input(config, model)
-    sink = inference_sink(config, model, config.folder("embeddings", config.infer.output))
+    output = config.folder("embeddings", config.infer.output)
+    sink = inference_sink(config, model, output, partition)
     return BatchJob(
         name="infer",
         parts=plan_parts(

@@ -80,6 +80,7 @@ class _Night:
         self._config, self._summary = config, summary
         self._settings = config.nightly
         self._ledger = Ledger(config.run)
+        self._partition = f"date={date}" if self._settings.date_partitions else ""
         now = datetime.datetime.now(datetime.UTC)
         self._page = Night(date, began=now.isoformat(timespec="seconds"))
         self._ends = self._settings.ends(now.astimezone())
@@ -128,7 +129,7 @@ class _Night:
 
     def _attempt(self) -> None:
         with connect(self._config.cluster):
-            job = inference_job(self._config)
+            job = inference_job(self._config, self._partition)
             self._begin_page(job.fingerprint)
             job.watch, job.publishing = self._committed, self._note
             job.begin()

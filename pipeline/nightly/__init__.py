@@ -42,6 +42,9 @@ class NightlyConfig(Section):
     deleted: Literal["remove", "keep"] = Field(
         default="remove", description="what becomes of the rows of shards that are gone"
     )
+    date_partitions: bool = Field(
+        default=False, description="writes new rows into OUTPUT/date=DATE, where they then stay"
+    )
     retries: int = Field(default=2, ge=0, description="of a night that fails, with growing pauses")
     retry_seconds: float = Field(default=60, ge=0, description="before the first retry; then twice")
     stall_minutes: float = Field(

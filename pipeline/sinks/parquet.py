@@ -67,6 +67,7 @@ class ParquetSink:
         keep_statistics: Whether those sums stay when the part is published.
         partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshot.Snapshot`.
         attachments: File name -> content of what lies beside the identity.
+        remedy: What is told to one whose settings are others than those of the rows that are there.
     """
 
     output: str
@@ -79,6 +80,7 @@ class ParquetSink:
     keep_statistics: bool = False
     partition: str = ""
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    remedy: str = "choose another output folder, or remove this one"
 
     def begin(self) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
@@ -208,23 +210,31 @@ class ParquetSink:
             return QUARANTINE_SCHEMA.empty_table()
         return read_table(self._url(place.file)).slice(place.first, place.rows)
 
-    def _check_identity(self) -> None:
-        ours = json.loads(json.dumps({**self.identity, "format": FORMAT}))
-        url = self._url(COMMIT, IDENTITY)
+    def difference(self) -> str | None:
+        """In what the settings of the rows that are there differ; empty where in nothing, None where none are there."""
         try:
-            there = json.loads(storage.read_bytes(url))
+            there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
         except FileNotFoundError:
-            for name, content in self.attachments.items():
-                storage.write_bytes(self._url(COMMIT, name), content)
-            storage.write_bytes(url, json.dumps(ours).encode())
-            return
-        if there != ours:
-            difference = next(differences(there, ours), "")
+            return None
+        return next(differences(there, self._whole_identity()), "")
+
+    def _whole_identity(self) -> dict[str, Any]:
+        whole: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
+        return whole
+
+    def _check_identity(self) -> None:
+        difference = self.difference()
+        if difference:
             raise ConfigError(
                 f"the output was made with other settings: {difference}",
                 where=self.output,
-                fix="choose another output folder, or remove this one",
+                fix=self.remedy,
             )
+        if difference is None:
+            for name, content in self.attachments.items():
+                storage.write_bytes(self._url(COMMIT, name), content)
+            identity = json.dumps(self._whole_identity()).encode()
+            storage.write_bytes(self._url(COMMIT, IDENTITY), identity)
 
     def _data_rows(self, good: pa.Table) -> pa.Table:
         good = good.sort_by([(name, "ascending") for name in self.order])
