@@ -1,0 +1,171 @@
+"""The sections of the configuration that belong to jobs; :mod:`pipeline.config` joins them with those of the parts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.modalities.base import Section, Verify
+from pipeline.modalities.rows import OnBadField
+
+Patterns = str | list[str]
+SPLITS = ("train", "val", "test")
+
+
+class InputConfig(Section):
+    """Which shards there are, and how much of them may be bad."""
+
+    train: Patterns | None = None
+    val: Patterns | None = None
+    test: Patterns | None = None
+    metadata: tuple[str, ...] = ()
+    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    max_samples: int | None = Field(default=None, ge=1)
+    on_bad_field: OnBadField = Field(
+        default="quarantine",
+        description="drop keeps a sample without the modality that is bad, and still records the field",
+    )
+    fingerprint: Literal["listing", "content"] = Field(
+        default="listing",
+        description="what tells that a shard has changed: size and time of a listing, or all its bytes",
+    )
+    verify: Verify = Field(
+        default="full",
+        description="kept stops decoding a sound after the seconds that are kept: faster, and blind to later damage",
+    )
+
+
+class QuarantineConfig(Section):
+    """What is kept of bad samples."""
+
+    keep_bytes: bool = Field(default=False, description="the raw member at fault, in column bytes")
+
+
+class PackConfig(Section):
+    """What is packed into shards, and how it is split."""
+
+    source: str
+    output: str
+    name: str = "data"
+    columns: dict[str, str] = Field(default_factory=dict)
+    key: str | None = None
+    label: Literal["folder"] | None = None
+    split: dict[str, float] = Field(default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1})
+    group: str | None = None
+    seed: int = 0
+    max_shard_bytes: int = Field(default=256 << 20, ge=1 << 10)
+    max_shard_samples: int = Field(default=10_000, ge=1)
+
+
+class LintConfig(Section):
+    """What is looked at without decoding, and how closely."""
+
+    input: Patterns | None = Field(
+        default=None,
+        description="a split, splits, or a pattern; all splits that are set by default",
+    )
+    output: str | None = None
+    max_text_bytes: int = Field(
+        default=1 << 20, ge=0, description="larger labels, texts and metadata are not read"
+    )
+    estimate_samples: int = Field(
+        default=64, ge=0, description="samples decoded to estimate the cost of preprocess; 0: none"
+    )
+    write_index: bool = Field(
+        default=False, description="writes SHARD.idx, in the wds2idx format, beside each shard"
+    )
+    seed: int = Field(default=0, description="of the draw of those samples")
+
+
+class TrainConfig(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    average_decay: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="of the weights' moving average; 0 keeps the last weights",
+    )
+    augment: bool = True
+    cache: Literal["none", "memory", "disk"] = Field(
+        default="memory",
+        description="where decoded samples stay after the first epoch: memory is the object store, "
+        "which spills to disk; disk is RUN/cache, which the next training of these settings finds",
+    )
+    shuffle_rows: int = Field(
+        default=4096, ge=1, description="samples that a worker shuffles among"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    resume: bool = False
+    seed: int = 0
+
+
+class PreprocessConfig(Section):
+    """What is decoded into Parquet: a split or a pattern."""
+
+    input: Patterns = "train"
+    output: str | None = None
+
+
+class InferConfig(Section):
+    """What a model is run over, and where its predictions go."""
+
+    input: Patterns = "test"
+    model: str | None = Field(
+        default=None,
+        description="folder of a bundle, RUN/model by default; or a pretrained encoder: "
+        "torchvision:NAME, timm:NAME, open_clip:NAME, hf:FOLDER",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="file or folder of an encoder's weights on this machine; nothing is ever downloaded",
+    )
+    output: str | None = None
+    batch_size: int = Field(default=64, ge=1, description="samples of a micro-batch")
+    actors: int | None = Field(default=None, ge=1, description="that hold the model, in all")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of each actor")
+    float16: bool = Field(default=False, description="embeddings as float16")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of an encoder; auto is bfloat16 on a GPU, float32 elsewhere"
+    )
+    compile: bool = Field(default=False, description="compiles an encoder with torch.compile")
+    new_version: bool = Field(
+        default=False,
+        description="where the output is of another model or other settings, writes beside it, to OUTPUT-v2 and so on",
+    )
+    retry_quarantined: bool = Field(
+        default=False,
+        description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
+    )
+
+
+class EvaluateConfig(Section):
+    """How a model is judged."""
+
+    input: Patterns = "test"
+    num_bootstrap: int = Field(default=1000, ge=0)
+    seed: int = 0
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    num_examples: int = Field(default=12, ge=0, le=100)
+
+
+class ClusterConfig(Section):
+    """Where a job runs."""
+
+    address: str = "local"
+    workers: int = Field(default=1, ge=1)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    num_cpus: int | None = Field(
+        default=None, ge=1, description="CPUs used with address local; all unless given"
+    )
