@@ -10,7 +10,7 @@ from pipeline import runs, storage
 from pipeline.errors import LockedError
 from pipeline.storage.lease import Lease
 
-SECONDS = 1.0  # a lease that was not renewed for so long is anybody's; 20 in earnest
+SECONDS = 2.0  # a lease that was not renewed for so long is anybody's; 20 in earnest
 
 
 def lease(bucket: str) -> Lease:
