@@ -47,6 +47,7 @@ from pipeline.sinks.folder import (
 from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows
 from pipeline.sinks.records import Book, Record, Records
+from pipeline.sinks.retention import Retention
 from pipeline.sinks.snapshot import FORMAT, Each, Snapshot
 
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
@@ -231,10 +232,21 @@ class ParquetSink:
                 fix=self.remedy,
             )
         if difference is None:
+            self._check_nobody_elses()
             for name, content in self.attachments.items():
                 storage.write_bytes(self._url(COMMIT, name), content)
             identity = json.dumps(self._whole_identity()).encode()
             storage.write_bytes(self._url(COMMIT, IDENTITY), identity)
+
+    def _check_nobody_elses(self) -> None:
+        """A folder that no job has written to yet must hold nothing that publishing would take for its own."""
+        other = next(iter(Retention(self.output, self.config).files()), None)
+        if other is not None:
+            raise ConfigError(
+                "the folder holds Parquet files that no job of this kind has written",
+                where=other.url,
+                fix="choose a folder that is empty, or not there yet",
+            )
 
     def _data_rows(self, good: pa.Table) -> pa.Table:
         good = good.sort_by([(name, "ascending") for name in self.order])

@@ -61,7 +61,7 @@ class Retention:
         kept = self._earlier(0 if manifest is None else int(manifest["snapshot"]))
         if not storage.is_local(self.output):
             wanted = wanted.union(*map(listed_files, kept))
-        for info in self._listed():
+        for info in self.files():
             name = info.url.removeprefix(storage.join(self.output, ""))
             if name not in wanted and self._is_over(info, superseded.get(name)):
                 storage.remove(info.url)
@@ -75,7 +75,7 @@ class Retention:
             since = int(info.version) / 1e9 if info.version.isdigit() else now
         return now - since > self.config.grace_seconds
 
-    def _listed(self) -> Iterator[FileInfo]:
+    def files(self) -> Iterator[FileInfo]:
         """The files of snapshots that lie in the output folder and its partitions, published or not."""
         if storage.is_local(self.output):
             root = storage.local_path(self.output)

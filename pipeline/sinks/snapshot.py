@@ -40,9 +40,8 @@ class Snapshot:
         fingerprint: Of what the rows depend on.
         order: What the rows of a part are sorted by.
         keep_statistics: Whether the sums of parts are wanted after they are published.
-        partition: Folder in the output folder that new rows go to, such as ``date=2026-11-21``; the output folder
-        itself
-            where empty. Rows stay where they were published first.
+        partition: Folder in it that new rows go to, such as ``date=2026-11-21``; none where empty. Rows stay where they
+            were published first.
     """
 
     output: str

@@ -12,6 +12,7 @@ from tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.engine.isolated import decode_here
+from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
@@ -271,3 +272,13 @@ def test_rows_stay_in_the_partition_that_they_were_first_written_to(
         "date=2026-11-21": {"c"},
         "date=2026-11-22": {"b"},
     }
+
+
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / "out" / "date=2026-01-01" / "part-00000-of-spark.parquet"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"somebody's")
+    with pytest.raises(ConfigError, match="no job of this kind has written"):
+        sink(str(tmp_path / "out")).begin()
+    assert foreign.read_bytes() == b"somebody's"
+    assert names(str(tmp_path / "out")) == {"date=2026-01-01/part-00000-of-spark.parquet"}
