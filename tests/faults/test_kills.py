@@ -33,7 +33,7 @@ COMMITS = 4  # at most, from one kill to the next: some are to be left for the l
 def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:
-    workload = make_workload(tmp_path, lambda words: _job.main(infer.JOB, words), 48, 8)
+    workload = make_workload(tmp_path, lambda words: _job.main(infer.JOB, words), 32, 6)
     output = tmp_path / "out"
     shutil.copytree(workload.before, output)
     random = np.random.default_rng(20261121)

@@ -173,10 +173,10 @@ def test_a_failing_night_is_tried_again_and_then_told(
     failures = iter([True, True, False, True, True, True])
     build = engine.inference_job
 
-    def flaky(given: object) -> object:
+    def flaky(*given: object) -> object:
         if next(failures):
             raise SinkError("no space left", where="out", fix="make room")
-        return build(given)
+        return build(*given)
 
     monkeypatch.setattr(engine, "inference_job", flaky)
     script = tmp_path / "hook.py"
