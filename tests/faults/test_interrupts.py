@@ -23,7 +23,7 @@ def start(family: Family, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
@@ -31,7 +31,7 @@ def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 120) -
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [2])
 def test_training_is_interrupted_and_resumed(
     tone_config: Path, tmp_path: Path, family: Family, workers: int
 ) -> None:
@@ -65,7 +65,7 @@ def test_a_batch_job_is_killed_and_completed(
     output = tmp_path / "run" / "decoded"
     words = ("jobs.preprocess", str(tone_config), f"preprocess.input={data}/m-*.tar")
     process = start(family, *words)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while len(list((output / "_commit").glob("[0-9a-f]*.json"))) < 2:
         assert time.monotonic() < end
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
