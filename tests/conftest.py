@@ -19,7 +19,7 @@ __all__ = ["bucket", "family", "ray_head", "s3_server"]
 ONE_OF = ("local_ray", "ray_head")  # there is one a process, so what uses it stays in one
 
 
-def pytest_configure() -> None:
+def pytest_runtest_setup() -> None:
     """Workers of pytest-xdist ignore Ctrl-C, and so would every job that a test starts there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
