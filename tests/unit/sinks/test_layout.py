@@ -65,3 +65,9 @@ def test_row_groups_have_the_size_asked_for() -> None:
     table = decoded(300, seed=4)
     file = pq.ParquetFile(io.BytesIO(written([table], row_group_bytes=table.nbytes // 3)))
     assert 3 <= file.num_row_groups <= 4
+
+
+def test_embeddings_are_smaller_than_their_numbers() -> None:
+    values = np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 64)
+    assert len(written([pa.table({"embedding": column})])) < 0.9 * values.nbytes
