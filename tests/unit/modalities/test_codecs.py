@@ -168,7 +168,9 @@ def nan_wav() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no sound", wav()[:44], wav()[:-100], nan_wav(), wav(seconds=0.0)]
+    "data",
+    [b"", b"no sound", wav()[:44], wav()[:-100], nan_wav(), wav(seconds=0.0)],
+    ids=["nothing", "text", "header", "cut", "nan", "no seconds"],  # libsndfile writes the time
 )
 def test_damaged_sounds_are_sample_errors(data: bytes) -> None:
     with pytest.raises(SampleError) as caught:
