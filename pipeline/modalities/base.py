@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -149,6 +149,19 @@ def decode_each(
         try:
             row[...] = codec.decode(item.data, item.field)
             results.append(row)
+        except SampleError as error:
+            results.append(error)
+    return results
+
+
+def decode_unequal(
+    decode: Callable[[memoryview, str], np.ndarray], items: Sequence[Item]
+) -> list[np.ndarray | SampleError]:
+    """As :func:`decode_each`, for values that differ in size, which have no rows to be written to."""
+    results: list[np.ndarray | SampleError] = []
+    for item in items:
+        try:
+            results.append(decode(item.data, item.field))
         except SampleError as error:
             results.append(error)
     return results

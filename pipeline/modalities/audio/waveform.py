@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.codec import AudioCodec
-from pipeline.modalities.base import Dense, Item
+from pipeline.modalities.base import Dense, Item, decode_unequal
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioFilterConfig
@@ -62,13 +62,7 @@ class WaveformCodec(AudioCodec):
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray | SampleError]:
         """Decodes sounds one by one."""
-        results: list[np.ndarray | SampleError] = []
-        for item in items:
-            try:
-                results.append(self.decode(item.data, item.field))
-            except SampleError as error:
-                results.append(error)
-        return results
+        return decode_unequal(self.decode, items)
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(T,) float32 arrays -> a column, null where None."""

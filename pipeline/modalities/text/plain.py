@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Dense, Item
+from pipeline.modalities.base import Dense, Item, decode_unequal
 from pipeline.modalities.text.codec import UTF_8, TextCodec
 
 if TYPE_CHECKING:
@@ -47,13 +47,7 @@ class PlainTextCodec(TextCodec):
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray | SampleError]:
         """Decodes texts one by one."""
-        results: list[np.ndarray | SampleError] = []
-        for item in items:
-            try:
-                results.append(self.decode(item.data, item.field))
-            except SampleError as error:
-                results.append(error)
-        return results
+        return decode_unequal(self.decode, items)
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """Texts -> a column, null where None."""
