@@ -13,13 +13,14 @@ from pipeline.config import Config
 from pipeline.engine.cleaning import Cleaned, Find
 from pipeline.engine.cluster import num_cpus
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.predict import PredictorPool
+from pipeline.engine.predict import PredictorPool, predictor_here
 from pipeline.engine.progress import Progress
 from pipeline.engine.tasks import RETRIES, decode_part, work_through
 from pipeline.errors import BadDataError
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
 from pipeline.nightly.inventory import Inventory
+from pipeline.objectives.model import ModelSpec
 from pipeline.runs import Summary
 from pipeline.shards.plan import Part
 from pipeline.sinks.base import PartResult, Sink
@@ -43,7 +44,7 @@ class BatchJob:
         parts: All parts of the input.
         decoder: How they are decoded.
         sink: Where the rows go.
-        pool: The actors that predict; None writes what was decoded.
+        pool: The processes that predict; None writes what was decoded.
         clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
         todo: Parts that are not done yet; set by :meth:`begin`.
         cleaned: What ``clean`` found; set by :meth:`begin`.
@@ -162,8 +163,11 @@ class BatchJob:
     def _results(self) -> Iterator[PartResult]:
         with plain_errors(self.name):
             if self.pool is None:
-                work = _DecodeAndWrite(self.decoder, self.sink)
-                yield from work_through(self.todo, work, num_cpus())
+                yield from work_through(self.todo, _WholeWay(self.decoder, self.sink), num_cpus())
+                return
+            if self.pool.whole_parts:
+                work = _WholeWay(self.decoder, self.sink, self.pool.spec)
+                yield from work_through(self.todo, work, num_cpus(), self.pool.num_cpus)
                 return
             for start in range(0, len(self.todo), WAVE_PARTS):
                 ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])
@@ -191,14 +195,16 @@ class _Numbered:
 
 
 @dataclass(frozen=True)
-class _DecodeAndWrite:
-    """The whole way of a part that no model sees."""
+class _WholeWay:
+    """The way of a part through one process."""
 
     decoder: Decoder
     sink: Sink
+    spec: ModelSpec | None = None
 
     def __call__(self, part: Part) -> PartResult:
-        return self.sink.write(decode_part(part, self.decoder))
+        table = decode_part(part, self.decoder)
+        return self.sink.write(predictor_here(self.spec)(table) if self.spec else table)
 
 
 def _write_row(table: pa.Table, sink: Sink) -> pa.Table:

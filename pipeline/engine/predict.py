@@ -1,9 +1,11 @@
-"""The actors that hold a model, and what they do with a block."""
+"""The processes that hold a model, and what they do with a block."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import pickle
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,13 @@ from pipeline.objectives.model import Model, ModelSpec
 if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
     from ray.data import Dataset
 
+    from pipeline.objectives.predictor import Predictor
+
 ACTORS_CPUS_FRACTION = (
     0.5  # of the CPUs, at most, that actors count as; decode tasks keep their own share
 )
 ACTOR_CPUS = 0.5  # what an actor of one thread is counted as
+CPU_STEPS = 1000  # of a CPU, in which Ray counts them; rounded up, the last process would not fit
 MEMORY_FRACTION = 0.25  # of the cluster's, that the copies of an encoder's weights on CPUs may take
 
 logger = logging.getLogger(__name__)
@@ -29,19 +34,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PredictorPool:
-    """The actors that hold a model.
+    """The processes that hold a model.
 
     Attributes:
         spec: The model, and how it runs.
         num_actors: How many.
         num_gpus: Of each.
         num_cpus: That each is counted as.
+        whole_parts: Whether each decodes and writes its parts itself. Where a network on CPUs takes nearly all of the
+            time, stages would only take turns, and handing their blocks on took a tenth of two cores.
     """
 
     spec: ModelSpec
     num_actors: int
     num_gpus: float
     num_cpus: float = ACTOR_CPUS
+    whole_parts: bool = False
 
     def attach(self, blocks: Dataset, num_parts: int) -> Dataset:
         """Adds the predictions to the plan of a data set of so many parts, with no more actors than those."""
@@ -70,6 +78,21 @@ class _Predict:
         return self.predict(table)
 
 
+_loaded: tuple[bytes, Predictor] | None = None
+
+
+def predictor_here(spec: ModelSpec) -> Predictor:
+    """The predictor of this process, loaded at the first of its parts; another model takes its place."""
+    global _loaded
+    described = pickle.dumps(spec)
+    if _loaded is None or _loaded[0] != described:
+        from pipeline.objectives.predictor import load_predictor
+
+        _loaded = None  # two networks need not fit
+        _loaded = described, load_predictor(spec)
+    return _loaded[1]
+
+
 def model_spec(config: Config) -> ModelSpec:
     """The model that the configuration names, to be run in this process."""
     return ModelSpec(
@@ -87,9 +110,9 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
     """As many actors as the configuration or the cluster asks for.
 
     With GPUs, as many as fit. A bundle on CPUs has one actor and one thread for every two cores, so that decoding has
-    the others. An encoder on CPUs takes nearly all of the time, and has a thread for every core: as many actors of one
-    thread as there are cores, fewer with more threads where their copies of the weights would fill the memory. The
-    threads do not depend on ``infer.actors``, since a network's last digits may depend on them.
+    the others. An encoder on CPUs takes nearly all of the time: its processes do whole parts, one of one thread for
+    every core, fewer with more threads where their copies of the weights would fill the memory. The threads do not
+    depend on ``infer.actors``, since a network's last digits may depend on them.
 
     Args:
         config: The whole configuration.
@@ -110,8 +133,12 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
     num_actors = max(1, config.infer.actors or by_size)
     threads = config.infer.threads or threads
     spec = replace(spec, encoder=encoder, num_threads=threads)
-    counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
-    return PredictorPool(spec=spec, num_actors=num_actors, num_gpus=gpus, num_cpus=counted)
+    whole_parts = encoder is not None and not gpus
+    if whole_parts:
+        counted = math.floor(cpus / num_actors * CPU_STEPS) / CPU_STEPS
+    else:
+        counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
+    return PredictorPool(spec, num_actors, gpus, counted, whole_parts)
 
 
 def _on_gpus(config: Config, gpus: float) -> int:

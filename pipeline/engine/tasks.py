@@ -17,9 +17,8 @@ from pipeline.shards.plan import Part
 
 RETRIES = 3  # of a task whose worker dies
 TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without asking the driver
-CPUS_A_DRIVER = (
-    256  # one driver hands out about a thousand tasks a second, and a part takes a quarter of one
-)
+# One driver hands out about a thousand tasks a second, and a part takes a quarter of one.
+WORKERS_A_DRIVER = 256
 P = TypeVar("P")
 T = TypeVar("T")
 
@@ -40,7 +39,9 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
     return cached(decoder.cache, part, decode) if isinstance(decoder, CachedDecoder) else decode()
 
 
-def work_through(parts: Sequence[P], work: Callable[[P], T], num_cpus: int) -> Iterator[T]:
+def work_through(
+    parts: Sequence[P], work: Callable[[P], T], num_cpus: int, cpus_each: float = 1
+) -> Iterator[T]:
     """Does ``work`` on every part, on all CPUs, and yields what comes back, in the order in which it is done.
 
     Ray Data would carry each block to a next stage; here there is none, and its executor's pause after every task
@@ -50,15 +51,17 @@ def work_through(parts: Sequence[P], work: Callable[[P], T], num_cpus: int) -> I
         parts: What is to be done, parts or whatever else is small and picklable.
         work: Part -> a small result; it is put into the object store once, not into every task.
         num_cpus: Of the cluster.
+        cpus_each: That one part takes.
 
     Raises:
         ray.exceptions.RayError: A task failed, or its worker died ``RETRIES`` times more.
     """
     shared = ray.put(work)
-    task: Any = ray.remote(_work_on).options(num_cpus=1, max_retries=RETRIES)
-    waiting = group_parts(parts, num_cpus)
+    task: Any = ray.remote(_work_on).options(num_cpus=cpus_each, max_retries=RETRIES)
+    workers = max(1, int(num_cpus / cpus_each))
+    waiting = group_parts(parts, workers)
     running = {
-        task.remote(shared, group) for group in itertools.islice(waiting, TASKS_AHEAD * num_cpus)
+        task.remote(shared, group) for group in itertools.islice(waiting, TASKS_AHEAD * workers)
     }
     while running:
         done, _ = ray.wait(list(running), num_returns=1)
@@ -68,9 +71,9 @@ def work_through(parts: Sequence[P], work: Callable[[P], T], num_cpus: int) -> I
             yield from results
 
 
-def group_parts(parts: Sequence[P], num_cpus: int) -> Iterator[Sequence[P]]:
+def group_parts(parts: Sequence[P], workers: int) -> Iterator[Sequence[P]]:
     """The parts of one task each: one, or several where one driver could not hand them out fast enough singly."""
-    size = max(1, min(1 + num_cpus // CPUS_A_DRIVER, len(parts) // (4 * max(1, num_cpus))))
+    size = max(1, min(1 + workers // WORKERS_A_DRIVER, len(parts) // (4 * workers)))
     for start in range(0, len(parts), size):
         yield parts[start : start + size]
 

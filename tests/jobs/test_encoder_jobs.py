@@ -110,14 +110,18 @@ def test_a_night_with_images_alone(tone_config: Path, tmp_path: Path, capsys) ->
 def test_as_many_actors_and_threads_as_there_are_cores(tone_config: Path, clip: Path) -> None:
     for overrides, actors, threads in (
         ((), 2, 1),
-        (("infer.actors=4",), 4, 1),
+        (("infer.actors=3",), 3, 1),
         (("infer.threads=2",), 2, 2),
     ):
         config = load(tone_config, [f"infer.model=hf:{clip}", *overrides])
         pool = predictor_pool(config, open_model(model_spec(config)))
         assert (pool.num_actors, pool.spec.num_threads) == (actors, threads)
-        assert pool.num_actors * pool.num_cpus <= 1, "half of the cores is left to decoding"
+        assert pool.whole_parts, "they decode for themselves"
+        assert 1.99 < pool.num_actors * pool.num_cpus <= 2, "no core is left over"
         assert pool.spec.device == "cpu"
+    pool = predictor_pool(load(tone_config, ["infer.actors=2"]))
+    assert pool.num_actors * pool.num_cpus <= 1, "half of the cores is left to decoding"
+    assert not pool.whole_parts
     with pytest.raises(ConfigError, match=r"each actor is to have 0.5 GPUs"):
         predictor_pool(load(tone_config, ["cluster.gpus_per_worker=0.5"]))
 
