@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
+from tones import make_samples, write_tar
 
 from bench.soak.kills import SURVIVED, InferenceJob, Point
 from bench.soak.readers import Poller, read_output
@@ -63,6 +66,36 @@ def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
     visible = {file.name for file in output.glob("part-*.parquet")}
     assert visible == named, "who globs sees what the manifest lists, now that no job works"
     assert not list(output.rglob("_parts/*.parquet"))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("local_ray")
+def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path) -> None:
+    """The job goes on with another, and embeds what that one had not committed."""
+    network = torchvision.models.shufflenet_v2_x0_5(weights=None)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    for number in range(16):
+        write_tar(tmp_path / "in" / f"s-{number:02d}.tar", make_samples(24, number))
+    model, weights = "torchvision:shufflenet_v2_x0_5", str(tmp_path / "weights.pth")
+    settings = {
+        "run": str(tmp_path / "run"),
+        "modalities": {"image": {"fields": ["png"]}},
+        "infer": {"input": f"{tmp_path}/in/*.tar", "model": model, "weights": weights},
+        "cluster": {"num_cpus": 2},
+    }
+    config, quiet, output = (tmp_path / name for name in ("job.yaml", "quiet", "out"))
+    config.write_text(json.dumps(settings))
+    assert _job.main(infer.JOB, [str(config), f"infer.output={quiet}"]) == 0
+    job = InferenceJob(config, output, tmp_path / "killed.log")
+    try:
+        random = np.random.default_rng(1)
+        victims = [job.strike("decode worker", Point(2, 0.05), random) for _ in range(2)]
+        assert victims == ["ray::_work_on"] * 2
+        assert job.wait() == 0, job.said()
+    finally:
+        job.end()
+    differences = read_output(quiet).difference(read_output(output))
+    assert set(differences.values()) == {0}, differences
 
 
 def strike(job: InferenceJob, kinds: list[str], random: np.random.Generator) -> set[str]:
