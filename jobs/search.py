@@ -62,10 +62,10 @@ def job_for(options: argparse.Namespace) -> Job:
                 summary.outputs = {"html": options.html}
 
     def plan(config: Config) -> str:
-        from pipeline.engine.search import snapshot
+        from pipeline.engine.search import listing, snapshot
 
         _question(options)
-        written, _ = snapshot(config)
+        written = snapshot(config, listing(config)[0])
         rows, files = int(written.starts[-1]), len(written.files)
         return f"would search {rows} rows in {files} files of {written.output}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,14 +46,27 @@ class Answer:
 
 
 def search(config: Config, question: Question) -> Answer:
-    """Finds the nearest neighbours.
+    """Finds the nearest neighbours; begins again where a night has published another snapshot meanwhile.
 
     Raises:
         ConfigError: There is nothing to search, the question does not fit it, or fewer rows than are asked for.
         ModelError: No model to embed the query with.
         InputError: A file cannot be read.
     """
-    written, content = snapshot(config)
+    names, content = listing(config)
+    while True:
+        try:
+            return _answer(config, question, snapshot(config, names), content)
+        except (InputError, FileNotFoundError):
+            before = content
+            names, content = listing(config)
+            if content == before:
+                raise
+
+
+def _answer(
+    config: Config, question: Question, written: Written, content: Mapping[str, Any]
+) -> Answer:
     column = searched_column(written, question)
     if question.key is not None:
         query = row_query(written, question, column)
@@ -97,13 +110,14 @@ def report(config: Config, question: Question, answer: Answer) -> dict[str, Any]
     }
 
 
-def snapshot(config: Config) -> tuple[Written, dict[str, Any]]:
-    """The written files of a configuration's output, and what their content is known by.
+def listing(config: Config) -> tuple[list[str], dict[str, Any]]:
+    """Names of the files of a configuration's output, and what their content is known by.
 
     A manifest says which they are; in a plain folder they are the Parquet files.
 
     Raises:
         ConfigError: There are none.
+        InputError: The manifest is damaged.
     """
     output = config.folder("embeddings", config.infer.output)
     content: dict[str, Any]
@@ -124,17 +138,28 @@ def snapshot(config: Config) -> tuple[Written, dict[str, Any]]:
             where=storage.join(output, MANIFEST),
             fix="run jobs.infer again",
         ) from None
-    if not names:
-        dated = DATE in output
-        raise ConfigError(
-            "there are no embeddings to search",
-            where=output,
-            fix="set infer.output to the folder of one date" if dated else "run jobs.infer first",
-        )
+    if names:
+        return names, content
+    dated = DATE in output
+    raise ConfigError(
+        "there are no embeddings to search",
+        where=output,
+        fix="set infer.output to the folder of one date" if dated else "run jobs.infer first",
+    )
+
+
+def snapshot(config: Config, names: Sequence[str]) -> Written:
+    """The written files that :func:`listing` found.
+
+    Raises:
+        ConfigError: They hold no rows.
+        InputError: One cannot be read.
+    """
+    output = config.folder("embeddings", config.infer.output)
     written = Written(output, tuple(storage.join(output, name) for name in names))
     if not written.starts[-1]:
         raise ConfigError("the output holds no rows", where=output, fix="run jobs.infer first")
-    return written, content
+    return written
 
 
 def _check(query: Query, width: int, output: str, column: str) -> None:

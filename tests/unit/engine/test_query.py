@@ -1,5 +1,9 @@
 """Which column is searched, and which row asks, where there is a shared space."""
 
+import itertools
+import json
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +80,47 @@ def test_from_a_text_to_images(shared: Written, tmp_path: Path) -> None:
     assert answer.compared == 2
     with pytest.raises(ConfigError, match="3 neighbours are wanted, and there are 2 rows"):
         search(config, Question(key="b", among="image", top=3))
+
+
+def test_while_snapshots_take_each_others_place(tmp_path: Path) -> None:
+    """What a search has begun to read may be gone in the next moment; it then reads what has come instead."""
+    first = Path(write(tmp_path / "out", embedding=IMAGES).files[0])
+    config = validate(
+        {"run": str(tmp_path), "modalities": {"image": {}}, "infer": {"output": str(first.parent)}}
+    )
+    manifest = first.parent / "_manifest.json"
+    over = threading.Event()
+
+    def publish(old: Path, number: int) -> Path:
+        new = old.with_name(f"part-{number}.parquet")
+        os.link(old, new)
+        staged = manifest.with_suffix(".new")
+        staged.write_text(json.dumps({"files": [{"name": new.name}]}))
+        staged.replace(manifest)
+        old.unlink()
+        return new
+
+    current = publish(first, 1)
+
+    def nights() -> None:
+        file = current
+        for number in itertools.count(2):
+            if over.wait(0.01):
+                return
+            file = publish(file, number)
+
+    thread = threading.Thread(target=nights)
+    thread.start()
+    try:
+        for _ in range(20):
+            neighbours = search(config, Question(key="b")).neighbours
+            assert [each["key"] for each in neighbours] == ["d", "a"]
+    finally:
+        over.set()
+        thread.join()
+    next(first.parent.glob("part-*")).unlink()
+    with pytest.raises(InputError):
+        search(config, Question(key="b"))
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
