@@ -1,6 +1,6 @@
 """Hands a job to a Ray cluster, follows its log, and ends with its exit code.
 
-    python -m jobs.submit JOB CONFIG.yaml [dotted.path=value ...] [--address URL] [--json]
+    python -m jobs.submit JOB CONFIG.yaml [dotted.path=value ...] [--address URL] [--json] [-- FLAGS OF THE JOB]
 
 The job's output goes to stdout; with --json it goes to stderr, and stdout is the job's JSON.
 """
@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The job's exit code; 2 for a wrong command line, 1 if the cluster cannot be reached, 130 on
         Ctrl-C, after which the job has been told to stop.
     """
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_intermixed_args(words[:end])
     logs.set_up()
     output = _Output(as_json=options.json)
     try:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = submit(
             options.job,
             options.config,
-            options.overrides,
+            [*options.overrides, *words[end + 1 :]],
             write=output.write,
             address=options.address,
             submission_id=options.submission_id,
@@ -118,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("job", help="the job: train, infer, ...")
     parser.add_argument("config", type=Path, help="its configuration; it travels with the code")
-    parser.add_argument("overrides", nargs="*", help="dotted.path=value")
+    parser.add_argument(
+        "overrides", nargs="*", help="dotted.path=value; behind --, flags of the job"
+    )
     parser.add_argument(
         "--address", help="http://HOST:8265; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS"
     )

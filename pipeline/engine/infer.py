@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.engine.batch import BatchJob
 from pipeline.engine.cleaning import cleaning_of
 from pipeline.engine.decoded import split_input
-from pipeline.engine.predict import model_spec, predictor_pool
+from pipeline.engine.predict import model_spec, precision_of, predictor_pool
 from pipeline.engine.prepare import plan_parts
 from pipeline.errors import ConfigError
 from pipeline.modalities.decode import Decoder
@@ -57,7 +57,7 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         **config.cleaning.identity(training=config.infer.input == "train"),
     }
     if model.encoder is not None:
-        identity["precision"] = config.infer.precision
+        identity["precision"] = precision_of(config)
     footer = {
         "model": model.fingerprint,
         "config": runs.fingerprint(identity),

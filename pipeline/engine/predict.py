@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.engine.cluster import num_cpus, resource
 from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.objectives.model import Model, ModelSpec
+from pipeline.objectives.model import Model, ModelSpec, Precision
 
 if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
     from ray.data import Dataset
@@ -101,9 +101,19 @@ def model_spec(config: Config) -> ModelSpec:
         weights=config.infer.weights,
         batch_size=config.infer.batch_size,
         float16=config.infer.float16,
-        precision=config.infer.precision,
+        precision=precision_of(config),
         compile=config.infer.compile,
     )
+
+
+def precision_of(config: Config) -> Precision:
+    """The configured precision; ``auto`` by the devices that the model is configured to run on.
+
+    It says so before there is a model, since rows of the one and of the other must not meet in one output.
+    """
+    if config.infer.precision != "auto":
+        return config.infer.precision
+    return "bfloat16" if config.cluster.gpus_per_worker else "float32"
 
 
 def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:

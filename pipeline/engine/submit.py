@@ -45,7 +45,7 @@ def submit(
     Args:
         job: Name of the job: ``train``, ``infer``, ...
         config: The configuration file.
-        overrides: ``dotted.path=value`` each.
+        overrides: ``dotted.path=value`` each, and flags of the job.
         write: Takes the job's log, in pieces as they come.
         address: Address of the cluster, see :func:`~pipeline.engine.address.api_address`.
         submission_id: Name of this submission. One that the cluster knows already is followed

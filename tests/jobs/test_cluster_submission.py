@@ -110,9 +110,11 @@ def test_a_job_that_refuses_its_configuration_on_the_cluster_is_code_2_here(
     ray_head: Head, tmp_path
 ) -> None:
     config = tmp_path / "mine.yaml"  # outside the project: it travels
-    config.write_text("rnu: s3://bucket/x\n")
+    config.write_text(f"run: {tmp_path}/run\nmodalities: {{text: {{}}}}\n")
+    words = ["search", str(config), "--address", ray_head.url, "infer.output=/none"]
+    flags = ["--", "--text", "a dog in snow"]  # of the job, which cannot do without them
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.submit", "train", str(config), "--address", ray_head.url],
+        [sys.executable, "-m", "jobs.submit", *words, *flags],
         env=ray_head.client(RAY_ADDRESS="127.0.0.1:9"),  # the argument counts, not this
         cwd=PROJECT,
         capture_output=True,
@@ -121,7 +123,7 @@ def test_a_job_that_refuses_its_configuration_on_the_cluster_is_code_2_here(
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "ConfigError: unknown setting rnu" in done.stdout
+    assert "ConfigError: there are no embeddings to search | /none" in done.stdout
 
 
 def test_interrupting_submit_stops_the_job(ray_head: Head) -> None:

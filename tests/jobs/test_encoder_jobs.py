@@ -14,7 +14,7 @@ from tones import make_samples, write_tar
 
 from jobs import evaluate, infer, nightly
 from pipeline.config import Config, load
-from pipeline.engine.predict import model_spec, predictor_pool
+from pipeline.engine.predict import model_spec, precision_of, predictor_pool
 from pipeline.errors import ConfigError
 from pipeline.objectives.model import open_model
 from pipeline.objectives.predictor import load_predictor
@@ -68,7 +68,8 @@ def test_a_shared_space(tone_config: Path, tmp_path: Path, clip: Path, capsys) -
     again = json.loads(capsys.readouterr().out)
     assert (again["parts_done"], again["parts_skipped"]) == (0, 2)
     assert run(infer.JOB, tone_config, *options, "infer.precision=bfloat16") == 2
-    assert "precision" in capsys.readouterr().err
+    assert "precision was 'float32' and is now 'bfloat16'" in capsys.readouterr().err
+    assert precision_of(load(tone_config, ["cluster.gpus_per_worker=1"])) == "bfloat16"
 
 
 def test_a_night_with_images_alone(tone_config: Path, tmp_path: Path, capsys) -> None:
