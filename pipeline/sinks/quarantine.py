@@ -112,5 +112,4 @@ def read_quarantine(output: str) -> pa.Table:
 
 def clear_quarantine(output: str) -> None:
     """Removes the quarantine of an earlier job."""
-    for info in storage.list_files(storage.join(output, QUARANTINE)):
-        storage.remove(info.url)
+    storage.remove_all([info.url for info in storage.list_files(storage.join(output, QUARANTINE))])

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline import runs, storage
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 
-READERS = 16  # records read or removed at a time
+READERS = 16  # records read at a time
 BOOK, STATISTICS = (
     "records-",
     "statistics-",
@@ -77,9 +77,7 @@ class Records:
 
     def remove(self, parts: Collection[str]) -> None:
         """Removes all records of parts."""
-        gone = [url for part, _, url in self._files() if part in parts]
-        with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(storage.remove, gone))
+        storage.remove_all([url for part, _, url in self._files() if part in parts])
 
     def _files(self) -> Iterator[tuple[str, int, str]]:
         """Part, attempt and location of each."""

@@ -61,10 +61,12 @@ class Retention:
         kept = self._earlier(0 if manifest is None else int(manifest["snapshot"]))
         if not storage.is_local(self.output):
             wanted = wanted.union(*map(listed_files, kept))
+        over = []
         for info in self.files():
-            name = info.url.removeprefix(storage.join(self.output, ""))
+            name = info.url.removeprefix(self._url(""))
             if name not in wanted and self._is_over(info, superseded.get(name)):
-                storage.remove(info.url)
+                over.append(info.url)
+        storage.remove_all(over)
 
     def _is_over(self, info: FileInfo, since: float | None) -> bool:
         """Whether nobody can be at a file any more: neither a reader nor a driver that has lost its lease."""

@@ -210,17 +210,19 @@ class Snapshot:
         records = Records(self.output)
         stays = set(pending)
         records.remove({part for part in records.attempts() if part not in stays})
+        gone = []
         for folder in (PARTS, QUARANTINE):
             for info in storage.list_files(self._url(folder)):
                 part = part_of(info.url)
                 if part is not None and part not in stays:
-                    storage.remove(info.url)
+                    gone.append(info.url)
         for info in storage.list_files(self._url(COMMIT)):
             name = base_name(info.url)
             if name.startswith(BOOK) and f"{COMMIT}/{name}" != manifest["records"]:
-                storage.remove(info.url)
+                gone.append(info.url)
             if name.startswith(STATISTICS) and name not in book.statistics:
-                storage.remove(info.url)
+                gone.append(info.url)
+        storage.remove_all(gone)
         Retention(self.output, self.config).clear(manifest, book.superseded)
 
     def _url(self, *names: str) -> str:

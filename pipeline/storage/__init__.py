@@ -31,6 +31,7 @@ from pipeline.storage.writing import (
     create,
     read_version,
     remove,
+    remove_all,
     replace_if,
     write_bytes,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "read_bytes",
     "read_version",
     "remove",
+    "remove_all",
     "replace_if",
     "without_query",
     "write_bytes",
