@@ -126,6 +126,18 @@ def fingerprint(values: Mapping[str, Any] | list[Any]) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """What is different between two trees of settings, in words."""
+    for name in sorted({*there, *ours}):
+        left, right = there.get(name), ours.get(name)
+        if left == right:
+            continue
+        if isinstance(left, dict) and isinstance(right, dict):
+            yield from differences(left, right, f"{path}{name}.")
+        else:
+            yield f"{path}{name} was {left!r} and is now {right!r}"
+
+
 _leases: dict[str, Lease] = {}  # of this process
 
 

@@ -22,7 +22,6 @@ from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
-from pipeline.sinks.parquet import differences
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
 TOKENIZER = "_tokenizer.json"  # beside the identity, which has its digest
@@ -73,7 +72,7 @@ class DecodedFolder:
             for name in metadata
             if name not in self.identity["metadata"]
         ]
-        found += differences(there, wanted)
+        found += runs.differences(there, wanted)
         if found:
             raise ConfigError(
                 f"the folder was preprocessed with other settings: {found[0]}",

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 
 from pipeline.config import Config, validate
@@ -82,14 +84,25 @@ class _Night:
         self._ledger = Ledger(config.run)
         self._partition = f"date={date}" if self._settings.date_partitions else ""
         now = datetime.datetime.now(datetime.UTC)
-        self._page = Night(date, began=now.isoformat(timespec="seconds"))
         self._ends = self._settings.ends(now.astimezone())
         self._began = time.monotonic()
+        self._new = Night(date, began=now.isoformat(timespec="seconds"))
         # What an earlier run of this date did is still of this date.
-        self._earlier = self._ledger.read(date)
-        self._profile: Sums = {}
-        self._counted: set[str] = set()  # parts in a profile that readers may not see yet
+        self._take_over(self._ledger.read(date) or self._new)
         self._watchdog = Watchdog(self._settings.stall_minutes * 60, self._give_up)
+
+    def _take_over(self, earlier: Night) -> None:
+        """Begins with what a page says; what this process does comes on top of it."""
+        self._page = replace(self._new, fingerprint=earlier.fingerprint, began=earlier.began)
+        self._page.attempts = earlier.attempts
+        self._seconds = earlier.seconds
+        self._done = Summary("nightly", parts_done=earlier.parts.get("done", 0))
+        written, bad, filtered = (
+            earlier.samples.get(name, 0) for name in ("written", "quarantined", "filtered")
+        )
+        self._done.count(written, bad, filtered, earlier.reasons)
+        self._profile: Sums = earlier.profile
+        self._counted = set(earlier.counted)  # parts in a profile that readers may not see yet
 
     def run(self) -> None:
         try:
@@ -115,7 +128,7 @@ class _Night:
     def _try_until_done(self) -> None:
         pause = self._settings.retry_seconds
         for attempt in range(self._settings.retries + 1):
-            self._page.attempts = attempt + 1
+            self._page.attempts += 1
             try:
                 self._attempt()
                 return
@@ -141,16 +154,14 @@ class _Night:
             job.run(self._summary)
             self._counted = set(job.unpublished)
             left = sum(part.id not in job.done for part in job.parts)
-            self._page.parts = {"done": self._summary.parts_done, "left": left}
+            self._page.parts = {"left": left}
             self._page.status = STOPPED if left else DONE
 
     def _begin_page(self, fingerprint: str) -> None:
-        """Takes over what an earlier run of the same date did with the same model."""
+        """Says which model it is; what the page has of another one is forgotten."""
+        if self._page.fingerprint not in ("", fingerprint):
+            self._take_over(replace(self._new, attempts=self._page.attempts))
         self._page.fingerprint = fingerprint
-        if self._earlier is not None and self._earlier.fingerprint == fingerprint:
-            self._profile = add_sums(self._earlier.profile, self._profile)
-            self._counted |= set(self._earlier.counted)
-        self._earlier = None
         for night in self._ledger.last(self._settings.history):
             if night.fingerprint == fingerprint:
                 self._counted |= set(night.counted)
@@ -159,8 +170,10 @@ class _Night:
     def _take_up(self, job: BatchJob) -> None:
         """Counts what was committed by one that was killed, and that no page has counted."""
         fresh = sorted(job.unpublished - self._counted)
-        for sums in job.sink.recorded_statistics(fresh):
-            self._profile = add_sums(self._profile, sums or {})
+        for result in job.sink.recorded_results(fresh):
+            self._profile = add_sums(self._profile, result.statistics or {})
+            self._done.count(result.written, result.quarantined, result.filtered, result.reasons)
+            self._done.parts_done += 1
         self._counted = set(job.unpublished)
         self._note()
 
@@ -171,8 +184,20 @@ class _Night:
         the parts that it has counted.
         """
         self._page.error = "it has not ended, or was killed"
-        self._page.profile, self._page.counted = self._profile, sorted(self._counted)
+        self._tally()
         self._ledger.write(self._page)
+
+    def _tally(self) -> None:
+        """Brings the page's counts up to date."""
+        page, earlier, now = self._page, self._done, self._summary
+        page.seconds = round(self._seconds + time.monotonic() - self._began, 1)
+        page.samples = {
+            name: getattr(earlier, f"samples_{name}") + getattr(now, f"samples_{name}")
+            for name in ("read", "written", "quarantined", "filtered")
+        }
+        page.parts = page.parts | {"done": earlier.parts_done + now.parts_done}
+        page.reasons = dict(Counter(earlier.reasons) + Counter(now.reasons))
+        page.profile, page.counted = dict(self._profile), sorted(self._counted)
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""
@@ -184,6 +209,7 @@ class _Night:
     def _look_back(self) -> None:
         """Compares the rows of this night with those of the nights before."""
         page, alerts = self._page, self._settings.alerts
+        self._tally()
         nights = [
             night
             for night in self._ledger.before(page.date, self._settings.history)
@@ -204,27 +230,20 @@ class _Night:
             for name, limit in limits.items()
             if limit is not None and found.get(name, 0) > limit
         ]
-        if alerts.min_samples is not None and self._summary.samples_read < alerts.min_samples:
-            page.alerts.append(
-                f"{self._summary.samples_read} samples were read, fewer than {alerts.min_samples}"
-            )
+        read = page.samples["read"]
+        if alerts.min_samples is not None and read < alerts.min_samples:
+            page.alerts.append(f"{read} samples were read, fewer than {alerts.min_samples}")
 
     def _give_up(self, seconds: float) -> None:
         """What is said before the process ends: nothing has been committed for too long."""
         self._close(FAILED, 1, f"nothing was committed for {seconds / 60:g} minutes")
 
     def _close(self, status: str, code: int, error: str, *, failed: bool = True) -> None:
-        page, summary = self._page, self._summary
+        page = self._page
         page.status, page.exit_code, page.error = status, code, error
-        page.seconds = round(time.monotonic() - self._began, 1)
-        page.samples = {
-            name: getattr(summary, f"samples_{name}")
-            for name in ("read", "written", "quarantined", "filtered")
-        }
-        page.reasons, page.profile = dict(summary.reasons), dict(self._profile)
-        page.counted = sorted(self._counted)
+        self._tally()
         location = self._ledger.write(page)
-        summary.outputs["night"] = location
+        self._summary.outputs["night"] = location
         if failed and self._settings.on_failure:
             _run_hook(self._settings.on_failure, location)
 

@@ -23,13 +23,13 @@ class Night:
         status: ``done``, ``stopped`` or ``failed``.
         exit_code: Of the job.
         began: When, in UTC, as ISO 8601 has it.
-        seconds: That it took, all attempts together.
-        attempts: How often it was tried.
+        seconds: That it took, all attempts together, those of earlier runs of the date included.
+        attempts: How often it was tried, in all of them.
         error: Of the last attempt; empty where it went well.
         fingerprint: Of the model.
         shards: ``new``, ``changed``, ``deleted`` and ``unchanged``: how many.
         samples: ``read``, ``written``, ``quarantined`` and ``filtered``: how many, of all attempts.
-        parts: ``done`` and ``left``: how many.
+        parts: ``done``, of all attempts, and ``left``: how many.
         reasons: Reason -> samples, fields and damages.
         profile: What the new rows are like; see :mod:`pipeline.nightly.drift`.
         counted: Identities of the parts whose rows are in this profile, or in an earlier one, and which readers did not

@@ -89,6 +89,9 @@ class Sink(Protocol):
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """The sums of parts that were done before; none where nothing is remembered."""
 
+    def recorded_results(self, ids: Collection[str]) -> Iterator[PartResult]:
+        """The ledgers of parts that are done and not published yet; none where nothing is remembered."""
+
 
 def ledger(table: pa.Table) -> PartResult:
     """Counts a part's rows, and asserts that they are those that the reader made.

@@ -55,3 +55,7 @@ class NoneSink:
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         """None: nothing is remembered."""
         return iter(())
+
+    def recorded_results(self, ids: Collection[str]) -> Iterator[PartResult]:
+        """None: nothing is remembered."""
+        return iter(())

@@ -180,6 +180,12 @@ class ParquetSink:
             for record in found.values():
                 yield record["statistics"]
 
+    def recorded_results(self, ids: Collection[str]) -> Iterator[PartResult]:
+        """The ledgers of parts that readers do not see yet."""
+        records = Records(self.output)
+        retries = {part: retry for part, retry in records.attempts().items() if part in ids}
+        yield from map(_result, records.read(retries).values())
+
     @property
     def _snapshot(self) -> Snapshot:
         digest = runs.fingerprint(dict(self.identity))
@@ -217,7 +223,7 @@ class ParquetSink:
             there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
         except FileNotFoundError:
             return None
-        return next(differences(there, self._whole_identity()), "")
+        return next(runs.differences(there, self._whole_identity()), "")
 
     def _whole_identity(self) -> dict[str, Any]:
         whole: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
@@ -292,15 +298,3 @@ def _result(record: Record) -> PartResult:
     """The ledger that a record holds."""
     names = PartResult.__dataclass_fields__
     return PartResult(**{name: value for name, value in record.items() if name in names})
-
-
-def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """What is different between two trees of settings, in words."""
-    for name in sorted({*there, *ours}):
-        left, right = there.get(name), ours.get(name)
-        if left == right:
-            continue
-        if isinstance(left, dict) and isinstance(right, dict):
-            yield from differences(left, right, f"{path}{name}.")
-        else:
-            yield f"{path}{name} was {left!r} and is now {right!r}"

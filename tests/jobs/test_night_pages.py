@@ -101,3 +101,5 @@ def test_no_row_is_forgotten_or_counted_twice(
     last = ledger.read(then)
     assert last is not None
     assert (last.status, last.error, last.counted) == ("done", "", [])
+    assert sum(page.samples["written"] for page in pages if page) == whole["samples"]
+    assert sum(page.parts["done"] for page in pages if page) == 6

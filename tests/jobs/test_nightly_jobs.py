@@ -218,7 +218,13 @@ def test_a_date_that_is_run_again_keeps_what_it_did(config: Path, tmp_path: Path
     first = night(config, "2026-11-01")[1]
     shard(tmp_path, "b", 2)
     second = night(config, "2026-11-01")[1]
-    assert second.profile["samples"] == first.profile["samples"] + second.samples["written"]
+    assert first.samples["read"] < second.samples["read"] == 12
+    assert second.profile["samples"] == second.samples["written"]
+    assert (second.parts, second.attempts) == ({"done": 2, "left": 0}, 2)
+    assert second.seconds > first.seconds
+    code, failed = night(config, "2026-11-01", f"infer.model={tmp_path}/none")
+    assert (code, failed.status) == (2, "failed")
+    assert failed.profile == second.profile, "who fails takes nothing away"
 
 
 def test_dates_that_were_missed_are_caught_up_with(config: Path, tmp_path: Path) -> None:
