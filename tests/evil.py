@@ -75,9 +75,9 @@ class EvilCodec:
         return dense_column(column, (WIDTH,))
 
 
-def evil_decoder(**options: object) -> Decoder:
-    """A decoder of two modalities, both evil, that gives up after half a second or 256 MiB."""
-    limits = Limits(decode_seconds=0.5, decode_memory_bytes=256 << 20)
+def evil_decoder(seconds: float = 0.5, **options: object) -> Decoder:
+    """A decoder of two modalities, both evil, that gives up after some seconds or 256 MiB."""
+    limits = Limits(decode_seconds=seconds, decode_memory_bytes=256 << 20)
     settings = {"limits": limits, **options}
     codecs = {"image": EvilCodec("image"), "audio": EvilCodec("audio")}
     return Decoder(codecs, {"image": ("img",), "audio": ("snd",)}, **settings)  # type: ignore[arg-type]

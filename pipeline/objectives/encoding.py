@@ -19,9 +19,9 @@ from pipeline.objectives.ahead import ahead
 from pipeline.objectives.model import ModelSpec, encoder_of
 from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
 
-CPU_MULTIPLE = (
-    8  # rows that micro-batches are padded to a multiple of, where a row too many costs time
-)
+# Rows that micro-batches are padded to a multiple of, where a row too many costs time. With other numbers of rows the
+# last digits depend on the number of threads (seen in a small CLIP).
+CPU_MULTIPLE = 8
 
 COMPILERS = ("torch._dynamo", "torch._inductor")  # modules that a compiler's errors are of
 

@@ -68,7 +68,7 @@ def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
     assert not list(output.rglob("_parts/*.parquet"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("local_ray")
 def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path) -> None:
     """The job goes on with another, and embeds what that one had not committed."""
