@@ -167,7 +167,8 @@ class BatchJob:
                 return
             if self.pool.whole_parts:
                 work = _WholeWay(self.decoder, self.sink, self.pool.spec)
-                yield from work_through(self.todo, work, num_cpus(), self.pool.num_cpus)
+                each, at_once = self.pool.num_cpus, self.pool.num_actors
+                yield from work_through(self.todo, work, num_cpus(), each, at_once)
                 return
             for start in range(0, len(self.todo), WAVE_PARTS):
                 ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])

@@ -154,7 +154,7 @@ class _Night:
             job.run(self._summary)
             self._counted = set(job.unpublished)
             left = sum(part.id not in job.done for part in job.parts)
-            self._page.parts = {"left": left}
+            self._page.parts = self._page.parts | {"left": left}
             self._page.status = STOPPED if left else DONE
 
     def _begin_page(self, fingerprint: str) -> None:

@@ -145,7 +145,9 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
     spec = replace(spec, encoder=encoder, num_threads=threads)
     whole_parts = encoder is not None and not gpus
     if whole_parts:
-        counted = math.floor(cpus / num_actors * CPU_STEPS) / CPU_STEPS
+        # No more than its threads use: a share of all CPUs of a cluster may be more than any node has.
+        share = min(threads, os.cpu_count() or 1, cpus / num_actors)
+        counted = math.floor(share * CPU_STEPS) / CPU_STEPS
     else:
         counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
     return PredictorPool(spec, num_actors, gpus, counted, whole_parts)

@@ -40,7 +40,11 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
 
 
 def work_through(
-    parts: Sequence[P], work: Callable[[P], T], num_cpus: int, cpus_each: float = 1
+    parts: Sequence[P],
+    work: Callable[[P], T],
+    num_cpus: int,
+    cpus_each: float = 1,
+    at_once: int | None = None,
 ) -> Iterator[T]:
     """Does ``work`` on every part, on all CPUs, and yields what comes back, in the order in which it is done.
 
@@ -51,7 +55,8 @@ def work_through(
         parts: What is to be done, parts or whatever else is small and picklable.
         work: Part -> a small result; it is put into the object store once, not into every task.
         num_cpus: Of the cluster.
-        cpus_each: That one part takes.
+        cpus_each: That one part takes; a node must have as many.
+        at_once: Parts at work at a time, at most; None does as many as there are CPUs for.
 
     Raises:
         ray.exceptions.RayError: A task failed, or its worker died ``RETRIES`` times more.
@@ -60,9 +65,9 @@ def work_through(
     task: Any = ray.remote(_work_on).options(num_cpus=cpus_each, max_retries=RETRIES)
     workers = max(1, int(num_cpus / cpus_each))
     waiting = group_parts(parts, workers)
-    running = {
-        task.remote(shared, group) for group in itertools.islice(waiting, TASKS_AHEAD * workers)
-    }
+    # Where CPUs would be left over, what waits would be begun.
+    in_flight = at_once if at_once and at_once < workers else TASKS_AHEAD * workers
+    running = {task.remote(shared, group) for group in itertools.islice(waiting, in_flight)}
     while running:
         done, _ = ray.wait(list(running), num_returns=1)
         running.difference_update(done)

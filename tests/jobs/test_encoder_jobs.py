@@ -120,6 +120,9 @@ def test_as_many_actors_and_threads_as_there_are_cores(tone_config: Path, clip: 
         assert pool.whole_parts, "they decode for themselves"
         assert 1.99 < pool.num_actors * pool.num_cpus <= 2, "no core is left over"
         assert pool.spec.device == "cpu"
+    config = load(tone_config, [f"infer.model=hf:{clip}", "infer.actors=1"])
+    pool = predictor_pool(config, open_model(model_spec(config)))
+    assert pool.num_cpus == 1, "all CPUs of a cluster may be more than a node has"
     pool = predictor_pool(load(tone_config, ["infer.actors=2"]))
     assert pool.num_actors * pool.num_cpus <= 1, "half of the cores is left to decoding"
     assert not pool.whole_parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from typing import Any, cast
 
 import pyarrow as pa
@@ -78,6 +80,18 @@ def test_work_is_done_on_every_part_once(parts: list[Part]) -> None:
 
     done = list(work_through(parts, count, num_cpus=2))
     assert sorted(done) == [(part.shard, size) for part, size in zip(parts, SIZES, strict=True)]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_no_more_parts_are_at_work_than_is_said(parts: list[Part]) -> None:
+    def work(_: Part) -> tuple[float, float]:
+        began = time.monotonic()
+        time.sleep(0.1)
+        return began, time.monotonic()
+
+    done = sorted(work_through(parts, work, num_cpus=2, at_once=1))
+    assert len(done) == len(parts) > 1
+    assert all(end <= began for (_, end), (began, _) in itertools.pairwise(done))
 
 
 @pytest.mark.usefixtures("local_ray")
