@@ -21,7 +21,7 @@ SURVIVED = ("decode worker", "model actor")  # kills after which the job goes on
 DELAY_SECONDS, DECODING_SECONDS = 0.1, 2.0  # at most
 ACTOR_COMMITS = 8  # at most, after which the model may have seen all there is
 LOOK_SECONDS, LOOK_FOR_PROCESSES_SECONDS = 0.01, 0.1
-DECODING = "decoding child"
+DECODING, IDLE = "decoding child", "ray::IDLE"
 # Ray's own agents look once a minute whether their raylet is gone, and write nothing; what ends has no name any more.
 AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent", ""}
 MARK = "SOAK_JOB"  # in the environment of all processes of a job
@@ -95,18 +95,25 @@ class InferenceJob:
         """Kills one process of a kind, or all processes, at a point of time.
 
         Returns:
-            What was killed; empty where the job had ended, or there was nothing of the kind any more.
+            What was killed; empty where the job ended before there was anything of the kind.
         """
         end = time.monotonic() + seconds
         first = self.commits()
         while self.commits() < first + point.commits or not (point.commits or self._victims(kind)):
-            if self.process.poll() is not None:
+            if self._ended(kind, end):
                 return ""
-            if time.monotonic() > end:
-                raise TimeoutError(f"no {kind} to kill in {seconds:g} s, see {self.log}")
             time.sleep(LOOK_SECONDS if point.commits else LOOK_FOR_PROCESSES_SECONDS)
         time.sleep(point.delay_seconds)
-        return "" if self.process.poll() is not None else self._kill(kind, random)
+        while not self._ended(kind, end):
+            if killed := self._kill(kind, random):
+                return killed
+            time.sleep(LOOK_SECONDS)  # those there are may be between two parts
+        return ""
+
+    def _ended(self, kind: str, end: float) -> bool:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no {kind} to kill until the time limit, see {self.log}")
+        return self.process.poll() is not None
 
     def _kill(self, kind: str, random: np.random.Generator) -> str:
         if kind == "whole tree":
@@ -158,7 +165,7 @@ class InferenceJob:
         members = self._members()
         if kind == "decode worker":
             wanted = {parent for _, name, parent in members if name == DECODING}
-            return [(pid, name) for pid, name, _ in members if pid in wanted]
+            return [(pid, name) for pid, name, _ in members if pid in wanted and name != IDLE]
         if kind == "driver":
             return [(pid, name) for pid, name, _ in members if pid == self.process.pid]
         word = {"raylet": "raylet", "model actor": "_Predict"}[kind]
