@@ -1,10 +1,11 @@
 """``jobs.infer`` with a pretrained image encoder against a hand-written loop, in turn (A B A B ...).
 
     python -m bench.encoders [--rounds 3] [--samples 4000] [--size 64] [--quick]
+    python -m bench.encoders --model torchvision:resnet50 --runs loop job-parquet   # whole images; an hour
 
 Both run ResNet-50 with the same random weights over the same JPEGs, with the same decoder, on all cores. The marginal
 rate is (4 n - n) samples over the difference of their whole runs, which leaves start-up and shut-down out. Prints the
-ratios of each round, and writes all single values with machine, versions and commit to bench/results/encoders.json.
+ratios of each round, and writes all single values with machine, versions and commit to bench/results/.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from PIL import Image
 from bench.ingest import environment
 from bench.measure import measure
 
-RESULTS = Path(__file__).parent / "results" / "encoders.json"
+RESULTS = Path(__file__).parent / "results"
+FILES = {"timm:resnet50": "encoders.json", "torchvision:resnet50": "encoders_torchvision.json"}
+RUNS = ("loop", "job", "job-parquet")
 NAME = "resnet50"
 SHARDS, TIMES = 8, 4  # the large set is the small one's shards under several names
 PHOTO = (160, 120)
@@ -40,19 +43,20 @@ LIBRARIES = ("timm", "transformers", "open_clip_torch")
 def main() -> None:
     given = options()
     small, large = make_inputs(given.data, given.samples)
-    weights = make_weights(given.data / f"weights-{given.size}", given.size)
+    weights = make_weights(given)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    head = {**environment(), "libraries": versions, "samples": given.samples, "size": given.size}
+    told = {name: getattr(given, name) for name in ("model", "samples", "size")}
+    head = {**environment(), "libraries": versions, **told}
     rounds: list[dict[str, Any]] = []
     for number in range(given.rounds):
         rounds.append({})
         for shards, times in ((small, 1), (large, TIMES)):
-            for name in ("loop", "job", "job-parquet"):
+            for name in given.runs:
                 run = one_run(name, shards, weights, given, times)
                 rounds[-1][f"{name}-x{times}"] = run
                 told = f"{run['wall_seconds']:.1f} s, {run['cpu_seconds']:.1f} CPU-s"
                 print(f"round {number + 1} {name} x{times}: {told}", file=sys.stderr, flush=True)
-        rounds[-1]["ratios"] = ratios(rounds[-1], given.samples)
+        rounds[-1]["ratios"] = ratios(rounds[-1], given)
         given.output.parent.mkdir(parents=True, exist_ok=True)
         found = {**head, "wanted": WANTED, "rounds": rounds}
         given.output.write_text(json.dumps(found, indent=1) + "\n")
@@ -66,14 +70,18 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=4000, help="of the small set")
-    parser.add_argument("--size", type=int, default=64, help="side that the network looks at")
+    parser.add_argument("--model", choices=FILES, default="timm:resnet50")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="what is measured")
+    parser.add_argument("--size", type=int, default=64, help="side that timm's network looks at")
     parser.add_argument("--quick", action="store_true", help="few samples: does all of it run?")
     parser.add_argument("--data", type=Path, default=Path("runs/bench/encoders"))
     parser.add_argument("--output", type=Path, help="in the data folder with --quick")
     given = parser.parse_args()
     if given.quick:
         given.samples, given.rounds = 96, 1
-    given.output = given.output or (given.data / RESULTS.name if given.quick else RESULTS)
+    if given.model.startswith("torchvision:"):
+        given.size = 224  # as its published weights want it
+    given.output = given.output or (given.data if given.quick else RESULTS) / FILES[given.model]
     given.data = given.data.absolute()
     return given
 
@@ -110,15 +118,35 @@ def _photo(random: np.random.Generator) -> bytes:
     return data.getvalue()
 
 
-def make_weights(folder: Path, size: int) -> Path:
-    """Random weights in a folder as timm writes it, for images of ``size`` pixels."""
+def make_weights(given: argparse.Namespace) -> Path:
+    """Random weights: a folder as timm writes it, for images of ``--size`` pixels, or a file of torchvision's."""
+    import torch
+
+    torch.manual_seed(0)
+    given.data.mkdir(parents=True, exist_ok=True)
+    if given.model.startswith("torchvision:"):
+        return _torchvision_weights(given.data / f"{NAME}.pth")
+    return _timm_weights(given.data / f"weights-{given.size}", given.size)
+
+
+def _torchvision_weights(file: Path) -> Path:
+    if not file.is_file():
+        import torch
+        import torchvision
+
+        network = torchvision.models.get_model(NAME, weights=None)
+        partial = file.with_suffix(".part")
+        torch.save(network.state_dict(), partial)
+        partial.rename(file)
+    return file
+
+
+def _timm_weights(folder: Path, size: int) -> Path:
     if not (folder / "config.json").is_file():
         import timm
-        import torch
         from safetensors.torch import save_file
 
-        torch.manual_seed(0)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         network = timm.create_model(NAME, pretrained=False)
         save_file(network.state_dict(), folder / "model.safetensors")
         config = {
@@ -144,7 +172,10 @@ def one_run(
     run_folder = given.data / "run"
     shutil.rmtree(run_folder, ignore_errors=True)
     load = round(os.getloadavg()[0], 2)
-    command = _loop(shards, weights) if name == "loop" else _job(name, shards, weights, run_folder)
+    if name == "loop":
+        command = _loop(given.model, shards, weights)
+    else:
+        command = _job(name, given.model, shards, weights, run_folder)
     found = measure(command)
     done = found.answer.get("samples", found.answer.get("samples_written"))
     if found.failed or done != given.samples * times:
@@ -156,33 +187,34 @@ def one_run(
     return {**asdict(found), "load": load}
 
 
-def _loop(shards: str, weights: Path) -> list[str]:
+def _loop(model: str, shards: str, weights: Path) -> list[str]:
     processes = str(os.cpu_count() or 1)
     sized = ["--batch-size", str(BATCH), "--processes", processes]
-    place = ["--shards", shards, "--weights", str(weights)]
+    place = ["--model", model, "--shards", shards, "--weights", str(weights)]
     return [sys.executable, "-m", "bench.peers.bare_encoder", *place, *sized]
 
 
-def _job(name: str, shards: str, weights: Path, run_folder: Path) -> list[str]:
+def _job(name: str, model: str, shards: str, weights: Path, run_folder: Path) -> list[str]:
     config = run_folder.parent / "job.yaml"
     sink = "parquet" if name == "job-parquet" else "none"
     config.write_text(
         f"run: {run_folder}\n"
         f"modalities: {{image: {{fields: [jpg]}}}}\n"
-        f"infer: {{input: '{shards}', model: 'timm:{NAME}', weights: '{weights}', batch_size: {BATCH}}}\n"
+        f"infer: {{input: '{shards}', model: '{model}', weights: '{weights}', batch_size: {BATCH}}}\n"
         f"sink: {{kind: {sink}}}\n"
     )
     return [sys.executable, "-m", "jobs.infer", str(config), "--json"]
 
 
-def ratios(runs: dict[str, Any], samples: int) -> dict[str, float]:
+def ratios(runs: dict[str, Any], given: argparse.Namespace) -> dict[str, float]:
     """Marginal rates in samples a second, and what share of the loop's the job reaches."""
     found = {}
-    for name in ("loop", "job", "job-parquet"):
+    for name in given.runs:
         seconds = runs[f"{name}-x{TIMES}"]["wall_seconds"] - runs[f"{name}-x1"]["wall_seconds"]
-        found[f"{name} samples/s"] = (TIMES - 1) * samples / seconds
-    for name in ("job", "job-parquet"):
-        found[f"{name} / loop"] = found[f"{name} samples/s"] / found["loop samples/s"]
+        found[f"{name} samples/s"] = (TIMES - 1) * given.samples / seconds
+    for name in given.runs:
+        if name != "loop" and "loop" in given.runs:
+            found[f"{name} / loop"] = found[f"{name} samples/s"] / found["loop samples/s"]
     return {name: round(value, 4) for name, value in found.items()}
 
 

@@ -85,8 +85,8 @@ def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[
             again: InferenceJob | None = None
             try:
                 victim = killed.strike(kind, point, random)
-                struck = time.monotonic()
-                code, commits = killed.wait(), killed.commits()
+                struck, commits = time.monotonic(), killed.commits()
+                code = killed.wait()
                 ended = time.monotonic()
                 if not victim:
                     continue
@@ -96,11 +96,10 @@ def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[
                     "kind": kind,
                     "attempt": attempt,
                     "victim": victim,
-                    "commits": commits,
+                    "commits_when_killed": commits,
                     "ended_after_seconds": round(ended - struck, 2),
                     "killed_exit_code": code,
                     "rerun_exit_code": again.wait(),
-                    "rerun_commits": again.commits(),
                 }
                 found["left"] = [*killed.wait_gone(GONE_SECONDS), *again.wait_gone(GONE_SECONDS)]
             finally:
@@ -160,7 +159,7 @@ def _unkilled(words: Sequence[str]) -> int:
 def _line(found: dict[str, Any]) -> str:
     verdict = "right" if passed(found) else f"WRONG: {found}"
     return (
-        f"{found['trial']:>4} {found['kind']:<14} {found['commits']:>3} commits, then exit code "
+        f"{found['trial']:>4} {found['kind']:<14} {found['commits_when_killed']:>3} commits, then exit code "
         f"{found['killed_exit_code']:>3}; {found['seconds']:>5.1f} s; {verdict}"
     )
 

@@ -6,6 +6,7 @@ A location is a local path, a ``file://`` URL, an ``s3://``, ``gs://`` or ``abfs
 
 from __future__ import annotations
 
+from pipeline.storage.ahead import read_ahead
 from pipeline.storage.files import (
     exists,
     file_info,
@@ -53,6 +54,7 @@ __all__ = [
     "list_files",
     "local_path",
     "open_source",
+    "read_ahead",
     "read_bytes",
     "read_version",
     "remove",
