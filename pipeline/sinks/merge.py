@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
@@ -16,6 +17,8 @@ from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PREFIX, attempt_name
 from pipeline.sinks.layout import write_tables
 
+SMALL_FILES = 32  # of one folder, from which on they are merged with one another
+PUBLISHED_BYTES = 256 << 20  # of rows of earlier files, that are kept for the next parts
 File = dict[str, Any]  # name, rows, bytes, and of each of its parts: id, shard, rows, retry
 
 
@@ -94,6 +97,25 @@ def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piec
         yield group
 
 
+def too_many(files: Sequence[File], config: ParquetConfig) -> set[str]:
+    """Names of small files, where a folder has ``SMALL_FILES`` of them or more.
+
+    Every night leaves one that it had no others to merge with. A row is rewritten once in so many nights, until its
+    file is large.
+    """
+    limit = min(config.min_file_mb << 20, (config.file_mb << 20) // 8)  # many fit into one
+    small = defaultdict[str, list[str]](list)
+    for file in files:
+        if file["bytes"] < limit:
+            small[folder_of(file["name"])].append(file["name"])
+    return {name for names in small.values() if len(names) >= SMALL_FILES for name in names}
+
+
+def folder_of(name: str) -> str:
+    """The folder of a file; ends with a slash unless it is the output folder itself."""
+    return name[: name.rfind("/") + 1]
+
+
 @dataclass
 class Merger:
     """Makes files of a snapshot. Picklable: it works on any node.
@@ -107,7 +129,7 @@ class Merger:
     output: str
     config: ParquetConfig
     order: tuple[str, ...]
-    _last: tuple[str, pa.Table] | None = field(default=None, repr=False)
+    _read: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def __call__(self, pieces: Sequence[Piece]) -> File:
         """Makes one file, part by part; memory holds one part, and those that are read ahead."""
@@ -159,10 +181,17 @@ class Merger:
         )
 
     def _published(self, place: Place) -> pa.Table:
-        """Rows of the last snapshot; a file is read once for neighbouring parts."""
-        if self._last is None or self._last[0] != place.file:
-            self._last = place.file, read_table(self._url(place.file))
-        return self._last[1].slice(place.first, place.rows)
+        """Rows of the last snapshot; a file is read once for parts that are near to one another."""
+        table = self._read.pop(place.file, None)
+        if table is None:
+            table = read_table(self._url(place.file))
+        self._read[place.file] = table  # at the end: what was used last goes last
+        while len(self._read) > 1 and self._held() > PUBLISHED_BYTES:
+            del self._read[next(iter(self._read))]
+        return table.slice(place.first, place.rows)
+
+    def _held(self) -> int:
+        return sum(int(table.nbytes) for table in self._read.values())
 
     def _url(self, name: str) -> str:
         return storage.join(self.output, name)

@@ -21,7 +21,7 @@ from pipeline.sinks.folder import (
     listed_files,
     part_of,
 )
-from pipeline.sinks.merge import File, Merger, Piece, groups, places
+from pipeline.sinks.merge import File, Merger, Piece, folder_of, groups, places, too_many
 from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
 from pipeline.sinks.retention import Retention
 
@@ -54,7 +54,8 @@ class Snapshot:
     def publish(self, parts: Sequence[str], pending: Collection[str], each: Each) -> None:
         """Merges parts that are new into files of the configured size, and replaces the manifest.
 
-        Files of the last snapshot all of whose parts are still wanted, and have not been tried again, stay as they are.
+        Files of the last snapshot all of whose parts are still wanted, and have not been tried again, stay as they are,
+        unless so many of them are small that they are merged with one another.
         The records of parts that are neither wanted nor pending go: their rows are gone with them.
 
         Args:
@@ -150,6 +151,8 @@ class Snapshot:
                 for part in file["parts"]
             )
         ]
+        many = too_many(kept, self.config)
+        kept = [file for file in kept if file["name"] not in many]
         there = {part["id"] for file in kept for part in file["parts"]}
         where = places(old)
         pieces = []
@@ -166,7 +169,7 @@ class Snapshot:
     def _folder(self, piece: Piece) -> str:
         """Where the rows of a part go: where they are, or where new rows do."""
         if piece.place is not None:
-            return piece.place.file[: piece.place.file.rfind("/") + 1]
+            return folder_of(piece.place.file)
         return f"{self.partition}/" if self.partition else ""
 
     def _note(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.sample import KEY, ORDINAL, PART
 from pipeline.shards.plan import Part, expand, plan, replan
-from pipeline.sinks import ParquetConfig
+from pipeline.sinks import ParquetConfig, merge
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
 from pipeline.storage import ByteSource
@@ -100,6 +101,30 @@ def test_earlier_snapshots_are_whole_and_then_go(tmp_path: Path) -> None:
         assert globbed == {file["name"] for file in manifest(folder)["files"]}  # type: ignore[attr-defined]
     night(sink(out, keep_snapshots=0), shards(tmp_path / "in", {"b": 1, "c": 2}))
     assert not (tmp_path / "out" / "_snapshots").exists()
+
+
+def test_many_nights_do_not_leave_many_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night with one new shard leaves a small file; many of them are merged, and no row is touched."""
+    monkeypatch.setattr(merge, "SMALL_FILES", 6)
+    out, seeds, there, merged = str(tmp_path / "out"), dict[str, int](), set[str](), 0
+    random = np.random.default_rng(0)
+    for number in random.permutation(24):  # new shards come anywhere among the others
+        seeds[f"s{number:02d}"] = int(number) % 9
+        assert night(sink(out, keep_snapshots=0), shards(tmp_path / "in", seeds, bad=True)) == 1
+        listed = manifest(out)
+        data = {file["name"] for file in listed["files"]}  # type: ignore[attr-defined]
+        assert max(len(data), len(listed["quarantine"])) <= merge.SMALL_FILES  # type: ignore[arg-type]
+        assert data == {name for name in names(out) if name.startswith("part-")}
+        merged += bool(there - data)
+        there = data
+        for name in data:
+            rows = pq.read_table(f"{out}/{name}", columns=["shard", "key"]).to_pylist()
+            assert rows == sorted(rows, key=lambda row: (row["shard"], row["key"]))
+    assert keys(out) == [(f"s{n:02d}.tar", key) for n in range(24) for key in ("s0000", "s0002")]
+    assert len(read_quarantine(out)) == 24
+    assert merged == 3, "most nights leave the files of others alone"
 
 
 def test_superseded_files_of_a_store_stay_for_a_while(bucket: str, tmp_path: Path) -> None:
