@@ -6,13 +6,12 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from ray.data import ActorPoolStrategy
 
 from pipeline import storage
 from pipeline.config import Config
@@ -147,18 +146,11 @@ def _predict(
     summary: Summary,
     num_parts: int,
 ) -> pa.Table:
-    predicted = blocks.map_batches(
-        _PredictSubsets,
-        fn_constructor_args=(pool.spec, subsets),
-        compute=ActorPoolStrategy(size=pool.num_actors),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=pool.num_cpus,
-        num_gpus=pool.num_gpus,
-    )
+    predicted = pool.attach(blocks, num_parts, _PredictSubsets, subsets)
     tables, damaged = [], set()
     with plain_errors("evaluate"), Progress("evaluate", num_parts, "parts") as progress:
-        for table in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for batch in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table = cast(pa.Table, batch)
             result = write_quarantine(output, table)
             summary.count(result.written, result.quarantined, result.filtered, result.reasons)
             if result.damages:

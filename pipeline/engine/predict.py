@@ -7,7 +7,7 @@ import math
 import os
 import pickle
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -40,7 +40,7 @@ class PredictorPool:
         spec: The model, and how it runs.
         num_actors: How many.
         num_gpus: Of each.
-        num_cpus: That each is counted as.
+        num_cpus: That each is counted as, on CPUs.
         whole_parts: Whether each decodes and writes its parts itself. Where a network on CPUs takes nearly all of the
             time, stages would only take turns, and handing their blocks on took a tenth of two cores.
     """
@@ -51,18 +51,30 @@ class PredictorPool:
     num_cpus: float = ACTOR_CPUS
     whole_parts: bool = False
 
-    def attach(self, blocks: Dataset, num_parts: int) -> Dataset:
-        """Adds the predictions to the plan of a data set of so many parts, with no more actors than those."""
+    def attach(
+        self, blocks: Dataset, num_parts: int, stage: type[Any] | None = None, *arguments: object
+    ) -> Dataset:
+        """Adds the predictions to the plan of a data set of so many parts, with no more actors than those.
+
+        Args:
+            blocks: One block a part.
+            num_parts: How many.
+            stage: Class whose objects turn a block into another; built in each actor from ``spec`` and ``arguments``.
+            arguments: See ``stage``.
+        """
         from ray.data import ActorPoolStrategy
 
-        return blocks.map_batches(
-            _Predict,
-            fn_constructor_args=(self.spec,),
+        # map_batches refuses whole blocks where there are GPUs, since they may be too large for them; the predictors
+        # cut them into micro-batches. Ray's own map_groups goes this way.
+        return blocks.map_batches_internal(
+            stage or _Predict,
+            fn_constructor_args=(self.spec, *arguments),
             compute=ActorPoolStrategy(size=min(self.num_actors, num_parts)),
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=self.num_cpus,
-            num_gpus=self.num_gpus,
+            # Ray Data does not schedule well by both.
+            num_cpus=None if self.num_gpus else self.num_cpus,
+            num_gpus=self.num_gpus or None,
         )
 
 
