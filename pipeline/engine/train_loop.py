@@ -21,6 +21,7 @@ from pipeline.config import Config, TrainConfig
 from pipeline.engine.seeds import augmentation_chance, epoch_seed
 from pipeline.modalities.decode import Decoder
 from pipeline.models.batch import to_device, to_tensors
+from pipeline.models.memory import keep_freed_memory
 from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
 from pipeline.objectives import build
 from pipeline.runs import METRICS_LOG
@@ -90,6 +91,8 @@ class _Worker:
         self.device = get_device()
         cpus = os.cpu_count() or 1
         torch.set_num_threads(max(1, cpus // size) if self.device.type == "cpu" else 1)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         # Every worker starts from the same weights; what differs between them is drawn after that.
         torch.manual_seed(self.config.seed)
         objective = job.config.require_objective()

@@ -17,7 +17,7 @@ from pipeline.models.pretrained.base import EMBEDDING, Encoder
 from pipeline.models.pretrained.towers import Tower
 from pipeline.objectives.ahead import ahead
 from pipeline.objectives.model import ModelSpec, encoder_of
-from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
+from pipeline.objectives.predictor import good_rows, ready_device, with_columns
 
 # Rows that micro-batches are padded to a multiple of, where a row too many costs time. With other numbers of rows the
 # last digits depend on the number of threads (seen in a small CLIP).
@@ -40,8 +40,7 @@ class EncoderPredictor:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        use_threads(spec)
-        self.device = device_of(spec)
+        self.device = ready_device(spec)
         if self.device.type == "cpu":
             # Threads of a tokenizer's own would take the time of the network, and of decoding.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

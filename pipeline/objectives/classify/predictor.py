@@ -14,7 +14,7 @@ from pipeline.models.batch import to_device, to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import prediction_fields, restore
 from pipeline.objectives.model import ModelSpec
-from pipeline.objectives.predictor import device_of, good_rows, use_threads, with_columns
+from pipeline.objectives.predictor import good_rows, ready_device, with_columns
 
 
 class BundlePredictor:
@@ -28,9 +28,8 @@ class BundlePredictor:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        use_threads(spec)
         loaded = Bundle.load(spec.model)
-        self.device = device_of(spec)
+        self.device = ready_device(spec)
         self.model = restore(loaded).to(self.device)
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.classes = loaded.classes
