@@ -16,21 +16,9 @@ from pipeline.config import ClusterConfig
 __all__ = ["bucket", "family", "ray_head", "s3_server"]
 
 
-ONE_OF = ("local_ray", "ray_head")  # there is one a process, so what uses it stays in one
-
-
 def pytest_runtest_setup() -> None:
     """Workers of pytest-xdist ignore Ctrl-C, and so would every job that a test starts there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tells pytest-xdist what belongs together: the tests of one Ray, and those of one file."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = next((name for name in ONE_OF if name in fixtures), item.path.name)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def main() -> None:
     options.add_argument("--model", default="timm:resnet50", help="or torchvision:resnet50")
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--processes", type=int, default=2)
+    options.add_argument("--keep-memory", action="store_true", help="as the job does on CPUs")
     given = options.parse_args()
     from pipeline.shards.plan import expand, plan
 
@@ -35,20 +36,23 @@ def main() -> None:
         given.processes,
         mp_context=context,
         initializer=set_up,
-        initargs=(given.model, str(given.weights), given.batch_size),
+        initargs=(given.model, str(given.weights), given.batch_size, given.keep_memory),
     ) as pool:
         began = time.perf_counter()
         samples = sum(pool.map(embed, parts))
         common.answer(samples, [time.perf_counter() - began])
 
 
-def set_up(model: str, weights: str, batch_size: int) -> None:
+def set_up(model: str, weights: str, batch_size: int, keep_memory: bool = False) -> None:
     """Builds the network and the decoder of a process."""
     import torch
 
     from pipeline.modalities import ModalitiesConfig
+    from pipeline.models.memory import keep_freed_memory
     from pipeline.objectives.model import ModelSpec, open_model
 
+    if keep_memory:
+        keep_freed_memory()
     torch.set_num_threads(1)
     library, _, name = model.partition(":")
     network = _timm(name, weights) if library == "timm" else _torchvision(name, weights)

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def main() -> int:
         if facts != next((line for line in reversed(lines) if "trial" not in line), None):
             _append(facts)
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            workload = make_workload(Path(folder), _unkilled, SHARDS, SAMPLES)
+            workload = make_workload(Path(folder), SHARDS, SAMPLES)
             for number in range(len(done), options.trials):
                 found = run_trial(workload, Path(folder) / "trial", number, options.seed)
                 _append(found)
@@ -141,19 +140,6 @@ def environment() -> dict[str, Any]:
         "ray": ray.__version__,
         "commit": commit.stdout.strip(),
     }
-
-
-def _unkilled(words: Sequence[str]) -> int:
-    config, output = words[0], words[1].partition("=")[2]
-    with tempfile.TemporaryDirectory() as folder:
-        job = InferenceJob(Path(config), Path(output), Path(folder) / "log")
-        try:
-            code = job.wait()
-            if code:
-                print(job.said(), file=sys.stderr)
-            return code
-        finally:
-            job.end()
 
 
 def _line(found: dict[str, Any]) -> str:

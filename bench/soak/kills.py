@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -195,6 +196,21 @@ class InferenceJob:
             return {name for name in os.listdir(self.output / "_commit") if _RECORD.fullmatch(name)}
         except FileNotFoundError:
             return set()
+
+
+def run_unkilled(config: Path, output: Path) -> None:
+    """Runs the job and leaves it alone.
+
+    Raises:
+        RuntimeError: It failed all the same.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = InferenceJob(config, output, Path(folder) / "log")
+        try:
+            if job.wait():
+                raise RuntimeError(f"a job that nobody killed has failed:\n{job.said()}")
+        finally:
+            job.end()
 
 
 def _name(words: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
+from bench.soak.kills import run_unkilled
 from bench.soak.readers import Rows, read_output
 from pipeline.modalities import ModalitiesConfig
 from pipeline.models.bundle import Bundle
@@ -51,14 +52,11 @@ class Workload:
     num_parts: int
 
 
-def make_workload(
-    folder: Path, run: Callable[[Sequence[str]], int], num_shards: int, samples: int
-) -> Workload:
+def make_workload(folder: Path, num_shards: int, samples: int) -> Workload:
     """Writes shards, a bundle and a configuration, and runs two jobs in peace.
 
     Args:
         folder: Where all of it goes.
-        run: Runs ``jobs.infer`` with arguments; returns the exit code.
         num_shards: Of the input that the killed jobs have.
         samples: Of a shard.
     """
@@ -72,14 +70,14 @@ def make_workload(
     write_bundle(folder / "model")
     config = _write_config(folder)
     before, after = folder / "before", folder / "after"
-    _run(run, config, before)
+    run_unkilled(config, before)
     write(CHANGED, 1000)
     (folder / "in" / f"s-{GONE:03d}.tar").unlink()
     for index in range(OLD_SHARDS, num_shards):
         write(index, index)
     with (folder / "in" / f"s-{OLD_SHARDS + CUT:03d}.tar").open("r+b") as file:
         file.truncate(file.seek(0, io.SEEK_END) // 2)  # a damaged shard is a row in the quarantine
-    _run(run, config, after)
+    run_unkilled(config, after)
     return Workload(
         config,
         before,
@@ -87,12 +85,6 @@ def make_workload(
         read_output(after),
         num_parts=num_shards - OLD_SHARDS + 1,
     )
-
-
-def _run(run: Callable[[Sequence[str]], int], config: Path, output: Path) -> None:
-    code = run([str(config), f"infer.output={output}"])
-    if code:
-        raise RuntimeError(f"a job that nobody killed ended with exit code {code}")
 
 
 def _write_config(folder: Path) -> Path:

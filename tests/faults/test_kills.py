@@ -12,10 +12,9 @@ import torch
 import torchvision
 from tones import make_samples, write_tar
 
-from bench.soak.kills import SURVIVED, InferenceJob, Point
+from bench.soak.kills import SURVIVED, InferenceJob, Point, run_unkilled
 from bench.soak.readers import Poller, read_output
 from bench.soak.workload import make_workload
-from jobs import _job, infer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -32,11 +31,10 @@ COMMITS = 4  # at most, from one kill to the next: some are to be left for the l
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.usefixtures("local_ray")
 def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:
-    workload = make_workload(tmp_path, lambda words: _job.main(infer.JOB, words), 32, 6)
+    workload = make_workload(tmp_path, 32, 6)
     output = tmp_path / "out"
     shutil.copytree(workload.before, output)
     random = np.random.default_rng(20261121)
@@ -69,7 +67,6 @@ def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.usefixtures("local_ray")
 def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path) -> None:
     """The job goes on with another, and embeds what that one had not committed."""
     network = torchvision.models.shufflenet_v2_x0_5(weights=None)
@@ -85,7 +82,7 @@ def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path
     }
     config, quiet, output = (tmp_path / name for name in ("job.yaml", "quiet", "out"))
     config.write_text(json.dumps(settings))
-    assert _job.main(infer.JOB, [str(config), f"infer.output={quiet}"]) == 0
+    run_unkilled(config, quiet)
     job = InferenceJob(config, output, tmp_path / "killed.log")
     try:
         random = np.random.default_rng(1)
