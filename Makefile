@@ -32,7 +32,7 @@ demo: setup ## the whole path on a small real data set: pack, train, infer, eval
 	@$(BIN)/python -m jobs.demo
 
 test: setup ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -10,10 +10,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from pipeline.config import Config
+from pipeline.engine.predict import model_spec
 from pipeline.modalities import ModalitiesConfig
 from pipeline.objectives.model import ModelSpec, open_model
 from pipeline.objectives.predictor import load_predictor
 from pipeline.sample import Field, Sample
+from pipeline.shards.plan import expand, plan
+from pipeline.shards.reader import read_part
 
 ALL = {"image": {"fields": ["png", "jpg"]}, "text": {}, "audio": {}}
 
@@ -171,3 +175,15 @@ def save_clap(folder: Path, *, fused: bool) -> Path:
     ).save_pretrained(folder)
     save_tokenizer(folder, model_max_length=LENGTH)
     return folder
+
+
+def in_this_process(config: Config, shards: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of all good samples of shards by shard and key, without Ray, a part after the other."""
+    wanted = model_spec(config)
+    decoder, predictor = open_model(wanted).decoder(), load_predictor(wanted)
+    found = {}
+    for part in plan(expand(shards)):
+        table = predictor(decoder.decode(read_part(part, config.limits), part.to_json()))
+        good = (row for row in table.to_pylist() if row["error"] is None)
+        found |= {(row["shard"], row["key"]): row for row in good}
+    return found

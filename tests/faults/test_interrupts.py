@@ -34,8 +34,8 @@ def test_training_is_interrupted_and_resumed(
     tone_config: Path, tmp_path: Path, family: Family
 ) -> None:
     home = tmp_path / "run"
-    words = ("jobs.train", str(tone_config), "cluster.workers=2")
-    process = start(family, *words, "train.epochs=500")
+    words = ("jobs.train", str(tone_config))
+    process = start(family, *words, "cluster.workers=2", "train.epochs=500")
     wait_for(home / "metrics.jsonl", process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)

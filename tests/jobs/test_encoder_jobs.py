@@ -8,18 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from encoders import save_clip
+from encoders import in_this_process, save_clip
 from test_jobs import rows, run, summary
 from tones import make_samples, write_tar
 
 from jobs import evaluate, infer, nightly
-from pipeline.config import Config, load
+from pipeline.config import load
 from pipeline.engine.predict import model_spec, precision_of, predictor_pool
 from pipeline.errors import ConfigError
 from pipeline.objectives.model import open_model
-from pipeline.objectives.predictor import load_predictor
-from pipeline.shards.plan import expand, plan_shard
-from pipeline.shards.reader import read_part
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -29,26 +26,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_clip(tmp_path_factory.mktemp("clip"))
 
 
-def in_this_process(config: Config) -> dict[tuple[str, str], dict[str, object]]:
-    """The rows of all good samples by shard and key, without Ray, a part after the other."""
-    wanted = model_spec(config)
-    decoder, predictor = open_model(wanted).decoder(), load_predictor(wanted)
-    found = {}
-    for shard in expand(config.input.test, where="input.test"):
-        for part in plan_shard(shard):
-            table = predictor(decoder.decode(read_part(part, config.limits), part.to_json()))
-            good = (row for row in table.to_pylist() if row["error"] is None)
-            found |= {(row["shard"], row["key"]): row for row in good}
-    return found
-
-
 def test_a_shared_space(tone_config: Path, tmp_path: Path, clip: Path, capsys) -> None:
     """With two actors the rows are those of one process, and they are done once."""
     home = tmp_path / "run" / "embeddings"
     options = (f"infer.model=hf:{clip}", "infer.actors=2", "infer.batch_size=8")
     assert run(infer.JOB, tone_config, *options) == 0
     found = rows(home)
-    expected = in_this_process(load(tone_config, options))
+    config = load(tone_config, options)
+    assert isinstance(config.input.test, str)
+    expected = in_this_process(config, config.input.test)
     assert [(row["shard"], row["key"]) for row in found] == sorted(expected)
     names = ("embedding", "image_embedding", "text_embedding")
     for row in found:
