@@ -1,7 +1,7 @@
 """``jobs.infer`` with a pretrained image encoder against a hand-written loop, in turn (A B A B ...).
 
     python -m bench.encoders [--rounds 3] [--samples 4000] [--size 64] [--quick]
-    python -m bench.encoders --model torchvision:resnet50 --runs loop job-parquet   # whole images; an hour
+    python -m bench.encoders --model torchvision:resnet50 --runs loop-kept job-parquet   # whole images
 
 Both run ResNet-50 with the same random weights over the same JPEGs, with the same decoder, on all cores. The marginal
 rate is (4 n - n) samples over the difference of their whole runs, which leaves start-up and shut-down out. Prints the
@@ -31,10 +31,7 @@ from bench.measure import measure
 
 RESULTS = Path(__file__).parent / "results"
 FILES = {"timm:resnet50": "encoders.json", "torchvision:resnet50": "encoders_torchvision.json"}
-LOOPS = (
-    "loop",
-    "loop-kept",
-)  # as anyone writes it; and one that keeps freed memory, as the job does
+LOOPS = ("loop", "loop-kept")  # the second keeps freed memory, as the job does
 RUNS = (*LOOPS, "job", "job-parquet")
 NAME = "resnet50"
 SHARDS, TIMES = 8, 4  # the large set is the small one's shards under several names
@@ -49,8 +46,8 @@ def main() -> None:
     small, large = make_inputs(given.data, given.samples)
     weights = make_weights(given)
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    told = {name: getattr(given, name) for name in ("model", "samples", "size")}
-    head = {**environment(), "libraries": versions, **told}
+    chosen = {name: getattr(given, name) for name in ("model", "samples", "size")}
+    head = {**environment(), "libraries": versions, **chosen}
     rounds: list[dict[str, Any]] = []
     for number in range(given.rounds):
         rounds.append({})
