@@ -80,20 +80,24 @@ class Encoder:
 def local_file(location: str, setting: str) -> Path:
     """The path of a file or folder that must be there.
 
+    Args:
+        location: The file or folder.
+        setting: Where it is named, for the error: what stands before it, as ``infer.weights=``.
+
     Raises:
         ModelError: It is not there, or not on this machine.
     """
     if not storage.is_local(location):
         raise ModelError(
             "weights are read from local files only",
-            where=f"{setting}={location}",
+            where=f"{setting}{location}",
             fix="copy them to a path that every machine of the cluster sees",
         )
     path = storage.local_path(location)
     if not path.exists():
         raise ModelError(
             "there are no weights, and nothing is downloaded",
-            where=f"{setting}={location}",
+            where=f"{setting}{location}",
             fix="put the model's files there, or set another path",
         )
     return path

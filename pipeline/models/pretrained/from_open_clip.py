@@ -33,7 +33,7 @@ def describe(name: str, weights: str) -> Encoder:
             folder's own configuration comes before it.
         weights: A file, or a folder with open_clip_config.json.
     """
-    path = local_file(weights, "infer.weights")
+    path = local_file(weights, "infer.weights=")
     model, preprocess = _configs(name, path)
     _check_offline(name, model, path)
     size = model["vision_cfg"].get("image_size", 224)
@@ -62,7 +62,7 @@ def describe(name: str, weights: str) -> Encoder:
 
 def load(name: str, encoder: Encoder) -> dict[str, Tower]:
     """Builds both networks."""
-    path = local_file(encoder.weights, "infer.weights")
+    path = local_file(encoder.weights, "infer.weights=")
     config, _ = _configs(name, path)
     named = f"local-dir:{path}" if path.is_dir() else name.partition("/")[0]
     try:

@@ -35,7 +35,7 @@ def describe(name: str, weights: str) -> Encoder:
             where="infer.model",
             fix=f"did you mean {near[0]}?" if near else "see timm.list_models()",
         )
-    folder = local_file(weights, "infer.weights")
+    folder = local_file(weights, "infer.weights=")
     weights_file(folder)
     digest, size = digest_of(folder)
     settings = _settings(name, folder)
@@ -52,7 +52,7 @@ def load(name: str, encoder: Encoder) -> dict[str, Tower]:
 
     Weights that are in the format of the network's authors are converted as timm does it.
     """
-    folder = local_file(encoder.weights, "infer.weights")
+    folder = local_file(encoder.weights, "infer.weights=")
     path = weights_file(folder)
     settings, state = _settings(name, folder), read_weights(path)
     network = _build(name, settings)

@@ -43,7 +43,7 @@ def describe(name: str, weights: str) -> Encoder:
             where="infer.model",
             fix=f"did you mean {near[0]}?" if near else "see torchvision.models.list_models()",
         )
-    path = weights_file(local_file(weights, "infer.weights"))
+    path = weights_file(local_file(weights, "infer.weights="))
     digest, size = digest_of(path)
     inputs = _input(name, path)
     network, head, width = _headless(without_weights(partial(_build, name, inputs)), name)
@@ -57,7 +57,7 @@ def load(name: str, encoder: Encoder) -> dict[str, Tower]:
     inputs = encoder.inputs["image"]
     assert isinstance(inputs, ImageInput)
     network, head, _ = _headless(_build(name, inputs), name)
-    path = weights_file(local_file(encoder.weights, "infer.weights"))
+    path = weights_file(local_file(encoder.weights, "infer.weights="))
     fill(network, read_weights(path), path, spare=[f"{head}.", *AUXILIARY])
     return {"image": ImageTower(network, inputs)}
 

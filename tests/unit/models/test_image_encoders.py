@@ -229,7 +229,12 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
     ("model", "file", "error", "words"),
     [
         ("torchvision:resnet18", None, ConfigError, "infer.weights"),
-        ("torchvision:resnet18", "nowhere.pth", ModelError, "no weights"),
+        (
+            "torchvision:resnet18",
+            "nowhere.pth",
+            ModelError,
+            r"no weights.* infer\.weights=\S*nowhere",
+        ),
         ("torchvision:resnet19", "wrapped.pth", ConfigError, "did you mean resnet18"),
         ("torchvision:resnet34", "wrapped.pth", ModelError, "do not fit"),
         ("torchvision:squeezenet1_0", "wrapped.pth", ConfigError, "no linear layer"),
@@ -238,7 +243,7 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
         ("timm:test_vt", "vit.safetensors", ConfigError, "did you mean test_vit"),
         ("timm:hf-hub:timm/test_vit", "vit.safetensors", ConfigError, "timm has no model"),
         ("timm:test_resnet", "vit.safetensors", ModelError, "do not fit"),
-        ("hf:nowhere", None, ModelError, "no weights"),
+        ("hf:nowhere", None, ModelError, r"no weights.* infer\.model=hf:nowhere"),
         ("hf:.", "vit.safetensors", ConfigError, "infer.weights"),
     ],
 )
