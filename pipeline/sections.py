@@ -133,9 +133,10 @@ class InferConfig(Section):
     threads: int | None = Field(default=None, ge=1, description="CPU threads of each actor")
     float16: bool = Field(default=False, description="embeddings as float16")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="of an encoder; auto is bfloat16 on a GPU, float32 elsewhere"
+        default="auto",
+        description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
     )
-    compile: bool = Field(default=False, description="compiles an encoder with torch.compile")
+    compile: bool = Field(default=False, description="compiles the model with torch.compile")
     new_version: bool = Field(
         default=False,
         description="where the output is of another model or other settings, writes beside it, to OUTPUT-v2 and so on",

@@ -54,10 +54,9 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         "modalities": model.decoding(),
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
+        "precision": precision_of(config),
         **config.cleaning.identity(training=config.infer.input == "train"),
     }
-    if model.encoder is not None:
-        identity["precision"] = precision_of(config)
     footer = {
         "model": model.fingerprint,
         "config": runs.fingerprint(identity),

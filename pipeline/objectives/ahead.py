@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -73,6 +73,9 @@ def threaded(items: Iterable[Item], ready: int) -> Iterator[Item]:
             hand(_Made())
         except BaseException as error:  # noqa: BLE001 - raised again where the items are used
             hand(_Made(error=error))
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # here, whose stream and mode it has set
 
     thread = threading.Thread(target=work, name="ahead", daemon=True)
     thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +15,13 @@ from pipeline.models import pretrained
 from pipeline.models.pretrained.base import EMBEDDING, Encoder
 from pipeline.models.pretrained.towers import Tower
 from pipeline.objectives.ahead import ahead
+from pipeline.objectives.execution import Execution
 from pipeline.objectives.model import ModelSpec, encoder_of
-from pipeline.objectives.predictor import good_rows, ready_device, with_columns
+from pipeline.objectives.predictor import good_rows, with_columns
 
 # Rows that micro-batches are padded to a multiple of, where a row too many costs time. With other numbers of rows the
 # last digits depend on the number of threads (seen in a small CLIP).
 CPU_MULTIPLE = 8
-
-COMPILERS = ("torch._dynamo", "torch._inductor")  # modules that a compiler's errors are of
 
 Inputs = tuple[Tensor, ...]
 
@@ -40,32 +38,23 @@ class EncoderPredictor:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.device = ready_device(spec)
-        if self.device.type == "cpu":
+        self.execution = Execution(spec)
+        on_gpu = self.execution.device.type == "cuda"
+        if not on_gpu:
             # Threads of a tokenizer's own would take the time of the network, and of decoding.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.encoder: Encoder = encoder_of(spec)
         self.batch_size = spec.batch_size
+        self.multiple = spec.batch_size
+        if not self.execution.one_shape:
+            self.multiple = min(CPU_MULTIPLE, spec.batch_size)
         self.codecs = self.encoder.inputs
         self.fields = self.encoder.fields(float16=spec.float16)
-        self.bfloat16 = spec.precision == "bfloat16" or (
-            spec.precision == "auto" and self.device.type == "cuda"
-        )
-        self.compiled = spec.compile
-        self.whole = spec.compile or self.device.type == "cuda"
-        self.towers = {
-            name: self._ready(tower) for name, tower in pretrained.load(self.encoder).items()
-        }
-
-    def _ready(self, tower: Tower) -> Tower:
-        tower = tower.to(self.device)
-        tower.pinned = self.device.type == "cuda"
-        for module in tower.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
-        if self.compiled:
-            tower.compile(dynamic=False)
-        return tower
+        loaded = pretrained.load(self.encoder)
+        self.towers = {name: self.execution.ready(tower) for name, tower in loaded.items()}
+        self.encode = {name: self.execution.runner(tower) for name, tower in self.towers.items()}
+        for tower in self.towers.values():
+            tower.pinned = on_gpu
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Embeds the good rows of a block; bad rows pass with nulls."""
@@ -104,15 +93,14 @@ class EncoderPredictor:
             arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask))
         return pa.Table.from_arrays(arrays, schema=pa.schema(self.fields))
 
-    @torch.inference_mode()
     def _embed(self, name: str, tower: Tower, column: pa.Array) -> np.ndarray:
         """(B, D) float32 of a column without nulls."""
         order = tower.order(column)
         if order is not None:
             column = column.take(pa.array(order))
-        batches = ahead(self._micro_batches(tower, column), self.device)
-        with self._autocast(), self._plain_errors():
-            found = [tower(*inputs)[:count].float() for count, inputs in batches]
+        encode = self.encode[name]
+        batches = ahead(self._micro_batches(tower, column), self.execution.device)
+        found = [encode(*inputs)[:count].float() for count, inputs in batches]
         embedded: np.ndarray = torch.cat(found).cpu().numpy()
         if order is not None:
             embedded[order] = embedded.copy()
@@ -129,30 +117,10 @@ class EncoderPredictor:
         for start in range(0, len(column), self.batch_size):
             rows = column.slice(start, self.batch_size)
             count = len(rows)
-            multiple = self.batch_size if self.whole else min(CPU_MULTIPLE, self.batch_size)
-            missing = -count % multiple
+            missing = -count % self.multiple
             if missing:
                 rows = pa.concat_arrays([rows, *[rows.slice(count - 1, 1)] * missing])
             yield count, tower.prepare(rows)
-
-    @contextmanager
-    def _plain_errors(self) -> Iterator[None]:
-        """Says in one line what a compiler could not do."""
-        try:
-            yield
-        except Exception as error:
-            if not (self.compiled and type(error).__module__.startswith(COMPILERS)):
-                raise
-            raise ModelError(
-                f"the network cannot be compiled: {' '.join(str(error).split())[:160]}",
-                where=self.encoder.model,
-                fix="set infer.compile=false, or install a C++ compiler where the model runs",
-            ) from None
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if not self.bfloat16:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
 def unit(values: np.ndarray) -> np.ndarray:

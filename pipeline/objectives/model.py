@@ -29,8 +29,8 @@ class ModelSpec:
         batch_size: Samples of a micro-batch.
         num_threads: CPU threads of the networks in this process; None leaves them as they are.
         float16: Writes embeddings in half precision.
-        precision: Of an encoder's matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
-        compile: Compiles an encoder's network.
+        precision: Of matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
+        compile: Compiles the networks.
         device: ``cpu`` or ``cuda``; None takes a GPU where there is one.
         encoder: What was said of the encoder before; what is loaded must be the same. None asks nothing.
     """

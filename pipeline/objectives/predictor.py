@@ -7,10 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from pipeline.errors import RunError
-from pipeline.models.memory import keep_freed_memory
 from pipeline.objectives.model import ModelSpec
 from pipeline.sample import ERROR
 
@@ -50,30 +47,6 @@ def load_predictor(spec: ModelSpec) -> Predictor:
     from pipeline.objectives.classify.predictor import BundlePredictor
 
     return BundlePredictor(spec)
-
-
-def ready_device(spec: ModelSpec) -> torch.device:
-    """The device that a model is to run on, made ready: the one named, else a GPU where there is one.
-
-    This process then computes on as many CPU threads as the specification says, and on a CPU keeps the memory that it
-    frees.
-
-    Raises:
-        RunError: A GPU is named, and torch sees none.
-    """
-    if spec.num_threads is not None:
-        torch.set_num_threads(spec.num_threads)
-    there = torch.cuda.is_available()
-    if spec.device == "cuda" and not there:
-        raise RunError(
-            "cluster.gpus_per_worker is set, and torch sees no GPU",
-            where="the model's actor",
-            fix="set cluster.gpus_per_worker=0, or install a driver that this torch knows",
-        )
-    device = torch.device(spec.device or ("cuda" if there else "cpu"))
-    if device.type == "cpu":
-        keep_freed_memory()
-    return device
 
 
 def with_columns(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,20 @@ import torch
 from torch import Tensor
 
 from pipeline.modalities.decode import Decoder
-from pipeline.models.batch import to_device, to_tensors
+from pipeline.models.batch import to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import prediction_fields, restore
+from pipeline.objectives.ahead import Prepared, ahead
+from pipeline.objectives.execution import Execution
 from pipeline.objectives.model import ModelSpec
-from pipeline.objectives.predictor import good_rows, ready_device, with_columns
+from pipeline.objectives.predictor import good_rows, with_columns
 
 
 class BundlePredictor:
     """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
 
     Networks see micro-batches of one shape, so that a sample's prediction does not depend on its neighbours, nor on
-    how many there are.
+    how many there are. On a GPU they are copied there while the one before is computed.
 
     Args:
         spec: Names the folder of the bundle.
@@ -29,8 +32,8 @@ class BundlePredictor:
 
     def __init__(self, spec: ModelSpec) -> None:
         loaded = Bundle.load(spec.model)
-        self.device = ready_device(spec)
-        self.model = restore(loaded).to(self.device)
+        self.execution = Execution(spec)
+        self.classify = self.execution.runner(self.execution.ready(restore(loaded)).predict)
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.classes = loaded.classes
         self.batch_size = spec.batch_size
@@ -54,25 +57,27 @@ class BundlePredictor:
         Returns:
             Column name -> (B, ...) float32.
         """
-        batches = [
-            {name: value.float().cpu().numpy() for name, value in outputs.items()}
-            for outputs in self._micro_batches(table, modalities)
-        ]
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+        shown = self.codecs if modalities is None else modalities
+        names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
+        found: dict[str, list[Tensor]] = defaultdict(list)
+        batches = ahead(self._micro_batches(table, names, shown), self.execution.device)
+        for count, inputs in batches:
+            batch = dict(zip(names, inputs, strict=True))
+            for name, values in self.classify(batch).items():
+                found[name].append(values[:count].float())
+        return {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
 
-    @torch.inference_mode()
     def _micro_batches(
-        self, table: pa.Table, modalities: Sequence[str] | None
-    ) -> Iterator[dict[str, Tensor]]:
+        self, table: pa.Table, names: Sequence[str], shown: Container[str]
+    ) -> Iterator[Prepared]:
+        """Rows that count, and the tensors of those names, padded with the last row."""
         for start in range(0, table.num_rows, self.batch_size):
             rows = table.slice(start, self.batch_size)
-            batch = to_device(to_tensors(rows, self.codecs), self.device)
-            batch = {name: padded(value, self.batch_size) for name, value in batch.items()}
+            batch = to_tensors(rows, self.codecs)
             for name in self.codecs:
-                if modalities is not None and name not in modalities:
+                if name not in shown:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
-            outputs = self.model.predict(batch)
-            yield {name: value[: rows.num_rows] for name, value in outputs.items()}
+            yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)
 
     def _columns(self, predicted: Mapping[str, np.ndarray]) -> pa.Table:
         probabilities = predicted["probabilities"]

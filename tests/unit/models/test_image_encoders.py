@@ -167,7 +167,7 @@ def test_micro_batches_are_padded_to_one_shape(saved: Path, monkeypatch) -> None
     predictor = load_predictor(wanted)
     decoded = decode(wanted, SAMPLES)
     expected = matrix(predictor(decoded))
-    predictor.whole = True
+    predictor.multiple = predictor.batch_size
     seen = []
     predictor.towers["image"].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
     found = matrix(predictor(decoded))

@@ -44,6 +44,21 @@ def test_a_thread_that_is_not_wanted_ends() -> None:
     assert not any(thread.name == "ahead" for thread in threading.enumerate())
 
 
+def test_what_makes_them_ends_in_its_own_thread() -> None:
+    where: list[threading.Thread] = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(1000)
+        finally:
+            where.append(threading.current_thread())
+
+    found = threaded(items(), ready=1)
+    assert next(found) == 0
+    found.close()
+    assert [thread.name for thread in where] == ["ahead"]
+
+
 def test_no_thread_on_a_cpu() -> None:
     batches = [(2, (torch.zeros(2),)), (1, (torch.ones(2),))]
     before = threading.active_count()
