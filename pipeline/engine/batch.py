@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
@@ -210,7 +210,7 @@ class _WholeWay:
 
 def _write_row(table: pa.Table, sink: Sink) -> pa.Table:
     """The last stage: hands a whole part to the sink."""
-    return pa.table({LEDGER: [json.dumps(asdict(sink.write(table)))]})
+    return pa.table({LEDGER: [json.dumps(sink.write(table).values())]})
 
 
 def _result(row: dict[str, Any]) -> PartResult:

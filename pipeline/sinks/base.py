@@ -46,6 +46,10 @@ class PartResult:
         """Samples that the reader found."""
         return self.written + self.quarantined + self.filtered
 
+    def values(self) -> dict[str, Any]:
+        """All fields by their names, ready for JSON; ``asdict`` would copy thousands of numbers one by one."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
 
 class Sink(Protocol):
     """Where rows go. Picklable: ``write`` is called on the workers, the rest on the driver."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -132,7 +132,7 @@ class ParquetSink:
         if self.measure:
             measured = self.measure(table)
             result, total = (replace(each, statistics=measured) for each in (result, total))
-        record = asdict(total) | {"plan": part.plan()}
+        record = total.values() | {"plan": part.plan()}
         if bad.num_rows:
             record["quarantine"] = write_rows(self.output, QUARANTINE, name, bad, self.config)
         if result.written:

@@ -10,17 +10,14 @@ import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import runs, storage
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 
 READERS = 16  # records read at a time
-BOOK, STATISTICS = (
-    "records-",
-    "statistics-",
-)  # begins of file names, beside the records of single parts
+BOOK, STATISTICS = "records-", "statistics-"  # how files are named that lie beside single records
 
 Record = dict[str, Any]
 
@@ -114,7 +111,7 @@ class Book:
 
     def write(self, output: str) -> str:
         """Writes the book; returns its name in the output folder, which tells of its content."""
-        values = asdict(self)
+        values = vars(self)  # which copies no record
         name = f"{COMMIT}/{BOOK}{runs.fingerprint(values)[:16]}.json"
         with storage.create(storage.join(output, name), replace=False) as file:
             file.write(json.dumps(values).encode())
