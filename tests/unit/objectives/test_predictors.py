@@ -108,10 +108,21 @@ def test_bfloat16_of_a_bundle_is_near_float32(wanted: ModelSpec) -> None:
 
 
 @needs_compiler
-def test_a_compiled_bundle_predicts_the_same(wanted: ModelSpec) -> None:
-    table = decoded(wanted)
+def test_a_compiled_bundle_predicts_the_same(tmp_path: Path) -> None:
+    config = tmp_path / "job.yaml"  # of one small modality, since compilers take their time
+    config.write_text(
+        """
+run: run
+modalities: {text: {fields: [txt], max_tokens: 8, vocab_size: 280}}
+objective: {kind: classify, label: cls, width: 32, fusion: {kind: concat}}
+""",
+        encoding="utf-8",
+    )
+    seal(config, tmp_path / "model", CLASSES, ["some text"])
+    modalities = {"text": {"fields": ["txt"], "max_tokens": 8, "vocab_size": 280}}
+    samples = [sample(f"k{n}", n, txt=b"some text %d" % n) for n in range(11)]
     plain, compiled = (
-        load_predictor(spec(wanted.model, modalities=wanted.modalities, compile=each))(table)
+        embed(spec(str(tmp_path / "model"), modalities=modalities, compile=each), samples)
         for each in (False, True)
     )
     assert compiled.schema == plain.schema
@@ -139,9 +150,8 @@ def test_without_a_compiler_one_line_says_so(
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     monkeypatch.setattr(config, "force_disable_caches", True)
     torch._dynamo.reset()  # forgets what was compiled in this process
-    table = decoded(wanted)
     predictor = load_predictor(spec(wanted.model, modalities=wanted.modalities, compile=True))
     with pytest.raises(ModelError, match="cannot be compiled") as caught:
-        predictor(table)
+        predictor(decoded(wanted))
     assert "\n" not in str(caught.value)
     assert "infer.compile=false" in str(caught.value)
