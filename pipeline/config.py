@@ -35,8 +35,9 @@ from pipeline.sections import (
     ReportConfig,
     TrainConfig,
 )
-from pipeline.settings import apply_override, explain
+from pipeline.settings import apply_override, explain, with_defaults
 from pipeline.sinks import ParquetConfig, SinkConfig
+from pipeline.yaml_tree import Blank, DuplicateKeyError, parse_yaml
 
 __all__ = [
     "SPLITS",
@@ -171,7 +172,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     try:
         text = Path(path).read_text("utf-8")
-        tree = yaml.safe_load(text) or {}
+        tree = parse_yaml(text)
     except FileNotFoundError:
         raise ConfigError(
             "no such configuration file", where=str(path), fix="check the path"
@@ -181,12 +182,17 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        if isinstance(error, DuplicateKeyError):
+            fix = f"keep one of the two; the first is in line {error.first_line}"
+            raise ConfigError(str(error.problem), where=where, fix=fix) from None
         raise ConfigError("not YAML", where=where, fix="check indentation and quotes") from None
+    if tree is None or isinstance(tree, Blank):
+        tree = {}
     if not isinstance(tree, dict):
         raise ConfigError("the configuration is not a mapping of settings", where=str(path))
     for override in overrides:
         apply_override(tree, override)
-    return validate(tree, where=str(path), overrides=overrides)
+    return validate(with_defaults(tree, Config), where=str(path), overrides=overrides)
 
 
 def validate(

@@ -20,6 +20,14 @@ class ModalitiesConfig(Section):
     text: TextConfig | None = None
     audio: AudioConfig | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_video(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "video" in data:
+            names = ", ".join(cls.model_fields)
+            raise ValueError(f"video is not there yet; the modalities are {names}")
+        return data
+
     @model_validator(mode="after")
     def _at_least_one(self) -> ModalitiesConfig:
         if not self.by_name():

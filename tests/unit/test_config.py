@@ -58,7 +58,10 @@ def test_overrides_are_yaml(path: Path) -> None:
         ("modalities.audio.num_mels=250", ["modalities.audio", "num_mels must be at most 201"]),
         ("train.epochs.x=3", ["train.epochs", "cannot be set"]),
         ("epochs", ["cannot read the override 'epochs'", "dotted.path=value"]),
-        ("run=", ["run", "valid string"]),
+        ("run=", ["run is missing", "set run"]),
+        ("run=null", ["run", "valid string"]),
+        ("modalities.video={}", ["video is not there yet", "image, text, audio"]),
+        ("modalities.vidoe={}", ["modalities.vidoe", "image, text, audio"]),
         ("cluster.address=auto", ["run: runs/x is relative", "full path"]),
     ],
 )
@@ -84,6 +87,68 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     broken.write_text("run: x")
     with pytest.raises(ConfigError, match="modalities is missing"):
         load(broken)
+    broken.write_text("# nothing but this")
+    with pytest.raises(ConfigError, match=r"(?s)run is missing.*modalities is missing"):
+        load(broken)
+
+
+def test_all_mistakes_are_told_at_once(path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(path, ["run=null", "train.epoch=3", "train.batch_size=0", "modalities.sensor={}"])
+    first, *lines = str(caught.value).split("\n")
+    assert first == f"{len(lines)} things are wrong:"
+    named = ("train.epochs", "modalities.sensor", "run", "train.batch_size")
+    assert len(lines) == len(named)
+    assert all(any(name in line for line in lines) for name in named), lines
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "run: a\ntrain: {epochs: 1}\nmodalities: {image: {}}\nrun: b\n",
+            ["run", "line 4", "line 1"],
+        ),
+        (
+            "run: a\nmodalities:\n  image: {size: 8}\n  image: {size: 9}\n",
+            ["image", "line 4", "line 3"],
+        ),
+        ("run: a\nmodalities: {image: {size: 8, size: 9}}\n", ["size", "line 2"]),
+    ],
+)
+def test_a_key_given_twice_is_refused(tmp_path: Path, text: str, words: list[str]) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="is given twice") as caught:
+        load(file)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_nothing_below_a_key_means_its_default(tmp_path: Path) -> None:
+    blank, named = tmp_path / "blank.yaml", tmp_path / "named.yaml"
+    blank.write_text(
+        "run: x\ninput:\n  max_samples:\n  train: a.tar\nmodalities:\n  image:\n  audio: # none yet\n"
+        "objective: {kind: classify, label: cls, fusion: }\ntrain:\n"
+    )
+    named.write_text(
+        "run: x\ninput: {train: a.tar}\nmodalities: {image: {}, audio: {}}\n"
+        "objective: {kind: classify, label: cls}\n"
+    )
+    assert load(blank) == load(named)
+    assert list(load(blank).modalities.by_name()) == ["image", "audio"]
+    # Written out, null switches off; an override may say more of what was blank.
+    assert load(blank, ["modalities.image=null", "objective=null"]).objective is None
+    sizes = load(blank, ["modalities.image.size=24", "modalities.text="]).modalities
+    assert set(sizes.by_name()) == {"image", "text", "audio"}
+    assert sizes.by_name()["image"].model_dump()["size"] == 24
+
+
+def test_merged_keys_are_not_given_twice(tmp_path: Path) -> None:
+    file = tmp_path / "merged.yaml"
+    file.write_text(
+        "run: x\nmodalities: {image: &a {size: 8}, audio: {}}\nevaluate: {<<: {seed: 1}, seed: 2}\n"
+    )
+    assert load(file).evaluate.seed == 2
 
 
 def test_the_resolved_configuration_loads_again(path: Path, tmp_path: Path) -> None:
