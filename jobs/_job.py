@@ -14,7 +14,7 @@ from pipeline import logs, runs
 from pipeline.config import Config, load, to_yaml
 from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.runs import Summary
-from pipeline.sample import FILTERS, REASONS
+from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
 
 INTERRUPTED = 130
@@ -157,7 +157,8 @@ def _answer(summary: Summary) -> str:
     lines = [
         f"{summary.job}: {summary.status} in {summary.seconds:.1f} s",
         f"  samples  {summary.samples_read} read, {summary.samples_written} good, "
-        f"{summary.samples_quarantined} quarantined, {summary.samples_filtered} filtered; "
+        f"{summary.samples_quarantined} quarantined, {summary.samples_filtered} filtered, "
+        f"{summary.samples_noted} noted; "
         f"{summary.shards_damaged} shards damaged",
         f"  parts    {summary.parts_done} done, {summary.parts_skipped} skipped",
     ]
@@ -171,7 +172,7 @@ def _answer(summary: Summary) -> str:
 def _table(reasons: Mapping[str, int]) -> list[str]:
     """Reasons and what they mean, the most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    meanings = {**REASONS, **FILTERS}
+    meanings = {**REASONS, **FILTERS, **NOTES}
     return [f"  {number:>8}  {reason:<18} {meanings.get(reason, '')}" for reason, number in ordered]
 
 

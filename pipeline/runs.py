@@ -34,6 +34,8 @@ class Summary:
     samples_written: int = 0
     samples_quarantined: int = 0
     samples_filtered: int = 0
+    # Of those written: something about them is odd.
+    samples_noted: int = 0
     shards_damaged: int = 0
     parts_done: int = 0
     parts_skipped: int = 0
@@ -58,13 +60,19 @@ class Summary:
         return (self.samples_quarantined + self.shards_damaged) / total if total else 0.0
 
     def count(
-        self, written: int, quarantined: int, filtered: int, reasons: Mapping[str, int]
+        self,
+        written: int,
+        quarantined: int,
+        filtered: int,
+        reasons: Mapping[str, int],
+        noted: int = 0,
     ) -> None:
         """Adds the ledger of one part."""
         self.samples_read += written + quarantined + filtered
         self.samples_written += written
         self.samples_quarantined += quarantined
         self.samples_filtered += filtered
+        self.samples_noted += noted
         for reason, number in reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + number
 

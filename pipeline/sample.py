@@ -17,12 +17,14 @@ MODALITIES = "modalities"  # list<string>, those present
 LABEL = "label"  # string, null where absent
 ERROR = "error"  # struct, null for a good sample
 DROPPED = "dropped"  # list<struct>, fields that a sample is kept without
+REMARKS = "remarks"  # list<struct>, what is odd about fields of a good sample
 
 # What became of the sample of a quarantine row, in its column ``outcome``.
 OUTCOME = "outcome"
 QUARANTINED = "quarantined"  # left out for its reason; the row of a damaged shard too
 FILTERED = "filtered"  # left out because a filter of the configuration says so
 FIELD_DROPPED = "field dropped"  # kept without this field (input.on_bad_field)
+NOTED = "noted"  # kept whole, although something about this field is odd
 
 ERROR_TYPE = pa.struct(
     [
@@ -46,6 +48,7 @@ BASE_SCHEMA = pa.schema(
         (LABEL, pa.string()),
         (ERROR, ERROR_TYPE),
         (DROPPED, pa.list_(ERROR_TYPE)),
+        (REMARKS, pa.list_(ERROR_TYPE)),
     ]
 )
 
@@ -110,6 +113,14 @@ FILTERS: Mapping[str, str] = {
 }
 
 
+# What is odd about a sample that is used all the same, as every player would use it. These are counted as noted, beside
+# the samples that are written, and never add to the bad fraction.
+NOTES: Mapping[str, str] = {
+    "noted_cut_end": "the sound's last frame is cut short; all that is whole is used",
+    "noted_count": "the header's count does not fit, and every frame of the sound is whole",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a value lies: shard, key, field, byte offset and size in the shard."""
@@ -163,7 +174,7 @@ class Fault:
     Attributes:
         source: Where; ``source.key`` is None for damage to the shard itself.
         ordinal: Position of the sample in the shard.
-        reason: A word of :data:`REASONS` or :data:`FILTERS`.
+        reason: A word of :data:`REASONS`, :data:`FILTERS` or :data:`NOTES`.
         detail: What is wrong, in words, without the sample's bytes.
         data: The raw member at fault, where it is to be kept.
     """

@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
-from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
+from pipeline.modalities.base import (
+    Decoded,
+    Dense,
+    Item,
+    Noted,
+    decode_each,
+    dense_column,
+    fixed_size_column,
+)
 from pipeline.modalities.decode import Decoder
 
 WIDTH = 4
@@ -60,8 +68,14 @@ class EvilCodec:
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
-        return decode_each(self, items, out)
+    ) -> list[Decoded]:
+        return decode_each(self, items, out, self.decode_oddities)
+
+    def decode_oddities(self, data: memoryview, field: str) -> np.ndarray | Noted:
+        """As :meth:`decode`; ``odd 3`` is three, and a remark."""
+        word = bytes(data).decode()
+        value = self.decode(memoryview(word.removeprefix("odd ").encode()), field)
+        return Noted(value, "noted_count", f"it is {word}") if word.startswith("odd ") else value
 
     def show(self, data: memoryview, field: str) -> str:
         if bytes(data) == b"segfault":

@@ -121,7 +121,13 @@ class BatchJob:
         with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
             for result in self._results():
                 summary.parts_done += 1
-                summary.count(result.written, result.quarantined, result.filtered, result.reasons)
+                summary.count(
+                    result.written,
+                    result.quarantined,
+                    result.filtered,
+                    result.reasons,
+                    result.noted,
+                )
                 if result.damages:
                     damaged.add(result.shard)
                 self.sums = add_sums(self.sums, result.statistics or {})

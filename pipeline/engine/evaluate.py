@@ -152,7 +152,13 @@ def _predict(
         for batch in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
             table = cast(pa.Table, batch)
             result = write_quarantine(output, table)
-            summary.count(result.written, result.quarantined, result.filtered, result.reasons)
+            summary.count(
+                result.written,
+                result.quarantined,
+                result.filtered,
+                result.reasons,
+                result.noted,
+            )
             if result.damages:
                 damaged.add(result.shard)
             tables.append(table.filter(pc.invert(table[ERROR].is_valid())))

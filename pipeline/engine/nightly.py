@@ -97,10 +97,10 @@ class _Night:
         self._page.attempts = earlier.attempts
         self._seconds = earlier.seconds
         self._done = Summary("nightly", parts_done=earlier.parts.get("done", 0))
-        written, bad, filtered = (
-            earlier.samples.get(name, 0) for name in ("written", "quarantined", "filtered")
+        written, bad, filtered, noted = (
+            earlier.samples.get(name, 0) for name in ("written", "quarantined", "filtered", "noted")
         )
-        self._done.count(written, bad, filtered, earlier.reasons)
+        self._done.count(written, bad, filtered, earlier.reasons, noted)
         self._profile: Sums = earlier.profile
         self._counted = set(earlier.counted)  # parts in a profile that readers may not see yet
 
@@ -172,7 +172,13 @@ class _Night:
         fresh = sorted(job.unpublished - self._counted)
         for result in job.sink.recorded_results(fresh):
             self._profile = add_sums(self._profile, result.statistics or {})
-            self._done.count(result.written, result.quarantined, result.filtered, result.reasons)
+            self._done.count(
+                result.written,
+                result.quarantined,
+                result.filtered,
+                result.reasons,
+                result.noted,
+            )
             self._done.parts_done += 1
         self._counted = set(job.unpublished)
         self._note()
@@ -193,7 +199,7 @@ class _Night:
         page.seconds = round(self._seconds + time.monotonic() - self._began, 1)
         page.samples = {
             name: getattr(earlier, f"samples_{name}") + getattr(now, f"samples_{name}")
-            for name in ("read", "written", "quarantined", "filtered")
+            for name in ("read", "written", "quarantined", "filtered", "noted")
         }
         page.parts = page.parts | {"done": earlier.parts_done + now.parts_done}
         page.reasons = dict(Counter(earlier.reasons) + Counter(now.reasons))

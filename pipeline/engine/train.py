@@ -47,7 +47,12 @@ from pipeline.models.bundle import Bundle
 from pipeline.runs import METRICS_LOG, Summary, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.plan import Part
-from pipeline.sinks.quarantine import clear_quarantine, read_quarantine, set_bad_aside
+from pipeline.sinks.quarantine import (
+    clear_quarantine,
+    num_noted,
+    read_quarantine,
+    set_bad_aside,
+)
 
 TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
 MAX_FAILURES = 2  # restarts of the worker group, each from the last checkpoint
@@ -113,6 +118,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         left_out[QUARANTINED],
         left_out[FILTERED],
         Counter(bad["reason"].to_pylist()),
+        num_noted(bad),
     )
     summary.shards_damaged = len(set(bad.filter(bad[KEY].is_null())["shard"].to_pylist()))
     summary.parts_done = sum(map(len, parts.values()))

@@ -58,6 +58,23 @@ class Item(NamedTuple):
     field: str
 
 
+class Noted(NamedTuple):
+    """A value that is good, although something about its member is odd: the sample is written, and the oddity noted.
+
+    Attributes:
+        value: As without the remark.
+        reason: A word of :data:`pipeline.sample.NOTES`.
+        detail: What is odd, in words, without the member's bytes.
+    """
+
+    value: np.ndarray
+    reason: str
+    detail: str
+
+
+Decoded = np.ndarray | Noted | SampleError
+
+
 class Codec(Protocol):
     """Bytes <-> arrays of one modality, on the CPU, without torch. Picklable: Ray ships it to the workers."""
 
@@ -81,7 +98,7 @@ class Codec(Protocol):
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes members together, each as :meth:`decode` does; a bad one does not touch its neighbours.
 
         Args:
@@ -90,7 +107,8 @@ class Codec(Protocol):
                 size leave it alone.
 
         Returns:
-            For each item its value, or why it has none; its row then holds anything.
+            For each item its value, with a remark where something about it is odd, or why it has none; its row then
+            holds anything.
         """
 
     def show(self, data: memoryview, field: str) -> str | bytes:
@@ -137,28 +155,46 @@ class ModalityConfig(Section):
         raise TypeError(f"{type(self).__name__} is abstract")
 
 
+Decode = Callable[[memoryview, str], np.ndarray | Noted]
+
+
 def decode_each(
-    codec: Codec, items: Sequence[Item], out: Sequence[np.ndarray] | None
-) -> list[np.ndarray | SampleError]:
-    """A :meth:`Codec.decode_batch` for codecs that gain nothing from seeing several members at once."""
-    results: list[np.ndarray | SampleError] = []
+    codec: Codec,
+    items: Sequence[Item],
+    out: Sequence[np.ndarray] | None,
+    decode: Decode | None = None,
+) -> list[Decoded]:
+    """A :meth:`Codec.decode_batch` for codecs that gain nothing from seeing several members at once.
+
+    Args:
+        codec: Decodes them.
+        items: The members.
+        out: Rows that the values are written into.
+        decode: In place of the codec's, where it has remarks.
+    """
     rows = codec.empty(len(items)) if out is None else out
     if rows is None:
         raise TypeError(f"{type(codec).__name__} has values that differ in size")
+    decode = decode or codec.decode
+    results: list[Decoded] = []
     for item, row in zip(items, rows, strict=True):
         try:
-            row[...] = codec.decode(item.data, item.field)
-            results.append(row)
+            value = decode(item.data, item.field)
         except SampleError as error:
             results.append(error)
+            continue
+        if isinstance(value, Noted):
+            row[...] = value.value
+            results.append(value._replace(value=row))
+        else:
+            row[...] = value
+            results.append(row)
     return results
 
 
-def decode_unequal(
-    decode: Callable[[memoryview, str], np.ndarray], items: Sequence[Item]
-) -> list[np.ndarray | SampleError]:
+def decode_unequal(decode: Decode, items: Sequence[Item]) -> list[Decoded]:
     """As :func:`decode_each`, for values that differ in size, which have no rows to be written to."""
-    results: list[np.ndarray | SampleError] = []
+    results: list[Decoded] = []
     for item in items:
         try:
             results.append(decode(item.data, item.field))

@@ -23,6 +23,7 @@ from pipeline.sample import (
     ORDINAL,
     PART,
     PART_ROWS,
+    REMARKS,
     SHARD,
 )
 
@@ -85,7 +86,8 @@ def read_decoded(
         MODALITIES: _modalities({name: there & good for name, there in present.items()}),
         LABEL: _where(good, found.get(LABEL, pa.nulls(len(good), pa.string()))),
         ERROR: pa.array(errors, ERROR_TYPE),
-        DROPPED: pa.array([[]] * len(good), pa.list_(ERROR_TYPE)),
+        # What was odd about them is in the quarantine of the job that decoded them.
+        **dict.fromkeys((DROPPED, REMARKS), pa.array([[]] * len(good), pa.list_(ERROR_TYPE))),
         **{METADATA_PREFIX + name: _where(good, found[name]) for name in decoder.metadata},
         **{name: _where(good, found[name]) for name in decoder.codecs},
     }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec, Item, dense_to_column
-from pipeline.modalities.watch import CHECKS, Care, Ticking, Unwatched, Watch
+from pipeline.modalities.base import Codec, Item
+from pipeline.modalities.values import Values
+from pipeline.modalities.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.sample import (
     DROPPED,
     ERROR,
@@ -21,6 +22,7 @@ from pipeline.sample import (
     ORDINAL,
     PART,
     PART_ROWS,
+    REMARKS,
     SHARD,
     Fault,
     Sample,
@@ -30,7 +32,6 @@ from pipeline.sample import (
 METADATA_PREFIX = "meta."
 GROUP_SAMPLES = 64  # decoded together
 GROUP_BYTES = 16 << 20  # of encoded members at which a group is full, however few they are
-FIRST_ROWS = 256  # that there is room for at first; what is not written to takes no memory
 
 Check = Callable[[Sample], tuple[str | None, Mapping[str, str]]]
 OnBadField = Literal["quarantine", "drop"]
@@ -59,6 +60,34 @@ def groups(
             group, held = [], 0
     if group:
         yield group
+
+
+@dataclass
+class _Row:
+    """What becomes of one item of a group.
+
+    Attributes:
+        item: What the reader found.
+        fault: Why it is left out.
+        label: Of a sample.
+        metadata: Of a sample.
+        present: Modalities that were decoded.
+        dropped: Fields that it is kept without.
+        remarks: What is odd about its fields.
+    """
+
+    item: Sample | Fault
+    fault: Fault | None = None
+    label: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    present: list[str] = field(default_factory=list)
+    dropped: list[Fault] = field(default_factory=list)
+    remarks: list[Fault] = field(default_factory=list)
+
+    @property
+    def sample(self) -> Sample | None:
+        """What is to be decoded; None once it is left out."""
+        return self.item if self.fault is None and isinstance(self.item, Sample) else None
 
 
 class Rows:
@@ -90,9 +119,9 @@ class Rows:
         self._keep_bytes = keep_bytes
         self._watch = watch or Unwatched()
         self._condemned = care.condemned if care else {}
-        self._values = {name: _Values(codec, self._watch) for name, codec in codecs.items()}
+        self._values = {name: Values(codec, self._watch) for name, codec in codecs.items()}
         self._base: dict[str, list[Any]] = {
-            name: [] for name in (KEY, SHARD, ORDINAL, MODALITIES, LABEL, ERROR, DROPPED)
+            name: [] for name in (KEY, SHARD, ORDINAL, MODALITIES, LABEL, ERROR, DROPPED, REMARKS)
         }
         self._base |= {METADATA_PREFIX + name: [] for name in metadata}
 
@@ -103,62 +132,68 @@ class Rows:
             group: What the reader found.
             check: Gives a sample's label and metadata, or refuses it with a SampleError before it is decoded.
         """
-        faults: dict[int, Fault] = {}
-        checked: dict[int, tuple[str | None, Mapping[str, str]]] = {}
-        samples: dict[int, Sample] = {}
         first, last = group[0].ordinal, group[-1].ordinal
         self._watch.begins(CHECKS, first, last)
-        for row, item in enumerate(group):
-            if isinstance(item, Fault):
-                faults[row] = item
-                continue
-            try:
-                self._watch.ticks()
-                self._refuse_condemned(item, CHECKS)
-                checked[row], samples[row] = check(item), item
-            except SampleError as error:
-                faults[row] = self._fault(item, error)
-        present: dict[int, list[str]] = {row: [] for row in samples}
-        dropped: dict[int, list[Fault]] = {}
+        rows = [self._checked(item, check) for item in group]
         for name, values in self._values.items():
-            members, refused = self._members(name, samples)
+            members, refused = self._members(name, rows)
             self._watch.begins(name, first, last)
-            refused |= values.decode(len(group), members)
-            for row, refusal in refused.items():
-                fault = self._fault(samples[row], refusal)
-                if self._drop and refusal.reason not in FILTERS:
-                    dropped.setdefault(row, []).append(fault)
-                else:
-                    faults[row] = fault
-                    del samples[row]
-            for row in samples:
-                if values.has(row):
-                    present[row].append(name)
+            refusals, noted = values.decode(len(group), members)
+            for number, (_, reason, detail) in noted.items():
+                remark = SampleError(detail, reason=reason, field=members[number].field)
+                rows[number].remarks.append(self._fault(rows[number].item, remark, bare=True))
+            for number, refusal in (refused | refusals).items():
+                self._refuse(rows[number], refusal)
+            for number, row in enumerate(rows):
+                if row.sample and values.has(number):
+                    row.present.append(name)
         self._watch.rests()
-        for row, missing in dropped.items():
-            if row in samples and not present[row]:
-                faults[row] = missing[0]  # nothing is left of it
-        for values in self._values.values():
-            for row in faults:
-                values.drop(row)
-        for row, item in enumerate(group):
-            without = [] if row in faults else dropped.get(row, [])
-            self._append(item, faults.get(row), present.get(row, []), checked.get(row), without)
+        for number, row in enumerate(rows):
+            if row.fault is None and row.dropped and not row.present:
+                row.fault = row.dropped[0]  # nothing is left of it
+            if row.fault is not None:
+                for values in self._values.values():
+                    values.drop(number)
+            self._append(row)
+
+    def _checked(self, item: Sample | Fault, check: Check) -> _Row:
+        """A sample that is to be decoded, or why it is not."""
+        if isinstance(item, Fault):
+            return _Row(item, item)
+        row = _Row(item)
+        try:
+            self._watch.ticks()
+            self._refuse_condemned(item, CHECKS)
+            row.label, row.metadata = check(item)
+        except SampleError as error:
+            row.fault = self._fault(item, error)
+        return row
+
+    def _refuse(self, row: _Row, refusal: SampleError) -> None:
+        """Leaves out a sample with a field that was refused, or that field."""
+        fault = self._fault(row.item, refusal)
+        if self._drop and refusal.reason not in FILTERS:
+            row.dropped.append(fault)
+        else:
+            row.fault = fault
 
     def _members(
-        self, name: str, samples: Mapping[int, Sample]
+        self, name: str, rows: Sequence[_Row]
     ) -> tuple[dict[int, Item], dict[int, SampleError]]:
         """What is to be decoded, and what is not decoded again."""
         members, refused = {}, {}
-        for row, sample in samples.items():
+        for number, row in enumerate(rows):
+            sample = row.sample
+            if sample is None:
+                continue
             found = next((field for field in self._fields[name] if field in sample.fields), None)
             if found is None:
                 continue
             try:
                 self._refuse_condemned(sample, name, found)
-                members[row] = Item(sample.fields[found].data, found)
+                members[number] = Item(sample.fields[found].data, found)
             except SampleError as error:
-                refused[row] = error
+                refused[number] = error
         return members, refused
 
     def _refuse_condemned(self, sample: Sample, modality: str, field: str = "") -> None:
@@ -166,7 +201,10 @@ class Rows:
             if verdict.modality == modality:
                 raise SampleError(verdict.detail, reason=verdict.reason, field=field)
 
-    def _fault(self, sample: Sample, error: SampleError) -> Fault:
+    def _fault(self, sample: Sample | Fault, error: SampleError, *, bare: bool = False) -> Fault:
+        """The row of the quarantine; ``bare`` where the member is not to be kept in it."""
+        if isinstance(sample, Fault):
+            return sample
         found = sample.fields.get(error.field)
         where = Source(
             sample.shard,
@@ -175,32 +213,25 @@ class Rows:
             found.offset if found else None,
             found.size if found else None,
         )
-        data = bytes(found.data) if found and self._keep_bytes else None
+        data = bytes(found.data) if found and self._keep_bytes and not bare else None
         return Fault(where, sample.ordinal, error.reason, error.what, data)
 
-    def _append(
-        self,
-        item: Sample | Fault,
-        fault: Fault | None,
-        modalities: list[str],
-        checked: tuple[str | None, Mapping[str, str]] | None,
-        dropped: Sequence[Fault],
-    ) -> None:
+    def _append(self, row: _Row) -> None:
+        item, good = row.item, row.fault is None
         source = item.source if isinstance(item, Fault) else Source(item.shard, item.key)
-        label, metadata = checked if checked and not fault else (None, {})
-        row = {
+        base = {
             KEY: source.key,
             SHARD: source.shard,
             ORDINAL: item.ordinal,
-            MODALITIES: [] if fault else modalities,
-            LABEL: label,
-            ERROR: _error(fault) if fault else None,
-            DROPPED: [_error(each) for each in dropped],
+            MODALITIES: row.present if good else [],
+            LABEL: row.label if good else None,
+            ERROR: _error(row.fault) if row.fault else None,
+            DROPPED: [_error(each) for each in row.dropped if good],
+            REMARKS: [_error(each) for each in row.remarks if good],
         }
+        base |= {METADATA_PREFIX + name: value for name, value in row.metadata.items() if good}
         for name, column in self._base.items():
-            column.append(
-                row[name] if name in row else metadata.get(name.removeprefix(METADATA_PREFIX))
-            )
+            column.append(base.get(name))
 
     def table(self, schema: pa.Schema, part: str) -> pa.Table:
         """All rows; one that is bad has no label, metadata or values."""
@@ -215,69 +246,6 @@ class Rows:
             else:
                 columns.append(pa.array(self._base[column.name], type=column.type))
         return pa.Table.from_arrays(columns, schema=schema)
-
-
-class _Values:
-    """The values of one modality, in one block where they have one shape."""
-
-    def __init__(self, codec: Codec, watch: Watch) -> None:
-        self._codec = codec
-        self._watch = watch
-        like = codec.empty(0)
-        self._block = (
-            None if like is None else watch.room((FIRST_ROWS, *like.shape[1:]), like.dtype)
-        )
-        self._lists: list[np.ndarray | None] = []  # where they differ in size
-        self._present: list[bool] = []
-        self._first = 0  # row of the group's first sample
-
-    def decode(self, count: int, members: Mapping[int, Item]) -> dict[int, SampleError]:
-        """Decodes the members of the next ``count`` rows; returns the rows that were refused, and why."""
-        self._first = len(self._present)
-        self._present += [False] * count
-        out = None
-        if self._block is None:
-            self._lists += [None] * count
-        else:
-            self._block = block = self._room(self._block)
-            out = [block[self._first + row] for row in members]
-        refused = {}
-        results = self._codec.decode_batch(Ticking(list(members.values()), self._watch), out)
-        for row, value in zip(members, results, strict=True):
-            if isinstance(value, SampleError):
-                refused[row] = value
-                continue
-            self._present[self._first + row] = True
-            if out is None:
-                self._lists[self._first + row] = value
-        return refused
-
-    def _room(self, block: np.ndarray) -> np.ndarray:
-        """The block, or a larger one with what is in it."""
-        if len(self._present) <= len(block):
-            return block
-        rows = max(2 * len(block), len(self._present))
-        larger = self._watch.room((rows, *block.shape[1:]), block.dtype)
-        larger[: self._first] = block[: self._first]
-        return larger
-
-    def has(self, row: int) -> bool:
-        """Whether a row of the group has a value."""
-        return self._present[self._first + row]
-
-    def drop(self, row: int) -> None:
-        """Takes a row of the group its value."""
-        self._present[self._first + row] = False
-
-    def array(self) -> pa.Array:
-        """The column."""
-        missing = ~np.array(self._present, dtype=bool)
-        if self._block is None:
-            pairs = zip(self._lists, self._present, strict=True)
-            return self._codec.to_arrow([value if there else None for value, there in pairs])
-        block = self._block[: len(missing)]
-        block[missing] = 0
-        return dense_to_column(block, missing, self._codec.column)
 
 
 def _error(fault: Fault) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class Night:
         error: Of the last attempt; empty where it went well.
         fingerprint: Of the model.
         shards: ``new``, ``changed``, ``deleted`` and ``unchanged``: how many.
-        samples: ``read``, ``written``, ``quarantined`` and ``filtered``: how many, of all attempts.
+        samples: ``read``, ``written``, ``quarantined`` and ``filtered``, and of the written ``noted``: how many, of all
+            attempts.
         parts: ``done``, of all attempts, and ``left``: how many.
         reasons: Reason -> samples, fields and damages.
         profile: What the new rows are like; see :mod:`pipeline.nightly.drift`.

@@ -12,7 +12,7 @@ from pipeline.reports import comparison, curves, plots
 from pipeline.reports.cleaning import imbalance
 from pipeline.reports.content import AugmentedSample, Example, ReportData
 from pipeline.reports.svg import Plot, text_columns
-from pipeline.sample import FILTERS, REASONS
+from pipeline.sample import FILTERS, NOTES, REASONS
 
 MAX_CARDS = 24
 MAX_QUARANTINE_ROWS = 12
@@ -114,12 +114,13 @@ def balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
 
 
 def quarantine_view(data: ReportData) -> dict[str, Any]:
-    """Counts by reason, and the first rows of each reason in turn; what filters left out is not bad."""
-    bad = [row for row in data.quarantine if row.get("reason") not in FILTERS]
-    counts = data.quarantine_counts
-    if counts is None:
-        counts = Counter(str(row.get("reason", "")) for row in bad)
-    counts = {reason: count for reason, count in counts.items() if reason not in FILTERS}
+    """Counts by reason, and the first rows of each reason in turn; what is filtered or noted is not bad."""
+    good = {*FILTERS, *NOTES}
+    bad = [row for row in data.quarantine if row.get("reason") not in good]
+    every = data.quarantine_counts
+    if every is None:
+        every = Counter(str(row.get("reason", "")) for row in data.quarantine)
+    counts = {reason: count for reason, count in every.items() if reason not in good}
     by_reason: dict[str, list[Mapping[str, Any]]] = {}
     for row in bad:
         by_reason.setdefault(str(row.get("reason", "")), []).append(row)
@@ -130,6 +131,11 @@ def quarantine_view(data: ReportData) -> dict[str, Any]:
         "counts": [
             {"reason": reason, "meaning": REASONS.get(reason, ""), "count": count}
             for reason, count in sorted(counts.items(), key=lambda item: -item[1])
+        ],
+        "noted": [
+            {"reason": reason, "meaning": NOTES[reason], "count": every[reason]}
+            for reason in NOTES
+            if every.get(reason)
         ],
         "rows": [
             {n: clipped(row.get(n)) for n in ("shard", "key", "field", "reason", "detail")}

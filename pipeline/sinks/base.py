@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RunError
-from pipeline.sample import DROPPED, ERROR, FILTERS, KEY, PART, PART_ROWS, SHARD
+from pipeline.sample import DROPPED, ERROR, FILTERS, KEY, PART, PART_ROWS, REMARKS, SHARD
 from pipeline.shards.plan import Part
 
 
@@ -26,6 +26,7 @@ class PartResult:
         quarantined: Samples in the quarantine.
         damages: Damages of the shard itself.
         filtered: Samples that a filter left out.
+        noted: Of those in the output, samples with something odd about them.
         reasons: Reason -> how many samples, fields and damages have it.
         retry: How often the part's bad samples have been tried again.
         statistics: The part's sums (:mod:`pipeline.metrics.statistics`), where the sink measures.
@@ -37,6 +38,7 @@ class PartResult:
     quarantined: int
     damages: int
     filtered: int = 0
+    noted: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     retry: int = 0
     statistics: Mapping[str, Any] | None = None
@@ -119,7 +121,7 @@ def ledger(table: pa.Table) -> PartResult:
             fix="check that the shard is not being written; if it is not, this is a bug: report it with the log",
         )
     errors = _reasons(table[ERROR])
-    fields = _reasons(table[DROPPED])
+    fields = _reasons(table[DROPPED]) + _reasons(table[REMARKS])
     num_filtered = sum(count for reason, count in errors.items() if reason in FILTERS)
     num_bad = table.num_rows - table[ERROR].null_count
     return PartResult(
@@ -129,6 +131,7 @@ def ledger(table: pa.Table) -> PartResult:
         quarantined=num_bad - num_damages - num_filtered,
         damages=num_damages,
         filtered=num_filtered,
+        noted=pc.sum(pc.greater(pc.list_value_length(table[REMARKS]), 0)).as_py() or 0,
         reasons=dict(sorted((errors + fields).items())),
     )
 

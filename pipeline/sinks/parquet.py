@@ -288,6 +288,7 @@ def _with_earlier(
         result,
         written=before["written"] + result.written,
         filtered=before["filtered"] + result.filtered,
+        noted=before.get("noted", 0) + result.noted,
         damages=before["damages"],
         reasons={row["values"]: row["counts"] for row in reasons},
     )

@@ -15,10 +15,12 @@ from pipeline.sample import (
     FILTERED,
     FILTERS,
     KEY,
+    NOTED,
     ORDINAL,
     OUTCOME,
     QUARANTINE_SCHEMA,
     QUARANTINED,
+    REMARKS,
     SHARD,
 )
 from pipeline.sinks.base import PartResult, ledger
@@ -42,7 +44,7 @@ def write_quarantine(output: str, table: pa.Table) -> PartResult:
 
 
 def quarantine_rows(table: pa.Table) -> pa.Table:
-    """A row for every bad or filtered sample, every damage, and every field that a sample is kept without.
+    """A row for every bad or filtered sample, every damage, every field that a sample is kept without or has odd.
 
     Args:
         table: All rows of a part.
@@ -53,14 +55,20 @@ def quarantine_rows(table: pa.Table) -> pa.Table:
         pc.struct_field(error, "reason"), value_set=pa.array(list(FILTERS), pa.string())
     )
     outcome = pc.if_else(filtered, FILTERED, QUARANTINED)
-    lists = table[DROPPED].combine_chunks()
-    kept = table.take(pc.list_parent_indices(lists))
     return pa.concat_tables(
         [
             _rows(bad, error, outcome),
-            _rows(kept, lists.flatten(), pa.repeat(pa.scalar(FIELD_DROPPED), kept.num_rows)),
+            _rows_of_lists(table, DROPPED, FIELD_DROPPED),
+            _rows_of_lists(table, REMARKS, NOTED),
         ]
     )
+
+
+def _rows_of_lists(table: pa.Table, column: str, outcome: str) -> pa.Table:
+    """A row for every item of a column of lists."""
+    lists = table[column].combine_chunks()
+    samples = table.select([KEY, SHARD, ORDINAL]).take(pc.list_parent_indices(lists))
+    return _rows(samples, lists.flatten(), pa.repeat(pa.scalar(outcome), samples.num_rows))
 
 
 def _rows(table: pa.Table, errors: pa.StructArray, outcome: pa.Array) -> pa.Table:
@@ -96,6 +104,12 @@ def bad_ordinals(rows: pa.Table) -> tuple[int, ...]:
     """Ordinals of the samples that were left out because they are bad, ascending."""
     bad = rows.filter(pc.and_(pc.equal(rows[OUTCOME], QUARANTINED), rows[KEY].is_valid()))
     return tuple(sorted(bad[ORDINAL].to_pylist()))
+
+
+def num_noted(rows: pa.Table) -> int:
+    """How many samples were noted; one may have a row for each of several fields."""
+    noted = rows.filter(pc.equal(rows[OUTCOME], NOTED))
+    return int(noted.group_by([SHARD, ORDINAL]).aggregate([]).num_rows)
 
 
 def read_quarantine(output: str) -> pa.Table:

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import SampleError
 from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.audio.sndfile import not_finite, read_with_libsndfile, too_long
 from pipeline.modalities.audio.wav import read_wav
-from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
+from pipeline.modalities.base import (
+    Decoded,
+    Dense,
+    Item,
+    decode_each,
+    dense_column,
+    fixed_size_column,
+)
 from pipeline.modalities.foreign import Refusing
 
 if TYPE_CHECKING:
@@ -88,7 +94,7 @@ class AudioCodec:
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes sounds to (F, N) float16, in ``out`` where it is given."""
         return decode_each(self, items, out)
 

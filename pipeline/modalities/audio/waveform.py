@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import SampleError
 from pipeline.modalities.audio.codec import AudioCodec
-from pipeline.modalities.base import Dense, Item, decode_unequal
+from pipeline.modalities.base import Decoded, Dense, Item, decode_unequal
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioFilterConfig
@@ -60,7 +59,7 @@ class WaveformCodec(AudioCodec):
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes sounds one by one."""
         return decode_unequal(self.decode, items)
 

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import SampleError
-from pipeline.modalities.base import Dense, Item, decode_each, dense_column, fixed_size_column
+from pipeline.modalities.base import (
+    Decoded,
+    Dense,
+    Item,
+    decode_each,
+    dense_column,
+    fixed_size_column,
+)
 from pipeline.modalities.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
 from pipeline.modalities.image.jpeg import decode_jpeg, is_jpeg
@@ -85,7 +91,7 @@ class ImageCodec:
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes images to (H, W, 3) uint8, in ``out`` where it is given."""
         return decode_each(self, items, out)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Dense, Item
+from pipeline.modalities.base import Decoded, Dense, Item
 from pipeline.modalities.text.filters import check_text
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class TextCodec:
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes texts, all in one call of the tokenizer."""
-        results: list[np.ndarray | SampleError | None] = [None] * len(items)
+        results: list[Decoded | None] = [None] * len(items)
         texts: dict[int, str] = {}
         for index, item in enumerate(items):
             try:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import SampleError
-from pipeline.modalities.base import Dense, Item, decode_unequal
+from pipeline.modalities.base import Decoded, Dense, Item, decode_unequal
 from pipeline.modalities.text.codec import UTF_8, TextCodec
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class PlainTextCodec(TextCodec):
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
-    ) -> list[np.ndarray | SampleError]:
+    ) -> list[Decoded]:
         """Decodes texts one by one."""
         return decode_unequal(self.decode, items)
 

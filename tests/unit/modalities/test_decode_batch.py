@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tones import sample_fields
 
 from pipeline.errors import SampleError
-from pipeline.modalities import ModalitiesConfig, rows
+from pipeline.modalities import ModalitiesConfig, rows, values
 from pipeline.modalities.base import Codec, Item, dense_to_column
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
@@ -79,6 +79,7 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
             "part_rows": len(items),
             "modalities": [],
             "dropped": [],
+            "remarks": [],
         }
         fault = item if isinstance(item, Fault) else None
         values: dict[str, object] = {}
@@ -118,7 +119,7 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
 def test_the_table_is_that_of_decoding_one_by_one(items: list[Sample | Fault], group: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "GROUP_SAMPLES", group)
-        patch.setattr(rows, "FIRST_ROWS", 2)  # so that there is too little room
+        patch.setattr(values, "FIRST_ROWS", 2)  # so that there is too little room
         table = DECODER.decode(iter(items), "the part")
     assert table.schema.equals(DECODER.schema, check_metadata=True)
     table.validate(full=True)

@@ -190,6 +190,13 @@ def test_media_too_large_for_a_page_is_named_instead():
     assert "image too large for this page" in page
 
 
+def test_what_is_noted_is_not_called_bad():
+    noted = {"shard": "s", "key": "k", "field": "mp3", "reason": "noted_cut_end", "detail": "cut"}
+    page = render(ReportData("q", "now", splits={"train": {"num_samples": 5}}, quarantine=[noted]))
+    assert "Nothing: every sample could be used" in page
+    assert "noted_cut_end" in page
+
+
 def test_quarantine_counts_may_be_larger_than_the_rows_shown():
     row = {"shard": "s", "key": "k", "field": "jpg", "reason": "bad_image", "detail": "cut"}
     data = ReportData(
