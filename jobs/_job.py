@@ -8,7 +8,11 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
+
+from argcomplete.completers import FilesCompleter
 
 from pipeline import logs, runs
 from pipeline.config import Config, load, to_yaml
@@ -17,6 +21,7 @@ from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
 
+COMMAND = "multimodal"  # that pip installs for all jobs
 INTERRUPTED = 130
 logger = logging.getLogger(__name__)
 
@@ -65,7 +70,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong command line or configuration, 3 too much bad data, 75 locked, 130
         interrupted.
     """
-    options = _parser(job).parse_intermixed_args(arguments)
+    options = parser_for(job).parse_intermixed_args(arguments)
     logs.set_up()
     try:
         config = job.settle(load(options.config, options.overrides))
@@ -122,17 +127,14 @@ def _finish(job: Job, summary: Summary, folder: str, began: float) -> None:
         summary.write(folder)
 
 
-def _parser(job: Job) -> argparse.ArgumentParser:
+def parser_for(job: Job) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m jobs.{job.name}",
+        prog=program(job.name),
         description=job.about,
         epilog=settings_help(job.sections),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", help="the configuration, a YAML file")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="dotted.path=value", help="settings that replace the file's"
-    )
+    add_configuration(parser, job.sections)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.add_argument(
         "--dry-run",
@@ -140,6 +142,32 @@ def _parser(job: Job) -> argparse.ArgumentParser:
         help="print the configuration and what would be done, and end",
     )
     return parser
+
+
+def program(job: str) -> str:
+    """How a job was called, for its usage line."""
+    return f"{COMMAND} {job}" if Path(sys.argv[0]).name == COMMAND else f"python -m jobs.{job}"
+
+
+def add_configuration(
+    parser: argparse.ArgumentParser,
+    sections: Sequence[str],
+    *,
+    about: str = "settings that replace the file's, none or several",
+) -> None:
+    """Adds what every job begins with: the configuration, and overrides of its settings."""
+    config = parser.add_argument("config", help="the configuration, a YAML file")
+    # Without a default, argparse calls overrides required where only the configuration is missing.
+    overrides = parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="dotted.path=value", help=about
+    )
+    config.completer = FilesCompleter(("yaml", "yml"))  # type: ignore[attr-defined]
+    overrides.completer = partial(_settings_to_override, sections)  # type: ignore[attr-defined]
+
+
+def _settings_to_override(sections: Sequence[str], **_: Any) -> list[str]:
+    """What the shell may complete an override to."""
+    return [f"{path}=" for path, _, _ in settings(Config) if path.split(".")[0] in sections]
 
 
 def settings_help(sections: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ IDENTITY = "demo.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; see :func:`jobs._job.main` for the exit codes."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = build_parser().parse_intermixed_args(arguments)
     logs.set_up()
     try:
         words = [options.config, *options.overrides]
@@ -214,9 +214,10 @@ def _answer(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The demo's command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs.demo",
+        prog=_job.program("demo"),
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -224,7 +225,11 @@ def _parser() -> argparse.ArgumentParser:
         "config", nargs="?", default=str(CONFIG), help="the configuration, a YAML file"
     )
     parser.add_argument(
-        "overrides", nargs="*", metavar="dotted.path=value", help="settings that replace the file's"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="dotted.path=value",
+        help="settings that replace the file's, none or several",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     return parser

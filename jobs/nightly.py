@@ -34,7 +34,7 @@ SECTIONS = ("run", "input", "modalities", "cleaning", "infer", "nightly", "sink"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs nights, keeps a schedule, or writes the files of one; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = build_parser().parse_intermixed_args(arguments)
     mode = options.words[0] if options.words and options.words[0] in MODES else "once"
     logs.set_up()
     try:
@@ -147,9 +147,10 @@ def _emit(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of nights."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs.nightly",
+        prog=_job.program("nightly"),
         description=__doc__,
         epilog=settings_help(SECTIONS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -158,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "words",
         nargs="*",
+        default=[],
         metavar="dotted.path=value",
         help="settings that replace the file's; serve, or emit and systemd, cron or kubernetes, before them",
     )

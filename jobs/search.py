@@ -34,7 +34,7 @@ MAX_TOP = 10_000  # neighbours are held in memory
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Searches; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = build_parser().parse_intermixed_args(arguments)
     flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
     overrides = [*options.overrides, *([f"search.index={options.index}"] if options.index else [])]
     return _job.main(job_for(options), [options.config, *overrides, *flags])
@@ -118,16 +118,16 @@ def _question(options: argparse.Namespace) -> Question:
     return question
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of a search."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs.search",
+        prog=_job.program("search"),
         description=__doc__,
         epilog=settings_help(SECTIONS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("config", help="the configuration, a YAML file")
-    add("overrides", nargs="*", metavar="dotted.path=value", help="replace the file's settings")
+    _job.add_configuration(parser, SECTIONS)
     add("--text", help="a text to search for")
     add("--image", metavar="FILE", help="an image to search for")
     add("--audio", metavar="FILE", help="a sound to search for")

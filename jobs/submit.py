@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobs._job import program
 from pipeline import logs
 from pipeline.errors import ConfigError, PipelineError
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
-    options = _parser().parse_intermixed_args(words[:end])
+    options = build_parser().parse_intermixed_args(words[:end])
     logs.set_up()
     output = _Output(as_json=options.json)
     try:
@@ -113,15 +114,20 @@ def _check(job: str) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of a submission."""
     parser = argparse.ArgumentParser(
-        prog="python -m jobs.submit",
+        prog=program("submit"),
         description="Hand a job to a Ray cluster, follow its log, end with its exit code.",
     )
     parser.add_argument("job", help="the job: train, infer, ...")
     parser.add_argument("config", type=Path, help="its configuration; it travels with the code")
     parser.add_argument(
-        "overrides", nargs="*", help="dotted.path=value; behind --, flags of the job"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="dotted.path=value",
+        help="settings that replace the file's, none or several; behind --, flags of the job",
     )
     parser.add_argument(
         "--address", help="http://HOST:8265; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS"

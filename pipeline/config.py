@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
@@ -64,7 +64,9 @@ class Handling(TypedDict):
 class Config(Section):
     """The whole tree."""
 
-    run: str
+    run: str = Field(
+        description="folder or object-store URL of the run; what jobs write lies below it"
+    )
     input: InputConfig = InputConfig()
     modalities: ModalitiesConfig
     objective: ObjectiveConfig | None = None

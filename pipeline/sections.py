@@ -16,12 +16,25 @@ SPLITS = ("train", "val", "test")
 class InputConfig(Section):
     """Which shards there are, and how much of them may be bad."""
 
-    train: Patterns | None = None
-    val: Patterns | None = None
-    test: Patterns | None = None
-    metadata: tuple[str, ...] = ()
-    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
-    max_samples: int | None = Field(default=None, ge=1)
+    train: Patterns | None = Field(
+        default=None,
+        description="shards to train on: braces, globs, folders or lists; local, s3://, gs://, https://",
+    )
+    val: Patterns | None = Field(
+        default=None, description="shards that choose the best epoch, in the same forms"
+    )
+    test: Patterns | None = Field(
+        default=None, description="shards to evaluate and predict, in the same forms"
+    )
+    metadata: tuple[str, ...] = Field(
+        default=(), description="fields carried along as string columns, never shown to a model"
+    )
+    max_bad_fraction: float = Field(
+        default=0.05, ge=0, le=1, description="above it a job ends with exit code 3"
+    )
+    max_samples: int | None = Field(
+        default=None, ge=1, description="of each input, for a first try; all by default"
+    )
     on_bad_field: OnBadField = Field(
         default="quarantine",
         description="drop keeps a sample without the modality that is bad, and still records the field",
@@ -65,7 +78,7 @@ class LintConfig(Section):
         default=None,
         description="a split, splits, or a pattern; all splits that are set by default",
     )
-    output: str | None = None
+    output: str | None = Field(default=None, description="folder to write; RUN/lint by default")
     max_text_bytes: int = Field(
         default=1 << 20, ge=0, description="larger labels, texts and metadata are not read"
     )
@@ -81,19 +94,26 @@ class LintConfig(Section):
 class TrainConfig(Section):
     """How the model is trained."""
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
-    learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="highest, after the warm-up; it then falls as a cosine"
+    )
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, on matrices alone")
     warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
-    max_gradient_norm: float = Field(default=1.0, gt=0)
+    max_gradient_norm: float = Field(
+        default=1.0, gt=0, description="larger gradients are scaled down to this norm"
+    )
     average_decay: float = Field(
         default=0.99,
         ge=0,
         lt=1,
         description="of the weights' moving average; 0 keeps the last weights",
     )
-    augment: bool = True
+    augment: bool = Field(
+        default=True,
+        description="applies modalities.NAME.augment; false trains on samples as they are",
+    )
     cache: Literal["none", "memory", "disk"] = Field(
         default="memory",
         description="where decoded samples stay after the first epoch: memory is the object store, "
@@ -102,22 +122,25 @@ class TrainConfig(Section):
     shuffle_rows: int = Field(
         default=4096, ge=1, description="samples that a worker shuffles among"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    resume: bool = False
-    seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
+    )
+    resume: bool = Field(default=False, description="goes on from the last checkpoint of the run")
+    seed: int = Field(default=0, description="of weights, order, augmentation and dropout")
 
 
 class PreprocessConfig(Section):
     """What is decoded into Parquet: a split or a pattern."""
 
-    input: Patterns = "train"
-    output: str | None = None
+    input: Patterns = Field(default="train", description="a split, or a pattern of shards")
+    output: str | None = Field(default=None, description="folder to write; RUN/decoded by default")
 
 
 class InferConfig(Section):
     """What a model is run over, and where its predictions go."""
 
-    input: Patterns = "test"
+    input: Patterns = Field(default="test", description="a split, or a pattern of shards")
     model: str | None = Field(
         default=None,
         description="folder of a bundle, RUN/model by default; or a pretrained encoder: "
@@ -127,7 +150,9 @@ class InferConfig(Section):
         default=None,
         description="file or folder of an encoder's weights on this machine; nothing is ever downloaded",
     )
-    output: str | None = None
+    output: str | None = Field(
+        default=None, description="folder to write; RUN/embeddings by default"
+    )
     batch_size: int = Field(default=64, ge=1, description="samples of a micro-batch")
     actors: int | None = Field(default=None, ge=1, description="that hold the model, in all")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of each actor")
@@ -150,23 +175,32 @@ class InferConfig(Section):
 class EvaluateConfig(Section):
     """How a model is judged."""
 
-    input: Patterns = "test"
-    num_bootstrap: int = Field(default=1000, ge=0)
-    seed: int = 0
+    input: Patterns = Field(default="test", description="a labelled split, or a pattern of shards")
+    num_bootstrap: int = Field(
+        default=1000, ge=0, description="resamples behind the 95 % intervals; 0: none"
+    )
+    seed: int = Field(default=0, description="of those resamples")
 
 
 class ReportConfig(Section):
     """What the report shows."""
 
-    num_examples: int = Field(default=12, ge=0, le=100)
+    num_examples: int = Field(
+        default=12, ge=0, le=100, description="samples of each kind that are shown"
+    )
 
 
 class ClusterConfig(Section):
     """Where a job runs."""
 
-    address: str = "local"
-    workers: int = Field(default=1, ge=1)
-    gpus_per_worker: float = Field(default=0, ge=0)
+    address: str = Field(
+        default="local",
+        description="local, a Ray of this job's own; auto, the cluster of this machine; or HOST:PORT",
+    )
+    workers: int = Field(default=1, ge=1, description="of Ray Train, each with a share of a batch")
+    gpus_per_worker: float = Field(
+        default=0, ge=0, description="GPUs of each training worker and of each model's process"
+    )
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPUs used with address local; all unless given"
     )

@@ -166,11 +166,18 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
             default = field.get_default(call_default_factory=True)
             default = "required" if field.is_required() else repr(default)
             yield path, default, field.description or ""
+        kinds = [
+            child.model_fields["kind"].default for child in children if "kind" in child.model_fields
+        ]
         for child in children:
             for row in _settings(child, f"{path}."):
-                if row[0] not in seen:  # members of a union share settings
-                    seen.add(row[0])
-                    yield row
+                if row[0] in seen:  # members of a union share settings
+                    continue
+                seen.add(row[0])
+                if row[0] == f"{path}.kind":
+                    default = getattr(field.default, "kind", kinds[0])
+                    row = (row[0], repr(default), f"one of {', '.join(kinds)}")
+                yield row
 
 
 def sections_of(annotation: Any) -> list[type[BaseModel]]:

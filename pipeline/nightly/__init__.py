@@ -32,7 +32,9 @@ class AlertConfig(Section):
     max_embedding_shift: float | None = Field(
         default=None, gt=0, description="distance of the mean embeddings over their length"
     )
-    max_bad_fraction: float | None = Field(default=None, ge=0, le=1)
+    max_bad_fraction: float | None = Field(
+        default=None, ge=0, le=1, description="share of the night's samples that is bad"
+    )
     min_samples: int | None = Field(default=None, ge=0, description="read in a night")
 
 

@@ -51,8 +51,8 @@ class AudioFilterConfig(FilterConfig):
     The duration is that of the whole sound, by its header; silence and clipping are judged in what is kept of it.
     """
 
-    min_seconds: float | None = Field(default=None, ge=0)
-    max_seconds: float | None = Field(default=None, gt=0)
+    min_seconds: float | None = Field(default=None, ge=0, description="shorter sounds are left out")
+    max_seconds: float | None = Field(default=None, gt=0, description="longer sounds are left out")
     max_silence_fraction: float | None = Field(
         default=None, ge=0, le=1, description="of the time, more than 40 dB below the loudest"
     )
@@ -66,11 +66,23 @@ class AudioConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
 
-    fields: tuple[str, ...] = ("wav", "flac", "mp3", "ogg")
-    sample_rate_hz: int = Field(default=16000, ge=4000, le=192000)
-    max_seconds: float = Field(default=4.0, gt=0, le=600)
-    num_mels: int = Field(default=80, ge=8, le=256)
-    max_minutes: float = Field(default=30.0, gt=0)
+    fields: tuple[str, ...] = Field(
+        default=("wav", "flac", "mp3", "ogg"),
+        description="extensions of sounds; the first that a sample has is decoded",
+    )
+    sample_rate_hz: int = Field(
+        default=16000, ge=4000, le=192000, description="sounds are resampled to this rate"
+    )
+    max_seconds: float = Field(
+        default=4.0,
+        gt=0,
+        le=600,
+        description="sounds are cut or padded with silence to this length",
+    )
+    num_mels: int = Field(default=80, ge=8, le=256, description="mel bins of the spectrogram")
+    max_minutes: float = Field(
+        default=30.0, gt=0, description="longer sounds are quarantined, by their decoded length"
+    )
     augment: AudioAugmentConfig = AudioAugmentConfig()
     filter: AudioFilterConfig = AudioFilterConfig()
 

@@ -72,9 +72,18 @@ class ImageConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels",)
 
-    fields: tuple[str, ...] = ("jpg", "jpeg", "png", "webp")
-    size: int = Field(default=224, ge=8, le=2048)
-    max_megapixels: float = Field(default=64.0, gt=0)
+    fields: tuple[str, ...] = Field(
+        default=("jpg", "jpeg", "png", "webp"),
+        description="extensions of images; the first that a sample has is decoded",
+    )
+    size: int = Field(
+        default=224, ge=8, le=2048, description="side of the decoded square, in pixels"
+    )
+    max_megapixels: float = Field(
+        default=64.0,
+        gt=0,
+        description="larger images are quarantined, by what their header declares",
+    )
     augment: ImageAugmentConfig = ImageAugmentConfig()
     filter: ImageFilterConfig = ImageFilterConfig()
 

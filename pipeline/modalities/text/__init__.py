@@ -36,8 +36,8 @@ class TextAugmentConfig(Section):
 class TextFilterConfig(FilterConfig):
     """Which texts are left out; the text as it was cleaned counts, before it is cut."""
 
-    min_characters: int | None = Field(default=None, ge=0)
-    max_characters: int | None = Field(default=None, ge=1)
+    min_characters: int | None = Field(default=None, ge=0, description="shorter texts are left out")
+    max_characters: int | None = Field(default=None, ge=1, description="longer texts are left out")
     max_repetition: float | None = Field(
         default=None,
         ge=0,
@@ -56,10 +56,16 @@ class TextConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
 
-    fields: tuple[str, ...] = ("txt",)
-    max_tokens: int = Field(default=64, ge=4, le=8192)
-    vocab_size: int = Field(default=2048, ge=260, le=200_000)
-    max_bytes: int = Field(default=1 << 20, gt=0)
+    fields: tuple[str, ...] = Field(
+        default=("txt",), description="extensions of texts; the first that a sample has is decoded"
+    )
+    max_tokens: int = Field(
+        default=64, ge=4, le=8192, description="longer texts are cut to so many tokens"
+    )
+    vocab_size: int = Field(
+        default=2048, ge=260, le=200_000, description="tokens that the tokenizer learns"
+    )
+    max_bytes: int = Field(default=1 << 20, gt=0, description="larger texts are quarantined")
     encoding: str = Field(default="utf-8", description="of the texts, by Python's name")
     augment: TextAugmentConfig = TextAugmentConfig()
     filter: TextFilterConfig = TextFilterConfig()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _FusionConfig(Section):
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1, description="of the fused channels")] = 0.1
 
 
 class ConcatConfig(_FusionConfig):
@@ -48,7 +48,7 @@ class AttentionConfig(_FusionConfig):
     """Token level: a transformer over the tokens of all modalities."""
 
     kind: Literal["attention"] = "attention"
-    layers: Annotated[int, Field(ge=1, le=24)] = 2
+    layers: Annotated[int, Field(ge=1, le=24, description="transformer layers over all tokens")] = 2
 
     def build(self, width: int, modalities: Sequence[str]) -> Fusion:
         """Builds the network for features of ``width`` channels."""

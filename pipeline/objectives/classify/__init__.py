@@ -37,7 +37,9 @@ class ClassifyConfig(Section):
     modality_dropout: Annotated[
         Probability, Field(description="how often training hides a modality; never all of a sample")
     ] = 0.2
-    label_smoothing: Probability = 0.05
+    label_smoothing: Annotated[
+        Probability, Field(description="share of the target that is spread over all classes")
+    ] = 0.05
     unimodal_weight: Annotated[
         float, Field(ge=0, description="weight of the loss with one modality alone")
     ] = 1.0
