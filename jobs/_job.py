@@ -14,12 +14,13 @@ from typing import Any
 
 from argcomplete.completers import FilesCompleter
 
-from pipeline import logs, runs
+from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
+from pipeline.storage import locks
 
 COMMAND = "multimodal"  # that pip installs for all jobs
 INTERRUPTED = 130
@@ -108,7 +109,7 @@ def run(job: Job, config: Config, began: float = 0.0) -> Summary:
     """
     folder = job.output(config)
     summary = Summary(job.name)
-    with runs.lock(folder) if job.locked else contextlib.nullcontext():
+    with locks.lock(folder) if job.locked else contextlib.nullcontext():
         try:
             job.work(config, summary)
         except PipelineError as error:

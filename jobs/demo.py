@@ -22,6 +22,7 @@ from pipeline import logs, runs, storage
 from pipeline.config import Config, load, validate
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.runs import Summary, process_clock
+from pipeline.storage import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 IDENTITY = "demo.json"
@@ -65,7 +66,7 @@ class _Demo:
     def run(self) -> Summary:
         names = list(self.config.modalities.by_name())
         self.total = 5 + len(names)
-        with runs.lock(str(self.folder)), contextlib.ExitStack() as stack:
+        with locks.lock(str(self.folder)), contextlib.ExitStack() as stack:
             self.stack = stack
             self._check_identity()
             self._step("data", "make and pack 1,797 samples", self.folder / "data", self._make_data)

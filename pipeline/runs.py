@@ -1,10 +1,7 @@
-"""The run folder: where a job's files lie, its lock, its summary, and the fingerprints that tell two jobs apart."""
+"""The run folder: where a job's files lie, its summary, and the fingerprints that tell two jobs apart."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
 import os
 import time
@@ -14,13 +11,11 @@ from hashlib import blake2b
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import LockedError, RunError, SinkError
-from pipeline.storage.lease import Lease
+from pipeline.errors import RunError
 
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
 METRICS_LOG = "metrics.jsonl"
-LEASE = "_commit/_lease.json"
 
 
 @dataclass
@@ -144,71 +139,3 @@ def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "
             yield from differences(left, right, f"{path}{name}.")
         else:
             yield f"{path}{name} was {left!r} and is now {right!r}"
-
-
-_leases: dict[str, Lease] = {}  # of this process
-
-
-@contextlib.contextmanager
-def lock(folder: str) -> Iterator[None]:
-    """Keeps other jobs out of ``folder`` while this process lives.
-
-    The lock of a local folder dies with its process, so that a rerun after kill -9 starts at once. In an object store
-    it is a lease, which runs out (:mod:`pipeline.storage.lease`).
-
-    Raises:
-        LockedError: Another process holds it.
-        SinkError: The folder cannot be written.
-    """
-    if storage.is_local(folder):
-        with _locked(folder):
-            yield
-        return
-    lease = Lease(storage.join(folder, LEASE), folder)
-    lease.acquire()
-    _leases[folder] = lease
-    try:
-        yield
-    finally:
-        del _leases[folder]
-        lease.release()
-
-
-def check_held(folder: str) -> None:
-    """Checks that the lock of a folder was not lost since it was taken; the lock of a local one never is.
-
-    Raises:
-        LockedError: It was.
-    """
-    if folder in _leases:
-        _leases[folder].check()
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    path = storage.local_path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY)  # the folder itself is locked; no file is left behind
-        if not os.access(path, os.W_OK):
-            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
-            cause = errno.EROFS if read_only else errno.EACCES
-            raise OSError(cause, os.strerror(cause))
-    except OSError as error:
-        raise SinkError(
-            f"the folder cannot be written: {error.strerror}",
-            where=folder,
-            fix="choose a folder that you may write to",
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LockedError(
-                "another job works on this folder",
-                where=folder,
-                fix="wait for it to end, or choose another output",
-            ) from None
-        yield
-    finally:
-        os.close(handle)

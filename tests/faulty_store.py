@@ -23,11 +23,13 @@ class Fault:
         wanted: Which.
         status: Answered instead of passing the request on; 0 passes it on and answers nothing.
         times: To how many.
+        code: The word in the answer.
     """
 
     wanted: Wanted
     status: int
     times: int = 1
+    code: str = ""
 
 
 @dataclass
@@ -36,11 +38,13 @@ class FaultyStore:
 
     Attributes:
         faults: What is still to happen.
+        ignored: Headers, in small letters, that are as good as not sent.
         seen: (method, path) of every request.
     """
 
     endpoint: str
     faults: list[Fault] = field(default_factory=list)
+    ignored: tuple[str, ...] = ()
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def take(self, method: str, path: str) -> Fault | None:
@@ -69,7 +73,7 @@ def faulty_store(behind: str) -> Iterator[FaultyStore]:
             body = self.rfile.read(length)
             fault = store.take(self.command, self.path)
             if fault is not None and fault.status:
-                text = f"<Error><Code>{fault.status}</Code></Error>".encode()
+                text = f"<Error><Code>{fault.code or fault.status}</Code></Error>".encode()
                 self.send_response(fault.status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -77,7 +81,11 @@ def faulty_store(behind: str) -> Iterator[FaultyStore]:
                     self.wfile.write(text)
                 return
             connection = http.client.HTTPConnection(real.hostname or "", real.port, timeout=60)
-            headers = dict(self.headers.items())
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in store.ignored
+            }
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
             content = response.read()

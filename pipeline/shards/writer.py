@@ -5,22 +5,22 @@ A set is the shards ``NAME-SPLIT-000000.tar``, ``NAME-SPLIT-000001.tar``, ... of
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import filecmp
 import logging
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from pipeline.errors import ConfigError, LockedError, SinkError
+from pipeline.errors import ConfigError, SinkError
 from pipeline.logs import event
 from pipeline.shards.names import check_extensions, check_key
 from pipeline.shards.tar_shard import TarShard, member_bytes
+from pipeline.storage import locks
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,9 @@ class ShardSetWriter:
         self._num_shards: Counter[str] = Counter()
         self._finished: list[ShardInfo] = []
         self._published: tuple[ShardInfo, ...] | None = None
-        self._lock = _lock_folder(self._folder)
+        self._closed = False
+        self._locks = ExitStack()
+        self._locks.enter_context(locks.lock(str(self._folder)))
         self._remove_staged()
 
     def write(self, split: str, key: str, fields: Mapping[str, bytes]) -> None:
@@ -122,14 +124,14 @@ class ShardSetWriter:
 
     def close(self) -> None:
         """Removes what was not published and releases the folder; safe to call twice."""
-        if self._lock < 0:
+        if self._closed:
             return
+        self._closed = True
         for shard in self._open.values():
             shard.abandon()
         self._open.clear()
         self._remove_staged()
-        os.close(self._lock)
-        self._lock = -1
+        self._locks.close()
 
     def __enter__(self) -> ShardSetWriter:
         return self
@@ -211,27 +213,6 @@ def _check_settings(output: str, name: str, max_bytes: int, max_samples: int) ->
             where="pack.max_shard_bytes, pack.max_shard_samples",
             fix="give positive numbers",
         )
-
-
-def _lock_folder(folder: Path) -> int:
-    """Makes the folder and locks it; the lock dies with the process and leaves no file."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "permission denied", str(folder))
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            os.close(lock)
-            raise LockedError(
-                "another process is packing into this folder", where=str(folder), fix="wait for it"
-            ) from error
-        event(logger, "no_lock", folder=folder, reason=error.strerror)  # a file system without
-    return lock
 
 
 def _sync_folder(folder: Path) -> None:

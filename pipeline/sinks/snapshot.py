@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline import runs, storage
+from pipeline import storage
 from pipeline.errors import SinkError
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import (
@@ -24,6 +24,7 @@ from pipeline.sinks.folder import (
 from pipeline.sinks.merge import File, Merger, Piece, folder_of, groups, places, too_many
 from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
 from pipeline.sinks.retention import Retention
+from pipeline.storage import locks
 
 FORMAT = 2  # of manifest and book
 
@@ -88,7 +89,7 @@ class Snapshot:
             if not storage.is_local(self.output):
                 written = replace(written, superseded=self._superseded(old, content, book))
             manifest = content | {"snapshot": number, "records": written.write(self.output)}
-            runs.check_held(self.output)
+            locks.check_held(self.output)
             if old is not None:
                 Retention(self.output, self.config).keep(old)
             if storage.replace_if(self._url(MANIFEST), _json(manifest), version) is None:
@@ -98,7 +99,7 @@ class Snapshot:
                     fix="let one job at a time write there; run it again",
                 )
             old = manifest
-        runs.check_held(self.output)
+        locks.check_held(self.output)
         self._clear(old, written, pending)
 
     def clear(self) -> None:

@@ -25,6 +25,10 @@ class Refused(Exception):
     """The object is there already, or is another than the one that was read."""
 
 
+class Unsupported(ConfigError):
+    """The store has no writes under a condition."""
+
+
 def create_once(url: str, data: Any) -> bool:
     """Writes an object unless there is one of that name; the first writer wins.
 
@@ -117,8 +121,13 @@ def _plain_errors() -> Iterator[None]:
         raise PermissionError(_first_line(error)) from error
     except said.NotFoundError as error:
         raise FileNotFoundError(_first_line(error)) from error
+    except said.NotSupportedError as error:
+        raise Unsupported(_first_line(error)) from error
     except said.BaseError as error:
-        raise OSError(_first_line(error)) from error
+        line = _first_line(error)
+        if "501 Not Implemented" in line or "<Code>NotImplemented" in line:
+            raise Unsupported(line) from error
+        raise OSError(line) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A lease on a folder of an object store: one holder at a time, told apart by an epoch.
+"""A lease on a folder that several machines reach: one holder at a time, told apart by an epoch.
 
 A holder renews its lease every few seconds. Whoever finds one that stays the same for its whole time takes it over,
 by its own clock alone; whoever finds one that changes knows that its holder lives. Every change is a conditional
@@ -18,10 +18,12 @@ import socket
 import threading
 import time
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.errors import LockedError, PipelineError
 from pipeline.logs import event
+from pipeline.storage.location import is_local, local_path
+from pipeline.storage.numbered import NumberedFile
 from pipeline.storage.writing import read_version, replace_if
 
 SECONDS = 20.0  # without a renewal, after which a lease is anybody's
@@ -30,17 +32,47 @@ RENEWALS = 5  # within that time
 logger = logging.getLogger(__name__)
 
 
+class Register(Protocol):
+    """A small file that is replaced only by who has read it last."""
+
+    def read(self) -> tuple[bytes, str]:
+        """Content and version; ``FileNotFoundError`` where there is none."""
+
+    def replace(self, data: bytes, version: str | None) -> str | None:
+        """The new version, None where another was faster; a version of None stands for no file."""
+
+
+class StoredObject:
+    """A register in an object store.
+
+    Args:
+        url: Where.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def read(self) -> tuple[bytes, str]:
+        return read_version(self._url)
+
+    def replace(self, data: bytes, version: str | None) -> str | None:
+        return replace_if(self._url, data, version)
+
+
 class Lease:
     """A lease, held from ``acquire`` to ``release``.
 
     Args:
-        url: The object that stands for it.
+        url: The object that stands for it, or a local folder of its own.
         where: The folder, for messages.
         seconds: How long it lasts without a renewal.
     """
 
     def __init__(self, url: str, where: str, seconds: float = SECONDS) -> None:
-        self._url, self._where, self._seconds = url, where, seconds
+        self._register: Register = (
+            NumberedFile(local_path(url)) if is_local(url) else StoredObject(url)
+        )
+        self._where, self._seconds = where, seconds
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._version: str | None = None
         self._epoch = 0
@@ -70,7 +102,7 @@ class Lease:
             if told is None or told["holder"] is None or time.monotonic() - since > told["seconds"]:
                 self._epoch = 1 if told is None else told["epoch"] + 1
                 begun = time.monotonic()
-                taken = replace_if(self._url, self._content(self._holder), version)
+                taken = self._register.replace(self._content(self._holder), version)
                 if taken is not None:
                     self._version, self._renewed = taken, begun
                     self._thread.start()
@@ -95,14 +127,14 @@ class Lease:
         self._thread.join()
         if not lost:
             with contextlib.suppress(PipelineError):  # then it runs out
-                replace_if(self._url, self._content(None), self._version)
+                self._register.replace(self._content(None), self._version)
 
     def _keep(self) -> None:
         while not self._over.wait(self._seconds / RENEWALS):
             begun = time.monotonic()
             self._renewals += 1
             try:
-                renewed = replace_if(self._url, self._content(self._holder), self._version)
+                renewed = self._register.replace(self._content(self._holder), self._version)
             except PipelineError as error:  # the store may come back before the time is over
                 event(logger, "lease_not_renewed", where=self._where, cause=error)
                 continue
@@ -114,10 +146,13 @@ class Lease:
 
     def _look(self) -> tuple[dict[str, Any] | None, str | None]:
         try:
-            data, version = read_version(self._url)
+            data, version = self._register.read()
         except FileNotFoundError:
             return None, None
-        return json.loads(data), version
+        try:
+            return json.loads(data), version
+        except ValueError:  # a machine lost its power while it wrote: whose it was, nobody knows
+            return {"epoch": 0, "holder": "unknown", "seconds": self._seconds}, version
 
     def _content(self, holder: str | None) -> bytes:
         told = {"epoch": self._epoch, "holder": holder, "seconds": self._seconds}

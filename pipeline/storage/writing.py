@@ -104,7 +104,7 @@ def create(url: str, *, replace: bool = True, check: Check | None = None) -> Ite
         ConfigError: Nothing can be written to such a location.
     """
     check_writable(url)
-    with _writing(url):
+    with as_sink_errors(url):
         if is_local(url):
             yield from _to_disk(url, replace, check)
         else:
@@ -178,7 +178,7 @@ def remove(url: str) -> None:
     check_writable(url)
     with contextlib.suppress(FileNotFoundError):
         if is_local(url):
-            with _writing(url, "cannot be removed"):
+            with as_sink_errors(url, "cannot be removed"):
                 local_path(url).unlink(missing_ok=True)
         else:
             retried(
@@ -202,7 +202,7 @@ def copy(url: str, name: str) -> None:
     Raises:
         SinkError: The name cannot be made.
     """
-    with _writing(name):
+    with as_sink_errors(name):
         if is_local(url):
             local_path(name).parent.mkdir(parents=True, exist_ok=True)
             _publish(local_path(url), local_path(name), replace=False)
@@ -278,7 +278,8 @@ def _publish(staged: Path, final: Path, *, replace: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(url: str, what: str = "cannot be written") -> Iterator[None]:
+def as_sink_errors(url: str, what: str = "cannot be written") -> Iterator[None]:
+    """Turns what a disk says into an error that names the location and what helps."""
     try:
         yield
     except OSError as error:

@@ -24,7 +24,7 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import runs, storage
+from pipeline import storage
 from pipeline.engine.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
@@ -32,7 +32,7 @@ from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
-from pipeline.storage import writing
+from pipeline.storage import locks, writing
 from pipeline.storage.stores import ArrowStore
 
 KILLED = 137
@@ -87,7 +87,7 @@ def run(output: str, night: Night) -> None:
     """A job: what is to do, written and published."""
     config = ParquetConfig(grace_seconds=0)
     sink = ParquetSink(output, config, {"model": "m"}, {"model": "m"}, ("image",))
-    with runs.lock(output) if storage.is_local(output) else open(os.devnull):
+    with locks.lock(output) if storage.is_local(output) else open(os.devnull):
         sink.begin()
         parts = [part for part, _ in night.values()]
         done = sink.done(parts)

@@ -2,33 +2,11 @@
 
 import json
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from pipeline import errors, runs
-from pipeline.errors import LockedError, PipelineError, RunError, SampleError, ShardError
-
-
-def test_the_lock_keeps_others_out_and_dies_with_its_process(tmp_path: Path) -> None:
-    hold = (
-        "import sys, time; from pipeline import runs\n"
-        f"with runs.lock({str(tmp_path / 'run')!r}):\n"
-        "    print('held', flush=True); time.sleep(60)"
-    )
-    other = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
-    assert other.stdout is not None
-    assert other.stdout.readline() == "held\n"
-    with pytest.raises(LockedError) as caught, runs.lock(str(tmp_path / "run")):
-        pass
-    assert caught.value.exit_code == 75
-    other.kill()
-    other.wait()
-    other.stdout.close()
-    with runs.lock(str(tmp_path / "run")):
-        assert list((tmp_path / "run").iterdir()) == [], "no lock file is left"
+from pipeline.errors import PipelineError, RunError, SampleError, ShardError
 
 
 def test_counts_that_do_not_add_up_are_a_bug() -> None:

@@ -114,7 +114,7 @@ def test_two_at_once_are_refused(tmp_path):
     settings = {"name": "data", "max_shard_bytes": 10**6, "max_shard_samples": 2}
     with (
         ShardSetWriter(tmp_path, **settings),
-        pytest.raises(LockedError, match="another process"),
+        pytest.raises(LockedError, match="another job"),
     ):
         ShardSetWriter(tmp_path, **settings)
     ShardSetWriter(tmp_path, **settings).close()

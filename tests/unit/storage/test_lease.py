@@ -3,11 +3,13 @@
 import json
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from pipeline import runs, storage
+from pipeline import storage
 from pipeline.errors import LockedError
+from pipeline.storage import locks
 from pipeline.storage.lease import Lease
 
 SECONDS = 2.0  # a lease that was not renewed for so long is anybody's; 20 in earnest
@@ -71,14 +73,36 @@ def test_a_holder_that_was_away_learns_that_it_was_replaced(bucket: str) -> None
     assert content(bucket)["epoch"] == 7
 
 
-def test_of_many_that_wait_for_a_dead_holder_one_gets_it(bucket: str) -> None:
-    dead = lease(bucket)
+def test_a_holder_whose_renewals_hang_stops_trusting_its_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells it of a loss: its own clock has to."""
+    held = Lease(str(tmp_path / "lease"), str(tmp_path), 0.5)
+    held.acquire()
+    held.check()
+    goes_on = threading.Event()
+
+    def hang(data: bytes, version: str | None) -> str | None:
+        goes_on.wait()
+        return None
+
+    monkeypatch.setattr(held._register, "replace", hang)
+    time.sleep(0.7)
+    with pytest.raises(LockedError, match="lost its lease"):
+        held.check()
+    goes_on.set()
+    held.release()
+
+
+def test_of_many_that_wait_for_a_dead_holder_one_gets_it(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    dead = lease(folder)
     dead.acquire()
     kill(dead)
     won: list[Lease] = []
 
     def acquire() -> None:
-        mine = lease(bucket)
+        mine = lease(folder)
         try:
             mine.acquire()
         except LockedError:
@@ -97,8 +121,8 @@ def test_of_many_that_wait_for_a_dead_holder_one_gets_it(bucket: str) -> None:
 
 def test_jobs_lock_folders_of_stores_with_it(bucket: str) -> None:
     folder = f"{bucket}/out"
-    with runs.lock(folder):
-        runs.check_held(folder)
+    with locks.lock(folder):
+        locks.check_held(folder)
         assert content(bucket)["holder"] is not None
     assert content(bucket)["holder"] is None
-    runs.check_held(folder)  # not locked here: nothing to check
+    locks.check_held(folder)  # not locked here: nothing to check
