@@ -16,10 +16,12 @@ from argcomplete.completers import FilesCompleter
 
 from pipeline import logs
 from pipeline.config import Config, load, to_yaml
+from pipeline.engine.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
+from pipeline.shards.listings import listings_remembered
 from pipeline.storage import locks
 
 COMMAND = "multimodal"  # that pip installs for all jobs
@@ -46,6 +48,7 @@ class Job:
         keeps_summary: Whether the summary is written into the folder; a search only reads.
         answer: The summary for a person; None for the counts that all jobs have.
         settle: The configuration as the job runs it, from the one that was given.
+        needs: What of the configuration must be there, checked before Ray starts; None checks nothing.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Job:
     keeps_summary: bool = True
     answer: Callable[[Summary], str] | None = None
     settle: Callable[[Config], Config] = _as_given
+    needs: Callable[[Config], Needs] | None = None
 
 
 def main(job: Job, arguments: Sequence[str] | None = None) -> int:
@@ -74,12 +78,18 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     options = parser_for(job).parse_intermixed_args(arguments)
     logs.set_up()
     try:
-        config = job.settle(load(options.config, options.overrides))
-        if options.dry_run:
-            print(to_yaml(config) + "\n" + job.plan(config))
-            return 0
-        with contextlib.redirect_stdout(sys.stderr):  # Ray says on stdout what its processes log
-            summary = run(job, config)
+        config = load(options.config, options.overrides)
+        with listings_remembered() if job.needs else contextlib.nullcontext():
+            if job.needs is not None:
+                check(config, job.needs(config))
+            config = job.settle(config)
+            if options.dry_run:
+                print(to_yaml(config) + "\n" + job.plan(config))
+                return 0
+            with contextlib.redirect_stdout(
+                sys.stderr
+            ):  # Ray says on stdout what its processes log
+                summary = run(job, config)
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, BadDataError) and error.reasons:

@@ -6,6 +6,7 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
+from pipeline.engine.checks import Needs
 from pipeline.runs import Summary
 
 
@@ -28,6 +29,11 @@ def output(config: Config) -> str:
     return config.folder("evaluation")
 
 
+def needs(config: Config) -> Needs:
+    """What must be there; the label is the bundle's."""
+    return Needs({"evaluate.input": config.evaluate.input}, model=True)
+
+
 def plan(config: Config) -> str:
     """What would be read."""
     from pipeline.engine.explain import explain_input
@@ -41,6 +47,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
+    needs=needs,
     sections=(
         "run",
         "input",

@@ -6,6 +6,7 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
+from pipeline.engine.checks import Needs
 from pipeline.runs import Summary, process_clock
 
 
@@ -38,6 +39,11 @@ def output(config: Config) -> str:
     return config.folder("embeddings", config.infer.output)
 
 
+def needs(config: Config) -> Needs:
+    """What must be there."""
+    return Needs({"infer.input": config.infer.input}, model=True, metadata=config.input.metadata)
+
+
 def plan(config: Config) -> str:
     """What would be done."""
     from pipeline.engine.explain import explain_job
@@ -52,6 +58,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
+    needs=needs,
     settle=settle,
     sections=("run", "input", "modalities", "cleaning", "infer", "sink", "cluster"),
 )

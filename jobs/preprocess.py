@@ -6,6 +6,7 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
+from pipeline.engine.checks import Needs
 from pipeline.runs import Summary, process_clock
 
 
@@ -36,6 +37,12 @@ def output(config: Config) -> str:
     return config.folder("decoded", config.preprocess.output)
 
 
+def needs(config: Config) -> Needs:
+    """What must be there."""
+    inputs = {"preprocess.input": config.preprocess.input}
+    return Needs(inputs, metadata=config.input.metadata)
+
+
 def plan(config: Config) -> str:
     """What would be done."""
     from pipeline.engine.explain import explain_job
@@ -50,6 +57,7 @@ JOB = Job(
     output=output,
     work=work,
     plan=plan,
+    needs=needs,
     sections=(
         "run",
         "input",

@@ -6,6 +6,7 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
+from pipeline.engine.checks import Needs
 from pipeline.runs import Summary
 
 
@@ -21,6 +22,12 @@ def work(config: Config, summary: Summary) -> None:
     check_bad_fraction(config, summary, config.run)
 
 
+def needs(config: Config) -> Needs:
+    """What must be there; a validation split only where it is set."""
+    inputs = {"input.train": "train"} | ({"input.val": "val"} if config.input.val else {})
+    return Needs(inputs, objective=True)
+
+
 def plan(config: Config) -> str:
     """What would be read."""
     from pipeline.engine.explain import explain_input
@@ -34,6 +41,7 @@ JOB = Job(
     output=lambda config: config.folder("model"),
     work=work,
     plan=plan,
+    needs=needs,
     sections=("run", "input", "modalities", "cleaning", "objective", "train", "cluster"),
 )
 

@@ -127,10 +127,15 @@ class Config(Section):
             return wanted
         found: Patterns | None = getattr(self.input, wanted)
         if not found:
+            others = [name for name in SPLITS if getattr(self.input, name)]
+            section, _, _ = where.partition(".")
+            choose = (
+                f", or {where} to {' or '.join(others)}" if others and section != "input" else ""
+            )
             raise ConfigError(
                 f"{where} is {wanted}, and input.{wanted} is not set",
                 where="configuration",
-                fix=f"set input.{wanted} to the shards, for example data/x-{wanted}-*.tar",
+                fix=f"set input.{wanted} to the shards, for example data/x-{wanted}-*.tar{choose}",
             )
         return found
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.yaml_tree import Blank, parse_yaml, without_blanks
 
 
@@ -73,7 +73,7 @@ def with_defaults(tree: dict[str, Any], model: type[BaseModel]) -> dict[str, Any
 
 def explain(
     model: type[BaseModel], error: ValidationError, where: str, overridden: Sequence[str]
-) -> ConfigError:
+) -> PipelineError:
     """All that is wrong, a line each; for an unknown setting, with the nearest known one.
 
     Args:
@@ -92,7 +92,7 @@ def explain(
     return join_errors(mistakes)
 
 
-def join_errors(errors: Sequence[ConfigError]) -> ConfigError:
+def join_errors(errors: Sequence[PipelineError]) -> PipelineError:
     """One error that tells of several, a line each; a single one as it is."""
     if len(errors) == 1:
         return errors[0]

@@ -50,6 +50,8 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet", "pickle"), "file"),
 }
 
+MEDIA_KINDS = frozenset(("image", "audio", "video"))  # what a person looks at or listens to
+
 # Extension -> the formats that it may hold. Extensions that are not here may hold anything.
 EXTENSIONS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("jpg", "jpeg"), ("jpeg",)),

@@ -11,6 +11,7 @@ from braceexpand import braceexpand
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.shards.listings import remembered
 from pipeline.shards.source import SUFFIXES
 from pipeline.storage import FileInfo
 
@@ -47,8 +48,13 @@ def expand(patterns: str | Sequence[str], *, where: str = "input") -> list[Shard
             two shards get the same name.
         InputError: A store cannot be reached.
     """
+    every = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    return remembered(every, lambda: _expand(every, where))
+
+
+def _expand(patterns: Sequence[str], where: str) -> list[Shard]:
     found: dict[str, Shard] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         nothing = True
         for shard in _match(pattern):
             nothing = False
