@@ -193,8 +193,9 @@ def settings_help(sections: Sequence[str]) -> str:
 
 def _answer(summary: Summary) -> str:
     """The summary for a person."""
+    already = " already" if summary.parts_skipped and not summary.parts_done else ""
     lines = [
-        f"{summary.job}: {summary.status} in {summary.seconds:.1f} s",
+        f"{summary.job}: {summary.status}{already} in {summary.seconds:.1f} s",
         f"  samples  {summary.samples_read} read, {summary.samples_written} good, "
         f"{summary.samples_quarantined} quarantined, {summary.samples_filtered} filtered, "
         f"{summary.samples_noted} noted; "

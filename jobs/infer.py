@@ -25,13 +25,13 @@ def work(config: Config, summary: Summary) -> None:
     check_bad_fraction(config, summary, output(config))
 
 
-def settle(config: Config) -> Config:
+def settle(config: Config, *, follows: bool = False) -> Config:
     """Finds the folder of a new version; see :func:`pipeline.engine.infer.with_version`."""
     if not config.infer.new_version:
         return config
     from pipeline.engine.infer import with_version
 
-    return with_version(config)
+    return with_version(config, follows=follows)
 
 
 def output(config: Config) -> str:

@@ -53,7 +53,7 @@ def job_for(date: str) -> Job:
     def dated(config: Config) -> Config:
         from pipeline.engine.nightly import for_date
 
-        return infer.settle(for_date(config, date))
+        return infer.settle(for_date(config, date), follows=True)
 
     def work(config: Config, summary: Summary) -> None:
         from pipeline.engine.nightly import run_night

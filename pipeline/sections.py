@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.rows import OnBadField
@@ -135,6 +135,10 @@ class PreprocessConfig(Section):
 
     input: Patterns = Field(default="train", description="a split, or a pattern of shards")
     output: str | None = Field(default=None, description="folder to write; RUN/decoded by default")
+    replace: bool = Field(
+        default=False,
+        description="replaces rows of another input or other settings, once the new ones are whole",
+    )
 
 
 class InferConfig(Section):
@@ -162,14 +166,29 @@ class InferConfig(Section):
         description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
     )
     compile: bool = Field(default=False, description="compiles the model with torch.compile")
+    replace: bool = Field(
+        default=False,
+        description="replaces rows of another input, model or settings, once the new ones are whole",
+    )
     new_version: bool = Field(
         default=False,
-        description="where the output is of another model or other settings, writes beside it, to OUTPUT-v2 and so on",
+        description="where the output is of another input, model or settings, writes beside it, to OUTPUT-v2 and so on",
     )
     retry_quarantined: bool = Field(
         default=False,
         description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
     )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> InferConfig:
+        given = [
+            name for name in ("replace", "new_version", "retry_quarantined") if getattr(self, name)
+        ]
+        if self.replace and len(given) > 1:
+            raise ValueError(
+                f"{given[1]} keeps the rows that are there, and replace lets them go: set one of them"
+            )
+        return self
 
 
 class EvaluateConfig(Section):

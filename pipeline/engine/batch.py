@@ -46,12 +46,14 @@ class BatchJob:
         sink: Where the rows go.
         pool: The processes that predict; None writes what was decoded.
         clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
+        planned: All parts of the input, also where a retry does only some; set by :meth:`begin`.
         todo: Parts that are not done yet; set by :meth:`begin`.
         cleaned: What ``clean`` found; set by :meth:`begin`.
         sums: What the sink measured of all parts; set by :meth:`run`.
         retry: Does the bad samples of parts that are done, and nothing else.
         fingerprint: Of the model; empty where there is none.
         keep_deleted: Whether rows of shards that are gone from the input stay.
+        follows: Goes where its input leads; other jobs are refused where the rows that are there are of another one.
         watch: Told of each commit; says whether to go on. What is in flight then may still be committed, and is
             published by the next job.
         publishing: Called when all is done that will be, before readers see any of it.
@@ -66,21 +68,28 @@ class BatchJob:
     sink: Sink
     pool: PredictorPool | None = None
     clean: Find | None = None
+    planned: Sequence[Part] = ()
     todo: list[Part] = field(default_factory=list)
     cleaned: Cleaned | None = None
     sums: Sums = field(default_factory=dict)
     retry: bool = False
     fingerprint: str = ""
     keep_deleted: bool = False
+    follows: bool = False
     watch: Callable[[PartResult], bool] | None = None
     publishing: Callable[[], None] | None = None
     done: set[str] = field(default_factory=set)
     unpublished: set[str] = field(default_factory=set)
     inventory: Inventory | None = None
 
+    def check(self) -> None:
+        """Refuses an output that was made from something else; changes nothing."""
+        self.sink.check(None if self.follows else self.parts)
+
     def begin(self) -> None:
         """Makes the output ready and finds what is still to do."""
-        self.sink.begin()
+        self.sink.begin(None if self.follows else self.parts, adds=self.retry)
+        self.planned = self.parts
         recorded = self.sink.recorded()
         self.inventory = Inventory.take(self.parts, recorded)
         self.done = done = self.sink.done(self.parts)
@@ -146,14 +155,13 @@ class BatchJob:
     def _publish(self) -> None:
         """Shows what is done: of a changed shard that is not, the rows of before and none of the new."""
         assert self.inventory is not None, "begin() comes first"
-        held = self.inventory.held(self.parts, self.done)
+        held = self.inventory.held(self.planned, self.done)
+        stays = held | self.inventory.deleted if self.keep_deleted or self.retry else held
         ready = [part for part in self.parts if part.id in self.done and part.shard not in held]
         shown = {part.id for part in ready}
         self.sink.commit(
             ready,
-            keep=self.inventory.rows_of(
-                held | (self.inventory.deleted if self.keep_deleted else frozenset())
-            ),
+            keep=self.inventory.rows_of(stays),
             pending=[part.id for part in self.parts if part.id not in shown],
             each=_each,
         )

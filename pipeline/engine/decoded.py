@@ -22,6 +22,7 @@ from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
+from pipeline.sinks.provenance import identity_digest
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
 TOKENIZER = "_tokenizer.json"  # beside the identity, which has its digest
@@ -137,8 +138,10 @@ def find_folder(pattern: str) -> DecodedFolder | None:
     if identity is None or identity.get("kind") != KIND:
         return None
     manifest = _json(storage.join(pattern, MANIFEST))
-    if manifest is None or identity.get("version") != VERSION:
-        what = "has not ended in" if manifest is None else "of another version wrote"
+    # While a folder is replaced, readers see rows of other settings than the identity tells of.
+    ended = manifest is not None and manifest["fingerprint"] == identity_digest(identity)
+    if manifest is None or not ended or identity.get("version") != VERSION:
+        what = "of another version wrote" if ended else "has not ended in"
         raise ConfigError(
             f"preprocess {what} this folder",
             where=pattern,

@@ -30,6 +30,7 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
     """The parts of a batch job that are to do, and how they will be done, as text."""
     with connect(config.cluster):
         job = build(config)
+        job.check()
         done = job.sink.done(job.parts)
         job.todo = [part for part in job.parts if part.id not in done]
         lines = [f"parts to do: {len(job.todo)} of {len(job.parts)}"]

@@ -21,14 +21,19 @@ from pipeline.objectives.model import Model, open_model
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink
 from pipeline.sinks.none import NoneSink
+from pipeline.sinks.origin import Origin
 from pipeline.sinks.parquet import ParquetSink
 
 
-def with_version(config: Config) -> Config:
+def with_version(config: Config, *, follows: bool = False) -> Config:
     """The configuration with the output that ``infer.new_version`` asks for.
 
-    It is the first of OUTPUT, OUTPUT-v2, OUTPUT-v3 that is not there yet, or whose rows were made with these settings:
-    a job that is run again goes on where it was.
+    It is the first of OUTPUT, OUTPUT-v2, OUTPUT-v3 that is not there yet, or whose rows were made with these settings
+    from this input: a job that is run again goes on where it was.
+
+    Args:
+        config: The whole configuration.
+        follows: Whether the job follows its input, so that the rows may be of any.
     """
     if not config.infer.new_version or not isinstance(config.sink, ParquetConfig):
         return config
@@ -36,7 +41,8 @@ def with_version(config: Config) -> Config:
     first = config.folder("embeddings", config.infer.output)
     for number in itertools.count(1):
         output = first if number == 1 else f"{first.rstrip('/')}-v{number}"
-        if not _parquet_sink(config, config.sink, model, output).difference():
+        provenance = _parquet_sink(config, config.sink, model, output).provenance
+        if not provenance.difference() and (follows or provenance.same_patterns()):
             break
     return config.model_copy(update={"infer": config.infer.model_copy(update={"output": output})})
 
@@ -64,8 +70,20 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         "classes": json.dumps(list(model.classes), ensure_ascii=False),
     }
     columns = tuple(each.name for each in model.fields)
-    remedy = "choose another infer.output, remove this one, or set infer.new_version=true to write beside it"
-    return ParquetSink(output, sink, identity, footer, columns, measure=Profile(), remedy=remedy)
+    return ParquetSink(
+        output,
+        sink,
+        identity,
+        footer,
+        columns,
+        measure=Profile(),
+        origin=Origin.of(
+            config.patterns(config.infer.input, "infer.input"), config.input.max_samples
+        ),
+        replace=config.infer.replace,
+        replacing="infer.replace",
+        remedy="choose another infer.output, set infer.new_version=true to write beside it",
+    )
 
 
 def inference_job(config: Config, partition: str = "") -> BatchJob:

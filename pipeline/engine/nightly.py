@@ -143,6 +143,7 @@ class _Night:
     def _attempt(self) -> None:
         with connect(self._config.cluster):
             job = inference_job(self._config, self._partition)
+            job.follows = True
             self._begin_page(job.fingerprint)
             job.watch, job.publishing = self._committed, self._note
             job.begin()

@@ -18,6 +18,7 @@ from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink
 from pipeline.sinks.none import NoneSink
+from pipeline.sinks.origin import Origin
 from pipeline.sinks.parquet import ParquetSink
 
 STATISTICS = "stats.json"
@@ -109,4 +110,10 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         measure=measure,
         keep_statistics=True,
         attachments={} if tokenizer is None else {TOKENIZER: tokenizer.encode()},
+        origin=Origin.of(
+            config.patterns(config.preprocess.input, "preprocess.input"), config.input.max_samples
+        ),
+        replace=config.preprocess.replace,
+        replacing="preprocess.replace",
+        remedy="choose another preprocess.output",
     )

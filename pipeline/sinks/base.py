@@ -56,11 +56,25 @@ class PartResult:
 class Sink(Protocol):
     """Where rows go. Picklable: ``write`` is called on the workers, the rest on the driver."""
 
-    def begin(self) -> None:
-        """Makes the output ready, and clears away what an interrupted job left.
+    def check(self, parts: Sequence[Part] | None = None) -> None:
+        """Refuses what must not be written to this output; changes nothing.
+
+        Args:
+            parts: All of the input; None where the job follows its input wherever it leads.
 
         Raises:
-            ConfigError: The output belongs to another model or configuration.
+            ConfigError: The output was made by another model, with other settings, or from another input.
+        """
+
+    def begin(self, parts: Sequence[Part] | None = None, *, adds: bool = False) -> None:
+        """Makes the output ready, and clears away what an interrupted job left.
+
+        Args:
+            parts: See :meth:`check`.
+            adds: Only adds to what is done, so that the input of the output stays what it is.
+
+        Raises:
+            ConfigError: See :meth:`check`.
             SinkError: The output cannot be written.
         """
 

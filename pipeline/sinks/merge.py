@@ -124,18 +124,21 @@ class Merger:
         output: The output folder.
         config: Sizes of files and row groups.
         order: What the rows of a part are sorted by where two attempts are joined; empty where the last one has all.
+        fingerprint: Of what the rows depend on: the same parts with other rows are another file.
     """
 
     output: str
     config: ParquetConfig
     order: tuple[str, ...]
+    fingerprint: str
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def __call__(self, pieces: Sequence[Piece]) -> File:
         """Makes one file, part by part; memory holds one part, and those that are read ahead."""
         names = [attempt_name(piece.part, piece.retry) for piece in pieces]
+        digest = runs.fingerprint([self.fingerprint, *names])[:16]
         first = pieces[0]
-        name = f"{first.folder}{PREFIX}{runs.fingerprint(names)[:16]}.parquet"
+        name = f"{first.folder}{PREFIX}{digest}.parquet"
         rows = sum(piece.rows for piece in pieces)
         if len(pieces) == 1 and first.place is None and len(first.names) == 1:
             size = first.size

@@ -23,7 +23,10 @@ class NoneSink:
 
     measure: Measure | None = None
 
-    def begin(self) -> None:
+    def check(self, parts: Sequence[Part] | None = None) -> None:
+        """Nothing is remembered."""
+
+    def begin(self, parts: Sequence[Part] | None = None, *, adds: bool = False) -> None:
         """Nothing is to be made ready."""
 
     def done(self, parts: Sequence[Part]) -> set[str]:

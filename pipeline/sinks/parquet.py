@@ -9,7 +9,6 @@ snapshot is the files of ``_manifest.json``, which is replaced last of all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import runs, storage
-from pipeline.errors import ConfigError
+from pipeline import storage
 from pipeline.metrics.statistics import Sums
 from pipeline.modalities.decode import METADATA_PREFIX
 from pipeline.sample import (
@@ -36,8 +34,6 @@ from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, ledger
 from pipeline.sinks.folder import (
-    COMMIT,
-    IDENTITY,
     PARTS,
     QUARANTINE,
     attempt_name,
@@ -45,10 +41,11 @@ from pipeline.sinks.folder import (
     read_manifest,
 )
 from pipeline.sinks.merge import places, read_table, write_rows
+from pipeline.sinks.origin import Origin
+from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows
-from pipeline.sinks.records import Book, Record, Records
-from pipeline.sinks.retention import Retention
-from pipeline.sinks.snapshot import FORMAT, Each, Snapshot
+from pipeline.sinks.records import MADE, Book, Record, Records
+from pipeline.sinks.snapshot import Each, Snapshot
 
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
 
@@ -68,7 +65,10 @@ class ParquetSink:
         keep_statistics: Whether those sums stay when the part is published.
         partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshot.Snapshot`.
         attachments: File name -> content of what lies beside the identity.
-        remedy: What is told to one whose settings are others than those of the rows that are there.
+        origin: The input; another one on the same output is refused. None where any may come.
+        replace: Whether rows of another identity or input go when those of this one are published.
+        replacing: The setting that says so.
+        remedy: What else one can do whose settings or input are others than those of the rows that are there.
     """
 
     output: str
@@ -81,11 +81,23 @@ class ParquetSink:
     keep_statistics: bool = False
     partition: str = ""
     attachments: Mapping[str, bytes] = field(default_factory=dict)
+    origin: Origin | None = None
+    replace: bool = False
+    replacing: str = ""
     remedy: str = "choose another output folder, or remove this one"
 
-    def begin(self) -> None:
+    def check(self, parts: Sequence[Part] | None = None) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
-        self._check_identity()
+        done = {record["part"] for record in self.recorded()} | Records(
+            self.output
+        ).attempts().keys()
+        planned = None if parts is None else {part.id for part in parts}
+        self.provenance.check(self.config, done, planned)
+
+    def begin(self, parts: Sequence[Part] | None = None, *, adds: bool = False) -> None:
+        """See :class:`pipeline.sinks.base.Sink`."""
+        self.check(parts)
+        self.provenance.note(self.attachments, origin=not adds)
         self._snapshot.clear()
 
     def done(self, parts: Sequence[Part]) -> set[str]:
@@ -132,7 +144,7 @@ class ParquetSink:
         if self.measure:
             measured = self.measure(table)
             result, total = (replace(each, statistics=measured) for each in (result, total))
-        record = total.values() | {"plan": part.plan()}
+        record = total.values() | {"plan": part.plan(), MADE: self._digest}
         if bad.num_rows:
             record["quarantine"] = write_rows(self.output, QUARANTINE, name, bad, self.config)
         if result.written:
@@ -150,9 +162,14 @@ class ParquetSink:
         """Writes the record of a part; returns the one that counts, which may be of a writer that was faster."""
         records = Records(self.output)
         there = records.create(record)
-        if there is not record and not all(
-            storage.exists(self._url(file["name"])) for file in there.get("data", ())
-        ):
+        if there is record:
+            return record
+        if there.get(MADE, record[MADE]) != record[MADE]:
+            # One of the two jobs was replaced and lives on: its parts count for nothing.
+            if not self.provenance.difference():
+                records.replace(record)
+            return record
+        if not all(storage.exists(self._url(file["name"])) for file in there.get("data", ())):
             records.replace(record)  # its rows were removed, and only the record was forgotten
             return record
         return there
@@ -187,14 +204,27 @@ class ParquetSink:
         yield from map(_result, records.read(retries).values())
 
     @property
+    def provenance(self) -> Provenance:
+        """What this job makes the output from."""
+        return Provenance(
+            self.output, self.identity, self.origin, self.replace, self.replacing, self.remedy
+        )
+
+    @property
+    def _digest(self) -> str:
+        return identity_digest(self.identity)
+
+    @property
     def _snapshot(self) -> Snapshot:
-        digest = runs.fingerprint(dict(self.identity))
         return Snapshot(
-            self.output, self.config, digest, self.order, self.keep_statistics, self.partition
+            self.output, self.config, self._digest, self.order, self.keep_statistics, self.partition
         )
 
     def _book(self) -> Book:
-        return Book.of(self.output, read_manifest(self.output))
+        """The book of the snapshot; an empty one where that is of another identity, and to be replaced."""
+        manifest = read_manifest(self.output)
+        ours = manifest is not None and manifest["fingerprint"] == self._digest
+        return Book.of(self.output, manifest if ours else None)
 
     def _records(self, ids: Collection[str]) -> dict[str, Record]:
         """The last record of each of these parts that has one."""
@@ -216,43 +246,6 @@ class ParquetSink:
         if place is None:
             return QUARANTINE_SCHEMA.empty_table()
         return read_table(self._url(place.file)).slice(place.first, place.rows)
-
-    def difference(self) -> str | None:
-        """In what the settings of the rows that are there differ; empty where in nothing, None where none are there."""
-        try:
-            there = json.loads(storage.read_bytes(self._url(COMMIT, IDENTITY)))
-        except FileNotFoundError:
-            return None
-        return next(runs.differences(there, self._whole_identity()), "")
-
-    def _whole_identity(self) -> dict[str, Any]:
-        whole: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
-        return whole
-
-    def _check_identity(self) -> None:
-        difference = self.difference()
-        if difference:
-            raise ConfigError(
-                f"the output was made with other settings: {difference}",
-                where=self.output,
-                fix=self.remedy,
-            )
-        if difference is None:
-            self._check_nobody_elses()
-            for name, content in self.attachments.items():
-                storage.write_bytes(self._url(COMMIT, name), content)
-            identity = json.dumps(self._whole_identity()).encode()
-            storage.write_bytes(self._url(COMMIT, IDENTITY), identity)
-
-    def _check_nobody_elses(self) -> None:
-        """A folder that no job has written to yet must hold nothing that publishing would take for its own."""
-        other = next(iter(Retention(self.output, self.config).files()), None)
-        if other is not None:
-            raise ConfigError(
-                "the folder holds Parquet files that no job of this kind has written",
-                where=other.url,
-                fix="choose a folder that is empty, or not there yet",
-            )
 
     def _data_rows(self, good: pa.Table) -> pa.Table:
         good = good.sort_by([(name, "ascending") for name in self.order])

@@ -17,6 +17,7 @@ from pipeline import runs, storage
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 
 READERS = 16  # records read at a time
+MADE = "made"  # in a record: digest of the identity of the job that wrote it
 BOOK, STATISTICS = "records-", "statistics-"  # how files are named that lie beside single records
 
 Record = dict[str, Any]

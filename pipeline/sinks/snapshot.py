@@ -22,11 +22,10 @@ from pipeline.sinks.folder import (
     part_of,
 )
 from pipeline.sinks.merge import File, Merger, Piece, folder_of, groups, places, too_many
-from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
+from pipeline.sinks.provenance import FORMAT
+from pipeline.sinks.records import BOOK, MADE, STATISTICS, Book, Record, Records, write_sums
 from pipeline.sinks.retention import Retention
 from pipeline.storage import locks
-
-FORMAT = 2  # of manifest and book
 
 Each = Callable[[Callable[[Sequence[Piece]], File], Sequence[Sequence[Piece]]], Iterable[File]]
 
@@ -56,8 +55,8 @@ class Snapshot:
         """Merges parts that are new into files of the configured size, and replaces the manifest.
 
         Files of the last snapshot all of whose parts are still wanted, and have not been tried again, stay as they are,
-        unless so many of them are small that they are merged with one another.
-        The records of parts that are neither wanted nor pending go: their rows are gone with them.
+        unless so many of them are small that they are merged with one another. Of a snapshot of another identity
+        nothing stays. The records of parts that are neither wanted nor pending go: their rows are gone with them.
 
         Args:
             parts: All that the snapshot is to hold.
@@ -69,10 +68,13 @@ class Snapshot:
         """
         old, version = self._read()
         book = Book.of(self.output, old)
+        same = old is not None and old["fingerprint"] == self.fingerprint
+        if not same:
+            book = Book(superseded=book.superseded)
         fresh = self._fresh(parts, book)
         records = {part: fresh.get(part) or book.records.get(part, {}) for part in parts}
         self._check_all_there(records)
-        files = self._files(records, [] if old is None else old["files"], each, data=True)
+        files = self._files(records, old["files"] if old and same else [], each, data=True)
         quarantine = self._files(records, book.quarantine, each, data=False)
         names = [file["name"] for file in quarantine]
         noted, statistics = self._note(records, book.statistics)
@@ -129,7 +131,20 @@ class Snapshot:
             known, retry = book.records.get(part), attempts.get(part)
             if retry is not None and (known is None or known["retry"] < retry):
                 wanted[part] = retry
-        return records.read(wanted)
+        found = records.read(wanted)
+        strange = {
+            part
+            for part, each in found.items()
+            if each.get(MADE, self.fingerprint) != self.fingerprint
+        }
+        if strange:
+            records.remove(strange)
+            raise SinkError(
+                f"{len(strange)} parts were written by a job of other settings that this one replaces",
+                where=self.output,
+                fix="run it again, and those parts are done anew",
+            )
+        return found
 
     def _check_all_there(self, records: Mapping[str, Record]) -> None:
         missing = [part for part, record in records.items() if not record]
@@ -164,7 +179,7 @@ class Snapshot:
                     folder = self._folder(piece) if data else f"{QUARANTINE}/"
                     pieces.append(replace(piece, folder=folder))
         pieces.sort(key=lambda piece: piece.folder)
-        merger = Merger(self.output, self.config, self.order)
+        merger = Merger(self.output, self.config, self.order, self.fingerprint)
         return kept + list(each(merger, list(groups(pieces, self.config))))
 
     def _folder(self, piece: Piece) -> str:
@@ -233,8 +248,9 @@ class Snapshot:
         return storage.join(self.output, *names)
 
 
-# Of a record: which files its rows were in before they were merged, and its sums, which have a file of their own.
-_ELSEWHERE = ("data", "quarantine", "statistics")
+# Of a record: which files its rows were in before they were merged, its sums, which have a file of their own, and the
+# identity, which the manifest has.
+_ELSEWHERE = ("data", "quarantine", "statistics", MADE)
 
 
 def _data_piece(record: Record, place: Any) -> Piece | None:

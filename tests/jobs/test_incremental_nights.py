@@ -119,6 +119,40 @@ def test_another_model_is_refused_or_written_beside(
     assert (summary["parts_done"], summary["parts_skipped"]) == (0, 1)
 
 
+def test_another_input_is_refused_replaced_or_written_beside(
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_tar(tmp_path / "other" / "small.tar", make_samples(3, seed=7))
+    few, other = f"infer.input={tmp_path}/in/small.tar", f"infer.input={tmp_path}/other/*.tar"
+    assert run(infer.JOB, config, few) == 0
+    before = (tmp_path / "out" / "_manifest.json").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert run(infer.JOB, config, "infer.input=./in/small.tar", "input.max_samples=100") == 0
+    assert "infer: done already" in capsys.readouterr().out
+    for refused in ([other], [few, "input.max_samples=1"], [other, "infer.retry_quarantined=true"]):
+        assert run(infer.JOB, config, *refused) == 2
+        [line] = [each for each in capsys.readouterr().err.splitlines() if "Error: " in each]
+        assert (
+            f"made from {'the first 100 samples of ' * (refused[0] == few)}{tmp_path}/in/small.tar"
+            in line
+        )
+        assert "infer.replace=true" in line
+        assert "choose another infer.output" in line
+    assert run(infer.JOB, config, other, "--dry-run") == 2
+    assert (tmp_path / "out" / "_manifest.json").read_bytes() == before
+    assert run(infer.JOB, config, other, "infer.new_version=true") == 0
+    assert json.loads((tmp_path / "out-v2" / "_manifest.json").read_text())["num_rows"] == 3
+    assert run(infer.JOB, config, other, "infer.replace=true") == 0
+    assert json.loads((tmp_path / "out" / "_manifest.json").read_text())["num_rows"] == 3
+    assert run(infer.JOB, config, few) == 2, "it is of the other input now"
+    night(config, "2026-11-20", few)
+    assert json.loads((tmp_path / "out" / "_manifest.json").read_text())["num_rows"] == 3
+
+
 def test_new_rows_go_to_the_partition_of_their_night(config: Path, tmp_path: Path) -> None:
     few = (f"infer.input={tmp_path}/in/[sn]*.tar", "nightly.date_partitions=true")
     night(config, "2026-11-20", *few)

@@ -210,10 +210,31 @@ def test_dry_run_prints_and_does_nothing(
     assert not (tmp_path / "run" / "decoded").exists()
 
 
-def test_the_first_samples_only(tone_config: Path, tmp_path: Path) -> None:
+def test_the_first_samples_and_then_all_and_then_others(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("preprocess.input=train", "input.max_samples=50")
+    folder = tmp_path / "run" / "decoded"
     assert run(preprocess.JOB, tone_config, *options) == 0
-    assert len(rows(tmp_path / "run" / "decoded")) == 50
+    assert len(rows(folder)) == 50
+    assert run(preprocess.JOB, tone_config, "preprocess.input=train") == 0, "and then the rest"
+    assert len(rows(folder)) == 120
+    assert run(preprocess.JOB, tone_config, *options) == 2
+    assert run(preprocess.JOB, tone_config, "preprocess.input=test") == 2
+    assert len(rows(folder)) == 120
+    line = [line for line in capsys.readouterr().err.splitlines() if "Error: " in line][-1]
+    for word in (
+        "tone-train-",
+        "tone-test-",
+        "preprocess.replace=true",
+        "another preprocess.output",
+    ):
+        assert word in line
+    assert run(preprocess.JOB, tone_config, "preprocess.input=test", "preprocess.replace=true") == 0
+    assert {row["shard"] for row in rows(folder)} == {
+        "tone-test-000000.tar",
+        "tone-test-000001.tar",
+    }
 
 
 def test_the_same_seed_gives_the_same_curve(tone_config: Path, tmp_path: Path) -> None:

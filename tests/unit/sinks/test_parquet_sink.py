@@ -12,11 +12,12 @@ from tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.engine.tasks import decode_part
-from pipeline.errors import ConfigError, RunError
+from pipeline.errors import ConfigError, RunError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
+from pipeline.sinks.origin import Origin
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
 
@@ -234,3 +235,113 @@ def test_parts_that_are_pending_stay_done_and_are_not_seen(tmp_path: Path) -> No
     out.commit(parts[1:], keep=[parts[0].id])
     assert rows(tmp_path / "out") == expected(parts)
     assert not list((tmp_path / "out" / "_parts").glob("*.parquet"))
+
+
+def test_another_input_is_refused_and_named(tmp_path: Path) -> None:
+    parts = shards(tmp_path, 2)
+    mine = Origin.of(str(tmp_path / "x-*.tar"))
+    out = replace(sink(tmp_path / "out"), origin=mine, replacing="infer.replace")
+    out.begin(parts)
+    write(out, parts)
+    out.commit(parts)
+    before = rows(tmp_path / "out")
+    write_tar(tmp_path / "y.tar", make_samples(3, seed=9))
+    others = plan(expand(str(tmp_path / "y.tar")))
+    other = replace(out, origin=Origin.of(str(tmp_path / "y.tar")))
+    for step in (other.check, other.begin):
+        with pytest.raises(ConfigError) as refused:
+            step(others)
+        assert "\n" not in str(refused.value)
+        for word in (
+            f"{tmp_path}/x-*.tar",
+            f"{tmp_path}/y.tar",
+            "infer.replace=true",
+            "choose another",
+        ):
+            assert word in str(refused.value)
+    assert rows(tmp_path / "out") == before
+    out.begin(parts)  # who was refused has changed nothing
+
+    other.begin(None)  # as a night does, which follows its input
+    with pytest.raises(ConfigError):
+        out.begin(parts[:1])
+
+
+@pytest.mark.parametrize("change", ["settings", "input"])
+def test_what_is_replaced_is_seen_until_the_new_rows_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    parts = shards(tmp_path, 3)
+    old = replace(sink(tmp_path / "out"), origin=Origin.of("x"))
+    old.begin(parts)
+    write(old, parts)
+    old.commit(parts[:2], pending=[parts[2].id])  # one is done that readers do not see
+    before = rows(tmp_path / "out")
+    if change == "settings":
+        wanted, seed = parts, 7
+        new = replace(
+            sink(tmp_path / "out", model="n"), footer={"model": "n"}, origin=Origin.of("x")
+        )
+    else:
+        wanted, seed = parts[:1], 0
+        new = replace(old, origin=Origin.of("z"))
+    with pytest.raises(ConfigError):
+        new.begin(wanted)
+    new = replace(new, replace=True)
+    new.begin(wanted)
+    assert rows(tmp_path / "out") == before
+    done = new.done(wanted)
+    assert done == ({parts[0].id} if change == "input" else set())
+    write(new, [part for part in wanted if part.id not in done])
+    if seed:
+        # A writer of the job that was replaced lives on, and is faster with one part.
+        old.write(decode_part(parts[0], DECODER))
+        assert json.loads((tmp_path / "out" / "_commit" / f"{parts[0].id}.json").read_text())[
+            "made"
+        ]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "replace_if", killed)
+        with pytest.raises(KeyboardInterrupt):
+            new.commit(wanted)
+    manifest = json.loads((tmp_path / "out" / "_manifest.json").read_text())
+    seen = [
+        r
+        for f in manifest["files"]
+        for r in pq.read_table(tmp_path / "out" / f["name"]).to_pylist()
+    ]
+    assert sorted((r["shard"], r["key"]) for r in seen) == before, "the old rows are still whole"
+    new.begin(wanted)
+    assert new.done(wanted) == {part.id for part in wanted}, (
+        "a replacement goes on where it was killed"
+    )
+    new.commit(wanted)
+    assert rows(tmp_path / "out") == expected(wanted)
+    files = list((tmp_path / "out").glob("part-*.parquet"))
+    model = b"n" if change == "settings" else b"m"
+    assert {pq.read_schema(file).metadata[b"model"] for file in files} == {model}
+
+
+def test_a_part_of_a_job_that_was_replaced_is_never_published(tmp_path: Path) -> None:
+    parts = shards(tmp_path, 2)
+    old = sink(tmp_path / "out")
+    old.begin(parts)
+    write(old, parts)
+    old.commit(parts)
+    new = replace(sink(tmp_path / "out", model="n"), footer={"model": "n"}, replace=True)
+    new.begin(parts)
+    write(old, parts[:1])  # a worker of the old job, which does not know yet
+    write(new, parts[1:])
+    with pytest.raises(SinkError, match="1 parts were written by a job of other settings"):
+        new.commit(parts)
+    new.begin(parts)
+    assert new.done(parts) == {parts[1].id}
+    write(old, parts[:1])
+    write(new, parts[:1])
+    new.commit(parts)
+    files = (tmp_path / "out").glob("part-*.parquet")
+    assert {pq.read_schema(file).metadata[b"model"] for file in files} == {b"n"}
+    assert rows(tmp_path / "out") == expected(parts)

@@ -1,0 +1,104 @@
+"""The input that an output was made from, and whether a job over another one would lose what is there."""
+
+from __future__ import annotations
+
+import json
+import os.path
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+
+INPUT = "_input.json"  # in _commit, beside the identity
+_SLASHES = re.compile("(?<!:)//+")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """An input, however its patterns are spelled.
+
+    Attributes:
+        patterns: Full paths and URLs, sorted, without what may sign them.
+        max_samples: How many samples are read of them at most; None for all.
+    """
+
+    patterns: tuple[str, ...]
+    max_samples: int | None = None
+
+    @classmethod
+    def of(cls, patterns: str | Sequence[str], max_samples: int | None = None) -> Origin:
+        """The origin that a configuration names.
+
+        Args:
+            patterns: As given: relative ones count from the folder that the process runs in.
+            max_samples: See :class:`Origin`.
+        """
+        listed = [patterns] if isinstance(patterns, str) else patterns
+        return cls(tuple(sorted(set(map(full_location, listed)))), max_samples)
+
+    @classmethod
+    def read(cls, url: str) -> Origin | None:
+        """The origin that was written there; None where none was."""
+        try:
+            values: Mapping[str, Any] = json.loads(storage.read_bytes(url))
+        except FileNotFoundError:
+            return None
+        return cls(tuple(values["patterns"]), values["max_samples"])
+
+    def write(self, url: str) -> None:
+        """Writes it, for :meth:`read`."""
+        storage.write_bytes(url, json.dumps(vars(self)).encode())
+
+    def refusal(
+        self, made: Origin | None, recorded: Collection[str], planned: Collection[str]
+    ) -> str | None:
+        """Why a job over this input must not publish where rows of another one are; None where it may.
+
+        The same shards under another name are the same input. More samples of it, or of shards that have come or
+        changed since, are what a growing folder brings.
+
+        Args:
+            made: The input of the rows that are there; None where an earlier version has not noted it.
+            recorded: Identities of the parts that are done.
+            planned: Identities of the parts of this input.
+        """
+        lost = len(set(recorded) - set(planned))
+        if made is None:
+            what = f"{lost} of the {len(recorded)} parts that the output was made from"
+            return f"{what} are not in {shown(self.patterns)}" if lost else None
+        if not recorded or set(recorded) == set(planned):
+            return None
+        if self.patterns != made.patterns:
+            return self._other_patterns(made)
+        if not lost or self.max_samples is None:
+            return None
+        if made.max_samples is not None and made.max_samples <= self.max_samples:
+            return None
+        before = "all" if made.max_samples is None else f"the first {made.max_samples}"
+        return (
+            f"the output was made from {before} samples of {shown(made.patterns)}, "
+            f"and input.max_samples={self.max_samples} would leave fewer"
+        )
+
+    def _other_patterns(self, made: Origin) -> str:
+        gone = [name for name in made.patterns if name not in self.patterns]
+        new = [name for name in self.patterns if name not in made.patterns]
+        if gone and new:
+            return f"the output was made from {shown(gone)}, and the input is now {shown(new)}"
+        word, names = ("lacks", gone) if gone else ("also has", new)
+        return f"the output was made from {shown(made.patterns)}, and the input now {word} {shown(names)}"
+
+
+def full_location(pattern: str) -> str:
+    """A pattern in the one spelling by which two are compared: absolute, without ``.``, doubled slashes or a query."""
+    if storage.is_local(pattern):
+        return os.path.abspath(storage.local_path(pattern))
+    return _SLASHES.sub("/", storage.without_query(pattern)).rstrip("/")
+
+
+def shown(patterns: Sequence[str]) -> str:
+    """Patterns in one line, the first of many."""
+    more = f" and {len(patterns) - 1} more" if len(patterns) > 1 else ""
+    return f"{patterns[0]}{more}"
