@@ -105,7 +105,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(summary.to_json() if options.json else (job.answer or _answer)(summary))
+    print(summary.to_json() if options.json else (job.answer or counts)(summary))
     return summary.exit_code
 
 
@@ -191,8 +191,8 @@ def settings_help(sections: Sequence[str]) -> str:
     return "settings, with their defaults:\n" + "\n".join(lines)
 
 
-def _answer(summary: Summary) -> str:
-    """The summary for a person."""
+def counts(summary: Summary) -> str:
+    """The summary for a person: what all jobs count."""
     already = " already" if summary.parts_skipped and not summary.parts_done else ""
     lines = [
         f"{summary.job}: {summary.status}{already} in {summary.seconds:.1f} s",

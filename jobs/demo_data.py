@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from jobs.demo_source import images, sentences, speech
 from pipeline.errors import SinkError
 from pipeline.logs import event
-from pipeline.shards.pack import PackResult, pack
+from pipeline.packing.config import PackConfig
+from pipeline.packing.pack import PackResult, pack
 
 logger = logging.getLogger(__name__)
 
@@ -107,13 +108,15 @@ def make_demo_source(folder: Path, seed: int = 0, num_samples: int | None = None
 def pack_demo_source(table: Path, folder: Path) -> PackResult:
     """Packs the table of :func:`make_demo_source` into the shards of the demo."""
     return pack(
-        source=table,
-        output=folder,
-        name=NAME,
-        columns=COLUMNS,
-        key="key",
-        split=SPLIT,
-        max_shard_samples=_SAMPLES_PER_SHARD,
+        PackConfig(
+            source=str(table),
+            output=str(folder),
+            name=NAME,
+            columns=COLUMNS,
+            key="key",
+            split=SPLIT,
+            max_shard_samples=_SAMPLES_PER_SHARD,
+        )
     )
 
 

@@ -20,6 +20,7 @@ from pipeline.modalities.rows import OnBadField
 from pipeline.models.pretrained import is_encoder
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
+from pipeline.packing.config import PackConfig
 from pipeline.search import SearchConfig
 from pipeline.sections import (
     SPLITS,
@@ -28,7 +29,6 @@ from pipeline.sections import (
     InferConfig,
     InputConfig,
     LintConfig,
-    PackConfig,
     Patterns,
     PreprocessConfig,
     QuarantineConfig,

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import RunError
+from pipeline.errors import BadDataError, RunError
 
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
@@ -93,6 +93,25 @@ class Summary:
         self.start_up_seconds = round(first - began, 3)
         working = max(self.seconds - self.start_up_seconds, 1e-3)
         self.samples_per_second = round(self.samples_read / working, 1)
+
+    def check_bad(self, allowed: float, where: str) -> None:
+        """Raises when more is bad than is allowed; what is good is committed by then.
+
+        Args:
+            allowed: The bad fraction, ``input.max_bad_fraction``.
+            where: The folder with the quarantine.
+
+        Raises:
+            BadDataError: Too much is.
+        """
+        if self.bad_fraction > allowed:
+            raise BadDataError(
+                f"{self.samples_quarantined} of {self.samples_read} samples are bad and "
+                f"{self.shards_damaged} shards are damaged, {self.bad_fraction:.1%} of the input",
+                where=where,
+                fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
+                reasons=self.reasons,
+            )
 
     def to_json(self) -> str:
         """One JSON object, indented."""

@@ -91,6 +91,7 @@ REASONS: Mapping[str, str] = {
     "missing_file": "a file that the packed table names is not there",
     "bad_key": "the key cannot name a sample of a shard",
     "bad_row": "the row of the packed table cannot be used",
+    "outside_source": "a file that the packed table names lies outside the folder of the table",
 }
 
 

@@ -55,22 +55,6 @@ class QuarantineConfig(Section):
     keep_bytes: bool = Field(default=False, description="the raw member at fault, in column bytes")
 
 
-class PackConfig(Section):
-    """What is packed into shards, and how it is split."""
-
-    source: str
-    output: str
-    name: str = "data"
-    columns: dict[str, str] = Field(default_factory=dict)
-    key: str | None = None
-    label: Literal["folder"] | None = None
-    split: dict[str, float] = Field(default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1})
-    group: str | None = None
-    seed: int = 0
-    max_shard_bytes: int = Field(default=256 << 20, ge=1 << 10)
-    max_shard_samples: int = Field(default=10_000, ge=1)
-
-
 class LintConfig(Section):
     """What is looked at without decoding, and how closely."""
 

@@ -16,7 +16,6 @@ from pipeline.engine.failures import plain_errors
 from pipeline.engine.predict import PredictorPool, predictor_here
 from pipeline.engine.progress import Progress
 from pipeline.engine.tasks import RETRIES, decode_part, work_through
-from pipeline.errors import BadDataError
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
 from pipeline.nightly.inventory import Inventory
@@ -238,12 +237,4 @@ def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
     Raises:
         BadDataError: Too much is.
     """
-    allowed = config.input.max_bad_fraction
-    if summary.bad_fraction > allowed:
-        raise BadDataError(
-            f"{summary.samples_quarantined} of {summary.samples_read} samples are bad and "
-            f"{summary.shards_damaged} shards are damaged, {summary.bad_fraction:.1%} of the input",
-            where=where,
-            fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
-            reasons=summary.reasons,
-        )
+    summary.check_bad(config.input.max_bad_fraction, where)

@@ -146,6 +146,17 @@ class ModalityConfig(Section):
         """
         raise TypeError(f"{type(self).__name__} is abstract")
 
+    def check_content(self, data: memoryview, field: str) -> None:
+        """Refuses a member that decoding is bound to refuse, as far as that is known without decoding it.
+
+        Args:
+            data: The member's bytes.
+            field: Its extension.
+
+        Raises:
+            SampleError: As decoding does.
+        """
+
     def encoder(self, width: int) -> nn.Module:
         """Builds the network that turns a batch of values into features of ``width``."""
         raise TypeError(f"{type(self).__name__} is abstract")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SampleError
+from pipeline.packing.split import split_of
 from pipeline.shards.names import check_key, is_extension
-from pipeline.shards.split import split_of
 from pipeline.shards.writer import ShardSetWriter
 
 keys = st.text(min_size=1, max_size=120)

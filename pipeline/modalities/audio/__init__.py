@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from pipeline.errors import SampleError
 from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class AudioConfig(ModalityConfig):
             whole=verify == "full",
             limits=self.filter if self.filter.active else None,
         )
+
+    def check_content(self, data: memoryview, field: str) -> None:
+        if not data:
+            raise SampleError("the sound is empty", reason="bad_audio", field=field)
 
     def encoder(self, width: int) -> nn.Module:
         from pipeline.modalities.audio.nets import AudioEncoder

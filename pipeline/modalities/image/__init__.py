@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from pipeline.errors import SampleError
 from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class ImageConfig(ModalityConfig):
             whole=verify == "full",
             limits=self.filter if self.filter.active else None,
         )
+
+    def check_content(self, data: memoryview, field: str) -> None:
+        if not data:
+            raise SampleError("the image is empty", reason="bad_image", field=field)
 
     def encoder(self, width: int) -> nn.Module:
         from pipeline.modalities.image.nets import ImageEncoder

@@ -101,6 +101,11 @@ class TextConfig(ModalityConfig):
             limits=self.filter if self.filter.active else None,
         )
 
+    def check_content(self, data: memoryview, field: str) -> None:
+        from pipeline.modalities.text.codec import read_member
+
+        read_member(data, field, self.max_bytes, self.encoding)
+
     def encoder(self, width: int) -> nn.Module:
         from pipeline.modalities.text.nets import TextEncoder
 

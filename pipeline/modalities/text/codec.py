@@ -90,10 +90,7 @@ class TextCodec:
         return [result for result in results if result is not None]
 
     def _text(self, data: memoryview, field: str) -> str:
-        if len(data) > self.max_bytes:
-            what = f"the text has {len(data)} bytes, over the limit of {self.max_bytes}"
-            raise SampleError(what, reason="too_large", field=field)
-        text = clean(read_text(data, field, self.encoding))
+        text = clean(read_member(data, field, self.max_bytes, self.encoding))
         if self.limits is not None:
             check_text(text, self.limits, field)
         return text
@@ -157,6 +154,24 @@ class TextCodec:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_engine": None}
+
+
+def read_member(data: memoryview, field: str, max_bytes: int, encoding: str = UTF_8) -> str:
+    """Reads a text as :func:`read_text` does, unless it is longer than the configuration allows.
+
+    Args:
+        data: The text.
+        field: Its extension.
+        max_bytes: Of a text.
+        encoding: By Python's name.
+
+    Raises:
+        SampleError: It is longer, or cannot be read.
+    """
+    if len(data) > max_bytes:
+        what = f"the text has {len(data)} bytes, over the limit of {max_bytes}"
+        raise SampleError(what, reason="too_large", field=field)
+    return read_text(data, field, encoding)
 
 
 def read_text(data: memoryview, field: str, encoding: str = UTF_8) -> str:

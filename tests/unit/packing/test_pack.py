@@ -8,10 +8,11 @@ import pytest
 import webdataset
 
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.shards.pack import pack
+from pipeline.packing import pack as packing
+from pipeline.packing.config import PackConfig
+from pipeline.packing.split import split_of
 from pipeline.shards.plan import expand, plan
 from pipeline.shards.reader import read_part
-from pipeline.shards.split import split_of
 
 COLUMNS = {"jpg": "image_path", "txt": "caption", "cls": "label"}
 ROWS = [
@@ -20,6 +21,11 @@ ROWS = [
         [("one, two", "0"), ("三\n四", "1"), ('"cinq"', "0"), ("", "1"), ("@six", ""), ("7", "7")]
     )
 ]
+
+
+def pack(*, reading=None, **settings):
+    settings |= {name: str(settings[name]) for name in ("source", "output")}
+    return packing.pack(PackConfig(**settings), reading)
 
 
 @pytest.fixture
@@ -126,7 +132,7 @@ def test_bad_rows_are_told_and_the_rest_goes_on(tables, tmp_path):
     with (tables / "rows.jsonl").open("a") as file:
         for row in (
             {"name": "gone", "image_path": "images/99.bin", "caption": "x"},
-            {"name": "a.b", "caption": "x"},
+            {"name": "a\ud83d", "caption": "x"},
             {"name": "bare"},
             {"caption": "no key"},
             {"name": "json", "caption": "x", "meta": "{half"},
@@ -139,7 +145,7 @@ def test_bad_rows_are_told_and_the_rest_goes_on(tables, tmp_path):
     result = pack(source=tables / "rows.jsonl", output=out, columns=columns, key="name")
     assert [(row.key, row.field, row.reason) for row in result.quarantined] == [
         ("gone", "jpg", "missing_file"),
-        ("a.b", "", "bad_key"),
+        ("a\\ud83d", "", "bad_key"),
         ("bare", "", "no_modality"),
         ("", "", "bad_key"),
         ("json", "json", "bad_metadata"),
@@ -170,7 +176,7 @@ def test_prefixes_say_what_a_column_holds(tables, tmp_path):
 def test_numbers_objects_and_bytes(tmp_path):
     rows = [
         {"jpg": b"raw", "png": {"bytes": b"in a struct", "path": None}, "n": 3, "m": {"b": 1}},
-        {"jpg": None, "png": None, "n": 4, "m": {"b": 2}},
+        {"jpg": b"raw", "png": None, "n": 4, "m": {"b": 2}},
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
     columns = {"jpg": "jpg", "png": "png", "cls": "n", "json": "m"}
@@ -178,7 +184,7 @@ def test_numbers_objects_and_bytes(tmp_path):
     samples, _ = read_back(tmp_path / "out")
     assert samples == {
         "00000000": {"jpg": b"raw", "png": b"in a struct", "cls": b"3", "json": b'{"b": 1}'},
-        "00000001": {"cls": b"4", "json": b'{"b": 2}'},
+        "00000001": {"jpg": b"raw", "cls": b"4", "json": b'{"b": 2}'},
     }
 
 
@@ -252,13 +258,13 @@ def test_settings_that_do_not_fit_a_table(tables, tmp_path, settings, message, k
 def test_sources_that_cannot_be_packed(tables, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
-    (tmp_path / "bad.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    (tmp_path / "bad.csv").write_bytes(b"a,b\n\0\xff\x99\xfe,1\n")
     for source, settings, message in [
         (tmp_path / "nowhere", {}, "does not exist"),
         (tables / "images/0.bin", {}, "neither a folder nor a table"),
         (tmp_path / "empty", {}, "nothing to pack"),
         (tmp_path / "bad.parquet", {"columns": {"txt": "a"}}, "cannot be read"),
-        (tmp_path / "bad.csv", {"columns": {"txt": "a"}}, "not UTF-8"),
+        (tmp_path / "bad.csv", {"columns": {"txt": "a"}}, "in an encoding that can be told"),
         (tables, {"columns": COLUMNS}, "pack.columns has no meaning"),
     ]:
         with pytest.raises(ConfigError, match=message):

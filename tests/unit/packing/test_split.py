@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.shards.split import split_of
+from pipeline.packing.split import split_of
 
 THIRDS = {"train": 0.7, "val": 0.1, "test": 0.2}
 

@@ -1,0 +1,208 @@
+"""What the other jobs will read of a sample, and what they would refuse: asked of their own checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SampleError
+from pipeline.limits import Limits
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.content import (
+    EXTENSIONS,
+    KINDS,
+    SNIFFED_BYTES,
+    TEXT,
+    expected_kind,
+    sniff,
+)
+from pipeline.modalities.decode import Decoder, read_label
+from pipeline.runs import fingerprint
+from pipeline.sample import Fault, Field, Sample
+from pipeline.shards.grouping import Group, group_members
+from pipeline.shards.reader import group_fault
+from pipeline.shards.tar import Member
+
+LABEL_FIELDS = ("cls", "label")
+
+
+def _every_modality() -> ModalitiesConfig:
+    return ModalitiesConfig.model_validate({name: {} for name in ModalitiesConfig.model_fields})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the other jobs of a configuration read samples.
+
+    Attributes:
+        modalities: Those that are configured; all of them, as they are by default, unless given.
+        metadata: Fields that are carried along.
+        label: Field of the label, ``json.path`` inside one, or None where the configuration names none.
+        limits: What is not read.
+    """
+
+    modalities: ModalitiesConfig = field(default_factory=_every_modality)
+    metadata: tuple[str, ...] = ()
+    label: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @cached_property
+    def modality_of(self) -> Mapping[str, str]:
+        """Field -> the modality that reads it."""
+        configs = self.modalities.by_name()
+        return {name: modality for modality, each in configs.items() for name in each.fields}
+
+    @cached_property
+    def label_field(self) -> str:
+        """The field that holds labels; ``cls`` where none is configured."""
+        return (self.label or "cls").split(".")[0]
+
+    def kind(self, name: str) -> str:
+        """What a field is for: the modality that reads it, ``label``, ``metadata``, or empty where no job reads it."""
+        if name in self.modality_of:
+            return self.modality_of[name]
+        if name in self.metadata:
+            return "metadata"
+        if name == self.label_field or name in LABEL_FIELDS:
+            return "label"
+        return "metadata" if _is_json(name) else ""
+
+    def kind_of_content(self, name: str) -> str:
+        """What a field's content is by its modality, or else by its extension: ``text``, ``image``, ...; or empty."""
+        return self.modality_of.get(name) or expected_kind(name)
+
+    def encode(self, name: str, text: str) -> bytes:
+        """The bytes of a text, as the readers of its field take them.
+
+        Raises:
+            SampleError: It holds half of a character, or one that ``modalities.text.encoding`` lacks, or NUL.
+        """
+        config = self.modalities.by_name().get(self.modality_of.get(name, ""))
+        encoding: str = getattr(config, "encoding", "utf-8")
+        reason = {"label": "bad_label", "metadata": "bad_metadata"}.get(self.kind(name), "bad_text")
+        try:
+            data = text.encode(encoding)
+        except UnicodeEncodeError as error:
+            letter = text[error.start]
+            half = "\ud800" <= letter <= "\udfff"
+            what = "half of a character (a lone surrogate)" if half else f"no {letter!r}"
+            what = f"the text has {what}" if half else f"{encoding} has {what}"
+            raise SampleError(what, reason=reason, field=name) from None
+        if "\0" in text:
+            what = f"no text: there is a NUL at character {text.index(chr(0))}"
+            raise SampleError(what, reason=reason, field=name)
+        return data
+
+    def label_of(self, fields: Mapping[str, bytes]) -> str | None:
+        """The label of a sample; None where it has none.
+
+        Raises:
+            SampleError: It cannot be read.
+        """
+        try:
+            return read_label(
+                _sample("", fields), self.label or self.label_field, self.limits.json_depth
+            )
+        except SampleError as error:
+            if error.reason == "missing_label":
+                return None
+            raise
+
+    def check(self, key: str, fields: Mapping[str, bytes]) -> None:
+        """Refuses a sample that another job would refuse without decoding its pictures and sounds.
+
+        Raises:
+            SampleError: For its key, its fields, the size, label, metadata or JSON, a text, or since it holds nothing
+                that any modality reads.
+        """
+        self._check_members(key, {name: len(data) for name, data in fields.items()})
+        self.label_of(fields)
+        configs = self.modalities.by_name()
+        json = {name for name in fields if _is_json(name)}
+        Decoder(
+            codecs={},
+            fields={name: config.fields for name, config in configs.items()},
+            metadata=tuple(sorted(json.union(self.metadata))),
+            limits=self.limits,
+        ).check(_sample(key, fields))
+        for name, data in fields.items():
+            if name in self.modality_of:
+                configs[self.modality_of[name]].check_content(memoryview(data), name)
+
+    def _check_members(self, key: str, sizes: Mapping[str, int]) -> None:
+        members = [Member(f"{key}.{name}", 0, 0, size) for name, size in sorted(sizes.items())]
+        groups = [group for group in group_members(members) if isinstance(group, Group)]
+        if len(groups) != 1:
+            raise SampleError("readers pass over such a name", reason="bad_key")
+        group = groups[0]
+        fault = group_fault("", group, 0, duplicate=False, limits=self.limits)
+        if fault is not None:
+            raise _error(fault)
+        if group.key != key or [name for name, _ in group.members] != sorted(sizes):
+            raise SampleError("readers give the name back as another one", reason="bad_key")
+
+    def load(self, name: str, content: bytes | Path) -> bytes:
+        """The content of a field.
+
+        Raises:
+            SampleError: Its file cannot be read, or is larger than readers take.
+        """
+        if isinstance(content, bytes):
+            return content
+        try:
+            with content.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > self.limits.member_bytes:
+                    self._check_members("sample", {name: size})
+                return file.read()
+        except OSError as error:
+            what = f"{content!s} cannot be read: {error.strerror}"
+            raise SampleError(what, reason="unreadable", field=name) from None
+
+    def mend(self, name: str, head: bytes) -> str:
+        """What to do about a field that no modality reads.
+
+        Args:
+            name: The field.
+            head: The beginning of the content of one of them.
+        """
+        format_ = sniff(head[:SNIFFED_BYTES])
+        kind = KINDS.get(format_, "")
+        names = [extension for extension, formats in EXTENSIONS.items() if formats[0] == format_]
+        usual = next((each for each in names if each in self.modality_of), "")
+        if kind == TEXT:
+            usual = next((each for each, read in self.modality_of.items() if read == TEXT), "")
+        ways = []
+        if usual:
+            ways.append(f"call it {usual}")
+        if kind in ModalitiesConfig.model_fields:
+            ways.append(f"add {name} to modalities.{kind}.fields")
+        ways.append(f"name {name} in input.metadata")
+        return ", or ".join(ways)
+
+    def identity(self) -> str:
+        """Digest of all that decides whether a sample is refused."""
+        values: dict[str, Any] = {
+            "modalities": self.modalities.model_dump(mode="json"),
+            "metadata": list(self.metadata),
+            "label": self.label,
+            "limits": self.limits.model_dump(mode="json"),
+        }
+        return fingerprint(values)
+
+
+def _is_json(name: str) -> bool:
+    return name.rpartition(".")[2] == "json"
+
+
+def _sample(key: str, fields: Mapping[str, bytes]) -> Sample:
+    members = {name: Field(memoryview(data), 0, len(data)) for name, data in fields.items()}
+    return Sample(key, "", 0, members)
+
+
+def _error(fault: Fault) -> SampleError:
+    return SampleError(fault.detail, reason=fault.reason, field=fault.source.field or "")
