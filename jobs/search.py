@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.reports.search import render_table
 from pipeline.runs import Summary, process_clock
+from pipeline.sample import KEY, SHARD
 
 if TYPE_CHECKING:
     from pipeline.engine.query import Question
@@ -44,6 +45,7 @@ def job_for(options: argparse.Namespace) -> Job:
     """The job that answers one question."""
 
     def work(config: Config, summary: Summary) -> None:
+        from pipeline.engine.gallery import neighbour_texts
         from pipeline.engine.search import report, search
         from pipeline.engine.signals import as_interrupt
 
@@ -52,6 +54,9 @@ def job_for(options: argparse.Namespace) -> Job:
             summary.first_sample = process_clock()
             answer = search(config, question)
             summary.report = report(config, question, answer)
+            texts = neighbour_texts(config, answer)
+            for row in summary.report["neighbours"]:
+                row["text"] = texts.get((row[SHARD], row[KEY]))
             summary.metrics = {"rows_compared": float(answer.compared)}
             if options.html is not None:
                 from pipeline.engine.gallery import gallery
@@ -104,6 +109,8 @@ def _question(options: argparse.Namespace) -> Question:
     wrong = ""
     if question.key is None and not question.given:
         wrong = "nothing is asked for"
+    elif question.text is not None and not question.text.strip():
+        wrong = "nothing is asked for: --text is empty"
     elif question.key is not None and question.given:
         wrong = f"--key does not go with --{next(iter(question.given))}"
     elif question.key is None and (question.shard is not None or question.by is not None):

@@ -16,6 +16,7 @@ from pipeline.engine.search import PREDICTION, Answer
 from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage
@@ -24,6 +25,7 @@ from pipeline.shards.plan import Part, Shard, expand, shard_fingerprint
 from pipeline.shards.reader import read_part
 from pipeline.shards.source import is_packed
 
+TEXT = "text"
 MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
 MAX_SAMPLES = 100  # that are read; the neighbours behind are shown as rows
 MAX_READ_BYTES = (
@@ -73,6 +75,20 @@ def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
     )
 
 
+def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
+    """The texts of the first neighbours, as a person reads them.
+
+    Only of shards that can be read in part, plain tars on this machine: others would be read whole for a line of text.
+    """
+    text = config.modalities.by_name().get(TEXT)
+    if text is None:
+        return {}
+    names = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
+    alone = config.model_copy(update={"modalities": ModalitiesConfig.model_validate({TEXT: text})})
+    samples = _read(alone, names, max_far_bytes=0)
+    return {name: sample.shown[TEXT] for name, sample in samples.items() if TEXT in sample.shown}
+
+
 def _titles(question: Question) -> Iterator[str]:
     for name, value in question.told.items():
         yield f"“{value}”" if name == "text" else value.rpartition("/")[2]
@@ -90,7 +106,9 @@ def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
     return Neighbour(row["rank"], row["score"], example, row["metadata"], found.notes)
 
 
-def _read(config: Config, wanted: Sequence[Name]) -> dict[Name, _Found]:
+def _read(
+    config: Config, wanted: Sequence[Name], max_far_bytes: int = MAX_READ_BYTES
+) -> dict[Name, _Found]:
     """Reads samples by shard and key; each of them is in the answer."""
     found = {name: _Found() for name in wanted}
     try:
@@ -103,7 +121,11 @@ def _read(config: Config, wanted: Sequence[Name]) -> dict[Name, _Found]:
     try:
         for name in {shard for shard, _ in wanted}:
             keys = {key for shard, key in wanted if shard == name}
-            notes = _read_shard(shards.get(name), keys, decoder, found, f"the shard {gone}")
+            shard = shards.get(name)
+            if shard is not None and _is_far(shard) and shard.size > max_far_bytes:
+                notes = {key: ["not shown: its shard is too large to be read"] for key in keys}
+            else:
+                notes = _read_shard(shard, keys, decoder, found, f"the shard {gone}")
             for key in keys:
                 found[name, key].notes += notes.get(key, [])
     finally:
@@ -121,9 +143,6 @@ def _read_shard(
     """Reads some samples of a shard into ``found``; returns why some are not there."""
     if shard is None:
         return {key: [gone] for key in keys}
-    far = is_packed(shard.name) or not storage.is_local(shard.url)
-    if far and shard.size > MAX_READ_BYTES:
-        return {key: ["not shown: its shard is too large to be read for this page"] for key in keys}
     left = set(keys)
     why = "the shard has no such sample any more"
     try:
@@ -136,6 +155,11 @@ def _read_shard(
     except PipelineError as error:
         why = f"the shard cannot be read: {error.what}"
     return {key: [why] for key in left}
+
+
+def _is_far(shard: Shard) -> bool:
+    """Whether all before a sample has to be read to get at it."""
+    return is_packed(shard.name) or not storage.is_local(shard.url)
 
 
 def _samples(shard: Shard, limits: Limits) -> Iterator[Sample]:

@@ -12,7 +12,7 @@ from pipeline.reports.page import render_template
 from pipeline.reports.svg import shortened, text_columns
 
 CELL_COLUMNS = 40  # of a terminal, that a value takes at most
-METADATA_COLUMNS = 60
+METADATA_COLUMNS, TEXT_COLUMNS = 60, 60
 MAX_PAGE_BYTES = 32 << 20  # of images and sounds; the neighbours behind are shown without
 
 
@@ -85,10 +85,17 @@ def render_table(report: Mapping[str, Any], outputs: Mapping[str, str]) -> str:
     rows = [["rank", "score", "shard", "key"]]
     found = report["neighbours"]
     predicted = any(each.get("prediction") is not None for each in found)
-    rows[0] += ["prediction"] * predicted + ["metadata"] * any(each["metadata"] for each in found)
+    readable = any(each.get("text") for each in found)
+    rows[0] += (
+        ["text"] * readable
+        + ["prediction"] * predicted
+        + ["metadata"] * any(each["metadata"] for each in found)
+    )
     for each in found:
         cells = [str(each["rank"]), f"{each['score']:.4f}"]
         cells += [shortened(str(each[name]), CELL_COLUMNS) for name in ("shard", "key")]
+        if readable:
+            cells.append(shortened(" ".join((each.get("text") or "").split()), TEXT_COLUMNS))
         if predicted:
             cells.append(shortened(str(each["prediction"]), CELL_COLUMNS))
         if each["metadata"]:

@@ -126,8 +126,15 @@ def test_a_sample_given_as_files_finds_itself(
     page = tmp_path / "found.html"
     assert search.main([str(config), *words, "--html", str(page)]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["rank", "score", "shard", "key", "prediction", "metadata"]
+    assert table[0].split() == ["rank", "score", "shard", "key", "text", "prediction", "metadata"]
     assert len(table) == 1 + 3 + 2
+    texts = {
+        key: each["txt"].decode()
+        for key, each in make_samples(24, seed=21).items()
+        if "txt" in each
+    }
+    assert all(texts.get(row["key"]) == row["text"] for row in report["neighbours"])
+    assert own["txt"].decode() in table[1]
     html = page.read_text("utf-8")
     assert html.count("<img ") == 1 + sum("image" in n["modalities"] for n in report["neighbours"])
     assert html.count("<audio ") == 1 + sum(
@@ -172,6 +179,7 @@ def test_what_cannot_be_asked_is_one_line(
     )
     no("--text", "x", "infer.output=x/date={date}", says=["the folder of one date"])
     no(says=["nothing is asked for"])
+    no("--text", " \n", says=["--text is empty"])
     no("--key", "a", "--text", "b", says=["--key does not go with --text"])
     no("--text", "a", "--shard", "b", says=["--shard goes with --key only"])
 
