@@ -1,7 +1,7 @@
 """Runs batch inference over what is new or changed since the last good night, once or by a schedule.
 
     python -m jobs.nightly CONFIG.yaml [dotted.path=value ...] [--date YYYY-MM-DD] [--catch-up N] [--json] [--dry-run]
-    python -m jobs.nightly CONFIG.yaml serve --cron "0 2 * * *" --timezone Asia/Shanghai [dotted.path=value ...]
+    python -m jobs.nightly CONFIG.yaml serve --cron "0 2 * * *" --timezone Asia/Shanghai [--catch-up N]
     python -m jobs.nightly CONFIG.yaml emit systemd|cron|kubernetes [--cron ...] [--timezone ...] [--to FOLDER]
 
 Every night has a page, RUN/nightly/DATE.md, and what it says as JSON beside it. {date} in the input or the output of
@@ -23,12 +23,14 @@ from pipeline import logs
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.nightly import emit
+from pipeline.nightly.clock import time_zone
 from pipeline.nightly.emit import Schedule
 from pipeline.nightly.ledger import FAILED, Ledger
 from pipeline.runs import Summary
 
 WENT_ON = (0, 3, 4)  # exit codes after which the next date is run
 MODES = ("serve", "emit")
+UTC = "UTC"
 SECTIONS = ("run", "input", "modalities", "cleaning", "infer", "nightly", "sink", "cluster")
 
 
@@ -73,7 +75,7 @@ def job_for(date: str) -> Job:
 
 
 def _once(options: argparse.Namespace) -> int:
-    date = _date(options.date)
+    date = _date(options.date, options.timezone)
     dates = [date.isoformat()]
     if options.catch_up:
         dates = [*_missed(load(options.config, options.words), date, options.catch_up), *dates]
@@ -95,9 +97,11 @@ def _missed(config: Config, date: datetime.date, count: int) -> list[str]:
     return [each for each, page in pages.items() if page is None or page.status == FAILED]
 
 
-def _date(text: str | None) -> datetime.date:
+def _date(text: str | None, timezone: str | None) -> datetime.date:
+    """The logical date: the one that is given, or today's in a time zone."""
+    zone = time_zone(timezone) if timezone is not None else None
     if text is None:
-        return datetime.datetime.now().astimezone().date()
+        return datetime.datetime.now(datetime.UTC).astimezone(zone).date()
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
@@ -109,14 +113,14 @@ def _date(text: str | None) -> datetime.date:
 def _serve(options: argparse.Namespace, config: Config) -> int:
     from pipeline.engine.schedule import serve
 
-    overrides = options.words[1:]
-    command = [sys.executable, "-m", "jobs.nightly", options.config, *overrides]
-    return serve(command, options.cron, options.timezone)
+    zone = options.timezone or UTC
+    command = emit.night_command(
+        sys.executable, options.config, options.words[1:], zone, options.catch_up
+    )
+    return serve(command, options.cron, zone)
 
 
 def _emit(options: argparse.Namespace, config: Config) -> int:
-    from pipeline.engine.schedule import time_zone
-
     kinds = (*emit.WITHOUT_CONFIG, "kubernetes")
     kind = options.words[1] if len(options.words) > 1 else ""
     if kind not in kinds:
@@ -125,15 +129,15 @@ def _emit(options: argparse.Namespace, config: Config) -> int:
             where="emit",
             fix=f"write emit {' or emit '.join(kinds)}",
         )
-    time_zone(options.timezone)
     schedule = Schedule(
         cron=options.cron,
-        timezone=options.timezone,
+        timezone=options.timezone or UTC,
         python=sys.executable,
         folder=str(Path.cwd()),
         config=str(Path(options.config).resolve()),
         overrides=options.words[2:],
         image=options.image,
+        catch_up=options.catch_up,
     )
     if kind == "kubernetes":
         files = emit.kubernetes(schedule, Path(options.config).read_text("utf-8"))
@@ -172,7 +176,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="first runs those of the N dates before that have no good page",
     )
     parser.add_argument("--cron", default="0 2 * * *", help="the schedule, five fields")
-    parser.add_argument("--timezone", default="UTC", help="of the schedule, such as Asia/Shanghai")
+    parser.add_argument(
+        "--timezone",
+        help="of the schedule and of the logical date, such as Asia/Shanghai; UTC for serve and emit, this machine's "
+        "for one night",
+    )
     parser.add_argument("--to", default=".", metavar="FOLDER", help="where emit writes")
     parser.add_argument(
         "--image", default="pipeline:latest", help="container image, for emit kubernetes"

@@ -8,15 +8,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.base import BaseTrigger
 
-from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.nightly.cron import WEEKDAYS, Times, parse_cron
+from pipeline.nightly.clock import SECOND, time_zone
+from pipeline.nightly.cron import Cron, parse_cron
 
 MAX_LATE_SECONDS = 3600  # a night that could not begin for longer is left to the next
 PATIENCE_SECONDS = 90  # that a night which is interrupted may take to end
@@ -41,16 +40,22 @@ def serve(command: Sequence[str], cron: str, timezone: str) -> int:
         ConfigError: The schedule or the time zone is not written as such.
     """
     zone = time_zone(timezone)
-    trigger = OrTrigger([_trigger(times, zone) for times in parse_cron(cron)])
+    trigger = _Trigger(parse_cron(cron), zone)
     over, night = threading.Event(), _Runner(command, zone)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    scheduler = BackgroundScheduler(timezone=zone)
+    scheduler = BackgroundScheduler(timezone=datetime.UTC)
     job = scheduler.add_job(
         night, trigger, coalesce=True, max_instances=1, misfire_grace_time=MAX_LATE_SECONDS
     )
     scheduler.start()
-    event(logger, "serving", cron=cron, timezone=timezone, next=str(job.next_run_time))
+    event(
+        logger,
+        "serving",
+        cron=cron,
+        timezone=timezone,
+        next=str(job.next_run_time.astimezone(zone)),
+    )
     over.wait()
     night.stop()
     scheduler.shutdown(wait=True)
@@ -58,36 +63,16 @@ def serve(command: Sequence[str], cron: str, timezone: str) -> int:
     return 0
 
 
-def time_zone(name: str) -> ZoneInfo:
-    """A time zone.
+class _Trigger(BaseTrigger):  # type: ignore[misc]
+    """APScheduler's view of a schedule: its moments in UTC, where a difference of two is the time between them."""
 
-    Raises:
-        ConfigError: There is none of that name.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(
-            f"there is no time zone {name!r}",
-            where="--timezone",
-            fix="write, for example, UTC or Asia/Shanghai",
-        ) from None
+    def __init__(self, cron: Cron, zone: ZoneInfo) -> None:
+        self._cron, self._zone = cron, zone
 
-
-def _trigger(times: Times, zone: ZoneInfo) -> CronTrigger:
-    def text(values: Sequence[int] | None) -> str:
-        return "*" if values is None else ",".join(map(str, values))
-
-    # APScheduler's numbers of weekdays begin with Monday, cron's with Sunday: names are the same in both.
-    weekdays = None if times.weekday is None else [WEEKDAYS[day] for day in times.weekday]
-    return CronTrigger(
-        minute=text(times.minute),
-        hour=text(times.hour),
-        day=text(times.day),
-        month=text(times.month),
-        day_of_week="*" if weekdays is None else ",".join(weekdays),
-        timezone=zone,
-    )
+    def get_next_fire_time(
+        self, previous_fire_time: datetime.datetime | None, now: datetime.datetime
+    ) -> datetime.datetime:
+        return self._cron.after(previous_fire_time or now - SECOND, self._zone)
 
 
 class _Runner:

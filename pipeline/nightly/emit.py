@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
-from pipeline.nightly.cron import on_calendar, parse_cron
+from pipeline.nightly.clock import time_zone
+from pipeline.nightly.cron import parse_cron
+from pipeline.nightly.expressions import (
+    YEARS_AHEAD,
+    crontab_fields,
+    kubernetes_schedule,
+    on_calendar,
+    passed_over,
+    require_same,
+)
 
 NAME = "pipeline-nightly"
 _MOUNT = "/etc/pipeline"
@@ -26,6 +36,8 @@ class Schedule:
         config: Path of the configuration.
         overrides: ``dotted.path=value``.
         image: Container image, for Kubernetes.
+        catch_up: Dates before the night's own that it makes up for.
+        now: When the files are written; changes of clocks are looked for from then on.
     """
 
     cron: str
@@ -35,22 +47,43 @@ class Schedule:
     config: str
     overrides: Sequence[str] = ()
     image: str = "pipeline:latest"
+    catch_up: int = 0
+    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
     @property
     def command(self) -> list[str]:
         """The night, as words."""
-        return [self.python, "-m", "jobs.nightly", self.config, *self.overrides]
+        return night_command(self.python, self.config, self.overrides, self.timezone, self.catch_up)
+
+
+def night_command(
+    python: str, config: str, overrides: Sequence[str], timezone: str, catch_up: int
+) -> list[str]:
+    """The command of one night, whoever starts it and wherever: its date is that of the time zone."""
+    flags = ["--timezone", timezone, *(["--catch-up", str(catch_up)] if catch_up else [])]
+    return [python, "-m", "jobs.nightly", config, *overrides, *flags]
 
 
 def systemd(schedule: Schedule) -> dict[str, str]:
-    """A oneshot service and its timer. A night that the machine slept through is made up for."""
+    """A oneshot service and its timer. A night that the machine slept through is made up for.
+
+    systemd begins a night once where the clocks go back, and none at a time that they pass over: such nights have
+    lines of their own.
+    """
+    zone, cron = time_zone(schedule.timezone), parse_cron(schedule.cron)
     # In a unit, % begins a specifier and $ a variable.
     command = " ".join(
         _quoted(word.replace("%", "%%").replace("$", "$$")) for word in schedule.command
     )
-    times = [
-        f"OnCalendar={on_calendar(each, schedule.timezone)}" for each in parse_cron(schedule.cron)
+    times = [f"OnCalendar={line}" for line in on_calendar(cron, zone)]
+    gaps = [
+        f"{due.astimezone(zone):%Y-%m-%d %H:%M:%S}" for due in passed_over(cron, zone, schedule.now)
     ]
+    if gaps:
+        times += [
+            f"# The clocks pass over these nights' time; looked for {YEARS_AHEAD} years ahead."
+        ]
+        times += [f"OnCalendar={gap} {zone.key}" for gap in gaps]
     service = [
         "[Unit]",
         "Description=Nightly batch inference",
@@ -71,14 +104,19 @@ def systemd(schedule: Schedule) -> dict[str, str]:
 
 
 def cron(schedule: Schedule) -> dict[str, str]:
-    """A line for crontab."""
-    parse_cron(schedule.cron)
+    """A line for crontab.
+
+    Raises:
+        ConfigError: cron would miss a night, or begin one twice, where clocks change.
+    """
+    times = parse_cron(schedule.cron)
+    require_same(times, time_zone(schedule.timezone), schedule.now, "cron")
     command = f"cd {shlex.quote(schedule.folder)} && {shlex.join(schedule.command)}"
     lines = [
         "# Read it with: crontab FILE. CRON_TZ is known to cronie; other crons take the machine's time zone.",
         f"CRON_TZ={schedule.timezone}",
         # In a crontab, % ends the command.
-        f"{schedule.cron} {command} >> nightly.log 2>&1".replace("%", r"\%"),
+        f"{crontab_fields(times)} {command} >> nightly.log 2>&1".replace("%", r"\%"),
     ]
     return {f"{NAME}.crontab": "\n".join(lines) + "\n"}
 
@@ -89,9 +127,20 @@ def kubernetes(schedule: Schedule, config_text: str) -> dict[str, str]:
     Args:
         schedule: What is run, and when; its folder and interpreter are those of the image.
         config_text: The configuration.
+
+    Raises:
+        ConfigError: Kubernetes would begin nights at other times.
     """
-    parse_cron(schedule.cron)
-    command = ["python", "-m", "jobs.nightly", f"{_MOUNT}/config.yaml", *schedule.overrides]
+    times = parse_cron(schedule.cron)
+    expression = kubernetes_schedule(times)
+    require_same(times, time_zone(schedule.timezone), schedule.now, "Kubernetes")
+    command = night_command(
+        "python",
+        f"{_MOUNT}/config.yaml",
+        schedule.overrides,
+        schedule.timezone,
+        schedule.catch_up,
+    )
     container = {
         "name": "nightly",
         "image": schedule.image,
@@ -108,7 +157,7 @@ def kubernetes(schedule: Schedule, config_text: str) -> dict[str, str]:
         "kind": "CronJob",
         "metadata": {"name": NAME},
         "spec": {
-            "schedule": schedule.cron,
+            "schedule": expression,
             "timeZone": schedule.timezone,
             "concurrencyPolicy": "Forbid",
             "startingDeadlineSeconds": 3600,

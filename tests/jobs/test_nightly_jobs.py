@@ -16,9 +16,10 @@ from tones import make_samples, write_tar
 
 from jobs import infer, nightly, train
 from pipeline.engine import nightly as engine
-from pipeline.engine.schedule import _Runner, time_zone
+from pipeline.engine.schedule import _Runner
 from pipeline.errors import SinkError
 from pipeline.nightly import NightlyConfig
+from pipeline.nightly.clock import time_zone
 from pipeline.nightly.ledger import Ledger, Night
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -86,7 +86,7 @@ def own_signals() -> Iterator[None]:
 def test_no_night_ends_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that fails, one that is killed and one that takes longer than its turn are followed by others."""
     # cron has no shorter turns than a minute; all else is the real scheduler, and real processes.
-    monkeypatch.setattr(schedule, "_trigger", lambda *_: IntervalTrigger(seconds=0.3))
+    monkeypatch.setattr(schedule, "_Trigger", lambda *_: IntervalTrigger(seconds=0.3))
     night = tmp_path / "night.py"
     night.write_text(
         f"""
@@ -131,7 +131,7 @@ else:
 def test_a_command_that_is_not_there_does_not_end_the_schedule(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(schedule, "_trigger", lambda *_: IntervalTrigger(seconds=0.2))
+    monkeypatch.setattr(schedule, "_Trigger", lambda *_: IntervalTrigger(seconds=0.2))
     threading.Timer(1.5, os.kill, [os.getpid(), signal.SIGTERM]).start()
     assert schedule.serve(["/nowhere/python"], "* * * * *", "UTC") == 0
     assert sum("raised an exception" in record.message for record in caplog.records) > 1
