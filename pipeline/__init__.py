@@ -5,6 +5,7 @@ torch: names that need them are resolved on first use.
 """
 
 import os
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import (
     ConfigError,
@@ -15,6 +16,9 @@ from pipeline.errors import (
     ShardError,
     SinkError,
 )
+
+if TYPE_CHECKING:
+    from pipeline.sinks.rows import written_rows
 
 __version__ = "0.1.0"
 
@@ -31,4 +35,13 @@ __all__ = [
     "ShardError",
     "SinkError",
     "__version__",
+    "written_rows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "written_rows":
+        from pipeline.sinks.rows import written_rows
+
+        return written_rows
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

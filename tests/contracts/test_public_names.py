@@ -16,6 +16,7 @@ def test_public_names() -> None:
         "ShardError",
         "SinkError",
         "__version__",
+        "written_rows",
     ]
     assert all(hasattr(pipeline, name) for name in pipeline.__all__)
 
