@@ -42,10 +42,11 @@ class PipelineError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments would be lost on the way back from a Ray worker.
-        return _rebuild, (type(self), dict(self.__dict__))
+        return rebuild, (type(self), dict(self.__dict__))
 
 
-def _rebuild(cls: type[PipelineError], state: dict[str, Any]) -> PipelineError:
+def rebuild(cls: type[PipelineError], state: dict[str, Any]) -> PipelineError:
+    """The error that has these attributes."""
     error = cls.__new__(cls)
     Exception.__init__(error, state["what"])
     error.__dict__.update(state)

@@ -98,18 +98,18 @@ class Signer:
 
     def __call__(self, part: Part) -> int:
         """Signs a part's samples, writes their file, and returns how many there are."""
-        signing = _Signing(part, self.widths)
+        signing = _Signing(part, self.widths, self.schema)
         if self.near and self.decoder.limits.isolate:
-            rows = isolated(signing, self.decoder, part)
+            table = isolated(signing, self.decoder, part)
         else:
-            rows = signing(self.decoder, Unwatched(), Care())
-        table = pa.Table.from_pylist(rows, schema=self.schema)
+            table = signing(self.decoder, Unwatched(), Care())
         with (
             storage.create(self.location(part)) as file,
             pa.ipc.new_file(file, table.schema) as writer,
         ):
             writer.write_table(table)
-        return len(rows)
+        num_samples: int = table.num_rows
+        return num_samples
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,9 @@ class _Signing:
 
     part: Part
     widths: Mapping[str, int]
+    schema: pa.Schema
 
-    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> list[dict[str, Any]]:
+    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
         rows = []
         for item in read_part(self.part, decoder.limits):
             if isinstance(item, Sample) and item.ordinal not in care.condemned:
@@ -127,7 +128,7 @@ class _Signing:
                 if row is not None:
                     rows.append(row)
             watch.rests()
-        return rows
+        return pa.Table.from_pylist(rows, schema=self.schema)
 
     def _row(self, sample: Sample, decoder: Decoder, watch: Watch) -> dict[str, Any] | None:
         """None for a sample that decoding will refuse, which is no copy of any other."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import mmap
 import os
-import pickle
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -62,26 +61,13 @@ class Arena:
         self._used += -(-size // _ALIGNMENT) * _ALIGNMENT
         return array
 
-    def pack(self, value: Any) -> tuple[bytes, list[Any]]:
-        """Describes a value whose buffers lie in the arena; those that do not are copied there.
-
-        Returns:
-            What :meth:`unpack` takes in the other process.
-        """
-        places: list[Any] = []
-
-        def place(buffer: pickle.PickleBuffer) -> None:
-            places.append(self._place(pa.py_buffer(buffer.raw())))
-
-        return pickle.dumps(value, protocol=5, buffer_callback=place), places
-
-    def _place(self, buffer: pa.Buffer) -> Any:
-        """Offset and size in the arena, or the bytes themselves where it is full."""
+    def place(self, buffer: pa.Buffer) -> tuple[int, int] | None:
+        """Offset and size of a buffer in the arena, where it lies or is now copied to; None where the arena is full."""
         offset = buffer.address - self._start
         if 0 <= offset < ARENA_BYTES:
             return offset, buffer.size
         if self._used + buffer.size > ARENA_BYTES:
-            return buffer.to_pybytes()
+            return None
         offset = self._used
         self.room((buffer.size,), np.dtype(np.uint8))[:] = np.frombuffer(buffer, dtype=np.uint8)
         return offset, buffer.size
@@ -110,15 +96,9 @@ class Arenas:
         """Takes back one that nothing was put into."""
         self._free.append(index)
 
-    def unpack(self, index: int, head: bytes, places: Sequence[Any]) -> Any:
-        """The value that :meth:`Arena.pack` described, in place."""
+    def lend(self, index: int) -> pa.Buffer:
+        """All of an arena, which is free when the last buffer that refers to it is gone."""
         view = self.all[index].view()
         whole = pa.py_buffer(view)
-        # The arena is free when the last buffer that refers to it is gone.
         weakref.finalize(view, self._free.append, index)
-        buffers = [
-            pa.py_buffer(place) if isinstance(place, bytes) else whole.slice(*place)
-            for place in places
-        ]
-        del view, whole
-        return pickle.loads(head, buffers=buffers)
+        return whole

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
-import pickle
 import resource
 import signal
 import sys
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from pipeline.isolation.answer import encode, encode_error
 from pipeline.isolation.arena import Arena
 from pipeline.isolation.journal import Journal, JournalWatch
 
@@ -32,7 +34,8 @@ def serve(
     """Answers requests until the other end is closed; never returns.
 
     Args:
-        connection: Requests ``(request, index of an arena or None, care)`` come in, answers ``(word, ...)`` go out.
+        connection: Requests ``(request, index of an arena or None, care)`` come in, answers go out as JSON,
+            see :mod:`pipeline.isolation.answer`.
         arenas: Where results go.
         journal: Where every step is noted.
         work: ``(request, watch, care) -> result``.
@@ -44,33 +47,37 @@ def serve(
     with contextlib.suppress(BaseException):  # the other end is gone: so is the reason to live
         while True:
             request, index, care = connection.recv()
-            answer = _answer(request, None if index is None else arenas[index], journal, care, work)
+            arena = None if index is None else arenas[index]
+            head, buffers = _answer(request, arena, journal, care, work)
             journal.rest()
-            connection.send(answer)
-            del answer
+            _send(connection, arena, head, buffers)
+            del head, buffers
     os._exit(0)
 
 
-def _answer(request: Any, arena: Arena | None, journal: Journal, care: Any, work: Any) -> Any:
+def _answer(
+    request: Any, arena: Arena | None, journal: Journal, care: Any, work: Any
+) -> tuple[dict[str, Any], list[pa.Buffer]]:
     try:
         if arena is not None:
             arena.clear()
-        result = work(request, JournalWatch(journal, arena), care)
-        if arena is None:
-            return DONE, result, None
-        return DONE, *arena.pack(result)
+        value, buffers = encode(work(request, JournalWatch(journal, arena), care))
+        return {"word": DONE, "value": value}, buffers
     except MemoryError:
-        return OUT_OF_MEMORY, journal.read(), None
+        return {"word": OUT_OF_MEMORY, "entry": journal.values()}, []
     except Exception as error:  # noqa: BLE001 - it is raised again on the other side
-        return FAILED, _portable(error), traceback.format_exc()
+        return {"word": FAILED, "error": encode_error(error), "trace": traceback.format_exc()}, []
 
 
-def _portable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # noqa: BLE001 - whatever a foreign exception does when it is copied
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+def _send(
+    connection: Connection, arena: Arena | None, head: dict[str, Any], buffers: Sequence[pa.Buffer]
+) -> None:
+    """Sends the answer, and behind it what the arena has no room for."""
+    places = [None if arena is None else arena.place(buffer) for buffer in buffers]
+    connection.send_bytes(json.dumps(head | {"places": places}, default=str).encode())
+    for place, buffer in zip(places, buffers, strict=True):
+        if place is None:
+            connection.send_bytes(buffer)
 
 
 def limit_memory(memory_bytes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +15,11 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from pipeline.errors import InputError
 from pipeline.isolation import child
+from pipeline.isolation.answer import UnreadableAnswer, decode, decode_error
 from pipeline.isolation.arena import ARENA_BYTES, Arena, Arenas, shared_memory
 from pipeline.isolation.journal import Entry, Journal
 from pipeline.limits import Limits
@@ -116,26 +120,51 @@ class Guard:
         if self._child is None:
             self._child = self._start()
         index = self._arenas.take()
+        borrowed = False
         try:
-            word, found, more = self._ask(self._child, (request, index, care))
-        except BaseException:
-            if index is not None:
+            head = self._ask(self._child, (request, index, care))
+            if head.get("word") == child.DONE:
+                arena = None if index is None else self._arenas.lend(index)
+                borrowed = arena is not None
+                return decode(head["value"], self._buffers(self._child, head["places"], arena))
+        except (EOFError, ConnectionResetError):
+            how = f"the decoder's process {self._child.wait()}"
+            raise _Died(Death("decoder_crashed", how, self._journal.read())) from None
+        except (ValueError, TypeError, KeyError) as error:
+            detail = f"the decoder's process sent what is no answer: {error}"[:300]
+            raise _Died(Death("decoder_crashed", detail, self._journal.read())) from None
+        finally:
+            if index is not None and not borrowed:
                 self._arenas.give_back(index)
-            raise
-        if word == child.DONE and index is not None:
-            return self._arenas.unpack(index, found, more)
-        if index is not None:
-            self._arenas.give_back(index)
-        if word == child.DONE:
-            return found
-        if word == child.OUT_OF_MEMORY:
+        if head.get("word") == child.OUT_OF_MEMORY:
             limit = self._limits.decode_memory_bytes >> 20
             detail = f"decoding it needs more than {limit} MiB of memory"
-            raise _Died(Death("decoder_memory", detail, found))
-        found.add_note(more)
-        raise found
+            raise _Died(Death("decoder_memory", detail, self._journal.entry(head.get("entry"))))
+        failure = decode_error(head.get("error"))
+        failure.add_note(str(head.get("trace")))
+        raise failure
 
-    def _ask(self, running: _Child, message: Any) -> Any:
+    def _buffers(self, running: _Child, places: Any, arena: pa.Buffer | None) -> list[pa.Buffer]:
+        """The buffers of an answer: in the arena, or behind it in the pipe."""
+        buffers = []
+        for place in places:
+            if place is None:
+                buffers.append(pa.py_buffer(running.receive()))
+                continue
+            offset, size = map(int, place)
+            if arena is None or min(offset, size) < 0 or offset + size > arena.size:
+                raise UnreadableAnswer("a place outside the memory we share")
+            buffers.append(arena.slice(offset, size))
+        return buffers
+
+    def _ask(self, running: _Child, message: Any) -> dict[str, Any]:
+        """Sends a message and waits for its answer.
+
+        Raises:
+            _Died: It takes too long.
+            EOFError: The child has ended.
+            ValueError: The answer is none.
+        """
         connection = running.connection
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # recv tells of its end
             connection.send(message)
@@ -145,13 +174,10 @@ class Guard:
             if clock.is_over(entry):
                 detail = f"decoding it took more than {self._limits.decode_seconds:g} s"
                 raise _Died(Death("decoder_timeout", detail, entry))
-        try:
-            return connection.recv()
-        except (EOFError, ConnectionResetError):
-            how = running.wait()
-            raise _Died(
-                Death("decoder_crashed", f"the decoder's process {how}", self._journal.read())
-            ) from None
+        head = json.loads(running.receive())
+        if not isinstance(head, dict):
+            raise UnreadableAnswer("no JSON object")
+        return head
 
     def _start(self) -> _Child:
         """Starts a new program: a copy of this process would inherit the threads of Ray and of clients half-way."""
@@ -180,6 +206,10 @@ class _Child:
         self.pid = process.pid
         self.connection = connection
         self._process = process
+
+    def receive(self) -> bytes:
+        """The next message, as bytes: what it sends is never unpickled."""
+        return self.connection.recv_bytes()
 
     def wait(self) -> str:
         """Waits for its end; says how it ended."""

@@ -15,6 +15,7 @@ from pipeline.isolation.arena import Arena, shared_memory
 _ENTRY = struct.Struct("<qqqq")  # steps so far, index of the modality, first and last ordinal
 _STEPS = struct.Struct("<q")
 _RESTING = -1
+_LARGEST_GROUP = 1 << 20  # of samples that are decoded together
 
 
 class Entry(NamedTuple):
@@ -49,8 +50,23 @@ class Journal:
 
     def read(self) -> Entry:
         """The entry as it is now."""
-        steps, index, first, last = _ENTRY.unpack_from(self._map)
-        return Entry(steps, None if index == _RESTING else self.names[index], first, last)
+        return self.entry(_ENTRY.unpack_from(self._map))
+
+    def entry(self, values: Any) -> Entry:
+        """Steps, index of the modality, first and last ordinal as an entry; nothing is decoded where they are none.
+
+        Both come from a process that strangers' data may have taken over.
+        """
+        try:
+            steps, index, first, last = map(int, values)
+        except (TypeError, ValueError):
+            return Entry(0, None, 0, 0)
+        sound = 0 <= index < len(self.names) and 0 <= first <= last < first + _LARGEST_GROUP
+        return Entry(steps, self.names[index], first, last) if sound else Entry(steps, None, 0, 0)
+
+    def values(self) -> list[int]:
+        """The entry as :meth:`entry` takes it."""
+        return list(_ENTRY.unpack_from(self._map))
 
     def write(self, steps: int, modality: str, first: int, last: int) -> None:
         """Replaces the entry."""
