@@ -116,6 +116,8 @@ def pack_demo_source(table: Path, folder: Path) -> PackResult:
             key="key",
             split=SPLIT,
             max_shard_samples=_SAMPLES_PER_SHARD,
+            # The demo knows by a file of its own whether its shards are of these arguments.
+            overwrite=True,
         )
     )
 

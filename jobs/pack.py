@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,21 +38,44 @@ def work(config: Config, summary: Summary) -> None:
             progress.advance(done - progress.done, done - progress.done)
 
         result = pack(section, _reading(config), follow)
+    summary.report = {"splits": result.splits, "notes": list(result.notes)}
+    summary.metrics = {f"samples_{name}": n for name, n in result.samples_per_split.items()}
+    summary.outputs = {"shards": section.output}
+    if result.is_done_before:
+        summary.parts_skipped = len(result.shards)
+    else:
+        _count(result, summary)
+        clear_quarantine(section.output)
+        if result.quarantined:
+            write_rows(section.output, "pack", _rows(result))
+    _check(result, config)
+
+
+def _count(result: PackResult, summary: Summary) -> None:
     summary.samples_read = result.samples_read
     summary.samples_written = result.samples_written
     summary.samples_quarantined = result.samples_quarantined
-    summary.reasons = dict(Counter(row.reason for row in result.quarantined))
+    summary.reasons = dict(result.reasons)
     summary.parts_done = len(result.shards)
-    summary.metrics = {f"samples_{name}": n for name, n in result.samples_per_split.items()}
-    summary.report = {"splits": result.census.values(), "notes": result.notes}
-    summary.outputs = {"shards": section.output}
-    clear_quarantine(section.output)
-    if result.quarantined:
-        write_rows(section.output, "pack", _rows(result))
+
+
+def _check(result: PackResult, config: Config) -> None:
+    """Raises where too much is bad, also where that was so before; the shards of the rest are in place by then."""
+    section = _section(config)
+    if not result.samples_written:
+        first = result.quarantined[0]
+        raise BadDataError(
+            f"none of {result.samples_read} samples can be packed; the first: {first.detail}",
+            where=f"{first.origin} key={first.key} field={first.field}",
+            fix="; ".join([*result.notes, f"look at {section.output}/_quarantine"]),
+            reasons=result.reasons,
+        )
+    counted = Summary("pack")
+    _count(result, counted)
     try:
-        summary.check_bad(config.input.max_bad_fraction, section.output)
+        counted.check_bad(config.input.max_bad_fraction, section.output)
     except BadDataError:
-        print("\n".join(_packed(summary)), file=sys.stderr)
+        print("\n".join(_packed(result.splits, result.notes)), file=sys.stderr)
         raise
 
 
@@ -65,15 +89,15 @@ def _reading(config: Config) -> Reading:
     )
 
 
-def _packed(summary: Summary) -> list[str]:
+def _packed(splits: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> list[str]:
     """What was packed, by split, modality and class, and what looks like a mistake."""
-    lines = table(summary.report["splits"])
-    return [*lines, *(f"  note: {note}" for note in summary.report["notes"])]
+    return [*table(splits), *(f"  note: {note}" for note in notes)]
 
 
 def answer(summary: Summary) -> str:
     """The summary for a person."""
-    return "\n".join([counts(replace(summary, metrics={})), *_packed(summary)])
+    packed = _packed(summary.report["splits"], summary.report["notes"])
+    return "\n".join([counts(replace(summary, metrics={})), *packed])
 
 
 def _rows(result: PackResult) -> pa.Table:

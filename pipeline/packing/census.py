@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,7 +76,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def table(splits: dict[str, dict[str, Any]]) -> list[str]:
+def table(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines of :meth:`Census.values`: one a split, with its samples by modality and by class."""
     kinds = sorted({kind for split in splits.values() for kind in split["modalities"]})
     width = max(map(len, [*splits, "split"]), default=0)

@@ -3,72 +3,78 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from pipeline.errors import BadDataError, ConfigError, SampleError
+from pipeline.errors import SampleError
 from pipeline.logs import event
 from pipeline.packing.census import Census
 from pipeline.packing.columns import unread_fields
 from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
-from pipeline.packing.folder import read_folder
+from pipeline.packing.memory import Memory, recall, settings_of, source_digest
 from pipeline.packing.reading import Reading
-from pipeline.packing.rows import read_rows
-from pipeline.packing.split import check_fractions, split_of, stratified
-from pipeline.packing.tables import TABLE_SUFFIXES
+from pipeline.packing.source import Source, read_source
+from pipeline.packing.split import split_of, stratified
 from pipeline.shards.writer import ShardInfo, ShardSetWriter
 
 logger = logging.getLogger(__name__)
 
-_TABLE_ONLY = (
-    "columns", "key", "values", "text_from_file", "allow_outside", "delimiter", "encoding", "split_column", "group",
-)  # fmt: skip
-_FOLDER_ONLY = ("label", "layout", "extension")
-_HEAD = 512  # bytes of a field that tell what it is
+# Bytes of a field that tell what it is.
+_HEAD = 512
 
 
-@dataclass
+@dataclass(frozen=True)
 class PackResult:
     """What became of a source.
 
     Attributes:
         samples_read: Rows of the table, or samples of the folder, counted where they are read.
-        census: The samples in the shards.
-        quarantined: Why, for each of those that could not be packed.
+        samples_written: Samples in the shards.
+        splits: Split -> its samples, by modality and by class (:meth:`pipeline.packing.census.Census.values`).
+        samples_per_field: Field -> samples written that have it.
+        reasons: Why samples could not be packed -> how many.
         notes: What had to be guessed, or looks like a mistake.
-        shards: The shards of the set, sorted by name.
+        shards: The shards of the set, sorted by name; none where no sample could be packed.
+        quarantined: The samples that could not be packed; none where all was done before.
+        is_done_before: Whether all this was done before, and nothing now.
     """
 
-    samples_read: int = 0
-    census: Census = field(default_factory=Census)
-    quarantined: list[Rejected] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    shards: tuple[ShardInfo, ...] = ()
-
-    @property
-    def samples_written(self) -> int:
-        """Samples in the shards."""
-        return self.census.samples.total()
+    samples_read: int
+    samples_written: int
+    splits: dict[str, dict[str, Any]]
+    samples_per_field: Mapping[str, int]
+    reasons: Mapping[str, int]
+    notes: Sequence[str]
+    shards: Sequence[ShardInfo]
+    quarantined: Sequence[Rejected] = ()
+    is_done_before: bool = False
 
     @property
     def samples_quarantined(self) -> int:
         """Samples that could not be packed."""
-        return len(self.quarantined)
+        return sum(self.reasons.values())
 
     @property
     def samples_per_split(self) -> Mapping[str, int]:
         """Split -> samples written."""
-        return dict(self.census.samples)
+        return {name: split["samples"] for name, split in self.splits.items()}
 
-    @property
-    def samples_per_field(self) -> Mapping[str, int]:
-        """Field -> samples written that have it."""
-        return dict(sorted(self.census.fields.items()))
+    def report(self) -> dict[str, Any]:
+        """What is remembered of it, ready for JSON."""
+        values = asdict(self)
+        del values["quarantined"], values["is_done_before"]
+        return values
+
+    @classmethod
+    def remembered(cls, report: Mapping[str, Any]) -> PackResult:
+        """What a :meth:`report` tells."""
+        shards = tuple(ShardInfo(**shard) for shard in report["shards"])
+        return cls(**{**report, "shards": shards}, is_done_before=True)
 
 
 def pack(
@@ -79,8 +85,9 @@ def pack(
     """Packs ``config.source`` into ``OUTPUT/NAME-SPLIT-000000.tar`` and so on.
 
     Samples are sorted by key, so the same source always makes the same bytes. The set is published whole and replaces
-    an earlier one of the same name; if the job fails, the earlier one stays. A sample that the other jobs would refuse
-    without decoding it is not packed. A table's rows are held in memory, the files they name are not.
+    an earlier one of the same source and settings; if the job fails, or no sample can be packed, the earlier one stays.
+    Where nothing has changed since, nothing is done. A sample that the other jobs would refuse without decoding it is
+    not packed. A table's rows are held in memory, the files they name are not.
 
     Args:
         config: What is packed, and how.
@@ -91,29 +98,15 @@ def pack(
         Counts, shards, notes, and the samples that could not be packed, each with its reason.
 
     Raises:
-        ConfigError: The source or a setting cannot be used, or two samples have the same key.
-        BadDataError: There are samples, but none can be packed.
+        ConfigError: The source or a setting cannot be used, two samples have the same key, or the output holds shards
+            of this name that were made from something else.
         LockedError: Another process is packing into ``output``.
         SinkError: ``output`` cannot be written.
     """
     reading = reading or Reading()
-    check_fractions(config.split)
-    result = PackResult()
-    entries: list[Entry] = []
-    for item in _read_source(config, reading, result.notes):
-        result.samples_read += 1
-        if isinstance(item, Entry):
-            entries.append(item)
-        else:
-            result.quarantined.append(item)
-    if not result.samples_read:
-        raise ConfigError(
-            "there is nothing to pack",
-            where=config.source,
-            fix="; ".join(result.notes) or "check pack.source",
-        )
-    entries.sort(key=lambda entry: entry.key)
-    _check_duplicates(entries)
+    recall(config)
+    source = read_source(config, reading)
+    digest = source_digest(Path(config.source), source.entries, source.rejected)
     writer = ShardSetWriter(
         config.output,
         name=config.name,
@@ -121,55 +114,105 @@ def pack(
         max_shard_samples=config.max_shard_samples,
     )
     with contextlib.closing(writer):
-        _write(writer, entries, config, reading, result, on_progress)
-        if not result.samples_written:
-            raise _all_bad(result, config.source)
-        result.shards = writer.publish()
-    result.notes += result.census.notes()
-    result.quarantined.sort(key=lambda row: row.ordinal)
+        # Again, now that no other process can change it.
+        memory = recall(config)
+        if memory is not None and memory.is_of(config, digest, reading.identity()):
+            return PackResult.remembered(memory.report)
+        packing = _Packing(config, reading, source)
+        packing.write(writer, on_progress)
+        if memory is not None and memory.settings == settings_of(config):
+            packing.note_change(memory, digest)
+        result = packing.result(())
+        if result.samples_written:
+            made = Memory(settings_of(config), digest, reading.identity(), False, {}, {})
+            # First, so that a rerun after a kill amid publishing knows the shards for its own.
+            made.write(config)
+            result = packing.result(writer.publish())
+            sizes = {shard.name: shard.num_bytes for shard in result.shards}
+            Memory(made.settings, digest, made.reading, True, sizes, result.report()).write(config)
     event(
         logger,
         "packed",
         samples=result.samples_written,
-        bad=len(result.quarantined),
+        bad=result.samples_quarantined,
         shards=len(result.shards),
     )
     return result
 
 
-def _write(
-    writer: ShardSetWriter,
-    entries: Sequence[Entry],
-    config: PackConfig,
-    reading: Reading,
-    result: PackResult,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:
-    splits = _splits(entries, config, reading)
-    for split in config.split if config.split_column is None else sorted(set(splits.values())):
-        result.census.samples[split] = 0
-    heads: dict[str, bytes] = {}
-    for num_done, entry in enumerate(entries, start=1):
-        try:
-            fields = {name: reading.load(name, content) for name, content in entry.fields.items()}
-            for name, data in fields.items():
-                heads.setdefault(name, data[:_HEAD])
-            reading.check(entry.key, fields)
-            split = splits[entry.key]
-            writer.write(split, entry.key, fields)
-            result.census.add(split, fields, reading.label_of(fields), reading)
-        except SampleError as error:
-            result.quarantined.append(
-                Rejected(
-                    entry.key, error.field, error.reason, error.what, entry.origin, entry.ordinal
+class _Packing:
+    """The samples of a source on their way into shards.
+
+    Args:
+        config: The settings of packing.
+        reading: How the other jobs read fields.
+        source: The samples.
+    """
+
+    def __init__(self, config: PackConfig, reading: Reading, source: Source) -> None:
+        self._config = config
+        self._reading = reading
+        self._source = source
+        self._census = Census()
+        self._rejected = list(source.rejected)
+        self._notes = list(source.notes)
+        # Field -> the beginning of one of its contents.
+        self._heads: dict[str, bytes] = {}
+
+    def write(self, writer: ShardSetWriter, on_progress: Callable[[int, int], None] | None) -> None:
+        """Reads, checks and writes all samples."""
+        entries = self._source.entries
+        splits = _splits(entries, self._config, self._reading)
+        named = sorted(set(splits.values())) if self._config.split_column else self._config.split
+        self._census.samples.update(dict.fromkeys(named, 0))
+        for num_done, entry in enumerate(entries, start=1):
+            try:
+                self._write(writer, splits[entry.key], entry)
+            except SampleError as error:
+                self._rejected.append(
+                    Rejected(
+                        entry.key,
+                        error.field,
+                        error.reason,
+                        error.what,
+                        entry.origin,
+                        entry.ordinal,
+                    )
                 )
-            )
-        if on_progress:
-            on_progress(num_done, len(entries))
-    result.notes += (
-        f"no modality reads the field {name}: {reading.mend(name, heads[name])}"
-        for name in unread_fields(heads, reading)
-    )
+            if on_progress:
+                on_progress(num_done, len(entries))
+
+    def _write(self, writer: ShardSetWriter, split: str, entry: Entry) -> None:
+        fields = {name: self._reading.load(name, content) for name, content in entry.fields.items()}
+        for name, data in fields.items():
+            self._heads.setdefault(name, data[:_HEAD])
+        self._reading.check(entry.key, fields)
+        writer.write(split, entry.key, fields)
+        self._census.add(split, fields, self._reading.label_of(fields), self._reading)
+
+    def note_change(self, memory: Memory, digest: str) -> None:
+        """Notes that the source is not what it was."""
+        if memory.is_complete and memory.source != digest:
+            before = memory.report["samples_written"]
+            now = self._census.samples.total()
+            self._notes.append(f"the source has changed: {before} samples before, {now} now")
+
+    def result(self, shards: Sequence[ShardInfo]) -> PackResult:
+        """What became of the source."""
+        unread = (
+            f"no modality reads the field {name}: {self._reading.mend(name, self._heads[name])}"
+            for name in unread_fields(self._heads, self._reading)
+        )
+        return PackResult(
+            samples_read=self._source.samples_read,
+            samples_written=self._census.samples.total(),
+            splits=self._census.values(),
+            samples_per_field=dict(sorted(self._census.fields.items())),
+            reasons=dict(Counter(row.reason for row in self._rejected)),
+            notes=[*self._notes, *unread, *self._census.notes()],
+            shards=shards,
+            quarantined=sorted(self._rejected, key=lambda row: row.ordinal),
+        )
 
 
 def _splits(entries: Sequence[Entry], config: PackConfig, reading: Reading) -> dict[str, str]:
@@ -199,66 +242,3 @@ def _label(entry: Entry, reading: Reading) -> str:
     except SampleError:
         # It is told when the sample is read.
         return ""
-
-
-def _read_source(
-    config: PackConfig, reading: Reading, notes: list[str]
-) -> Iterable[Entry | Rejected]:
-    path = Path(config.source)
-    if config.split_column is not None:
-        together = [name for name in ("stratify", "group") if getattr(config, name)]
-        together += ["split"] if "split" in config.model_fields_set else []
-        if together:
-            raise ConfigError(
-                f"pack.split_column names the splits, so pack.{together[0]} has no meaning",
-                where="pack",
-                fix="leave one of them out",
-            )
-    if path.is_dir():
-        _refuse(path, "a folder", config, _TABLE_ONLY)
-        if Path(config.output).resolve().is_relative_to(path.resolve()):
-            raise ConfigError(
-                "the output lies inside the source, so the shards would be packed next time",
-                where=f"pack.output={config.output}",
-                fix="choose a folder outside pack.source",
-            )
-        return read_folder(path, config, reading, notes)
-    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        _refuse(path, "a table", config, _FOLDER_ONLY)
-        return read_rows(path, config, reading, notes)
-    what = "is neither a folder nor a table" if path.exists() else "does not exist"
-    raise ConfigError(
-        f"the source {what}",
-        where=f"pack.source={config.source}",
-        fix=f"give a local folder, or a file that ends in {', '.join(TABLE_SUFFIXES)}",
-    )
-
-
-def _refuse(source: Path, kind: str, config: PackConfig, names: Iterable[str]) -> None:
-    for name in names:
-        if getattr(config, name) != PackConfig.model_fields[name].get_default(
-            call_default_factory=True
-        ):
-            raise ConfigError(
-                f"pack.{name} has no meaning for {kind}", where=str(source), fix="leave it out"
-            )
-
-
-def _check_duplicates(entries: Sequence[Entry]) -> None:
-    for first, second in itertools.pairwise(entries):
-        if first.key == second.key:
-            raise ConfigError(
-                f"two samples have the key {first.key!r}",
-                where=f"{first.origin}, {second.origin}",
-                fix="rename one, or choose another pack.key",
-            )
-
-
-def _all_bad(result: PackResult, source: str) -> BadDataError:
-    first = min(result.quarantined, key=lambda row: row.ordinal)
-    return BadDataError(
-        f"none of {len(result.quarantined)} samples can be packed; the first: {first.detail}",
-        where=f"{first.origin} key={first.key} field={first.field}",
-        fix="; ".join([*result.notes, f"check {source} and the settings of pack"]),
-        reasons=Counter(row.reason for row in result.quarantined),
-    )

@@ -177,9 +177,8 @@ class ShardSetWriter:
         os.replace(staged, final)
 
     def _remove_superseded(self, current: set[str]) -> None:
-        ours = re.compile(rf"{re.escape(self._name)}-[A-Za-z0-9_]+-[0-9]{{6,}}\.tar")
-        for path in sorted(self._folder.iterdir()):
-            if ours.fullmatch(path.name) and path.name not in current:
+        for path in set_shards(self._folder, self._name):
+            if path.name not in current:
                 _index_of(path).unlink(missing_ok=True)
                 path.unlink()
                 event(logger, "shard_superseded", shard=path.name)
@@ -194,6 +193,15 @@ class ShardSetWriter:
         for path in self._folder.iterdir():
             if ours.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+def set_shards(folder: Path, name: str) -> list[Path]:
+    """The shards of a set that lie in a local folder, sorted; none where there is no such folder."""
+    shard = re.compile(rf"{re.escape(name)}-[A-Za-z0-9_]+-[0-9]{{6,}}\.tar")
+    try:
+        return sorted(path for path in folder.iterdir() if shard.fullmatch(path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _check_settings(output: str, name: str, max_bytes: int, max_samples: int) -> None:

@@ -1,3 +1,4 @@
+import json
 import tarfile
 import tempfile
 from pathlib import Path
@@ -6,8 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SampleError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.text.plain import PlainTextCodec
+from pipeline.packing.config import PackConfig
+from pipeline.packing.keys import escape_key, unescape_key
+from pipeline.packing.pack import pack
+from pipeline.packing.reading import Reading
 from pipeline.packing.split import split_of
 from pipeline.shards.names import check_key, is_extension
+from pipeline.shards.plan import expand, plan
+from pipeline.shards.reader import read_part
 from pipeline.shards.writer import ShardSetWriter
 
 keys = st.text(min_size=1, max_size=120)
@@ -78,3 +88,67 @@ def test_every_sample_comes_back_once_within_the_bounds(written, max_bytes, max_
             assert not read.keys() & found.keys()
             read |= found
         assert read == written
+
+
+# What cells of tables hold: the odd ones that readers refuse, and good ones.
+texts = st.one_of(
+    st.text(max_size=12),
+    st.text(st.characters(), max_size=6),
+    st.sampled_from(["", "\0", "half \ud83d", "é" * 40, "\ufeff", "1.0", "a" * 200]),
+)
+leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts)
+trees = st.recursive(
+    leaves,
+    lambda inside: st.one_of(
+        st.lists(inside, max_size=3), st.dictionaries(texts, inside, max_size=3)
+    ),
+    max_leaves=8,
+)
+deep = st.integers(1, 90).map(lambda depth: json.loads("[" * depth + "]" * depth))
+cells = st.one_of(texts, trees, deep, st.sampled_from(["{half", "NaN", '{"a": "\\ud83d"}', "[1]"]))
+names = st.one_of(texts, st.sampled_from(["a.b", "._a", "__MACOSX/a", "a/", ".DS_Store", "%2E"]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(names, texts, cells, cells), min_size=1, max_size=6, unique_by=lambda row: row[0]
+    )
+)
+def test_what_is_packed_is_read(rows):
+    """Whatever is in a table: preprocess reads all that packing accepts, and all is counted."""
+    modalities = ModalitiesConfig.model_validate({"text": {"max_bytes": 60}})
+    reading = Reading(modalities, metadata=("json",), label="cls")
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "t.jsonl")
+        lines = [dict(zip(("k", "t", "c", "j"), row, strict=True)) for row in rows]
+        table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        config = PackConfig(source=str(table), output=f"{folder}/out", key="k",
+                            columns={"txt": "t", "cls": "c", "json": "j"})  # fmt: skip
+        result = pack(config, reading)
+        assert result.samples_read == len(rows)
+        assert result.samples_read == result.samples_written + result.samples_quarantined
+        assert len(result.quarantined) == result.samples_quarantined
+        codec = PlainTextCodec(max_bytes=60)
+        decoder = Decoder(
+            {"text": codec}, {"text": ("txt",)}, ("json",), "cls", label_optional=False
+        )
+        read = 0
+        for part in plan(expand(f"{folder}/out/*.tar")) if result.shards else []:
+            decoded = decoder.decode(read_part(part), "part").to_pylist()
+            faults = [row["error"] for row in decoded if row["error"]]
+            assert {fault["reason"] for fault in faults} <= {"missing_label"}
+            read += len(decoded)
+        assert read == result.samples_written
+
+
+@given(st.one_of(st.text(min_size=1), st.text("%./\\2eE_\0a", min_size=1)))
+def test_any_name_makes_a_key_that_gives_it_back(name):
+    try:
+        key = escape_key(name)
+    except SampleError:
+        assert any("\ud800" <= letter <= "\udfff" for letter in name)
+        return
+    check_key(key)
+    assert unescape_key(key) == name
+    assert escape_key(key) == key or "%" in key
