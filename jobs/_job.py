@@ -93,7 +93,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, BadDataError) and error.reasons:
-            print("\n".join(_table(error.reasons)), file=sys.stderr)
+            print("\n".join(_table(error.reasons, error.settings)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{job.name} was interrupted; what is committed stays", file=sys.stderr)
@@ -202,18 +202,23 @@ def counts(summary: Summary) -> str:
         f"{summary.shards_damaged} shards damaged",
         f"  parts    {summary.parts_done} done, {summary.parts_skipped} skipped",
     ]
-    lines += _table(summary.reasons)
+    lines += _table(summary.reasons, summary.settings)
     shown = {name: value for name, value in summary.metrics.items() if value is not None}
     lines += [f"  {name:<28} {_number(value)}" for name, value in shown.items()]
     lines += [f"  {name:<8} {value}" for name, value in summary.outputs.items()]
     return "\n".join(lines)
 
 
-def _table(reasons: Mapping[str, int]) -> list[str]:
-    """Reasons and what they mean, the most frequent first."""
+def _table(reasons: Mapping[str, int], settings: Mapping[str, Sequence[str]]) -> list[str]:
+    """Reasons, what they mean, and the settings that would let samples through; the most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     meanings = {**REASONS, **FILTERS, **NOTES}
-    return [f"  {number:>8}  {reason:<18} {meanings.get(reason, '')}" for reason, number in ordered]
+    lines = []
+    for reason, number in ordered:
+        lines.append(f"  {number:>8}  {reason:<18} {meanings.get(reason, '')}")
+        if reason in settings:
+            lines.append(f"  {'':>8}  {'':<18} see {', '.join(settings[reason])}")
+    return lines
 
 
 def _number(value: Any) -> str:

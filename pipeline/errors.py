@@ -16,7 +16,7 @@ Every message reads ``what happened | where | what to do``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -82,21 +82,52 @@ class ShardError(PipelineError):
         self.offset = offset
 
 
+# Reasons that begin so are of a limit or a filter: nothing is refused for them without naming its setting.
+OF_SETTINGS = ("too_large", "decoder_", "filtered_")
+
+
+class NoSettingError(Exception):
+    """Something is refused for a limit or a filter and names no setting: a bug, and no fault of the sample."""
+
+
 class SampleError(PipelineError):
     """One sample cannot be used. The only error that is quarantined; any other exception is a bug.
+
+    Those of a limit or a filter are made by :func:`pipeline.limits.beyond`.
 
     Args:
         what: What is wrong, without the sample's bytes.
         reason: A word of the quarantine vocabulary (:data:`pipeline.sample.REASONS`).
         field: The field (file extension) that is at fault, if one is.
+        setting: Dotted path of the setting that would let the sample through, if there is one; a limit or a filter
+            always has one.
     """
 
     def __init__(
-        self, what: str, *, reason: str, field: str = "", where: str = "", fix: str = ""
+        self,
+        what: str,
+        *,
+        reason: str,
+        field: str = "",
+        setting: str = "",
+        where: str = "",
+        fix: str = "",
     ) -> None:
         super().__init__(what, where=where, fix=fix)
+        require_setting(reason, setting)
         self.reason = reason
         self.field = field
+        self.setting = setting
+
+
+def require_setting(reason: str, setting: str) -> None:
+    """Checks that what is refused for a limit or a filter names its setting.
+
+    Raises:
+        NoSettingError: It does not.
+    """
+    if not setting and reason.startswith(OF_SETTINGS):
+        raise NoSettingError(reason)
 
 
 class BadDataError(PipelineError):
@@ -105,15 +136,23 @@ class BadDataError(PipelineError):
     Args:
         what: See :class:`PipelineError`, as ``where`` and ``fix``.
         reasons: Reason -> how many samples, fields and damages have it.
+        settings: Reason -> the settings that would let them through.
     """
 
     exit_code = 3
 
     def __init__(
-        self, what: str, *, where: str = "", fix: str = "", reasons: Mapping[str, int] | None = None
+        self,
+        what: str,
+        *,
+        where: str = "",
+        fix: str = "",
+        reasons: Mapping[str, int] | None = None,
+        settings: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__(what, where=where, fix=fix)
         self.reasons = dict(reasons or {})
+        self.settings = dict(settings or {})
 
 
 class InputError(PipelineError):

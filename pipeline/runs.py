@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -42,6 +42,8 @@ class Summary:
     outputs: dict[str, str] = field(default_factory=dict)
     # Why samples, fields and shards are in the quarantine, and how many; left out where nothing is.
     reasons: dict[str, int] = field(default_factory=dict)
+    # Reason -> the settings that would let them through; left out where there are none.
+    settings: dict[str, list[str]] = field(default_factory=dict)
     # Of a job whose answer is more than counts; left out where it is empty.
     report: dict[str, Any] = field(default_factory=dict)
     first_sample: float | None = field(
@@ -61,6 +63,7 @@ class Summary:
         filtered: int,
         reasons: Mapping[str, int],
         noted: int = 0,
+        settings: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Adds the ledger of one part."""
         self.samples_read += written + quarantined + filtered
@@ -70,6 +73,8 @@ class Summary:
         self.samples_noted += noted
         for reason, number in reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + number
+        for reason, names in (settings or {}).items():
+            self.settings[reason] = sorted({*self.settings.get(reason, ()), *names})
 
     def close(self, began: float = 0.0) -> None:
         """Checks the counts and sets the times.
@@ -111,6 +116,7 @@ class Summary:
                 where=where,
                 fix=f"look at _quarantine there, or raise input.max_bad_fraction ({allowed})",
                 reasons=self.reasons,
+                settings=self.settings,
             )
 
     def to_json(self) -> str:
@@ -118,7 +124,7 @@ class Summary:
         values = asdict(self)
         del values["first_sample"]
         values["reasons"] = dict(sorted(self.reasons.items()))
-        for name in ("reasons", "report"):
+        for name in ("reasons", "settings", "report"):
             if not values[name]:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False)

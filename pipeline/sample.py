@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.errors import require_setting
+
 # Columns that every block of decoded samples has, in this order, before its modalities.
 KEY = "key"  # string, null for damage to the shard itself
 SHARD = "shard"  # string, path below the pattern's fixed prefix
@@ -31,6 +33,7 @@ ERROR_TYPE = pa.struct(
         ("field", pa.string()),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        ("setting", pa.string()),  # that would let the sample through, where there is one
         ("offset", pa.int64()),
         ("size", pa.int64()),
         ("bytes", pa.binary()),  # the raw member, where it is kept
@@ -177,6 +180,7 @@ class Fault:
         ordinal: Position of the sample in the shard.
         reason: A word of :data:`REASONS`, :data:`FILTERS` or :data:`NOTES`.
         detail: What is wrong, in words, without the sample's bytes.
+        setting: Dotted path of the setting that would let it through; empty where there is none.
         data: The raw member at fault, where it is to be kept.
     """
 
@@ -184,4 +188,8 @@ class Fault:
     ordinal: int
     reason: str
     detail: str
+    setting: str = ""
     data: bytes | None = None
+
+    def __post_init__(self) -> None:
+        require_setting(self.reason, self.setting)

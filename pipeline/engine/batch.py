@@ -135,6 +135,7 @@ class BatchJob:
                     result.filtered,
                     result.reasons,
                     result.noted,
+                    result.settings,
                 )
                 if result.damages:
                     damaged.add(result.shard)

@@ -23,6 +23,7 @@ from pipeline import __version__, runs, storage
 from pipeline.errors import ConfigError
 from pipeline.logs import event
 from pipeline.modalities.decode import Decoder
+from pipeline.sample import BASE_SCHEMA
 from pipeline.shards.plan import Part
 
 CACHE = "cache"
@@ -49,7 +50,9 @@ def prepare_cache(run: str, identity: Mapping[str, Any], parts: Iterable[Part]) 
     """
     require_local(run)
     root = storage.local_path(run).absolute() / CACHE
-    folder = root / runs.fingerprint({"version": __version__, **identity})
+    folder = root / runs.fingerprint(
+        {"version": __version__, "columns": str(BASE_SCHEMA), **identity}
+    )
     for other in root.glob("*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)

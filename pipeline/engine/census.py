@@ -42,6 +42,7 @@ class Census:
         unlabelled: Reason -> samples without a usable label.
         damages: Reason -> places where a shard is damaged.
         reasons: Reason -> samples that decoding is bound to refuse.
+        settings: Reason -> setting that would let them through -> samples and damages.
         indexes: What became of each shard's index: ``written``, or why it was not.
         examples: Subject -> the first few places, as text.
         keys: (shard, hashes of its distinct keys, (N,) uint64 ascending).
@@ -67,6 +68,7 @@ class Census:
     unlabelled: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    settings: dict[str, Counter[str]] = field(default_factory=dict)
     indexes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     keys: list[tuple[Part, np.ndarray]] = field(default_factory=list)
@@ -110,6 +112,8 @@ class Census:
     def refuse(self, fault: Fault) -> None:
         """Counts a quarantine row, and keeps it as an example of its reason."""
         source = fault.source
+        if fault.setting:
+            self.count_in(self.settings, fault.reason, fault.setting)
         if source.key is None:
             self.shards_damaged = 1
             self.damages[fault.reason] += 1

@@ -158,6 +158,7 @@ def _predict(
                 result.filtered,
                 result.reasons,
                 result.noted,
+                result.settings,
             )
             if result.damages:
                 damaged.add(result.shard)

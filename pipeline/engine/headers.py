@@ -9,12 +9,15 @@ from pipeline.engine.census import Census
 from pipeline.errors import SampleError
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.audio.probe import probe_audio
+from pipeline.modalities.audio.sndfile import too_long
 from pipeline.modalities.base import ModalityConfig, Verify
 from pipeline.modalities.content import Content
 from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.image.jpeg import too_many_pixels
 from pipeline.modalities.image.probe import probe_image
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import read_text
+from pipeline.modalities.text.codec import too_long as too_many_bytes
 
 
 class Rules(NamedTuple):
@@ -47,9 +50,7 @@ def look_at_image(
     if min(header) < config.size:
         census.notes["image.enlarged"] += 1
     if header.width * header.height > config.max_megapixels * 1e6:
-        what = f"the image declares {header.width} x {header.height} pixels, over the limit of"
-        what = f"{what} {config.max_megapixels:g} million"
-        return SampleError(what, reason="too_large", field=name)
+        return too_many_pixels(*header, int(config.max_megapixels * 1e6), name)
     return None
 
 
@@ -70,9 +71,7 @@ def look_at_audio(
         return SampleError(header.problem, reason="bad_audio", field=name)
     read_whole = found == "wav" or rules.verify == "full"
     if read_whole and header.exact and header.seconds > config.max_minutes * 60:
-        what = f"the sound lasts {header.seconds:.0f} s, over the limit of"
-        what = f"{what} {config.max_minutes:g} minutes"
-        return SampleError(what, reason="too_large", field=name)
+        return too_long(config.max_minutes * 60, name, header.seconds)
     return None
 
 
@@ -82,8 +81,7 @@ def look_at_text(
     """Counts characters."""
     assert isinstance(config, TextConfig)
     if content.size > config.max_bytes:
-        what = f"the text has {content.size} bytes, over the limit of {config.max_bytes}"
-        return SampleError(what, reason="too_large", field=name)
+        return too_many_bytes(content.size, config.max_bytes, name)
     if content.size > rules.text_bytes:
         return None
     try:

@@ -16,6 +16,7 @@ from pipeline.errors import SampleError, ShardError
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decode import Decoder, read_label
+from pipeline.modalities.rows import setting_of
 from pipeline.sample import Fault, Field, Sample, Source
 from pipeline.shards.index import index_url, write_index
 from pipeline.shards.keys import key_hash
@@ -87,7 +88,7 @@ class Inspector:
         }
         fields = {name: each.fields for name, each in self.modalities.items()}
         # Checks metadata, and that there is something to decode; decodes nothing.
-        self.checks = Decoder({}, fields, metadata=config.input.metadata)
+        self.checks = Decoder({}, fields, metadata=config.input.metadata, limits=config.limits)
 
     def inspect(self, part: Part, size: int, follow: Follow | None = None) -> Inspection:
         """Inspects a part.
@@ -104,7 +105,8 @@ class Inspector:
         found = Inspection()
         found.census.shards, found.census.bytes = 1, size
         found.census.shard_bytes.add(size)
-        source = open_shard(part.shard, part.url, part.start, part.end)
+        limits = self.checks.limits
+        source = open_shard(part.shard, part.url, part.start, part.end, limits=limits)
         try:
             keys = self._inspect(source, part, found, follow or _nobody)
         finally:
@@ -122,7 +124,7 @@ class Inspector:
         census = found.census
         told = told_bad = 0
         again = None if is_packed(part.shard) else source  # packed shards are read forward only
-        for item in outline_part(source, part):
+        for item in outline_part(source, part, self.checks.limits):
             if isinstance(item, Fault):
                 found.refuse(item)
                 continue
@@ -211,7 +213,7 @@ class _Look:
             modality = self.inspector.modality_of.get(name, "")
             error = self._member(name, content, modality)
             if error is not None and fault is None and used[modality] == name:
-                fault = self._fault(error)
+                fault = self._fault(error, modality)
         return fault
 
     def _member(self, name: str, content: Content, modality: str) -> SampleError | None:
@@ -236,7 +238,8 @@ class _Look:
         if path is None:
             return
         try:
-            label = read_label(self._small(path.partition(".")[0]), path)
+            depth = self.inspector.checks.limits.json_depth
+            label = read_label(self._small(path.partition(".")[0]), path, depth)
             self.census.count(self.census.labels, label)
         except SampleError as error:
             self.census.unlabelled[error.reason] += 1
@@ -263,8 +266,10 @@ class _Look:
             fields[name] = Field(data, member.offset, member.size)
         return Sample(self.item.key, self.shard, self.item.ordinal, fields)
 
-    def _fault(self, error: SampleError) -> Fault:
+    def _fault(self, error: SampleError, modality: str = "") -> Fault:
         member = self.members.get(error.field)
         offset, size = (member.offset, member.size) if member else (None, None)
         where = Source(self.shard, self.item.key, error.field or None, offset, size)
-        return Fault(where, self.item.ordinal, error.reason, error.what)
+        fields = self.inspector.checks.fields
+        setting = setting_of(error, modality, self.members, fields)
+        return Fault(where, self.item.ordinal, error.reason, error.what, setting)

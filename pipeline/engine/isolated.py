@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import SampleError
 from pipeline.isolation import Guard
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.watch import CHECKS, Care, Watch
@@ -118,7 +117,7 @@ class _Member:
     def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> str | bytes:
         watch.begins(self.modality, 0, 0)
         for verdict in care.condemned.get(0, ()):
-            raise SampleError(verdict.detail, reason=verdict.reason, field=self.field)
+            raise verdict.error(self.field)
         return decoder.codecs[self.modality].show(memoryview(self.data), self.field)
 
 

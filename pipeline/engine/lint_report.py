@@ -91,6 +91,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "unlabelled": dict(census.unlabelled),
         "damage": dict(census.damages.most_common()),
         "bad": dict(census.reasons.most_common()),
+        "settings": {name: dict(each.most_common()) for name, each in census.settings.items()},
         "misnamed": dict(census.misnamed.most_common()),
         "indexes": dict(census.indexes.most_common()),
     }
@@ -106,9 +107,11 @@ def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[s
     """The most serious first."""
     for reason, number in total.damages.most_common():
         what = f"{_plural(number, 'damage')} of shards ({reason}): {REASONS[reason]}"
+        what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[f"damage.{reason}"])
     for reason, number in total.reasons.most_common():
         what = f"bad {_plural(number, 'sample')} ({reason}): {REASONS[reason]}"
+        what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[reason])
     yield from _shared_keys(found)
     yield from _names(total)
@@ -116,6 +119,12 @@ def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[s
     yield from _labels(config, found, total)
     yield from _unread(config, total)
     yield from _notes(config, total)
+
+
+def _settings(total: Census, reason: str) -> str:
+    """The settings that would let through what a reason stands for."""
+    names = sorted(total.settings.get(reason, ()))
+    return f"; see {', '.join(names)}" if names else ""
 
 
 def _plural(number: int, noun: str) -> str:

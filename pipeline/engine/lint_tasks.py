@@ -131,7 +131,7 @@ def _inspect_group(
 def _rows(faults: Sequence[Fault]) -> pa.Table:
     rows = [
         {**asdict(f.source), "ordinal": f.ordinal, "reason": f.reason, "detail": f.detail}
-        | {OUTCOME: QUARANTINED}
+        | {"setting": f.setting or None, OUTCOME: QUARANTINED}
         for f in faults
     ]
     return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)

@@ -21,6 +21,7 @@ from pipeline.shards.plan import Part
 TRAIN_SPLIT = "train"  # whose samples leak from the other splits
 EXACT, NEAR, LEAK = "filtered_duplicate", "filtered_near_duplicate", "filtered_leak"
 REASONS = (EXACT, NEAR, LEAK)
+SETTINGS = {EXACT: "cleaning.duplicates", NEAR: "cleaning.duplicates", LEAK: "cleaning.leakage"}
 EXAMPLES = 5  # of each reason
 
 
@@ -128,7 +129,8 @@ class Result:
             for sample, (_, shard, key) in zip(
                 samples, originals.of(verdict.of[samples]), strict=True
             ):
-                why = REASONS[verdict.found[sample]], f"a copy of {key} in {shard}"
+                reason = REASONS[verdict.found[sample]]
+                why = reason, f"a copy of {key} in {shard}", SETTINGS[reason]
                 rows[int(signed.ordinals[sample])] = why
             yield part, rows
 

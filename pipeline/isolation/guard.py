@@ -22,7 +22,13 @@ from pipeline.isolation import child
 from pipeline.isolation.answer import UnreadableAnswer, decode, decode_error
 from pipeline.isolation.arena import ARENA_BYTES, Arena, Arenas, shared_memory
 from pipeline.isolation.journal import Entry, Journal
-from pipeline.limits import Limits
+from pipeline.limits import (
+    DECODE_MEMORY_BYTES,
+    DECODE_SECONDS,
+    ON_BAD_FIELD,
+    Limits,
+    moved_by,
+)
 from pipeline.modalities.watch import Care, Verdict, Watch
 
 NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
@@ -33,6 +39,14 @@ STARVED = 10  # times the limit that a member may take where the machine, not th
 PROGRAM = f"import sys; from {child.__name__} import main; main(sys.argv[1:])"
 
 Work = Callable[[Any, Watch, Care], Any]
+
+
+# No limit is behind a crash; a sample can only do without the field.
+_SETTINGS = {
+    "decoder_crashed": ON_BAD_FIELD,
+    "decoder_memory": DECODE_MEMORY_BYTES,
+    "decoder_timeout": DECODE_SECONDS,
+}
 
 
 class Death(NamedTuple):
@@ -47,6 +61,12 @@ class Death(NamedTuple):
     reason: str
     detail: str
     entry: Entry
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the sample that it was at, with the setting that would let it through."""
+        modality = self.entry.modality or ""
+        return Verdict(modality, self.reason, self.detail, _SETTINGS[self.reason])
 
 
 class _Died(Exception):
@@ -137,8 +157,8 @@ class Guard:
             if index is not None and not borrowed:
                 self._arenas.give_back(index)
         if head.get("word") == child.OUT_OF_MEMORY:
-            limit = self._limits.decode_memory_bytes >> 20
-            detail = f"decoding it needs more than {limit} MiB of memory"
+            limit = self._limits.decode_memory_bytes
+            detail = moved_by("decoding it needs more memory", DECODE_MEMORY_BYTES, limit)
             raise _Died(Death("decoder_memory", detail, self._journal.entry(head.get("entry"))))
         failure = decode_error(head.get("error"))
         failure.add_note(str(head.get("trace")))
@@ -172,7 +192,8 @@ class Guard:
         while not connection.poll(SECONDS_BETWEEN_LOOKS):
             entry = self._journal.read()
             if clock.is_over(entry):
-                detail = f"decoding it took more than {self._limits.decode_seconds:g} s"
+                limit = self._limits.decode_seconds
+                detail = moved_by("decoding it takes longer", DECODE_SECONDS, limit)
                 raise _Died(Death("decoder_timeout", detail, entry))
         head = json.loads(running.receive())
         if not isinstance(head, dict):
@@ -266,7 +287,6 @@ def learn(care: Care, death: Death) -> Care:
     if entry.modality is None:
         return care
     if entry.first == entry.last and entry.first in care.suspects:
-        verdict = Verdict(entry.modality, death.reason, death.detail)
         before = care.condemned.get(entry.first, ())
-        return Care(care.suspects, {**care.condemned, entry.first: (*before, verdict)})
+        return Care(care.suspects, {**care.condemned, entry.first: (*before, death.verdict)})
     return Care(care.suspects | frozenset(range(entry.first, entry.last + 1)), care.condemned)

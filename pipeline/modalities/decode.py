@@ -10,14 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.limits import Limits
+from pipeline.limits import JSON_DEPTH, Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
 from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
-from pipeline.modalities.strict_json import DEPTH, read_json
+from pipeline.modalities.strict_json import DEPTH, TooDeep, read_json
 from pipeline.modalities.text.codec import read_text
 from pipeline.modalities.watch import Care, Watch
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample
+
+METADATA = "input.metadata"
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,7 @@ class Decoder:
         """
         label = self._label(sample)
         if label is not None and self.classes is not None and label not in self.classes:
-            what = f"the label {label[:80]!r} is not one of the classes"
-            raise SampleError(what, reason="unknown_label", field=self.label or "")
+            raise unknown_label(label, self.label or "")
         metadata = {
             name: _metadata(sample, name, self.limits.json_depth)
             for name in self.metadata
@@ -161,9 +162,9 @@ class Decoder:
             there = ", ".join(sorted(sample.fields))
             if not self.others.isdisjoint(sample.fields):
                 what = f"no modality that the model takes; there are: {there}"
-                raise SampleError(what, reason="filtered_modality")
+                raise SampleError(what, reason="filtered_modality", setting="infer.model")
             what = f"none of the configured fields; there are: {there}"
-            raise SampleError(what, reason="no_modality")
+            raise SampleError(what, reason="no_modality", setting="modalities")
         return label, metadata
 
     def _label(self, sample: Sample) -> str | None:
@@ -190,7 +191,7 @@ def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
     """
     name, _, path = label.partition(".")
     if name not in sample.fields:
-        raise SampleError("the sample has no label", reason="missing_label", field=name)
+        raise missing_label(name)
     data = sample.fields[name].data
     if not path:
         text = _strict_text(data, name, "bad_label").strip()
@@ -200,13 +201,24 @@ def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
     value = _strict_json(data, name, "bad_label", json_depth)
     for step in path.split("."):
         if not isinstance(value, dict) or step not in value:
-            raise SampleError(f"no {path} in the JSON", reason="missing_label", field=name)
+            raise missing_label(name, f"no {path} in the JSON")
         value = value[step]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
     if isinstance(value, float) and not isfinite(value):
         raise SampleError(f"{path} is not finite", reason="bad_label", field=name)
     return str(value)
+
+
+def missing_label(field: str, what: str = "the sample has no label") -> SampleError:
+    """The fault of a sample without a label in the field that should hold it."""
+    return SampleError(what, reason="missing_label", field=field, setting="objective.label")
+
+
+def unknown_label(label: str, field: str) -> SampleError:
+    """The fault of a sample whose label is none of the classes."""
+    what = f"the label {label[:80]!r} is not one of the classes"
+    return SampleError(what, reason="unknown_label", field=field, setting="objective.classes")
 
 
 def _metadata(sample: Sample, name: str, json_depth: int) -> str:
@@ -220,7 +232,8 @@ def _strict_text(data: memoryview, name: str, reason: str) -> str:
     try:
         return read_text(data, name)
     except SampleError as error:
-        raise SampleError(error.what, reason=reason, field=name) from None
+        setting = METADATA if reason == "bad_metadata" else ""
+        raise SampleError(error.what, reason=reason, field=name, setting=setting) from None
 
 
 def _strict_json(data: memoryview, name: str, reason: str, depth: int) -> Any:
@@ -230,8 +243,12 @@ def _strict_json(data: memoryview, name: str, reason: str, depth: int) -> Any:
 def _check_json(text: str, name: str, reason: str, depth: int) -> Any:
     try:
         return read_json(text, depth)
+    except TooDeep as error:
+        what, setting = f"not JSON: {error}", JSON_DEPTH
+        raise SampleError(what, reason=reason, field=name, setting=setting) from None
     except (ValueError, RecursionError) as error:
-        raise SampleError(f"not JSON: {error}"[:200], reason=reason, field=name) from None
+        what, setting = f"not JSON: {error}"[:200], METADATA if reason == "bad_metadata" else ""
+        raise SampleError(what, reason=reason, field=name, setting=setting) from None
 
 
 __all__ = ["LABEL", "METADATA_PREFIX", "Decoder", "read_label"]

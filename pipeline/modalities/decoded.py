@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
-from pipeline.modalities.decode import METADATA_PREFIX, Decoder
+from pipeline.errors import SampleError
+from pipeline.modalities.decode import METADATA_PREFIX, Decoder, missing_label, unknown_label
 from pipeline.sample import (
     DROPPED,
     ERROR,
@@ -133,17 +134,25 @@ def _errors(
     texts = [None] * len(there) if labels is None else labels.to_pylist()
     errors: list[dict[str, Any] | None] = []
     for label, some in zip(texts, there.tolist(), strict=True):
-        reason, detail, field = "", "", None
+        error = None
         if label is None and decoder.label and not decoder.label_optional:
-            reason, detail, field = "missing_label", "the sample has no label", decoder.label
+            error = missing_label(decoder.label)
         elif label is not None and decoder.classes is not None and label not in decoder.classes:
-            reason, field = "unknown_label", decoder.label
-            detail = f"the label {label[:80]!r} is not one of the classes"
+            error = unknown_label(label, decoder.label or "")
         elif not some:
-            reason, detail = "no_modality", f"none of {', '.join(present)}"
-        error = {"field": field, "reason": reason, "detail": detail, "offset": None, "size": None}
-        errors.append(error if reason else None)
+            what = f"none of {', '.join(present)}"
+            error = SampleError(what, reason="no_modality", setting="modalities")
+        errors.append(None if error is None else _row(error))
     return errors
+
+
+def _row(error: SampleError) -> dict[str, Any]:
+    return {
+        "field": error.field or None,
+        "reason": error.reason,
+        "detail": error.what,
+        "setting": error.setting or None,
+    }
 
 
 def _ordinals(shards: pa.Array, first: int) -> pa.Array:

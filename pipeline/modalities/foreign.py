@@ -8,6 +8,7 @@ import zlib
 from types import TracebackType
 
 from pipeline.errors import SampleError
+from pipeline.limits import DECODE_MEMORY_BYTES
 
 MESSAGE_CHARACTERS = 200
 # What damaged input makes code raise, whoever wrote it.
@@ -56,8 +57,10 @@ class Refusing:
         if isinstance(error, SampleError) or not isinstance(error, Exception):
             return
         if isinstance(error, MemoryError):
-            said = f"{self._what} needs more memory than there is"
-            raise SampleError(said, reason="too_large", field=self._field) from None
+            said = f"{self._what} needs more memory than decoding may take, or than there is"
+            raise SampleError(
+                said, reason="too_large", field=self._field, setting=DECODE_MEMORY_BYTES
+            ) from None
         if isinstance(error, RAISED) or not _is_ours(trace):
             raise refusal(error, self._reason, self._field, self._what) from None
 

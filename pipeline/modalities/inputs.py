@@ -43,6 +43,7 @@ class ImageInput:
         return FittedImageCodec(
             Fit(self.resize, self.size, self.filter, self.squash, self.floor),
             max_pixels=int(config.max_megapixels * 1e6),
+            max_scans=config.max_scans,
             whole=verify == "full",
             limits=config.filter if config.filter.active else None,
         )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.errors import SampleError
+from pipeline.limits import ON_BAD_FIELD
 from pipeline.modalities.base import Codec, Item
 from pipeline.modalities.values import Values
 from pipeline.modalities.watch import CHECKS, Care, Unwatched, Watch
@@ -90,6 +91,26 @@ class _Row:
         return self.item if self.fault is None and isinstance(self.item, Sample) else None
 
 
+def setting_of(
+    error: SampleError,
+    modality: str,
+    present: Container[str],
+    fields: Mapping[str, tuple[str, ...]],
+) -> str:
+    """The setting that would let a sample through: its fault's own, or the one that does without a bad modality.
+
+    Args:
+        error: The fault.
+        modality: What was decoded; empty where it was label or metadata.
+        present: Fields of the sample.
+        fields: Modality -> extensions.
+    """
+    if error.setting or not modality:
+        return error.setting
+    others = (name for other, names in fields.items() if other != modality for name in names)
+    return ON_BAD_FIELD if any(name in present for name in others) else ""
+
+
 class Rows:
     """Collects the rows of one part.
 
@@ -143,7 +164,7 @@ class Rows:
                 remark = SampleError(detail, reason=reason, field=members[number].field)
                 rows[number].remarks.append(self._fault(rows[number].item, remark, bare=True))
             for number, refusal in (refused | refusals).items():
-                self._refuse(rows[number], refusal)
+                self._refuse(rows[number], refusal, name)
             for number, row in enumerate(rows):
                 if row.sample and values.has(number):
                     row.present.append(name)
@@ -169,9 +190,9 @@ class Rows:
             row.fault = self._fault(item, error)
         return row
 
-    def _refuse(self, row: _Row, refusal: SampleError) -> None:
+    def _refuse(self, row: _Row, refusal: SampleError, modality: str) -> None:
         """Leaves out a sample with a field that was refused, or that field."""
-        fault = self._fault(row.item, refusal)
+        fault = self._fault(row.item, refusal, modality)
         if self._drop and refusal.reason not in FILTERS:
             row.dropped.append(fault)
         else:
@@ -199,9 +220,11 @@ class Rows:
     def _refuse_condemned(self, sample: Sample, modality: str, field: str = "") -> None:
         for verdict in self._condemned.get(sample.ordinal, ()):
             if verdict.modality == modality:
-                raise SampleError(verdict.detail, reason=verdict.reason, field=field)
+                raise verdict.error(field)
 
-    def _fault(self, sample: Sample | Fault, error: SampleError, *, bare: bool = False) -> Fault:
+    def _fault(
+        self, sample: Sample | Fault, error: SampleError, modality: str = "", *, bare: bool = False
+    ) -> Fault:
         """The row of the quarantine; ``bare`` where the member is not to be kept in it."""
         if isinstance(sample, Fault):
             return sample
@@ -214,7 +237,8 @@ class Rows:
             found.size if found else None,
         )
         data = bytes(found.data) if found and self._keep_bytes and not bare else None
-        return Fault(where, sample.ordinal, error.reason, error.what, data)
+        setting = setting_of(error, modality, sample.fields, self._fields)
+        return Fault(where, sample.ordinal, error.reason, error.what, setting, data)
 
     def _append(self, row: _Row) -> None:
         item, good = row.item, row.fault is None
@@ -253,6 +277,7 @@ def _error(fault: Fault) -> dict[str, Any]:
         "field": fault.source.field,
         "reason": fault.reason,
         "detail": fault.detail,
+        "setting": fault.setting or None,
         "offset": fault.source.offset,
         "size": fault.source.size,
         "bytes": fault.data,

@@ -19,6 +19,10 @@ _ESCAPE = re.compile(
 _MAY_BE_HALF = re.compile(r"\\" + _SURROGATE)
 
 
+class TooDeep(ValueError):
+    """JSON with more levels in each other than are allowed."""
+
+
 def read_json(text: str, depth: int = DEPTH) -> Any:
     """Reads JSON.
 
@@ -30,7 +34,8 @@ def read_json(text: str, depth: int = DEPTH) -> Any:
         depth: Levels of arrays and objects in each other that are allowed.
 
     Raises:
-        ValueError: Not JSON, nested more deeply, or with half of a character (a lone surrogate) as an escape.
+        TooDeep: Nested more deeply.
+        ValueError: Not JSON, or with half of a character (a lone surrogate) as an escape.
 
     Source: RFC 8259, sections 2 to 9.
     """
@@ -48,7 +53,7 @@ def _check_depth(text: str, depth: int) -> None:
         if sign in "[{":
             level += 1
             if level > depth:
-                raise ValueError(f"nested more than {depth} levels deep")
+                raise TooDeep(f"nested more than {depth} levels deep")
         elif sign != '"':
             level -= 1
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
+from pipeline.errors import SampleError
 from pipeline.modalities.base import Item
 
 CHECKS = ""  # stands for label and metadata where a modality is named
@@ -20,11 +21,17 @@ class Verdict(NamedTuple):
         modality: What was being decoded, or ``CHECKS``.
         reason: A word of the vocabulary of reasons.
         detail: What happened, in words.
+        setting: Dotted path of the setting that would let it through.
     """
 
     modality: str
     reason: str
     detail: str
+    setting: str
+
+    def error(self, field: str) -> SampleError:
+        """The fault of the sample, in a field of it."""
+        return SampleError(self.detail, reason=self.reason, field=field, setting=self.setting)
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,10 @@ def quarantine_view(data: ReportData) -> dict[str, Any]:
             if every.get(reason)
         ],
         "rows": [
-            {n: clipped(row.get(n)) for n in ("shard", "key", "field", "reason", "detail")}
+            {
+                n: clipped(row.get(n))
+                for n in ("shard", "key", "field", "reason", "detail", "setting")
+            }
             for row in rows
         ],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 
-from pipeline.limits import Limits
+from pipeline.limits import EXPANSION, UNPACKED_BYTES, Limits, moved_by
 from pipeline.storage import ByteSource
 
 PIECE_BYTES = 256 << 10  # packed, taken at a time; and unpacked by gzip at a time
@@ -22,11 +22,12 @@ class BadStream(Exception):
     Args:
         reason: A word of the vocabulary of reasons.
         detail: What is wrong.
+        setting: Dotted path of the setting that would let it through, if there is one.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, setting: str = "") -> None:
         super().__init__(detail)
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.setting = reason, detail, setting
 
 
 class Unpacked:
@@ -100,11 +101,11 @@ class Unpacked:
     def _check_limits(self) -> None:
         limits, size = self._limits, self.size
         if size > limits.unpacked_bytes:
-            detail = f"unpacks to more than {limits.unpacked_bytes} bytes"
-            raise BadStream("too_large", detail)
+            detail = moved_by("unpacks to more bytes", UNPACKED_BYTES, limits.unpacked_bytes)
+            raise BadStream("too_large", detail, UNPACKED_BYTES)
         if size > max(limits.expansion_from_bytes, limits.expansion * self._input.taken):
-            detail = f"unpacks to more than {limits.expansion} times its size"
-            raise BadStream("too_large", detail)
+            detail = moved_by("unpacks to more times its size", EXPANSION, limits.expansion)
+            raise BadStream("too_large", detail, EXPANSION)
 
 
 class _Input:

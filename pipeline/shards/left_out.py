@@ -9,8 +9,8 @@ from dataclasses import replace
 from pipeline import storage
 from pipeline.shards.plan import Part
 
-# Ordinal -> why its sample is left out: a word of ``pipeline.sample.FILTERS``, and the rest in words.
-LeftOut = Mapping[int, tuple[str, str]]
+# Ordinal -> why its sample is left out: a word of ``pipeline.sample.FILTERS``, the rest in words, and the setting.
+LeftOut = Mapping[int, tuple[str, str, str]]
 
 
 def write_left_out(url: str, parts: Iterable[tuple[Part, LeftOut]]) -> list[Part]:
@@ -49,4 +49,4 @@ def read_left_out(part: Part) -> LeftOut:
         rows = json.loads(bytes(source.read(start, end - start)))
     finally:
         source.close()
-    return {ordinal: (reason, detail) for ordinal, reason, detail in rows}
+    return {ordinal: (reason, detail, setting) for ordinal, reason, detail, setting in rows}

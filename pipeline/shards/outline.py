@@ -66,7 +66,7 @@ def outline_part(
         empty = False
         if isinstance(group, Damage):
             where = Source(part.shard, offset=group.offset)
-            yield Fault(where, ordinal, group.reason, group.detail)
+            yield Fault(where, ordinal, group.reason, group.detail, group.setting)
             continue
         duplicate = group.key in seen or ordinal in part.duplicates
         seen.add(group.key)

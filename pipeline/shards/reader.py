@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline import storage
-from pipeline.limits import Limits
+from pipeline.limits import MEMBER_BYTES, Limits, beyond
 from pipeline.sample import Fault, Field, Sample, Source
 from pipeline.shards.grouping import Group, group_members
 from pipeline.shards.left_out import LeftOut, read_left_out
@@ -55,7 +55,7 @@ def _read(
         empty = False
         if isinstance(group, Damage):
             where = Source(part.shard, offset=group.offset)
-            yield Fault(where, ordinal, group.reason, group.detail)
+            yield Fault(where, ordinal, group.reason, group.detail, group.setting)
             continue
         duplicate = group.key in seen or ordinal in duplicates
         seen.add(group.key)
@@ -100,14 +100,15 @@ def group_fault(
     first = group.members[0][1]
     size = group.members[-1][1].end - first.header
 
-    def fault(reason: str, detail: str, field: str | None = None) -> Fault:
-        return Fault(Source(shard, group.key, field, first.header, size), ordinal, reason, detail)
+    def fault(reason: str, detail: str, field: str | None = None, setting: str = "") -> Fault:
+        where = Source(shard, group.key, field, first.header, size)
+        return Fault(where, ordinal, reason, detail, setting)
 
     if duplicate:
         return fault("duplicate_key", "an earlier sample of this shard has the same key")
     if group.damage is not None:
         detail = f"a member of this sample is lost: {group.damage.detail}"
-        return fault(group.damage.reason, detail)
+        return fault(group.damage.reason, detail, setting=group.damage.setting)
     seen: set[str] = set()
     for extension, member in group.members:
         if member.special:
@@ -117,8 +118,11 @@ def group_fault(
         if extension in seen:
             return fault("duplicate_field", "the sample holds this field twice", extension)
         if member.size > limits.member_bytes:
-            detail = f"{member.size} bytes, over the limit of {limits.member_bytes}"
-            return fault("too_large", detail, extension)
+            what = f"the member has {member.size} bytes"
+            error = beyond(
+                what, setting=MEMBER_BYTES, limit=limits.member_bytes, needed=member.size
+            )
+            return fault(error.reason, error.what, extension, error.setting)
         seen.add(extension)
     return None
 

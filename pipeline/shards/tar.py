@@ -80,12 +80,14 @@ class Damage:
         detail: What is wrong, in words.
         lost: Name of the member that is lost with it, as far as it can be read; empty where a member may be lost and
             its name is not known; None where none is.
+        setting: Dotted path of the setting that would let it through, if there is one.
     """
 
     offset: int
     reason: str
     detail: str
     lost: str | None = None
+    setting: str = ""
 
 
 def scan(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[Member | Damage]:
@@ -109,7 +111,8 @@ def _explained(
         else:
             yield item
     if source.fault is not None and (end is None or source.size < end):
-        yield Damage(source.size, source.fault.reason, source.fault.detail, lost)
+        fault = source.fault
+        yield Damage(source.size, fault.reason, fault.detail, lost, fault.setting)
 
 
 class _Scan:

@@ -28,6 +28,7 @@ class PartResult:
         filtered: Samples that a filter left out.
         noted: Of those in the output, samples with something odd about them.
         reasons: Reason -> how many samples, fields and damages have it.
+        settings: Reason -> the settings that would let them through, where there are any.
         retry: How often the part's bad samples have been tried again.
         statistics: The part's sums (:mod:`pipeline.metrics.statistics`), where the sink measures.
     """
@@ -40,6 +41,7 @@ class PartResult:
     filtered: int = 0
     noted: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     retry: int = 0
     statistics: Mapping[str, Any] | None = None
 
@@ -134,8 +136,9 @@ def ledger(table: pa.Table) -> PartResult:
             where=f"shard={part.shard} offset={part.start}",
             fix="check that the shard is not being written; if it is not, this is a bug: report it with the log",
         )
-    errors = _reasons(table[ERROR])
-    fields = _reasons(table[DROPPED]) + _reasons(table[REMARKS])
+    errors = Counter(_values("reason", table[ERROR]))
+    fields = Counter(_values("reason", table[DROPPED], table[REMARKS]))
+    all_errors = table[ERROR], table[DROPPED], table[REMARKS]
     num_filtered = sum(count for reason, count in errors.items() if reason in FILTERS)
     num_bad = table.num_rows - table[ERROR].null_count
     return PartResult(
@@ -147,13 +150,31 @@ def ledger(table: pa.Table) -> PartResult:
         filtered=num_filtered,
         noted=pc.sum(pc.greater(pc.list_value_length(table[REMARKS]), 0)).as_py() or 0,
         reasons=dict(sorted((errors + fields).items())),
+        settings=settings_by_reason(
+            _values("reason", *all_errors), _values("setting", *all_errors)
+        ),
     )
 
 
-def _reasons(column: pa.ChunkedArray) -> Counter[str]:
-    """How often each reason is in a column of errors, or of lists of them."""
-    found: Counter[str] = Counter()
-    for chunk in column.chunks:
-        errors = chunk.flatten() if pa.types.is_list(chunk.type) else chunk.drop_null()
-        found.update(pc.struct_field(errors, "reason").to_pylist())
-    return found
+def settings_by_reason(
+    reasons: Iterable[str], settings: Iterable[str | None]
+) -> dict[str, list[str]]:
+    """Reason -> the settings that would let through what it stands for.
+
+    Args:
+        reasons: Of each row.
+        settings: Of each row, None where there is none.
+    """
+    found: dict[str, set[str]] = {}
+    for reason, setting in zip(reasons, settings, strict=True):
+        if setting:
+            found.setdefault(reason, set()).add(setting)
+    return {reason: sorted(names) for reason, names in sorted(found.items())}
+
+
+def _values(name: str, *columns: pa.ChunkedArray) -> Iterator[Any]:
+    """One of the values of each error in columns of errors, or of lists of them."""
+    for column in columns:
+        for chunk in column.chunks:
+            errors = chunk.flatten() if pa.types.is_list(chunk.type) else chunk.drop_null()
+            yield from pc.struct_field(errors, name).to_pylist()

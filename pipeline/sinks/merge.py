@@ -14,8 +14,9 @@ from pipeline import runs, storage
 from pipeline.errors import ConfigError, SinkError
 from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.folder import PREFIX, attempt_name
+from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
 from pipeline.sinks.layout import write_tables
+from pipeline.sinks.quarantine import as_quarantine
 
 SMALL_FILES = 32  # of one folder, from which on they are merged with one another
 PUBLISHED_BYTES = 256 << 20  # of rows of earlier files, that are kept for the next parts
@@ -163,7 +164,7 @@ class Merger:
     def _own_rows(self, piece: Piece) -> list[pa.Table]:
         """Those of each of a part's own files."""
         try:
-            return [read_table(self._url(name)) for name in piece.names]
+            return [self._table(name) for name in piece.names]
         except FileNotFoundError:
             raise self._gone(piece) from None
 
@@ -187,11 +188,15 @@ class Merger:
         """Rows of the last snapshot; a file is read once for parts that are near to one another."""
         table = self._read.pop(place.file, None)
         if table is None:
-            table = read_table(self._url(place.file))
+            table = self._table(place.file)
         self._read[place.file] = table  # at the end: what was used last goes last
         while len(self._read) > 1 and self._held() > PUBLISHED_BYTES:
             del self._read[next(iter(self._read))]
         return table.slice(place.first, place.rows)
+
+    def _table(self, name: str) -> pa.Table:
+        rows = read_table(self._url(name))
+        return as_quarantine(rows) if name.startswith(f"{QUARANTINE}/") else rows
 
     def _held(self) -> int:
         return sum(int(table.nbytes) for table in self._read.values())

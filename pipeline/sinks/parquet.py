@@ -32,7 +32,7 @@ from pipeline.sample import (
 )
 from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.base import PartResult, ledger
+from pipeline.sinks.base import PartResult, ledger, settings_by_reason
 from pipeline.sinks.folder import (
     PARTS,
     QUARANTINE,
@@ -43,7 +43,7 @@ from pipeline.sinks.folder import (
 from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.provenance import Provenance, identity_digest
-from pipeline.sinks.quarantine import bad_ordinals, quarantine_rows
+from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
 from pipeline.sinks.records import MADE, Book, Record, Records
 from pipeline.sinks.snapshot import Each, Snapshot
 
@@ -241,11 +241,11 @@ class ParquetSink:
         """The rows that a part has in the quarantine."""
         file = record.get("quarantine")
         if file:
-            return read_table(self._url(file["name"]))
+            return as_quarantine(read_table(self._url(file["name"])))
         place = places(self._book().quarantine).get(record["part"])
         if place is None:
             return QUARANTINE_SCHEMA.empty_table()
-        return read_table(self._url(place.file)).slice(place.first, place.rows)
+        return as_quarantine(read_table(self._url(place.file))).slice(place.first, place.rows)
 
     def _data_rows(self, good: pa.Table) -> pa.Table:
         good = good.sort_by([(name, "ascending") for name in self.order])
@@ -284,6 +284,7 @@ def _with_earlier(
         noted=before.get("noted", 0) + result.noted,
         damages=before["damages"],
         reasons={row["values"]: row["counts"] for row in reasons},
+        settings=settings_by_reason(bad["reason"].to_pylist(), bad["setting"].to_pylist()),
     )
     return total, bad
 

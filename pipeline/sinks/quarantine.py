@@ -119,9 +119,14 @@ def read_quarantine(output: str) -> pa.Table:
         urls = [info.url for info in storage.list_files(storage.join(output, QUARANTINE))]
     else:
         urls = [storage.join(output, name) for name in manifest["quarantine"]]
-    tables = [pq.read_table(pa.BufferReader(storage.read_bytes(url))) for url in urls]
-    # A folder of an earlier version may lack a column.
-    return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables], promote_options="default")
+    tables = [as_quarantine(pq.read_table(pa.BufferReader(storage.read_bytes(u)))) for u in urls]
+    return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables])
+
+
+def as_quarantine(rows: pa.Table) -> pa.Table:
+    """Rows in ``QUARANTINE_SCHEMA``: those of an earlier version may lack a column, which is then null."""
+    whole = pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), rows], promote_options="default")
+    return whole.select(QUARANTINE_SCHEMA.names)
 
 
 def clear_quarantine(output: str) -> None:

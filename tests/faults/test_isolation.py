@@ -11,6 +11,7 @@ import pytest
 from evil import KILLERS, evil_decoder
 from tones import write_tar
 
+from pipeline.config import Config
 from pipeline.engine import isolated
 from pipeline.engine.isolated import decode_here
 from pipeline.engine.tasks import decode_part
@@ -20,11 +21,17 @@ from pipeline.isolation.journal import Entry
 from pipeline.limits import Limits
 from pipeline.modalities.watch import Care
 from pipeline.sample import Sample
+from pipeline.settings import settings
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.shards.reader import read_part
 
 REASON = {"sleep": "decoder_timeout", "spin": "decoder_timeout", "eat": "decoder_memory"}
 REASON |= {"grab": "decoder_memory"}
+SETTING = {
+    "decoder_timeout": "limits.decode_seconds",
+    "decoder_memory": "limits.decode_memory_bytes",
+    "decoder_crashed": "input.on_bad_field",
+}
 
 
 def shard(folder: Path, words: dict[int, dict[str, str]], count: int = 150) -> Part:
@@ -53,6 +60,8 @@ def test_a_killer_costs_only_itself(tmp_path: Path, killer: str) -> None:
         70: REASON.get(killer, "decoder_crashed"),
         71: "bad_image",
     }
+    assert bad[70]["setting"] == SETTING[bad[70]["reason"]]
+    assert bad[70]["setting"] in [path for path, _, _ in settings(Config)]
     assert bad[70]["field"] == "img"
     assert bad[70]["size"] == len(killer)
     good = [row for row in rows if not row["error"]]

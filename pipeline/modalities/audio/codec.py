@@ -188,7 +188,7 @@ def read_mono(
             return read_with_libsndfile(data, field, max_seconds, kept_seconds, whole=whole)
     rate = waves.rate_hz
     if len(waves.data) > int(max_seconds * rate):
-        raise too_long(max_seconds, field)
+        raise too_long(max_seconds, field, len(waves.data) / rate)
     mono = waves.mono(int(kept_seconds * rate) + 1)
     if not (waves.finite() if whole else np.isfinite(mono).all()):
         raise not_finite(field)

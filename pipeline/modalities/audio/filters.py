@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import SampleError
+from pipeline.limits import beyond, rounded_down, rounded_up
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
 
@@ -37,12 +38,12 @@ def check_sound(
     _check_duration(data, limits, field)
     limit = limits.max_silence_fraction
     if limit is not None and (found := silence_fraction(waveform, rate_hz)) > limit:
-        what = f"{found:.3f} of the sound is silent, over {limit:g}"
-        raise SampleError(what, reason="filtered_silence", field=field)
+        what, share = f"{found:.3f} of the sound is silent", rounded_up(found)
+        raise _left_out(what, "silence", "max_silence_fraction", limit, share, field)
     limit = limits.max_clipped_fraction
     if limit is not None and (found := clipped_fraction(waveform)) > limit:
-        what = f"{found:.5f} of the samples are clipped, over {limit:g}"
-        raise SampleError(what, reason="filtered_clipping", field=field)
+        what, share = f"{found:.5f} of the samples are clipped", rounded_up(found, 5)
+        raise _left_out(what, "clipping", "max_clipped_fraction", limit, share, field)
 
 
 def _check_duration(data: memoryview, limits: AudioFilterConfig, field: str) -> None:
@@ -54,11 +55,18 @@ def _check_duration(data: memoryview, limits: AudioFilterConfig, field: str) -> 
         return
     seconds = header.seconds
     if limits.min_seconds is not None and seconds < limits.min_seconds:
-        what = f"{seconds:.3f} s, shorter than {limits.min_seconds:g} s"
-        raise SampleError(what, reason="filtered_duration", field=field)
+        what, needed = f"the sound lasts {seconds:.3f} s", rounded_down(seconds)
+        raise _left_out(what, "duration", "min_seconds", limits.min_seconds, needed, field)
     if limits.max_seconds is not None and seconds > limits.max_seconds:
-        what = f"{seconds:.3f} s, longer than {limits.max_seconds:g} s"
-        raise SampleError(what, reason="filtered_duration", field=field)
+        what, needed = f"the sound lasts {seconds:.3f} s", rounded_up(seconds)
+        raise _left_out(what, "duration", "max_seconds", limits.max_seconds, needed, field)
+
+
+def _left_out(
+    what: str, reason: str, setting: str, limit: float, needed: float, field: str
+) -> SampleError:
+    setting, reason = f"modalities.audio.filter.{setting}", f"filtered_{reason}"
+    return beyond(what, setting=setting, limit=limit, needed=needed, reason=reason, field=field)
 
 
 def silence_fraction(waveform: np.ndarray, rate_hz: int) -> float:

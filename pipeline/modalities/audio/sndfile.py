@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import SampleError
+from pipeline.limits import beyond, rounded_up
 from pipeline.modalities.audio.chunks import check_length
 from pipeline.modalities.audio.flac import Digest, StreamInfo, read_stream_info
 from pipeline.modalities.audio.mp3 import after_id3, check_mp3
@@ -34,7 +35,7 @@ def read_with_libsndfile(
     if info is not None and not info.rate_hz:
         raise ValueError("the sound declares 0 Hz")
     if info is not None and info.samples > max_seconds * info.rate_hz:
-        raise too_long(max_seconds, field)
+        raise too_long(max_seconds, field, info.samples / info.rate_hz)
     blocks, total = [], 0
     digest = Digest(info) if info is not None and whole else None
     with soundfile.SoundFile(io.BytesIO(data)) as sound:
@@ -66,10 +67,13 @@ def read_with_libsndfile(
     return mono[:kept], rate
 
 
-def too_long(max_seconds: float, field: str) -> SampleError:
-    """The fault of a sound that is over the limit."""
-    what = f"the sound decodes to more than {max_seconds:.0f} s"
-    return SampleError(what, reason="too_large", field=field)
+def too_long(max_seconds: float, field: str, seconds: float | None = None) -> SampleError:
+    """The fault of a sound that is over the limit; of some it is not known by how much."""
+    setting, limit = "modalities.audio.max_minutes", max_seconds / 60
+    if seconds is None:
+        return beyond("the sound decodes to more", setting=setting, limit=limit, field=field)
+    what, needed = f"the sound lasts {seconds:.3f} s", rounded_up(seconds / 60)
+    return beyond(what, setting=setting, limit=limit, needed=needed, field=field)
 
 
 def not_finite(field: str) -> SampleError:

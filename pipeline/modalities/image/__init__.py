@@ -71,7 +71,7 @@ class ImageFilterConfig(FilterConfig):
 class ImageConfig(ModalityConfig):
     """Images become ``size`` x ``size`` RGB: the short side is resized, the centre is kept."""
 
-    LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels",)
+    LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels", "max_scans")
 
     fields: tuple[str, ...] = Field(
         default=("jpg", "jpeg", "png", "webp"),
@@ -85,6 +85,10 @@ class ImageConfig(ModalityConfig):
         gt=0,
         description="larger images are quarantined, by what their header declares",
     )
+    # Each costs the time of the whole image, however few bytes it has.
+    max_scans: int = Field(
+        default=100, ge=1, description="JPEGs that come in more scans are quarantined"
+    )
     augment: ImageAugmentConfig = ImageAugmentConfig()
     filter: ImageFilterConfig = ImageFilterConfig()
 
@@ -94,6 +98,7 @@ class ImageConfig(ModalityConfig):
         return ImageCodec(
             size=self.size,
             max_pixels=int(self.max_megapixels * 1e6),
+            max_scans=self.max_scans,
             whole=verify == "full",
             limits=self.filter if self.filter.active else None,
         )

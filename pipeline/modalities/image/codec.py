@@ -18,14 +18,14 @@ from pipeline.modalities.base import (
 )
 from pipeline.modalities.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
-from pipeline.modalities.image.jpeg import decode_jpeg, is_jpeg
+from pipeline.modalities.image.jpeg import MAX_SCANS, decode_jpeg, is_jpeg
 from pipeline.modalities.image.pillow import FORMATS, decode_with_pillow, shown
 from pipeline.modalities.image.resize import CHANNELS, Picture, resize_and_crop
 
 if TYPE_CHECKING:
     from pipeline.modalities.image import ImageFilterConfig
 
-__all__ = ["FORMATS", "ImageCodec"]
+__all__ = ["FORMATS", "MAX_SCANS", "ImageCodec"]
 
 
 class ImageCodec:
@@ -37,6 +37,7 @@ class ImageCodec:
     Args:
         size: Side of the result, in pixels.
         max_pixels: Images whose header declares more pixels are refused before decoding.
+        max_scans: JPEGs that come in more scans are refused before decoding.
         whole: Unpacks a PNG again where Pillow leaves in doubt whether all rows were there.
         limits: Which good images are left out; None leaves out none.
     """
@@ -46,11 +47,13 @@ class ImageCodec:
         size: int,
         max_pixels: int,
         *,
+        max_scans: int = MAX_SCANS,
         whole: bool = True,
         limits: ImageFilterConfig | None = None,
     ) -> None:
         self.size = self.wanted = size
         self.max_pixels = max_pixels
+        self.max_scans = max_scans
         self.whole = whole
         self.limits = limits
 
@@ -80,7 +83,9 @@ class ImageCodec:
         return resize_and_crop(picture, self.size)
 
     def _picture(self, data: memoryview, field: str) -> Picture:
-        picture = decode_jpeg(data, field, self.wanted, self.max_pixels) if is_jpeg(data) else None
+        picture = None
+        if is_jpeg(data):
+            picture = decode_jpeg(data, field, self.wanted, self.max_pixels, self.max_scans)
         if picture is None:
             picture = decode_with_pillow(
                 data, field, self.wanted, self.max_pixels, whole=self.whole

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import SampleError
+from pipeline.limits import beyond, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from pipeline.modalities.image import ImageFilterConfig
@@ -25,17 +26,25 @@ def check_picture(picture: Picture, limits: ImageFilterConfig, field: str) -> No
     """
     short, long = sorted((picture.width, picture.height))
     if limits.min_side is not None and short < limits.min_side:
-        what = f"the short side has {short} pixels, fewer than {limits.min_side}"
-        raise SampleError(what, reason="filtered_size", field=field)
+        what = f"the short side has {short} pixels"
+        raise _left_out(what, "size", "min_side", limits.min_side, short, field)
     if limits.max_aspect is not None and long > limits.max_aspect * short:
-        what = f"{picture.width} x {picture.height} pixels: over {limits.max_aspect:g} to 1"
-        raise SampleError(what, reason="filtered_aspect", field=field)
+        what = f"the image has {picture.width} x {picture.height} pixels"
+        ratio = rounded_up(long / max(1, short))
+        raise _left_out(what, "aspect", "max_aspect", limits.max_aspect, ratio, field)
     if (
         limits.min_contrast is not None
         and (found := contrast(picture.pixels)) < limits.min_contrast
     ):
-        what = f"the contrast is {found:.4f}, below {limits.min_contrast:g}"
-        raise SampleError(what, reason="filtered_blank", field=field)
+        what, lower = "the image is nearly blank", rounded_down(found)
+        raise _left_out(what, "blank", "min_contrast", limits.min_contrast, lower, field)
+
+
+def _left_out(
+    what: str, reason: str, setting: str, limit: float, needed: float, field: str
+) -> SampleError:
+    setting, reason = f"modalities.image.filter.{setting}", f"filtered_{reason}"
+    return beyond(what, setting=setting, limit=limit, needed=needed, reason=reason, field=field)
 
 
 def contrast(pixels: np.ndarray) -> float:

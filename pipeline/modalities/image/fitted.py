@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.modalities.foreign import Refusing
-from pipeline.modalities.image.codec import ImageCodec
+from pipeline.modalities.image.codec import MAX_SCANS, ImageCodec
 from pipeline.modalities.image.resize import Box, cut
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class FittedImageCodec(ImageCodec):
     Args:
         fit: How.
         max_pixels: Images whose header declares more pixels are refused before decoding.
+        max_scans: JPEGs that come in more scans are refused before decoding.
         whole: Unpacks a PNG again where Pillow leaves in doubt whether all rows were there.
         limits: Which good images are left out; None leaves out none.
     """
@@ -59,10 +60,11 @@ class FittedImageCodec(ImageCodec):
         fit: Fit,
         max_pixels: int,
         *,
+        max_scans: int = MAX_SCANS,
         whole: bool = True,
         limits: ImageFilterConfig | None = None,
     ) -> None:
-        super().__init__(fit.size, max_pixels, whole=whole, limits=limits)
+        super().__init__(fit.size, max_pixels, max_scans=max_scans, whole=whole, limits=limits)
         self.fit = fit
         self.wanted = fit.resize  # pixels of the short side
 

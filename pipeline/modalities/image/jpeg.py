@@ -6,6 +6,7 @@ import numpy as np
 import simplejpeg
 
 from pipeline.errors import SampleError
+from pipeline.limits import beyond, rounded_up
 from pipeline.modalities.foreign import refusal
 from pipeline.modalities.image.jpeg_head import Head, count_scans, orientation, read_head
 from pipeline.modalities.image.jpeg_scans import MADE_UP, SLOPPY, check_scans
@@ -13,10 +14,18 @@ from pipeline.modalities.image.resize import Picture
 
 OVERSAMPLING = 1.5  # times the pixels that are wanted, each way, a scaled decoding keeps at least
 FACTORS = (8, 4, 2)  # others are not faster than decoding every pixel
-# Of an image in several scans: each costs the time of the whole image, however few bytes it has.
-MAX_SCANS = 100
+MAX_SCANS = 100  # unless modalities.image.max_scans says otherwise
+MAX_MEGAPIXELS = "modalities.image.max_megapixels"
 
-__all__ = ["FACTORS", "OVERSAMPLING", "check_pixels", "decode_jpeg", "is_jpeg", "orientation"]
+__all__ = [
+    "FACTORS",
+    "OVERSAMPLING",
+    "check_pixels",
+    "decode_jpeg",
+    "is_jpeg",
+    "orientation",
+    "too_many_pixels",
+]
 
 
 def is_jpeg(data: memoryview) -> bool:
@@ -24,7 +33,9 @@ def is_jpeg(data: memoryview) -> bool:
     return bytes(data[:3]) == b"\xff\xd8\xff"
 
 
-def decode_jpeg(data: memoryview, field: str, size: int, max_pixels: int) -> Picture | None:
+def decode_jpeg(
+    data: memoryview, field: str, size: int, max_pixels: int, max_scans: int = MAX_SCANS
+) -> Picture | None:
     """Decodes a JPEG to no fewer pixels than ``size`` by ``size`` need.
 
     Returns:
@@ -37,7 +48,7 @@ def decode_jpeg(data: memoryview, field: str, size: int, max_pixels: int) -> Pic
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         check_pixels(width, height, max_pixels, field)
-        _check_count(data, head, field)
+        _check_count(data, head, max_scans, field)
         if colours not in ("YCbCr", "RGB", "Gray"):
             check_scans(data, head, field)
             return None
@@ -62,15 +73,21 @@ def check_pixels(width: int, height: int, max_pixels: int, field: str) -> None:
         SampleError: It does.
     """
     if width * height > max_pixels:
-        what = f"the image declares {width} x {height} pixels, over the limit of {max_pixels}"
-        raise SampleError(what, reason="too_large", field=field)
+        raise too_many_pixels(width, height, max_pixels, field)
     if width < 1 or height < 1:
         what = f"the image declares {width} x {height} pixels"
         raise SampleError(what, reason="bad_image", field=field)
 
 
-def _check_count(data: memoryview, head: Head, field: str) -> None:
+def too_many_pixels(width: int, height: int, max_pixels: int, field: str) -> SampleError:
+    """The fault of an image whose header declares too many pixels."""
+    what = f"the image declares {width} x {height} pixels"
+    needed = rounded_up(width * height / 1e6)
+    return beyond(what, setting=MAX_MEGAPIXELS, limit=max_pixels / 1e6, needed=needed, field=field)
+
+
+def _check_count(data: memoryview, head: Head, max_scans: int, field: str) -> None:
     scans = count_scans(data, head) if head.several_scans else 1
-    if scans > MAX_SCANS:
-        what = f"the image has {scans} scans, over the limit of {MAX_SCANS}"
-        raise SampleError(what, reason="too_large", field=field)
+    if scans > max_scans:
+        what, setting = f"the image has {scans} scans", "modalities.image.max_scans"
+        raise beyond(what, setting=setting, limit=max_scans, needed=scans, field=field)

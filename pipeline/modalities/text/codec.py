@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
+from pipeline.limits import beyond
 from pipeline.modalities.base import Decoded, Dense, Item
 from pipeline.modalities.text.filters import check_text
 
@@ -22,6 +23,7 @@ PAD = 0
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 NUM_BYTES = 256
 UTF_8 = "utf-8"
+ENCODING = "modalities.text.encoding"
 # ASCII in which ftfy finds nothing to repair: no control characters, and no & that could begin an HTML entity.
 _CLEAN = re.compile(r"[\t\n -%'-~]*")
 _BETWEEN_WORDS = re.compile(r"[^\s] (?=[^\s])")
@@ -169,9 +171,14 @@ def read_member(data: memoryview, field: str, max_bytes: int, encoding: str = UT
         SampleError: It is longer, or cannot be read.
     """
     if len(data) > max_bytes:
-        what = f"the text has {len(data)} bytes, over the limit of {max_bytes}"
-        raise SampleError(what, reason="too_large", field=field)
+        raise too_long(len(data), max_bytes, field)
     return read_text(data, field, encoding)
+
+
+def too_long(size: int, max_bytes: int, field: str) -> SampleError:
+    """The fault of a text of more bytes than may be."""
+    what, setting = f"the text has {size} bytes", "modalities.text.max_bytes"
+    return beyond(what, setting=setting, limit=max_bytes, needed=size, field=field)
 
 
 def read_text(data: memoryview, field: str, encoding: str = UTF_8) -> str:
@@ -190,15 +197,15 @@ def read_text(data: memoryview, field: str, encoding: str = UTF_8) -> str:
     except UnicodeError as error:
         name, place = encoding.upper(), getattr(error, "start", None)
         what = f"not {name}" + (f": byte {place} cannot be read" if place is not None else "")
-        raise SampleError(what, reason="bad_text", field=field) from None
+        raise SampleError(what, reason="bad_text", field=field, setting=ENCODING) from None
     if "\0" in text:
         what = f"no text: there is a NUL at character {text.index(chr(0))}"
-        raise SampleError(what, reason="bad_text", field=field)
+        raise SampleError(what, reason="bad_text", field=field, setting=ENCODING)
     if encoding != UTF_8:
         text = text.removeprefix("\ufeff")
         if _SURROGATE.search(text):  # some encodings can say half of a character
             what = f"not {encoding.upper()}: there is half of a character"
-            raise SampleError(what, reason="bad_text", field=field)
+            raise SampleError(what, reason="bad_text", field=field, setting=ENCODING)
     return text
 
 

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SampleError
+from pipeline.limits import Number, beyond, rounded_up
 
 if TYPE_CHECKING:
     from pipeline.modalities.text import TextFilterConfig
@@ -37,20 +38,30 @@ def check_text(text: str, limits: TextFilterConfig, field: str) -> None:
     """
     count = len(text)
     if limits.min_characters is not None and count < limits.min_characters:
-        what = f"{count} characters, fewer than {limits.min_characters}"
-        raise SampleError(what, reason="filtered_length", field=field)
+        what = f"the text has {count} characters"
+        raise _left_out(what, "length", "min_characters", limits.min_characters, count, field)
     if limits.max_characters is not None and count > limits.max_characters:
-        what = f"{count} characters, more than {limits.max_characters}"
-        raise SampleError(what, reason="filtered_length", field=field)
+        what = f"the text has {count} characters"
+        raise _left_out(what, "length", "max_characters", limits.max_characters, count, field)
     if limits.max_repetition is not None and (found := repetition(text)) > limits.max_repetition:
-        what = f"one phrase makes {found:.2f} of the text, over {limits.max_repetition:g}"
-        raise SampleError(what, reason="filtered_repetition", field=field)
+        what, share = f"one phrase makes {found:.3f} of the text", rounded_up(found)
+        raise _left_out(what, "repetition", "max_repetition", limits.max_repetition, share, field)
     if (
         limits.scripts is not None
         and (found := script_fraction(text, limits.scripts)) < SCRIPT_FRACTION
     ):
-        what = f"{found:.2f} of the letters are {' or '.join(limits.scripts)}"
-        raise SampleError(what, reason="filtered_script", field=field)
+        what, scripts = (
+            f"{found:.2f} of the letters are of these scripts",
+            ", ".join(limits.scripts),
+        )
+        raise _left_out(what, "script", "scripts", f"[{scripts}]", "longer", field)
+
+
+def _left_out(
+    what: str, reason: str, setting: str, limit: Number, needed: Number, field: str
+) -> SampleError:
+    setting, reason = f"modalities.text.filter.{setting}", f"filtered_{reason}"
+    return beyond(what, setting=setting, limit=limit, needed=needed, reason=reason, field=field)
 
 
 def repetition(text: str) -> float:

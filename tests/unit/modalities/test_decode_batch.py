@@ -99,13 +99,20 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
                 where = Source(item.shard, item.key, error.field or None)
                 if at:
                     where = Source(item.shard, item.key, error.field, at.offset, at.size)
-                fault = Fault(where, item.ordinal, error.reason, error.what)
+                others = any(
+                    error.field not in names and set(names) & set(item.fields)
+                    for names in DECODER.fields.values()
+                )
+                decoding = error.reason in ("bad_image", "bad_audio", "bad_text")
+                setting = error.setting or ("input.on_bad_field" if decoding and others else "")
+                fault = Fault(where, item.ordinal, error.reason, error.what, setting)
         if fault:
             row |= {"key": fault.source.key, "shard": fault.source.shard}
             row["error"] = {
                 "field": fault.source.field,
                 "reason": fault.reason,
                 "detail": fault.detail,
+                "setting": fault.setting or None,
                 "offset": fault.source.offset,
                 "size": fault.source.size,
                 "bytes": None,

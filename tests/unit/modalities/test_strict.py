@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.errors import SampleError
+from pipeline.errors import NoSettingError, SampleError
 from pipeline.modalities.audio.chunks import check_length
 from pipeline.modalities.audio.flac import Digest, read_stream_info
 from pipeline.modalities.audio.mp3 import check_mp3
@@ -282,7 +282,9 @@ def test_other_errors_pass() -> None:
     with pytest.raises(KeyboardInterrupt), Refusing("bad_image", "png", "the image"):
         raise KeyboardInterrupt
     with pytest.raises(SampleError, match="^mine$"), Refusing("bad_image", "png", "the image"):
-        raise SampleError("mine", reason="too_large")
+        raise SampleError("mine", reason="too_large", setting="limits.member_bytes")
+    with pytest.raises(NoSettingError), Refusing("bad_image", "png", "the image"):
+        raise SampleError("a bug", reason="too_large")
 
 
 def test_a_file_of_a_known_kind_is_named_where_it_is_none_of_ours() -> None:

@@ -14,7 +14,10 @@ def test_left_out_samples_are_faults_of_the_same_part(tmp_path: Path) -> None:
     for index in range(3):
         write_tar(tmp_path / f"x-{index}.tar", make_samples(5, seed=index))
     parts = plan(expand(str(tmp_path / "x-*.tar")))
-    why = {1: ("filtered_duplicate", "a copy of ü in y.tar"), 3: ("filtered_leak", "a copy")}
+    why = {
+        1: ("filtered_duplicate", "a copy of ü in y.tar", "cleaning.duplicates"),
+        3: ("filtered_leak", "a copy", "cleaning.leakage"),
+    }
     url = str(tmp_path / "run" / "left-out.jsonl")
     told = write_left_out(url, zip(parts, ({}, why, {0: why[1]}), strict=True))
     assert [part.id for part in told] == [part.id for part in parts]
@@ -22,7 +25,11 @@ def test_left_out_samples_are_faults_of_the_same_part(tmp_path: Path) -> None:
     told = [Part.from_json(part.to_json()) for part in told]
     assert [dict(read_left_out(part)) for part in told] == [{}, why, {0: why[1]}]
     items = list(read_part(told[1]))
-    faults = {item.ordinal: (item.reason, item.detail) for item in items if isinstance(item, Fault)}
+    faults = {
+        item.ordinal: (item.reason, item.detail, item.setting)
+        for item in items
+        if isinstance(item, Fault)
+    }
     assert faults == why
     whole = {item.ordinal: item for item in read_part(parts[1]) if isinstance(item, Sample)}
     assert [item.ordinal for item in items] == list(whole)
@@ -36,7 +43,9 @@ def test_what_is_bad_is_that_first(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "x.tar", samples)
     path.write_bytes(path.read_bytes()[:-20_000])
     [part] = plan(expand(str(path)))
-    [told] = write_left_out(str(tmp_path / "l"), [(part, {0: ("filtered_leak", "a copy")})])
+    [told] = write_left_out(
+        str(tmp_path / "l"), [(part, {0: ("filtered_leak", "a copy", "cleaning.leakage")})]
+    )
     plain = [item.reason for item in read_part(part) if isinstance(item, Fault)]
     assert [item.reason for item in read_part(told) if isinstance(item, Fault)] == [
         "filtered_leak",
