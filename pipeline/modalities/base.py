@@ -157,6 +157,15 @@ class ModalityConfig(Section):
             SampleError: As decoding does.
         """
 
+    @classmethod
+    def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
+        """Settings that fit some members, by their headers; empty where the defaults do.
+
+        Args:
+            members: Whole files of this modality.
+        """
+        return {}
+
     def encoder(self, width: int) -> nn.Module:
         """Builds the network that turns a batch of values into features of ``width``."""
         raise TypeError(f"{type(self).__name__} is abstract")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
+_LONGEST_SUGGESTED_SECONDS, _LOWEST_SUGGESTED_HZ = 30.0, 8000
 
 
 class AudioAugmentConfig(Section):
@@ -93,6 +96,29 @@ class AudioConfig(ModalityConfig):
         if self.num_mels > num_bins:
             raise ValueError(f"num_mels must be at most {num_bins} at {self.sample_rate_hz} Hz")
         return self
+
+    @classmethod
+    def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
+        """A length that keeps nearly all sounds whole, and their own rate where it is below the default."""
+        from pipeline.modalities.audio.probe import AudioHeader, probe_audio
+        from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
+
+        probes = (
+            probe_audio(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
+            for data in members
+        )
+        headers = [header for header in probes if isinstance(header, AudioHeader)]
+        if not headers:
+            return {}
+        lengths = sorted(header.seconds for header in headers)
+        seconds = lengths[int(0.95 * (len(lengths) - 1))]
+        rate = max(header.sample_rate_hz for header in headers)
+        settings: dict[str, Any] = {
+            "max_seconds": min(_LONGEST_SUGGESTED_SECONDS, ceil(seconds * 10) / 10)
+        }
+        if _LOWEST_SUGGESTED_HZ <= rate < cls.model_fields["sample_rate_hz"].default:
+            settings["sample_rate_hz"] = rate
+        return settings
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> AudioCodec:
         from pipeline.modalities.audio.codec import AudioCodec

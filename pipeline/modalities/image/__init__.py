@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.modalities.image.codec import ImageCodec
+
+
+_USUAL_SIZES = (32, 64, 128)  # below the default
 
 
 class ImageAugmentConfig(Section):
@@ -91,6 +95,23 @@ class ImageConfig(ModalityConfig):
     )
     augment: ImageAugmentConfig = ImageAugmentConfig()
     filter: ImageFilterConfig = ImageFilterConfig()
+
+    @classmethod
+    def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
+        """A smaller ``size`` where most images are smaller than the default."""
+        from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
+        from pipeline.modalities.image.probe import probe_image
+
+        headers = (
+            probe_image(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
+            for data in members
+        )
+        sides = sorted(min(header) for header in headers if header is not None)
+        if not sides:
+            return {}
+        median = sides[len(sides) // 2]
+        size = next((size for size in _USUAL_SIZES if size >= median), None)
+        return {} if size is None else {"size": size}
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
         from pipeline.modalities.image.codec import ImageCodec

@@ -1,0 +1,112 @@
+"""A look at samples -> the text of a configuration, which says beside each guess what it was guessed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import ModalityConfig
+from pipeline.settings import sections_of
+from pipeline.starter.look import FieldLook, Look
+from pipeline.starter.sources import Start
+
+
+def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
+    """Writes a configuration.
+
+    Args:
+        start: Where the samples come from.
+        look: What they hold.
+        run: Folder of the run.
+
+    Returns:
+        The YAML text, and what its reader should check, in sentences.
+    """
+    notes = list(start.notes)
+    label = look.label()
+    metadata = [name for name in look.fields if name.rpartition(".")[2] == "json"]
+    tree: dict[str, Any] = {"run": run, "input": dict(start.inputs)}
+    if metadata:
+        tree["input"]["metadata"] = metadata
+    tree["modalities"] = modalities(look, {*metadata, *([label] if label else [])})
+    if label:
+        tree["objective"] = {"kind": "classify", "label": label}
+    else:
+        notes.append("nothing looks like a label: set objective before jobs.train")
+    if look.numbers_as_labels("cls"):
+        notes.append("cls holds a number of each sample's own, which is no class")
+    if not tree["modalities"]:
+        notes.append("no field is an image, a text or a sound: set modalities")
+        tree["modalities"] = None
+    if start.pack:
+        tree["pack"] = dict(start.pack)
+    unread = sorted(set(look.fields) - set(_used(tree)))
+    if unread:
+        notes.append(f"no setting reads the fields {', '.join(unread)}")
+    return _text(tree, look, start), notes
+
+
+def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
+    """The section ``modalities``: each that a field is of, with settings that fit its members.
+
+    Args:
+        look: The samples.
+        taken: Fields that are something else.
+    """
+    sections: dict[str, dict[str, Any]] = {}
+    for name, field in ModalitiesConfig.model_fields.items():
+        fields = [
+            field_name
+            for field_name, each in look.fields.items()
+            if field_name not in taken and each.kind == name
+        ]
+        if not fields:
+            continue
+        [config] = [
+            each for each in sections_of(field.annotation) if issubclass(each, ModalityConfig)
+        ]
+        members = [data for each in fields for data in look.fields[each].contents]
+        sections[name] = {"fields": fields, **config.suited_to(members)}
+    return sections
+
+
+def _used(tree: Mapping[str, Any]) -> Iterator[str]:
+    for section in (tree["modalities"] or {}).values():
+        yield from section["fields"]
+    yield from tree["input"].get("metadata", [])
+    label = tree.get("objective", {}).get("label", "")
+    yield label
+    yield label.partition(".")[0]
+
+
+def _text(tree: Mapping[str, Any], look: Look, start: Start) -> str:
+    about = {
+        "run": "everything the jobs write lies below",
+        "modalities": f"guessed from {look.samples} samples: {_fields(look.fields)}",
+        "objective": "what the model learns; label: a field, or json.path inside one",
+        "pack": "python -m jobs.pack makes the shards from this",
+    }
+    blocks = []
+    for name, section in tree.items():
+        comment = f"# {about[name]}\n" if name in about else ""
+        body = yaml.safe_dump({name: section}, sort_keys=False, allow_unicode=True, width=100)
+        blocks.append(comment + body)
+    order = ["jobs.pack"] * bool(start.pack) + ["jobs.lint"]
+    if "objective" in tree:
+        order += ["jobs.train", "jobs.infer", "jobs.evaluate", "jobs.report"]
+    head = f"# Run these, each with this file: {', '.join(order)}\n"
+    return head + "\n" + "\n".join(blocks)
+
+
+def _fields(fields: Mapping[str, FieldLook]) -> str:
+    return ", ".join(f"{name} ({each.kind}, {each.samples})" for name, each in fields.items())
+
+
+def advice(notes: Sequence[str], path: str, *, is_packed: bool) -> str:
+    """What to do with the file, for a terminal."""
+    lines = [f"wrote {path}", *(f"  look: {note}" for note in notes)]
+    job = "lint" if is_packed else "pack"
+    return "\n".join([*lines, f"next: python -m jobs.{job} {path}"])

@@ -1,0 +1,135 @@
+"""What the fields of some samples hold: of which kind they are, and what could be a label."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pipeline.modalities.content import KINDS, SNIFFED_BYTES, UNKNOWN, sniff
+
+# Of each field, the contents that are kept to be measured.
+KEPT = 64
+# A label is short, and hardly a sentence.
+LABEL_BYTES, LABEL_WORDS = 80, 4
+# A label comes so often, on average; a name of the sample's own does not.
+REPEATED = 3
+LABEL_NAMES = ("cls", "label", "class", "category", "target", "y")
+
+
+@dataclass
+class FieldLook:
+    """One field.
+
+    Attributes:
+        samples: How many have it.
+        kinds: Kind of the content (:data:`pipeline.modalities.content.KINDS`) -> samples.
+        contents: Of the first samples, to be measured.
+        texts: Short texts -> samples.
+    """
+
+    samples: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    contents: list[memoryview] = field(default_factory=list)
+    texts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kind(self) -> str:
+        """What most of the contents are."""
+        return self.kinds.most_common(1)[0][0] if self.kinds else UNKNOWN
+
+    def add(self, data: memoryview) -> None:
+        """Looks at one content."""
+        self.samples += 1
+        kind = KINDS.get(sniff(bytes(data[:SNIFFED_BYTES])), UNKNOWN)
+        self.kinds[kind] += 1
+        if len(self.contents) < KEPT:
+            self.contents.append(data)
+        if kind == "text" and len(data) <= LABEL_BYTES:
+            self.texts[bytes(data).decode("utf-8", "replace").strip()] += 1
+
+    @property
+    def could_be_label(self) -> bool:
+        """Whether the texts are few words that come again and again."""
+        return self.texts.total() == self.samples and is_label(self.texts)
+
+
+@dataclass
+class Look:
+    """The first samples of a source.
+
+    Attributes:
+        samples: How many were looked at.
+        fields: Field -> what it holds, in the order in which they were met.
+    """
+
+    samples: int = 0
+    fields: dict[str, FieldLook] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, samples: Iterable[Mapping[str, memoryview]]) -> Look:
+        """Looks at samples, each as field -> content."""
+        look = cls()
+        for sample in samples:
+            look.samples += 1
+            for name, data in sample.items():
+                look.fields.setdefault(name, FieldLook()).add(data)
+        return look
+
+    def label(self) -> str | None:
+        """The field, or ``json.path``, that looks most like a label; None where nothing does."""
+        candidates = [name for name, each in self.fields.items() if each.could_be_label]
+        paths = {
+            f"{name}.{path}"
+            for name, each in self.fields.items()
+            if name.rpartition(".")[2] == "json"
+            for path in _json_labels(each.contents)
+        }
+        for usual in LABEL_NAMES:
+            # Shards may be sorted by class, so that the first samples have but one.
+            if usual in candidates or (
+                (look := self.fields.get(usual)) and len(look.texts) == 1 < look.samples
+            ):
+                return usual
+        for usual in LABEL_NAMES:
+            for path in sorted(paths):
+                if path.rpartition(".")[2] == usual:
+                    return path
+        return candidates[0] if candidates else None
+
+    def numbers_as_labels(self, label: str | None) -> bool:
+        """Whether a label is a number with hardly two samples alike."""
+        look = self.fields.get(label or "")
+        return look is not None and not is_label(look.texts) and all(map(_is_number, look.texts))
+
+
+def is_label(values: Counter[str]) -> bool:
+    """Whether values are classes: two and more short ones, which come again."""
+    return (
+        len(values) > 1
+        and values.total() >= REPEATED * len(values)
+        and all(value and len(value.split()) <= LABEL_WORDS for value in values)
+    )
+
+
+def _json_labels(contents: Iterable[memoryview]) -> list[str]:
+    """Names at the top of JSON objects whose values look like labels."""
+    values: dict[str, Counter[str]] = {}
+    for data in contents:
+        try:
+            tree = json.loads(bytes(data))
+        except (ValueError, RecursionError):
+            continue
+        for name, value in tree.items() if isinstance(tree, dict) else ():
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                values.setdefault(name, Counter())[str(value)] += 1
+    return [name for name, counted in values.items() if is_label(counted)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
