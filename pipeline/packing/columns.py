@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -141,8 +141,3 @@ class Columns:
                 f"the column {name} names files, and these names themselves were packed as {field}: {way}, "
                 f"pack.values=[{name}] says that it is meant so"
             )
-
-
-def unread_fields(fields: Iterable[str], reading: Reading) -> list[str]:
-    """Those fields that no job reads."""
-    return sorted(name for name in set(fields) if not reading.kind(name))

@@ -13,13 +13,13 @@ from typing import Any
 from pipeline.errors import SampleError
 from pipeline.logs import event
 from pipeline.packing.census import Census
-from pipeline.packing.columns import unread_fields
 from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
 from pipeline.packing.memory import Memory, recall, settings_of, source_digest
 from pipeline.packing.reading import Reading
 from pipeline.packing.source import Source, read_source
 from pipeline.packing.split import split_of, stratified
+from pipeline.packing.unread import unread_fields
 from pipeline.shards.writer import ShardInfo, ShardSetWriter
 
 logger = logging.getLogger(__name__)
@@ -199,10 +199,8 @@ class _Packing:
 
     def result(self, shards: Sequence[ShardInfo]) -> PackResult:
         """What became of the source."""
-        unread = (
-            f"no modality reads the field {name}: {self._reading.mend(name, self._heads[name])}"
-            for name in unread_fields(self._heads, self._reading)
-        )
+        from_folder = Path(self._config.source).is_dir()
+        unread = unread_fields(self._heads, self._reading, from_folder=from_folder)
         return PackResult(
             samples_read=self._source.samples_read,
             samples_written=self._census.samples.total(),

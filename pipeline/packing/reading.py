@@ -12,14 +12,7 @@ from typing import Any
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.content import (
-    EXTENSIONS,
-    KINDS,
-    SNIFFED_BYTES,
-    TEXT,
-    expected_kind,
-    sniff,
-)
+from pipeline.modalities.content import expected_kind
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
@@ -162,27 +155,6 @@ class Reading:
         except OSError as error:
             what = f"{content!s} cannot be read: {error.strerror}"
             raise SampleError(what, reason="unreadable", field=name) from None
-
-    def mend(self, name: str, head: bytes) -> str:
-        """What to do about a field that no modality reads.
-
-        Args:
-            name: The field.
-            head: The beginning of the content of one of them.
-        """
-        format_ = sniff(head[:SNIFFED_BYTES])
-        kind = KINDS.get(format_, "")
-        names = [extension for extension, formats in EXTENSIONS.items() if formats[0] == format_]
-        usual = next((each for each in names if each in self.modality_of), "")
-        if kind == TEXT:
-            usual = next((each for each, read in self.modality_of.items() if read == TEXT), "")
-        ways = []
-        if usual:
-            ways.append(f"call it {usual}")
-        if kind in ModalitiesConfig.model_fields:
-            ways.append(f"add {name} to modalities.{kind}.fields")
-        ways.append(f"name {name} in input.metadata")
-        return ", or ".join(ways)
 
     def identity(self) -> str:
         """Digest of all that decides whether a sample is refused."""

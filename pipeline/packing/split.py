@@ -92,7 +92,8 @@ def _shares(total: int, fractions: Mapping[str, float]) -> dict[str, int]:
         name = max(order, key=lambda name: (exact[name] - counts[name], -order.index(name)))
         counts[name] += 1
     while sum(counts.values()) > total:
-        name = max(order, key=lambda name: (counts[name] - exact[name], counts[name]))
+        spare = [name for name in order if counts[name] > least]
+        name = max(spare, key=lambda name: (counts[name] - exact[name], counts[name]))
         counts[name] -= 1
     return counts
 
