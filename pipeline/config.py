@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -14,10 +14,10 @@ from pipeline import storage
 from pipeline.cleaning import CleaningConfig
 from pipeline.errors import ConfigError
 from pipeline.limits import Limits
+from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.rows import OnBadField
-from pipeline.models.pretrained import is_encoder
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.packing.config import PackConfig
@@ -64,7 +64,7 @@ class Handling(TypedDict):
 class Config(Section):
     """The whole tree."""
 
-    run: str = Field(
+    run: Location = Field(
         description="folder or object-store URL of the run; what jobs write lies below it"
     )
     input: InputConfig = InputConfig()
@@ -89,33 +89,13 @@ class Config(Section):
     def _shared_locations(self) -> Config:
         submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then local means that cluster
         if self.cluster.address != "local" or submitted:
-            for path, value in self.locations():
+            for path, value in locations_in(self):
                 if storage.is_local(value) and not storage.local_path(value).is_absolute():
                     raise ValueError(
                         f"{path}: {value} is relative, and with a cluster address it would vanish in "
                         f"the copy of the working directory; give a full path that all nodes see, or a URL"
                     )
         return self
-
-    def locations(self) -> Iterator[tuple[str, str]]:
-        """Every input and output that is named, as (setting, location)."""
-        yield "run", self.run
-        sections: dict[str, Section] = {
-            "input": self.input,
-            "lint": self.lint,
-            "preprocess": self.preprocess,
-            "infer": self.infer,
-            "evaluate": self.evaluate,
-        }
-        for name, section in sections.items():
-            for key in ("train", "val", "test", "input", "model", "weights", "output"):
-                value = getattr(section, key, None)
-                if key == "model" and value is not None and is_encoder(value):
-                    # Of these, the name of one kind is a folder.
-                    value = value.removeprefix("hf:") if value.startswith("hf:") else None
-                for one in [value] if isinstance(value, str) else value or []:
-                    if not (key == "input" and one in SPLITS):
-                        yield f"{name}.{key}", one
 
     def patterns(self, wanted: Patterns, where: str) -> Patterns:
         """Resolves the name of a split to its patterns.
@@ -207,7 +187,7 @@ def validate(
 ) -> Config:
     """Checks a tree of settings; see :func:`load`."""
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(tree, context=EXPAND)
     except ValidationError as error:
         raise explain(
             Config, error, where, [text.partition("=")[0] for text in overrides]

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.rows import OnBadField
 
-Patterns = str | list[str]
-SPLITS = ("train", "val", "test")
+__all__ = ["SPLITS", "Patterns"]
 
 
 class InputConfig(Section):
@@ -62,7 +62,9 @@ class LintConfig(Section):
         default=None,
         description="a split, splits, or a pattern; all splits that are set by default",
     )
-    output: str | None = Field(default=None, description="folder to write; RUN/lint by default")
+    output: Location | None = Field(
+        default=None, description="folder to write; RUN/lint by default"
+    )
     max_text_bytes: int = Field(
         default=1 << 20, ge=0, description="larger labels, texts and metadata are not read"
     )
@@ -118,7 +120,9 @@ class PreprocessConfig(Section):
     """What is decoded into Parquet: a split or a pattern."""
 
     input: Patterns = Field(default="train", description="a split, or a pattern of shards")
-    output: str | None = Field(default=None, description="folder to write; RUN/decoded by default")
+    output: Location | None = Field(
+        default=None, description="folder to write; RUN/decoded by default"
+    )
     replace: bool = Field(
         default=False,
         description="replaces rows of another input or other settings, once the new ones are whole",
@@ -129,16 +133,16 @@ class InferConfig(Section):
     """What a model is run over, and where its predictions go."""
 
     input: Patterns = Field(default="test", description="a split, or a pattern of shards")
-    model: str | None = Field(
+    model: ModelName | None = Field(
         default=None,
         description="folder of a bundle, RUN/model by default; or a pretrained encoder: "
         "torchvision:NAME, timm:NAME, open_clip:NAME, hf:FOLDER",
     )
-    weights: str | None = Field(
+    weights: Location | None = Field(
         default=None,
         description="file or folder of an encoder's weights on this machine; nothing is ever downloaded",
     )
-    output: str | None = Field(
+    output: Location | None = Field(
         default=None, description="folder to write; RUN/embeddings by default"
     )
     batch_size: int = Field(default=64, ge=1, description="samples of a micro-batch")

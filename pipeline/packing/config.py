@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.locations import Location
 from pipeline.modalities.base import Section
 
 DEFAULT_SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -14,8 +15,8 @@ DEFAULT_SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
 class PackConfig(Section):
     """What is packed into shards, and how it is split."""
 
-    source: str = Field(description="a local folder, or a table: CSV, TSV, JSONL or Parquet")
-    output: str = Field(description="the local folder that the shards are written to")
+    source: Location = Field(description="a local folder, or a table: CSV, TSV, JSONL or Parquet")
+    output: Location = Field(description="the local folder that the shards are written to")
     name: str = Field(default="data", description="the shards are called NAME-SPLIT-000000.tar")
     columns: dict[str, str] = Field(
         default_factory=dict,
