@@ -87,7 +87,7 @@ def _match(pattern: str) -> Iterator[Shard]:
         if info is not None:
             return _shards([info], _parent(storage.without_query(pattern)))
         if on_the_web:
-            return iter(())
+            raise _not_on_the_web(pattern)
         folder = storage.list_files(pattern, recursive=True)
         tars = (info for info in folder if _is_shard(info.url))
         return _shards(tars, pattern.rstrip("/") + "/")
@@ -131,12 +131,25 @@ def _named(urls: Sequence[str]) -> Iterator[FileInfo]:
                 missing.append(url)
             else:
                 yield info
+    if missing and not storage.can_list(missing[0]):
+        raise _not_on_the_web(missing[0], len(missing), len(urls))
     if missing and len(missing) < len(urls):
         raise ConfigError(
             f"{len(missing)} of the {len(urls)} shards that the pattern names are not there",
             where=f"the first is {storage.without_query(missing[0])}",
             fix="correct the range, or use * to take what is there",
         )
+
+
+def _not_on_the_web(url: str, count: int = 1, total: int = 1) -> ConfigError:
+    names = (
+        f"{count} of the {total} shards that the pattern names, the first" if total > 1 else "it"
+    )
+    return ConfigError(
+        f"the web server answers 404, not found, for {names}",
+        where=storage.without_query(url),
+        fix="check the address" + ("es and the range" if total > 1 else ""),
+    )
 
 
 def _glob(pattern: str) -> list[FileInfo]:

@@ -63,9 +63,11 @@ def test_a_query_is_sent_and_shown_nowhere(web: WebFolder) -> None:
 def test_what_a_web_server_cannot_do_is_said(web: WebFolder) -> None:
     with pytest.raises(ConfigError, match="does not say which files it has"):
         expand(f"{web.url}/data/*.tar")
-    with pytest.raises(ConfigError, match="no shard matches"):
-        expand(f"{web.url}/data/gone.tar")
-    with pytest.raises(ConfigError, match="1 of the 4 shards") as error:
+    with pytest.raises(ConfigError, match=r"answers 404.*/data/gone.tar \| check the address"):
+        expand(f"{web.url}/data/gone.tar?signature=secret")
+    with pytest.raises(ConfigError, match="404, not found, for 4 of the 4 shards"):
+        expand(f"{web.url}/data/y-{{000000..000003}}.tar")
+    with pytest.raises(ConfigError, match="404, not found, for 1 of the 4 shards") as error:
         expand(f"{web.url}/data/x-{{000000..000003}}.tar")
     assert "x-000003.tar" in error.value.where
     with pytest.raises(ConfigError, match="nothing can be written to http://"):
