@@ -126,12 +126,14 @@ class Merger:
         config: Sizes of files and row groups.
         order: What the rows of a part are sorted by where two attempts are joined; empty where the last one has all.
         fingerprint: Of what the rows depend on: the same parts with other rows are another file.
+        room: Folder in the output where the files wait until they are shown; ends with a slash unless it is empty.
     """
 
     output: str
     config: ParquetConfig
     order: tuple[str, ...]
     fingerprint: str
+    room: str = ""
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
     def __call__(self, pieces: Sequence[Piece]) -> File:
@@ -148,7 +150,8 @@ class Merger:
             # 100,000 tiny files of a store would be read for an hour, one after the other.
             own = storage.read_ahead(self._own_rows, pieces, lambda piece: piece.size)
             tables = (self._rows(*each) for each in zip(pieces, own, strict=True))
-            with storage.create(self._url(name), replace=False, check=has_rows(rows)) as file:
+            url = self._url(self.room + name)
+            with storage.create(url, replace=False, check=has_rows(rows)) as file:
                 write_tables(file, tables, self.config.row_group_mb << 20)
             size = file.num_bytes
         parts = [_entry(piece) for piece in pieces]
@@ -159,7 +162,7 @@ class Merger:
         own = self._url(piece.names[0])
         if not storage.exists(own):
             raise self._gone(piece)
-        storage.copy(own, self._url(name))
+        storage.copy(own, self._url(self.room + name))
 
     def _own_rows(self, piece: Piece) -> list[pa.Table]:
         """Those of each of a part's own files."""

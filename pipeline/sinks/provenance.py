@@ -13,7 +13,7 @@ from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import COMMIT, IDENTITY
 from pipeline.sinks.origin import INPUT, Origin
 from pipeline.sinks.records import Records
-from pipeline.sinks.retention import Retention
+from pipeline.sinks.retention import shown_files
 
 FORMAT = 2  # of manifest and book
 
@@ -70,7 +70,7 @@ class Provenance:
         """
         difference = self.difference()
         if difference is None:
-            self._check_nobody_elses(config)
+            self._check_nobody_elses()
         elif difference and not self.replace:
             raise self._refused(f"the output was made with other settings: {difference}")
         elif not difference and not self.replace and self.origin and planned is not None:
@@ -108,9 +108,9 @@ class Provenance:
             fix += f", or set {self.replacing}=true to have the new rows in the place of these"
         return ConfigError(what, where=self.output, fix=fix)
 
-    def _check_nobody_elses(self, config: ParquetConfig) -> None:
+    def _check_nobody_elses(self) -> None:
         """A folder that no job has written to yet must hold nothing that publishing would take for its own."""
-        other = next(iter(Retention(self.output, config).files()), None)
+        other = next(shown_files(self.output), None)
         if other is not None:
             raise ConfigError(
                 "the folder holds Parquet files that no job of this kind has written",

@@ -62,7 +62,7 @@ class Retention:
         if not storage.is_local(self.output):
             wanted = wanted.union(*map(listed_files, kept))
         over = []
-        for info in self.files():
+        for info in shown_files(self.output):
             name = info.url.removeprefix(self._url(""))
             if name not in wanted and self._is_over(info, superseded.get(name)):
                 over.append(info.url)
@@ -76,24 +76,6 @@ class Retention:
         if since is None:
             since = int(info.version) / 1e9 if info.version.isdigit() else now
         return now - since > self.config.grace_seconds
-
-    def files(self) -> Iterator[FileInfo]:
-        """The files of snapshots that lie in the output folder and its partitions, published or not."""
-        if storage.is_local(self.output):
-            root = storage.local_path(self.output)
-            inside = (
-                [path.name for path in root.iterdir() if "=" in path.name] if root.is_dir() else []
-            )
-            folders = [self.output, *(self._url(name) for name in (QUARANTINE, *inside))]
-            found = [info for folder in folders for info in storage.list_files(folder)]
-        else:
-            found = storage.list_files(self.output, recursive=True)
-        for info in found:
-            folder = info.url.removeprefix(self._url("")).rpartition("/")[0]
-            if base_name(info.url).startswith(PREFIX) and (
-                folder in ("", QUARANTINE) or "=" in folder
-            ):
-                yield info
 
     def _earlier(self, current: int) -> list[Mapping[str, Any]]:
         """The manifests of the earlier snapshots that are kept; those that are not are removed."""
@@ -123,3 +105,18 @@ class Retention:
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
+
+
+def shown_files(output: str) -> Iterator[FileInfo]:
+    """The files of snapshots that lie in an output folder and its partitions, published or not."""
+    if storage.is_local(output):
+        root = storage.local_path(output)
+        inside = [path.name for path in root.iterdir() if "=" in path.name] if root.is_dir() else []
+        folders = [output, *(storage.join(output, name) for name in (QUARANTINE, *inside))]
+        found = [info for folder in folders for info in storage.list_files(folder)]
+    else:
+        found = storage.list_files(output, recursive=True)
+    for info in found:
+        folder = info.url.removeprefix(storage.join(output, "")).rpartition("/")[0]
+        if base_name(info.url).startswith(PREFIX) and (folder in ("", QUARANTINE) or "=" in folder):
+            yield info

@@ -7,11 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pipeline import storage
 from pipeline.errors import SinkError
-from pipeline.sinks import ParquetConfig
+from pipeline.sinks import ParquetConfig, showing
 from pipeline.sinks.folder import (
     COMMIT,
     MANIFEST,
@@ -27,6 +28,7 @@ from pipeline.sinks.records import BOOK, MADE, STATISTICS, Book, Record, Records
 from pipeline.sinks.retention import Retention
 from pipeline.storage import locks
 
+Make = Callable[[Sequence[Sequence[Piece]]], Iterable[File]]
 Each = Callable[[Callable[[Sequence[Piece]], File], Sequence[Sequence[Piece]]], Iterable[File]]
 
 
@@ -74,8 +76,12 @@ class Snapshot:
         fresh = self._fresh(parts, book)
         records = {part: fresh.get(part) or book.records.get(part, {}) for part in parts}
         self._check_all_there(records)
-        files = self._files(records, old["files"] if old and same else [], each, data=True)
-        quarantine = self._files(records, book.quarantine, each, data=False)
+        number = 1 if old is None else int(old["snapshot"]) + 1
+        room = showing.waiting_room(self.output, number)
+        merger = Merger(self.output, self.config, self.order, self.fingerprint, room)
+        make = partial(each, merger)
+        files = self._files(records, old["files"] if old and same else [], make, data=True)
+        quarantine = self._files(records, book.quarantine, make, data=False)
         names = [file["name"] for file in quarantine]
         noted, statistics = self._note(records, book.statistics)
         written = Book(noted, quarantine, statistics, book.superseded)
@@ -87,19 +93,14 @@ class Snapshot:
             "quarantine": names,
         }
         if old is None or written != book or any(old[name] != content[name] for name in content):
-            number = 1 if old is None else int(old["snapshot"]) + 1
             if not storage.is_local(self.output):
                 written = replace(written, superseded=self._superseded(old, content, book))
             manifest = content | {"snapshot": number, "records": written.write(self.output)}
             locks.check_held(self.output)
             if old is not None:
                 Retention(self.output, self.config).keep(old)
-            if storage.replace_if(self._url(MANIFEST), _json(manifest), version) is None:
-                raise SinkError(
-                    "another job has published meanwhile",
-                    where=self.output,
-                    fix="let one job at a time write there; run it again",
-                )
+            before = set() if old is None else listed_files(old)
+            showing.publish(self.output, manifest, listed_files(manifest) - before, version)
             old = manifest
         locks.check_held(self.output)
         self._clear(old, written, pending)
@@ -110,6 +111,7 @@ class Snapshot:
             for name in ("", PARTS, COMMIT, QUARANTINE):
                 staging = storage.local_path(self._url(name)) / storage.STAGING
                 shutil.rmtree(staging, ignore_errors=True)
+            showing.complete(self.output)
         manifest = self._read()[0]
         superseded = Book.of(self.output, manifest).superseded
         Retention(self.output, self.config).clear(manifest, superseded)
@@ -156,7 +158,7 @@ class Snapshot:
             )
 
     def _files(
-        self, records: Mapping[str, Record], old: Sequence[File], each: Each, *, data: bool
+        self, records: Mapping[str, Record], old: Sequence[File], make: Make, *, data: bool
     ) -> list[File]:
         """The files of the new snapshot, of the data or of the quarantine: those that stay, and new ones."""
         kept = [
@@ -179,8 +181,7 @@ class Snapshot:
                     folder = self._folder(piece) if data else f"{QUARANTINE}/"
                     pieces.append(replace(piece, folder=folder))
         pieces.sort(key=lambda piece: piece.folder)
-        merger = Merger(self.output, self.config, self.order, self.fingerprint)
-        return kept + list(each(merger, list(groups(pieces, self.config))))
+        return kept + list(make(list(groups(pieces, self.config))))
 
     def _folder(self, piece: Piece) -> str:
         """Where the rows of a part go: where they are, or where new rows do."""
@@ -275,7 +276,3 @@ def _bad_piece(record: Record, place: Any) -> Piece | None:
     if place is not None and place.retry == retry:
         return Piece(part, shard, retry, place.rows, place, (), place.size)
     return None
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value).encode()

@@ -67,7 +67,10 @@ def try_all_steps(output: str, before: Night | None, night: Night) -> int:
         folder = f"{output}/{step}"
         if before is not None:
             child(partial(run, folder, before), wanted=0)
-        codes = [child(partial(killed_at, step, folder, night)) for _ in range(2)]
+        codes = []
+        for _ in range(2):
+            codes.append(child(partial(killed_at, step, folder, night)))
+            child(partial(look, folder, before, night), wanted=0)
         child(partial(run, folder, night), wanted=0)
         child(partial(check, folder, night), wanted=0)
         if storage.is_local(output):
@@ -114,14 +117,43 @@ def killed_at(step: int, output: str, night: Night) -> None:
     run(output, night)
 
 
-def check(output: str, night: Night) -> None:
-    """What readers find, each in their way, is the night and nothing else."""
-    wanted = sorted(
+def look(output: str, before: Night | None, night: Night) -> None:
+    """What readers find while no job works, wherever the last one was killed.
+
+    Who follows the manifest has one of the two nights, whole. Who globs has what the manifest lists, or, while it lists
+    files that wait for their names, the night before, or a part of the new one; on a disk no row is there twice.
+    """
+    earlier, later = good_rows(before or {}), good_rows(night)
+    try:
+        manifest = json.loads(storage.read_bytes(storage.join(output, "_manifest.json")))
+    except FileNotFoundError:
+        manifest = {"files": []}
+    listed = [file["name"] for file in manifest["files"]]
+    followed = rows(output, listed)
+    assert followed in (earlier, later), "the manifest"
+    if not storage.is_local(output):
+        return
+    globbed = rows(output, [path.name for path in Path(output).glob("part-*.parquet")])
+    assert len({row[:2] for row in globbed}) == len(globbed), "a glob sees a row twice"
+    if any(name.startswith("_snapshots/") for name in listed):
+        assert followed == later
+        assert globbed == earlier or set(globbed) <= set(later)
+    else:
+        assert globbed == followed, "a glob sees what the manifest does not list"
+
+
+def good_rows(night: Night) -> list[Row]:
+    return sorted(
         (row["shard"], row["key"], str(row["image"]))
         for _, table in night.values()
         for row in table.to_pylist()
         if row["error"] is None
     )
+
+
+def check(output: str, night: Night) -> None:
+    """What readers find, each in their way, is the night and nothing else."""
+    wanted = good_rows(night)
     bad = sorted(
         (row["shard"], row["key"])
         for _, table in night.values()
@@ -138,6 +170,7 @@ def check(output: str, night: Night) -> None:
         info.url.removeprefix(output + "/") for info in storage.list_files(output, recursive=True)
     }
     earlier = {name for name in left if name.startswith("_snapshots/")}
+    assert not any(name.startswith(f"_snapshots/{manifest['snapshot']}/") for name in left)
     expected = {"_manifest.json", "_commit/_identity.json", manifest["records"]}
     if storage.is_local(output):
         extra = left - earlier - expected - set(listed) - set(manifest["quarantine"])

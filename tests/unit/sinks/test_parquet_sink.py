@@ -139,10 +139,10 @@ def test_interrupted_before_the_manifest_a_rerun_completes(
         patched.setattr(storage, "replace_if", killed)
         with pytest.raises(KeyboardInterrupt):
             out.commit(parts)
-    assert list((tmp_path / "out").glob("part-*.parquet"))
+    assert not list((tmp_path / "out").glob("part-*.parquet")), "what is not published is not seen"
     again = sink(tmp_path / "out")
     again.begin()
-    assert not list((tmp_path / "out").glob("part-*.parquet")), "unpublished files are cleared"
+    assert not list((tmp_path / "out").rglob("part-*.parquet")), "and is cleared away"
     assert again.done(parts) == {part.id for part in parts}
     again.commit(parts)
     assert rows(tmp_path / "out") == expected(parts)
