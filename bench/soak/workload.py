@@ -6,9 +6,10 @@ import io
 import json
 import tarfile
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,9 +101,14 @@ def _write_config(folder: Path) -> Path:
     return path
 
 
-def write_bundle(folder: Path) -> None:
-    """A network as it is before training: what it predicts depends on every input all the same."""
-    modalities = ModalitiesConfig.model_validate(MODALITIES)
+def write_bundle(folder: Path, settings: Mapping[str, Any] = MODALITIES) -> None:
+    """A network as it is before training: what it predicts depends on every input all the same.
+
+    Args:
+        folder: Where it goes.
+        settings: Its modalities.
+    """
+    modalities = ModalitiesConfig.model_validate(settings)
     objective = ObjectiveConfig.model_validate(
         {"kind": "classify", "width": 32, "fusion": {"kind": "concat"}}
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from pipeline.engine.cluster import num_cpus
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.predict import PredictorPool, predictor_here
 from pipeline.engine.progress import Progress
-from pipeline.engine.tasks import RETRIES, decode_part, work_through
+from pipeline.engine.tasks import decode_part, work_through
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
 from pipeline.nightly.inventory import Inventory
@@ -24,14 +24,9 @@ from pipeline.runs import Summary
 from pipeline.shards.plan import Part
 from pipeline.sinks.base import PartResult, Sink
 
-if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
-    from ray.data import Dataset
-
-WRITE_CPUS = 0.05
-WAVE_PARTS = 20_000  # parts of one execution: Ray makes and keeps all its tasks in the driver before the first runs
+PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost
 T = TypeVar("T")
 R = TypeVar("R")
-LEDGER = "ledger"  # the column of ledgers, which travel as JSON: Arrow would join their keys into one wide type
 
 
 @dataclass
@@ -58,6 +53,7 @@ class BatchJob:
         publishing: Called when all is done that will be, before readers see any of it.
         done: Identities of the parts that are done; grows while the job runs.
         unpublished: Those of them that readers do not see; set by :meth:`begin`, and again by :meth:`run`.
+        redone: Parts that were done again since a process or a node was lost; set by :meth:`run`.
         inventory: The shards, held against those that the output had; set by :meth:`begin`.
     """
 
@@ -79,6 +75,7 @@ class BatchJob:
     publishing: Callable[[], None] | None = None
     done: set[str] = field(default_factory=set)
     unpublished: set[str] = field(default_factory=set)
+    redone: int = 0
     inventory: Inventory | None = None
 
     def check(self) -> None:
@@ -102,30 +99,12 @@ class BatchJob:
             [self.parts] = self.cleaned.parts.values()
         self.todo = [part for part in self.parts if part.id not in done]
 
-    def plan(self, pool: PredictorPool, parts: Sequence[Part]) -> Dataset:
-        """The lazy data set that predicts these parts; its rows are their ledgers."""
-        from ray.data import TaskPoolStrategy
-
-        from pipeline.engine.data import read_parts
-
-        return pool.attach(read_parts(parts, self.decoder), len(parts)).map_batches(
-            cast(Any, _write_row),
-            fn_args=(self.sink,),
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=WRITE_CPUS,
-            # Small parts come faster than they are written, and Ray would start a process for each that waits: 40 of
-            # them on two cores kept all else from running for a minute.
-            compute=TaskPoolStrategy(size=min(num_cpus(), len(parts))),
-            max_retries=RETRIES,
-        )
-
     def run(self, summary: Summary) -> None:
         """Does the parts that are to do, commits, and adds their counts to ``summary``."""
         summary.parts_skipped = len(self.parts) - len(self.todo)
         summary.fingerprint = self.fingerprint
         damaged: set[str] = set()
-        self.sums = {}
+        self.sums, self.redone = {}, 0
         with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
             for result in self._results():
                 summary.parts_done += 1
@@ -145,6 +124,8 @@ class BatchJob:
                 if self.watch is not None and not self.watch(result):
                     break
         summary.shards_damaged = len(damaged)
+        if self.redone:
+            summary.metrics[PARTS_REDONE] = self.redone
         if self.cleaned is not None and self.cleaned.report:
             summary.metrics |= self.cleaned.metrics
             summary.report["cleaning"] = self.cleaned.report
@@ -184,10 +165,13 @@ class BatchJob:
                 each, at_once = self.pool.num_cpus, self.pool.num_actors
                 yield from work_through(self.todo, work, num_cpus(), each, at_once)
                 return
-            for start in range(0, len(self.todo), WAVE_PARTS):
-                ledgers = self.plan(self.pool, self.todo[start : start + WAVE_PARTS])
-                for batch in ledgers.iter_batches(batch_size=None, batch_format="pyarrow"):
-                    yield from map(_result, cast(pa.Table, batch).to_pylist())
+            write = partial(_write, sink=self.sink)
+            yield from self.pool.through(
+                self.todo, self.decoder, write=write, on_loss=self._count_loss
+            )
+
+    def _count_loss(self) -> None:
+        self.redone += 1
 
 
 def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -222,14 +206,9 @@ class _WholeWay:
         return self.sink.write(predictor_here(self.spec)(table) if self.spec else table)
 
 
-def _write_row(table: pa.Table, sink: Sink) -> pa.Table:
+def _write(table: pa.Table, sink: Sink) -> PartResult:
     """The last stage: hands a whole part to the sink."""
-    return pa.table({LEDGER: [json.dumps(sink.write(table).values())]})
-
-
-def _result(row: dict[str, Any]) -> PartResult:
-    """The ledger that :func:`_write_row` made a row of."""
-    return PartResult(**json.loads(row[LEDGER]))
+    return sink.write(table)
 
 
 def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:

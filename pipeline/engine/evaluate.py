@@ -6,7 +6,8 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import Config
+from pipeline.engine.batch import PARTS_REDONE
 from pipeline.engine.cleaning import clean, split_name
-from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.predict import PredictorPool
 from pipeline.engine.prepare import plan_parts
@@ -29,6 +30,7 @@ from pipeline.objectives import objective_of
 from pipeline.objectives.model import ModelSpec
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
+from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
@@ -91,7 +93,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
     clear_quarantine(output)
     subsets = modality_subsets(tuple(decoder.codecs))
     summary.first_sample = process_clock()
-    table = _predict(read_parts(parts, decoder), pool, subsets, output, summary, len(parts))
+    table = _predict(parts, decoder, pool, subsets, output, summary)
     if not table.num_rows:
         raise BadDataError(
             "no sample could be judged",
@@ -119,7 +121,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
     write_metrics(metrics, output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
-    summary.metrics = summary_metrics(metrics) | cleaned.metrics
+    summary.metrics |= summary_metrics(metrics) | cleaned.metrics
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report
     return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)
@@ -139,18 +141,19 @@ def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _predict(
-    blocks: Any,
+    parts: Sequence[Part],
+    decoder: Decoder,
     pool: PredictorPool,
     subsets: dict[str, tuple[str, ...]],
     output: str,
     summary: Summary,
-    num_parts: int,
 ) -> pa.Table:
-    predicted = pool.attach(blocks, num_parts, _PredictSubsets, subsets)
-    tables, damaged = [], set()
-    with plain_errors("evaluate"), Progress("evaluate", num_parts, "parts") as progress:
-        for batch in predicted.iter_batches(batch_size=None, batch_format="pyarrow"):
-            table = cast(pa.Table, batch)
+    tables: list[pa.Table] = []
+    lost: list[int] = []
+    damaged = set()
+    load = partial(_PredictSubsets, pool.spec, subsets)
+    with plain_errors("evaluate"), Progress("evaluate", len(parts), "parts") as progress:
+        for table in pool.through(parts, decoder, load, on_loss=lambda: lost.append(1)):
             result = write_quarantine(output, table)
             summary.count(
                 result.written,
@@ -165,6 +168,8 @@ def _predict(
             tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
             progress.advance(1, result.read, result.quarantined)
     summary.shards_damaged = len(damaged)
+    if lost:
+        summary.metrics[PARTS_REDONE] = len(lost)
     whole = pa.concat_tables(tables).combine_chunks()
     return whole.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
 

@@ -1,15 +1,14 @@
-"""What ``--dry-run`` says: the parts to do and Ray's plan, without doing anything."""
+"""What ``--dry-run`` says: the parts to do and how they will be done, without doing anything."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Mapping
 
 from pipeline.config import Config, Patterns
 from pipeline.engine.batch import BatchJob
 from pipeline.engine.cluster import connect, num_cpus
 from pipeline.engine.decoded import is_decoded
+from pipeline.engine.predict import PredictorPool
 from pipeline.engine.prepare import plan_parts
 
 SHOWN = 10  # parts listed one by one
@@ -40,10 +39,23 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
         ]
         if len(job.todo) > SHOWN:
             lines.append(f"  and {len(job.todo) - SHOWN} more")
-        if job.pool is None:
-            lines.append(f"each is decoded and written by one task, on {num_cpus()} CPUs")
-        elif job.todo:
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                job.plan(job.pool, job.todo).explain()  # type: ignore[no-untyped-call]
-            lines.append(printed.getvalue().rstrip())
+        lines.append(_how(job.pool))
     return "\n".join(lines)
+
+
+def _how(pool: PredictorPool | None) -> str:
+    """Which processes do the parts of a job."""
+    if pool is None:
+        return f"each is decoded and written by one task, on {num_cpus()} CPUs"
+    share = pool.share()
+    size = f"{share.actor_gpus:g} GPUs" if share.actor_gpus else f"{pool.num_cpus:g} CPUs"
+    if pool.whole_parts:
+        return (
+            "each is decoded, predicted and written by one task, "
+            f"{pool.num_actors} at a time of {size} each"
+        )
+    return (
+        f"each is decoded by a task of {share.decode_cpus:g} CPUs, predicted by one of "
+        f"{pool.num_actors} actors of {size} each, and written by a task; "
+        f"at most {share.parts_at_once} at a time"
+    )

@@ -6,10 +6,27 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from ray.exceptions import RayError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
 
 from pipeline import errors
 from pipeline.errors import PipelineError, RunError
+
+# A process or a node ended, and with it what it worked on or held; what a worker raises itself is none of these.
+LOSSES = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether work came to nothing because a process or a node was lost, so that doing it again makes sense."""
+    if _find(error) is not None:
+        return False
+    return any(isinstance(each, LOSSES) for each in _causes(error))
 
 
 @contextlib.contextmanager
@@ -50,13 +67,15 @@ def _told(text: str) -> PipelineError | None:
 
 def _find(error: BaseException | None) -> PipelineError | None:
     """The first of our errors in a chain of causes."""
+    ours = (each for each in _causes(error) if isinstance(each, PipelineError))
+    return next((each for each in ours if not isinstance(each, RayError)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, what that was raised from, and so on; each once."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
+        yield error
         cause = getattr(error, "cause", None)  # what RayTaskError wraps
-        if isinstance(cause, PipelineError):
-            return cause
-        if isinstance(error, PipelineError) and not isinstance(error, RayError):
-            return error
         error = cause if isinstance(cause, BaseException) else error.__cause__
-    return None

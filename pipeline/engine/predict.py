@@ -6,20 +6,25 @@ import logging
 import math
 import os
 import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
 from pipeline.config import Config
+from pipeline.engine.actors import Predict
 from pipeline.engine.cluster import num_cpus, resource
+from pipeline.engine.pool import Share, Stages, through_stages
+from pipeline.engine.tasks import decode_part
 from pipeline.errors import ConfigError
 from pipeline.logs import event
+from pipeline.modalities.decode import Decoder
 from pipeline.objectives.model import Model, ModelSpec, Precision
+from pipeline.shards.plan import Part
 
-if TYPE_CHECKING:  # Ray Data's import takes half a second, and jobs without a model do without it
-    from ray.data import Dataset
-
+if TYPE_CHECKING:
     from pipeline.objectives.predictor import Predictor
 
 ACTORS_CPUS_FRACTION = (
@@ -29,6 +34,7 @@ ACTOR_CPUS = 0.5  # what an actor of one thread is counted as
 CPU_STEPS = 1000  # of a CPU, in which Ray counts them; rounded up, the last process would not fit
 MEMORY_FRACTION = 0.25  # of the cluster's, that the copies of an encoder's weights on CPUs may take
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -51,43 +57,42 @@ class PredictorPool:
     num_cpus: float = ACTOR_CPUS
     whole_parts: bool = False
 
-    def attach(
-        self, blocks: Dataset, num_parts: int, stage: type[Any] | None = None, *arguments: object
-    ) -> Dataset:
-        """Adds the predictions to the plan of a data set of so many parts, with no more actors than those.
+    def share(self) -> Share:
+        """What its actors and the tasks beside them take of the cluster."""
+        # Ray does not schedule well by both.
+        cpus_each = 0 if self.num_gpus else self.num_cpus
+        return Share(self.num_actors, cpus_each, self.num_gpus, num_cpus())
+
+    def through(
+        self,
+        parts: Sequence[Part],
+        decoder: Decoder,
+        load: Callable[[], Predict] | None = None,
+        write: Callable[[pa.Table], T] | None = None,
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> Iterator[T | pa.Table]:
+        """Decodes parts and predicts them, with no more actors than there are parts.
 
         Args:
-            blocks: One block a part.
-            num_parts: How many.
-            stage: Class whose objects turn a block into another; built in each actor from ``spec`` and ``arguments``.
-            arguments: See ``stage``.
+            parts: Which.
+            decoder: How they are decoded.
+            load: Makes, once an actor, what turns a decoded part into another table; None loads the predictor.
+            write: What is done with that table where it is; None hands it over.
+            on_loss: Called for every part that is done again since a process or a node was lost.
+
+        Raises:
+            ray.exceptions.RayError: See :func:`pipeline.engine.pool.through_stages`.
         """
-        from ray.data import ActorPoolStrategy
-
-        # map_batches refuses whole blocks where there are GPUs, since they may be too large for them; the predictors
-        # cut them into micro-batches. Ray's own map_groups goes this way.
-        return blocks.map_batches_internal(
-            stage or _Predict,
-            fn_constructor_args=(self.spec, *arguments),
-            compute=ActorPoolStrategy(size=min(self.num_actors, num_parts)),
-            batch_size=None,
-            batch_format="pyarrow",
-            # Ray Data does not schedule well by both.
-            num_cpus=None if self.num_gpus else self.num_cpus,
-            num_gpus=self.num_gpus or None,
-        )
+        decode = partial(decode_part, decoder=decoder)
+        stages = Stages(decode, load or partial(_predictor, self.spec), write)
+        return through_stages(parts, stages, self.share(), on_loss)
 
 
-class _Predict:
-    """Builds the predictor in the actor, so that the driver need not hold the network."""
+def _predictor(spec: ModelSpec) -> Predict:
+    """Loads the predictor in the actor, so that the driver need not hold the network."""
+    from pipeline.objectives.predictor import load_predictor
 
-    def __init__(self, spec: ModelSpec) -> None:
-        from pipeline.objectives.predictor import load_predictor
-
-        self.predict = load_predictor(spec)
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        return self.predict(table)
+    return load_predictor(spec)
 
 
 _loaded: tuple[bytes, Predictor] | None = None

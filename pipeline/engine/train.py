@@ -55,7 +55,9 @@ from pipeline.sinks.quarantine import (
 )
 
 TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
-MAX_FAILURES = 2  # restarts of the worker group, each from the last checkpoint
+# Restarts, each from the last checkpoint; Ray Train's own limits but for the first are none.
+MAX_FAILURES = 2  # of the worker group, and of its controller
+MAX_PREEMPTIONS = 20  # of nodes that are taken away with notice, which is no fault of the training
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -187,7 +189,11 @@ def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
         run_config=RunConfig(
             name="ray",
             storage_path=_absolute(storage.join(config.run, CHECKPOINTS)),
-            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            failure_config=FailureConfig(
+                max_failures=MAX_FAILURES,
+                controller_failure_limit=MAX_FAILURES,
+                max_preemption_failures=MAX_PREEMPTIONS,
+            ),
         ),
         datasets=dict(datasets),
         # Rank 0 alone validates, on the whole validation split.

@@ -1,13 +1,17 @@
 """Ctrl-C while a job works: exit code 130, nothing half-written, no process left, and a rerun completes."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from ray_cluster import PROJECT, Family
 from tones import make_samples, write_tar
+
+from bench.soak.workload import MODALITIES, write_bundle
 
 
 def start(family: Family, *words: str) -> subprocess.Popen[str]:
@@ -50,34 +54,70 @@ def test_training_is_interrupted_and_resumed(
     assert (home / "model" / "bundle.json").exists()
 
 
-def test_a_batch_job_is_killed_and_completed(
-    tone_config: Path, tmp_path: Path, family: Family
-) -> None:
-    """kill -9 of the driver after the first commit; the rerun does the rest, and no row twice."""
-    import pyarrow.parquet as pq
-
-    data = tmp_path / "many"
-    for index in range(24):
-        write_tar(data / f"m-{index:03d}.tar", make_samples(40, seed=100 + index))
-    output = tmp_path / "run" / "decoded"
-    words = ("jobs.preprocess", str(tone_config), f"preprocess.input={data}/m-*.tar")
-    process = start(family, *words)
+def wait_for_commits(output: Path, number: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 240
-    while len(list((output / "_commit").glob("[0-9a-f]*.json"))) < 2:
+    while len(list((output / "_commit").glob("[0-9a-f]*.json"))) < number:
         assert time.monotonic() < end
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+
+
+def assert_whole(output: Path) -> None:
+    """Whatever is visible is whole."""
     for place in ("*.parquet", "_parts/*.parquet", "_quarantine/*.parquet"):
         for file in output.glob(place):
-            pq.read_metadata(file)  # whatever is visible is whole
-    again = start(family, *words, "--json")
-    text, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, text
+            pq.read_metadata(file)
+
+
+def test_a_batch_job_is_killed_interrupted_and_completed(tmp_path: Path, family: Family) -> None:
+    """kill -9 of the driver, then Ctrl-C in a rerun, each in mid inference; another does the rest, and no row twice."""
+    write_bundle(tmp_path / "model")
+    for index in range(24):
+        write_tar(tmp_path / "in" / f"m-{index:03d}.tar", make_samples(10, seed=100 + index))
+    config, output = tmp_path / "job.yaml", tmp_path / "out"
+    settings = {
+        "run": str(tmp_path / "run"),
+        "modalities": MODALITIES,
+        "infer": {
+            "input": f"{tmp_path}/in/*.tar",
+            "output": str(output),
+            "model": str(tmp_path / "model"),
+        },
+        "cluster": {"num_cpus": 2},
+    }
+    config.write_text(json.dumps(settings))
+    killed = start(family, "jobs.infer", str(config))
+    wait_for_commits(output, 2, killed)
+    killed.kill()
+    killed.wait()
+    assert_whole(output)
+
+    its_own = Family()
+    interrupted = start(its_own, "jobs.infer", str(config))
+    try:
+        done = len(list((output / "_commit").glob("[0-9a-f]*.json")))
+        wait_for_commits(output, done + 3, interrupted)
+        interrupted.send_signal(signal.SIGINT)
+        said, _ = interrupted.communicate(timeout=60)
+        assert interrupted.returncode == 130, said
+        assert "Traceback" not in said, said
+        assert its_own.wait_gone(20) == [], "nothing is left running"
+    finally:
+        its_own.kill()
+    assert_whole(output)
+    assert not list(output.glob("part-*.parquet")), "nothing is published before all is done"
+
+    again = start(family, "jobs.infer", str(config), "--json")
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert "constructor arguments" not in said, "Ray's warning of actors that it would restart"
+    summary = json.loads(said[said.index("{") :])
+    assert summary["parts_skipped"] >= 5
+    assert summary["parts_done"] + summary["parts_skipped"] == 24
     tables = [pq.read_table(file, columns=["shard", "key"]) for file in output.glob("*.parquet")]
     rows = [tuple(row.values()) for table in tables for row in table.to_pylist()]
-    assert len(rows) == len(set(rows)) == 24 * 40
+    assert len(rows) == len(set(rows)) == 24 * 10
+    assert not (output / "_staging").exists()
     assert family.wait_gone(120) == [], (
         "Ray's agents notice the end of a killed raylet within a minute or so"
     )

@@ -62,8 +62,6 @@ def test_from_shards_to_a_report(
     again = json.loads(capsys.readouterr().out)
     assert (again["parts_done"], again["parts_skipped"]) == (0, 2)
     assert rows(home / "embeddings") == first, "run again, nothing is doubled"
-    assert run(infer.JOB, tone_config, f"infer.output={tmp_path}/other", "infer.actors=2") == 0
-    assert rows(tmp_path / "other") == first, "the same rows whatever the number of actors"
 
     assert run(evaluate.JOB, tone_config) == 0
     judged = summary(home / "evaluation")
