@@ -1,35 +1,37 @@
 """kill -9 of batch inference at random points, over and over, and a rerun of each; resumable.
 
-    python -m bench.soak [--trials 100] [--seed 1]
+    python -m bench.soak [--trials 110] [--seed 1]
 
 Every trial runs ``python -m jobs.infer`` on a copy of an output whose input has changed since, kills the driver, a
-decode worker, a model's actor, the raylet or the whole tree at a point of time that the seed says, runs the job again,
-and compares every row with those of a job that nobody killed. Meanwhile a reader opens all that is visible.
+decode worker, a model's actor, the raylet, the whole tree, or (every eleventh) a second node with all that runs there,
+at a point of time that the seed says, runs the job again, and compares every row with those of a job left alone.
+Meanwhile a reader opens all that is visible.
 
-Each trial is a line of results/soak.jsonl as soon as it is done, after a line that says machine, versions and commit;
-a soak that is begun again goes on behind the last line. Linux only. Exit code 1: a trial went wrong.
+Each trial is a line of results/soak.jsonl as soon as it is done, after a line that says what was measured: the commit,
+and what the code has beside it. A soak of the same code goes on behind its last line; another one starts anew, and the
+results of other code are named and not counted. Linux only. Exit code 1: a trial went wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
-import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 
-from bench.soak.kills import KINDS, SURVIVED, InferenceJob, Point
+from bench.local_cluster import Family, Head, running_head, running_node
+from bench.soak.kills import KINDS, NODE, InferenceJob, Point
 from bench.soak.readers import Poller, read_output
+from bench.soak.results import PROJECT, Measured, Results, passed
 from bench.soak.workload import Workload, make_workload
 
 RESULTS = Path(__file__).parents[1] / "results" / "soak.jsonl"
@@ -40,26 +42,34 @@ GONE_SECONDS = 30.0  # that Ray's workers may outlive what was killed
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=100, help="in all, those of before included")
+    parser.add_argument("--trials", type=int, default=110, help="in all, those of before included")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=KINDS, help="trials of one kind alone")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and end what runs
-    lines = [json.loads(line) for line in _text().splitlines()]
-    done = [line for line in lines if "trial" in line]
-    facts = {**environment(), "seed": options.seed}
-    if len(done) < options.trials:
-        if facts != next((line for line in reversed(lines) if "trial" not in line), None):
-            _append(facts)
+    results = Results(options.results, Measured.of(PROJECT, options.seed))
+    done = {trial["trial"] for trial in results.trials}
+    todo = [
+        number
+        for number in range(options.trials)
+        if number not in done and options.only in (None, kind_of(number))
+    ]
+    if todo:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             workload = make_workload(Path(folder), SHARDS, SAMPLES)
-            for number in range(len(done), options.trials):
+            for number in todo:
                 found = run_trial(workload, Path(folder) / "trial", number, options.seed)
-                _append(found)
-                done.append(found)
+                results.add(found)
                 print(_line(found), flush=True)
-    bad = [line["trial"] for line in done if not passed(line)]
-    print(f"{len(done)} kills, {len(bad)} went wrong{': ' if bad else ''}{str(bad) if bad else ''}")
-    return bool(bad)
+    print("\n".join(results.verdict()))
+    return not all(map(passed, results.trials))
+
+
+def kind_of(number: int) -> str:
+    """What a trial kills: each of the kinds twice, then a node."""
+    others = [kind for kind in KINDS if kind != NODE]
+    return [*others, *others, NODE][number % (2 * len(others) + 1)]
 
 
 def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[
         number: Of the trial, which says what is killed.
         seed: Of the points of time.
     """
-    kind = KINDS[number % len(KINDS)]
+    kind = kind_of(number)
     snapshots = frozenset({workload.old.digest(), workload.new.digest()})
     for attempt in range(TRIES):
         random = np.random.default_rng((seed, number, attempt))
@@ -79,8 +89,8 @@ def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(workload.before, folder / "out")
         began = time.monotonic()
-        with Poller(folder / "out", snapshots) as poller:
-            killed = InferenceJob(workload.config, folder / "out", folder / "killed.log")
+        with Poller(folder / "out", snapshots) as poller, _cluster(kind) as cluster:
+            killed = InferenceJob(workload.config, folder / "out", folder / "killed.log", *cluster)
             again: InferenceJob | None = None
             try:
                 victim = killed.strike(kind, point, random)
@@ -122,24 +132,14 @@ def run_trial(workload: Workload, folder: Path, number: int, seed: int) -> dict[
     raise RuntimeError(f"{TRIES} jobs ended before trial {number} could kill a {kind}")
 
 
-def passed(found: dict[str, Any]) -> bool:
-    """Whether a trial went as it should."""
-    wrong = ("lost", "doubled", "different", "foreign", "quarantine", "rerun_exit_code")
-    survived = found["kind"] not in SURVIVED or found["killed_exit_code"] == 0
-    return survived and not any(found[name] for name in (*wrong, "problems", "left"))
-
-
-def environment() -> dict[str, Any]:
-    """Machine, versions and commit."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-        "python": platform.python_version(),
-        "ray": ray.__version__,
-        "commit": commit.stdout.strip(),
-    }
+@contextlib.contextmanager
+def _cluster(kind: str) -> Iterator[tuple[Head, Family] | tuple[()]]:
+    """A head and the node that is to be killed; nothing for other kinds, whose jobs start a Ray of their own."""
+    if kind != NODE:
+        yield ()
+        return
+    with running_head() as head, running_node(head) as node:
+        yield head, node
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -148,15 +148,6 @@ def _line(found: dict[str, Any]) -> str:
         f"{found['trial']:>4} {found['kind']:<14} {found['commits_when_killed']:>3} commits, then exit code "
         f"{found['killed_exit_code']:>3}; {found['seconds']:>5.1f} s; {verdict}"
     )
-
-
-def _text() -> str:
-    return RESULTS.read_text("utf-8") if RESULTS.exists() else ""
-
-
-def _append(line: dict[str, Any]) -> None:
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = ("driver", "decode worker", "model actor", "raylet", "whole tree")
-SURVIVED = ("decode worker", "model actor")  # kills after which the job goes on
+from bench.local_cluster import Family, Head
+
+NODE = "node"  # of two: all that runs on one that is not the driver's
+KINDS = ("driver", "decode worker", "model actor", "raylet", "whole tree", NODE)
+SURVIVED = ("decode worker", "model actor", NODE)  # kills after which the job goes on
 DELAY_SECONDS, DECODING_SECONDS = 0.1, 2.0  # at most
 ACTOR_COMMITS = 8  # at most, after which the model may have seen all there is
 LOOK_SECONDS, LOOK_FOR_PROCESSES_SECONDS = 0.01, 0.1
@@ -65,21 +68,28 @@ class InferenceJob:
         config: Its configuration.
         output: Where it writes.
         log: Takes what it prints.
+        head: Of the cluster that it runs on; None starts a Ray of its own.
+        node: Another node of that cluster.
     """
 
     config: Path
     output: Path
     log: Path
+    head: Head | None = None
+    node: Family | None = None
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         self._before = self._records()
         words = ["-m", "jobs.infer", str(self.config), f"infer.output={self.output}", "--json"]
+        if self.head is not None:
+            words.append(f"cluster.address={self.head.address}")
         plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        known = plain if self.head is None else self.head.client()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *words],
-                env={**plain, MARK: self.mark, "OMP_NUM_THREADS": "1"},
+                env={**known, MARK: self.mark, "OMP_NUM_THREADS": "1"},
                 cwd=PROJECT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -100,7 +110,7 @@ class InferenceJob:
         """
         end = time.monotonic() + seconds
         first = self.commits()
-        while self.commits() < first + point.commits or not (point.commits or self._victims(kind)):
+        while not self._reached(kind, first, point):
             if self._ended(kind, end):
                 return ""
             time.sleep(LOOK_SECONDS if point.commits else LOOK_FOR_PROCESSES_SECONDS)
@@ -111,6 +121,11 @@ class InferenceJob:
             time.sleep(LOOK_SECONDS)  # those there are may be between two parts
         return ""
 
+    def _reached(self, kind: str, first: int, point: Point) -> bool:
+        if self.commits() < first + point.commits:
+            return False
+        return bool(point.commits or self._victims(kind))
+
     def _ended(self, kind: str, end: float) -> bool:
         if time.monotonic() > end:
             raise TimeoutError(f"no {kind} to kill until the time limit, see {self.log}")
@@ -119,6 +134,9 @@ class InferenceJob:
     def _kill(self, kind: str, random: np.random.Generator) -> str:
         if kind == "whole tree":
             return self._kill_all()
+        if kind == NODE and self.node is not None:
+            self.node.kill()
+            return kind
         found = sorted(self._victims(kind))
         if not found:
             return ""
