@@ -1,9 +1,10 @@
-"""Ingest against its limits and its peers, in turn (A B C A B C ...), each in a process of its own.
+"""Ingest against its limits and its peers, in turn, each in a process of its own, in another order every round.
 
     python -m bench.ingest [--rounds 3] [--only NAME ...] [--quick] [--list] [--data FOLDER]
 
-Prints a table, a line for every wanted figure, and writes all single values with machine, versions and commit to
-bench/results/ingest.json, after every run so that an interrupted one loses nothing. See bench/README.md.
+Prints tables, one of them in Markdown, and a line for every wanted figure; writes all single values with machine,
+versions and commit to bench/results/ingest.json, after every run so that an interrupted one loses nothing. See
+bench/README.md.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.measure import measure
-from bench.peers.configurations import DAFT_FOLDER, Configuration, configurations
-from bench.peers.figures import Results, goals, tables
+from bench.peers.configurations import DAFT_FOLDER, WARM, Configuration, configurations
+from bench.peers.figures import Results, goals, markdown, tables
 from bench.peers.inputs import Inputs, s3_store
 
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 SAMPLES, QUICK_SAMPLES = 4000, 400
+ROUNDS = 3  # at least, for a ratio to have a range
 PACKAGES = "ray torch torchvision numpy pyarrow pillow simplejpeg librosa soundfile tokenizers webdataset moto"
 
 
@@ -42,13 +46,20 @@ def main() -> None:
         print("\n".join(f"{each.name:<24}{each.group:<12}{each.about}" for each in chosen))
         return
     inputs = Inputs(given.data, given.samples)
-    head = {**environment(), "samples": given.samples, "rounds": given.rounds}
+    orders = [in_turn(chosen, number, given.rounds, given.seed) for number in range(given.rounds)]
+    head = {
+        **environment(),
+        "samples": given.samples,
+        "rounds": given.rounds,
+        "seed": given.seed,
+        "orders": [[each.name for each in order] for order in orders],
+    }
     rounds: list[dict[str, Any]] = []
     failures: list[str] = []
     with _store_for(chosen, inputs) as variables:
         for number in range(given.rounds):
             rounds.append({})
-            for each in chosen:
+            for each in orders[number]:
                 if each.once and number:
                     continue
                 run = measure_one(each, inputs, variables if each.s3 else {})
@@ -59,6 +70,13 @@ def main() -> None:
                 _say(number, each, run)
                 save(given.output, head, rounds, failures)
     report(Results(rounds), chosen, failures)
+    changed = " with uncommitted changes" if head["uncommitted"] else ""
+    about = f"{given.samples} samples, {head['machine']}, commit {head['commit']}{changed}"
+    print("", *markdown(Results(rounds), chosen, about), sep="\n")
+    if given.rounds < ROUNDS:
+        print(
+            f"\nfewer than {ROUNDS} rounds say nothing of how far ratios spread: not to be quoted"
+        )
     if given.quick:
         print("\nso few samples show that everything runs, and start-up is all they measure")
     print(f"\nwritten to {given.output}")
@@ -70,8 +88,12 @@ def options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, help="of every configuration; 3, or 1 with --quick")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of a round")
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help="configurations; * stands for anything"
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help="configurations, with their warm twins; * stands for anything",
     )
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the samples, to see that all runs"
@@ -83,10 +105,22 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--output", type=Path, help="the results; in the data folder with --quick")
     given = parser.parse_args()
-    given.rounds = given.rounds or (1 if given.quick else 3)
+    given.rounds = given.rounds or (1 if given.quick else ROUNDS)
     given.samples = given.samples or (QUICK_SAMPLES if given.quick else SAMPLES)
     given.output = given.output or (given.data / RESULTS.name if given.quick else RESULTS)
     return given
+
+
+def in_turn(
+    chosen: Sequence[Configuration], number: int, rounds: int, seed: int
+) -> list[Configuration]:
+    """The order of one round: a seed shuffles them once, and each round begins elsewhere.
+
+    So none is always measured after the same one, or always while the machine is still cool.
+    """
+    order = [chosen[index] for index in np.random.default_rng(seed).permutation(len(chosen))]
+    first = number * len(order) // rounds
+    return order[first:] + order[:first]
 
 
 def measure_one(each: Configuration, inputs: Inputs, variables: dict[str, str]) -> dict[str, Any]:
@@ -123,7 +157,7 @@ def measure_one(each: Configuration, inputs: Inputs, variables: dict[str, str]) 
 def report(results: Results, chosen: list[Configuration], failures: list[str]) -> None:
     """Prints the tables, the wanted figures and what failed."""
     print("\n".join(tables(results, chosen)))
-    print("\nCPU-s: of 1,000 samples; x batches, x job: how many times as fast ours is, cold/warm")
+    print("\nCPU-s: of 1,000 samples")
     print("bare, limit: share of the two bare processes, warm where there is a warm run\n")
     for goal in goals():
         found = goal.judge(results)
@@ -192,7 +226,8 @@ def _store_for(chosen: list[Configuration], inputs: Inputs) -> Iterator[dict[str
 
 
 def _wanted(each: Configuration, only: list[str] | None) -> bool:
-    return not only or any(fnmatch.fnmatchcase(each.name, pattern) for pattern in only)
+    names = (each.name, each.name.removesuffix(WARM))
+    return not only or any(fnmatch.fnmatchcase(name, pattern) for pattern in only for name in names)
 
 
 def _say(number: int, each: Configuration, run: dict[str, Any]) -> None:

@@ -201,7 +201,7 @@ def tables(results: Results, known: list[Configuration]) -> Iterator[str]:
         yield ""
         yield (
             f"{group:<48}{'samples':>8}{'cold/s (min-max)':>20}{'warm/s (min-max)':>20}"
-            f"{'CPU-s':>7}{'GB':>6}{'first s':>9}{'x batches':>12}{'x job':>12}{'bare':>6}{'limit':>6}"
+            f"{'CPU-s':>7}{'GB':>6}{'first s':>9}{'bare':>6}{'limit':>6}"
         )
         for each in by_name.values():
             if each.group == group and not (each.name.endswith(WARM) and _cold_of(each) in by_name):
@@ -217,31 +217,66 @@ def _line(results: Results, each: Configuration) -> str:
     warm = results.of(name if is_limit else warm_name, inside)
     best = warm or results.of(name, cold)
     first = results.of(name, lambda run: run["answer"]["first_seconds"])
-    comparable = each.share == 1 and not is_limit
-    batches, job = (_ratios(results, name, base) if comparable else "" for base in (OURS, "job"))
     return (
         f"{each.about:<48}{samples[0]:>8.0f}{_spread(results.of(name, cold)):>20}{_spread(warm):>20}"
         f"{_middle(results.of(name, cpu_per_thousand), 2):>7}{_middle(results.of(name, peak), 2):>6}"
-        f"{_middle(first, 1):>9}{batches:>12}{job:>12}"
+        f"{_middle(first, 1):>9}"
         f"{_share(best, results.of('bare', inside)):>6}{_share(best, results.of('limit', inside)):>6}"
     )
 
 
-def _ratios(results: Results, name: str, base: str) -> str:
-    """How many times as fast the base is, cold/warm."""
-    whole = results.each(lambda r: cold(r[base]) / cold(r[name]))
-    warm = results.each(lambda r: inside(r[base + WARM]) / inside(r[name + WARM]))
-    return "/".join(_middle(values, 2) for values in (whole, warm))
+def markdown(results: Results, known: list[Configuration], about: str) -> Iterator[str]:
+    """A table for a page: decoded batches that reach a consumer, ours and those of all that hand over the same.
+
+    Args:
+        results: Of several rounds.
+        known: What was measured.
+        about: Machine and commit.
+    """
+    yield f"Median of {len(results.rounds)} rounds (least-most), {about}. Ratios are of one round."
+    yield ""
+    yield (
+        "| decoded batches handed to a consumer | samples/s cold | warm | CPU-s per 1,000 | GB "
+        "| ours / this, cold | warm |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    rows = [each for each in known if each.name == OURS or each.group in ("limit", "peers")]
+    rows = [each for each in rows if each.share == 1 and not each.name.endswith(WARM)]
+    for each in sorted(rows, key=lambda each: (each.name != OURS, each.group, each.name)):
+        name, twin = each.name, each.name if each.group == "limit" else each.name + WARM
+        cells = [
+            _spread(results.of(name, cold)),
+            _spread(results.of(twin, inside)),
+            _middle(results.of(name, cpu_per_thousand), 1),
+            _middle(results.of(name, peak), 1),
+            *("", ""),
+        ]
+        if name != OURS:
+            cells[-2] = _spread(_ratios(results, name, cold), 2)
+            cells[-1] = _spread(_warm_ratios(results, twin), 2)
+        yield f"| {each.about} | {' | '.join(cells)} |"
+
+
+def _ratios(results: Results, name: str, value: Callable[[Run], float]) -> list[float]:
+    """How many times as fast ours is, in each round that has both."""
+    return results.each(lambda r: value(r[OURS]) / value(r[name]))
+
+
+def _warm_ratios(results: Results, twin: str) -> list[float]:
+    return results.each(lambda r: inside(r[OURS + WARM]) / inside(r[twin]))
 
 
 def _cold_of(each: Configuration) -> str:
     return each.name.removesuffix(WARM)
 
 
-def _spread(values: list[float]) -> str:
+def _spread(values: list[float], digits: int = 0) -> str:
     if not values:
         return "-"
-    return f"{statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f})"
+    middle, least, most = (
+        f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} ({least}-{most})"
 
 
 def _middle(values: list[float], digits: int) -> str:

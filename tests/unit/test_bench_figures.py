@@ -1,7 +1,17 @@
 import pytest
 
+from bench.ingest import in_turn
 from bench.peers.configurations import configurations
-from bench.peers.figures import Goal, Results, cold, cpu_per_thousand, goals, marginal, tables
+from bench.peers.figures import (
+    Goal,
+    Results,
+    cold,
+    cpu_per_thousand,
+    goals,
+    marginal,
+    markdown,
+    tables,
+)
 
 
 def run(samples=4000, wall=10.0, seconds=8.0, cpu=20.0, peak=1.0, passes=1):
@@ -60,3 +70,37 @@ def test_what_failed_is_left_out_of_the_tables_in_words():
 def test_names_are_unique():
     names = [each.name for each in configurations()]
     assert len(names) == len(set(names))
+
+
+def test_the_table_compares_batches_with_batches_and_gives_every_ratio_its_range():
+    """Ours is twice as fast cold and falls short warm; a job that throws its samples away is in no ratio."""
+    rounds = [
+        {
+            "job": run(wall=0.1, seconds=0.1),
+            "batches": run(wall=5.0),
+            "batches-warm": run(seconds=8.0, passes=2),
+            "webdataset": run(wall=theirs),
+            "webdataset-warm": run(seconds=4.0, passes=2),
+        }
+        for theirs in (10.0, 5.0, 20.0)
+    ]
+    known = [each for each in configurations() if each.name in rounds[0]]
+    lines = list(markdown(Results(rounds), known, "commit abc"))
+    assert "Median of 3 rounds" in lines[0]
+    assert "commit abc" in lines[0]
+    ours, theirs = lines[4:]
+    assert ours.startswith("| decoded batches to a consumer | 800 (800-800) | 500 (500-500) |")
+    assert theirs.startswith("| webdataset + DataLoader")
+    assert theirs.endswith("| 2.00 (1.00-4.00) | 0.50 (0.50-0.50) |")
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_each_round_has_another_order_of_the_same_configurations():
+    everything = list(configurations())
+    orders = [[each.name for each in in_turn(everything, n, 3, seed=1)] for n in range(3)]
+    assert len({tuple(order) for order in orders}) == 3
+    assert len({order[0] for order in orders}) == 3
+    assert [sorted(order) for order in orders] == [sorted(each.name for each in everything)] * 3
+    again = [each.name for each in in_turn(everything, 0, 3, seed=1)]
+    assert again == orders[0]
+    assert [each.name for each in in_turn(everything, 0, 3, seed=2)] != again
