@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 import torch
@@ -55,9 +56,12 @@ from pipeline.sinks.quarantine import (
 )
 
 TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
-# Restarts, each from the last checkpoint; Ray Train's own limits but for the first are none.
-MAX_FAILURES = 2  # of the worker group, and of its controller
-MAX_PREEMPTIONS = 20  # of nodes that are taken away with notice, which is no fault of the training
+# Restarts, each from the last checkpoint, at most; Ray Train's own limits are none, but for the first, which is 0.
+RESTARTS: dict[str, Any] = {
+    "max_failures": 2,  # of the workers
+    "controller_failure_limit": 2,
+    "max_preemption_failures": 20,  # of nodes taken away with notice, which is no fault of the training
+}
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
@@ -189,11 +193,7 @@ def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
         run_config=RunConfig(
             name="ray",
             storage_path=_absolute(storage.join(config.run, CHECKPOINTS)),
-            failure_config=FailureConfig(
-                max_failures=MAX_FAILURES,
-                controller_failure_limit=MAX_FAILURES,
-                max_preemption_failures=MAX_PREEMPTIONS,
-            ),
+            failure_config=FailureConfig(**RESTARTS),
         ),
         datasets=dict(datasets),
         # Rank 0 alone validates, on the whole validation split.
