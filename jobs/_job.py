@@ -17,7 +17,7 @@ from argcomplete.completers import FilesCompleter
 from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.checks import Needs, check
-from pipeline.errors import BadDataError, ConfigError, PipelineError
+from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
 from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
@@ -124,7 +124,8 @@ def run(job: Job, config: Config, began: float = 0.0) -> Summary:
             job.work(config, summary)
         except PipelineError as error:
             summary.status, summary.exit_code = "failed", error.exit_code
-            if error.exit_code != ConfigError.exit_code:  # then nothing was begun
+            # Nothing was begun, or the folder is another job's.
+            if not isinstance(error, LockedError) and error.exit_code != ConfigError.exit_code:
                 with contextlib.suppress(PipelineError):  # the first error is the one to tell
                     _finish(job, summary, folder, began)
             raise
