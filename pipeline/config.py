@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_words
 from pipeline.limits import Limits
 from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
@@ -165,7 +165,9 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             "no such configuration file", where=str(path), fix="check the path"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration cannot be read: {error}", where=str(path)) from None
+        raise ConfigError(
+            f"the configuration cannot be read: {in_words(error)}", where=str(path)
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)

@@ -16,8 +16,29 @@ Every message reads ``what happened | where | what to do``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+MESSAGE_CHARACTERS = 200
+_WORD = re.compile(r"[^\W\d_]{2,}")
+# Two runs are to say the same.
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
+
+
+def in_words(error: BaseException) -> str:
+    """What an exception of a library says, in one line: its message, and its class where that is no sentence.
+
+    What was raised with a bare argument (``KeyError(6)``, whose text is ``6``), or with none, says nothing by itself.
+    """
+    # The whole message of libsndfile names an address in memory.
+    said = " ".join(str(getattr(error, "error_string", None) or error).split())
+    said = _ADDRESS.sub("0x", said)
+    if isinstance(error, LookupError) or len(_WORD.findall(said)) < 2:
+        kind = type(error)
+        module = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
+        said = f"{module}{kind.__name__}: {said}" if said else f"{module}{kind.__name__}"
+    return said[:MESSAGE_CHARACTERS]
 
 
 class PipelineError(Exception):

@@ -10,7 +10,7 @@ import urllib.request
 
 from ray.exceptions import AuthenticationError
 
-from pipeline.errors import ConfigError, RunError
+from pipeline.errors import ConfigError, RunError, in_words
 
 PROBE_SECONDS = 5.0
 API_SECONDS = 10.0
@@ -102,7 +102,7 @@ def api_address(address: str | None = None) -> str:
 def unreachable(address: str, where: str, error: Exception) -> RunError:
     """The error for a job service that does not answer."""
     return RunError(
-        f"no Ray job service answers at {address}: {error}",
+        f"no Ray job service answers at {address}: {in_words(error)}",
         where=where,
         fix="check that the cluster runs and that its dashboard can be reached from here",
     )

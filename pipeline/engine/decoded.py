@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline import runs, storage
 from pipeline.config import Patterns
-from pipeline.errors import BadDataError, ConfigError
+from pipeline.errors import BadDataError, ConfigError, in_words
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read_rows
 from pipeline.sample import LABEL, MODALITIES
@@ -104,7 +104,7 @@ class DecodedFolder:
         try:
             return open_parquet(storage.join(self.url, name)).metadata
         except pa.ArrowInvalid as error:
-            raise _damaged(storage.join(self.url, name), str(error)) from None
+            raise _damaged(storage.join(self.url, name), in_words(error)) from None
 
     def _file_parts(
         self, name: str, footer: pq.FileMetaData, stretches: Sequence[tuple[int, int]]
@@ -184,7 +184,7 @@ def read_decoded_part(part: Part, decoder: Decoder) -> pa.Table:
             part.url, part.start, part.end or 0, part.first_ordinal, part.to_json(), decoder
         )
     except (pa.ArrowInvalid, OSError) as error:  # OSError is how Arrow tells of bad compression
-        raise _damaged(part.url, str(error)) from None
+        raise _damaged(part.url, in_words(error)) from None
 
 
 def limit_rows(parts: Sequence[Part], max_rows: int) -> list[Part]:

@@ -20,7 +20,7 @@ from pipeline.config import Config, validate
 from pipeline.engine.batch import BatchJob, check_bad_fraction
 from pipeline.engine.cluster import connect
 from pipeline.engine.infer import inference_job
-from pipeline.errors import BadDataError, ConfigError, PipelineError
+from pipeline.errors import BadDataError, ConfigError, PipelineError, in_words
 from pipeline.logs import event
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.nightly import DATE
@@ -263,7 +263,7 @@ def _run_hook(command: str, location: str) -> None:
         )
         event(logger, "on_failure", command=command, exit_code=done.returncode)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        event(logger, "on_failure", command=command, error=str(error))
+        event(logger, "on_failure", command=command, error=in_words(error))
 
 
 class Watchdog:

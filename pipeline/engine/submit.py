@@ -17,7 +17,7 @@ from pipeline.engine import signals
 from pipeline.engine.address import API_VARIABLES, api_address, unreachable
 from pipeline.engine.auth import environment, use_saved_token
 from pipeline.engine.package import working_dir
-from pipeline.errors import ConfigError, RunError
+from pipeline.errors import ConfigError, RunError, in_words
 from pipeline.logs import event
 
 LOST_SECONDS = 60.0  # how long the cluster may stay silent before we stop following
@@ -148,7 +148,7 @@ def _start(client: JobSubmissionClient, entry: str, folder: Path, name: str | No
         if name and _known(client, name):  # somebody was faster
             return name
         raise RunError(
-            f"the cluster refuses the job: {str(error).splitlines()[0]}",
+            f"the cluster refuses the job: {in_words(error)}",
             where=client.get_address(),
             fix="see the message; its dashboard's log has more",
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import SampleError
+from pipeline.errors import SampleError, in_words
 from pipeline.limits import JSON_DEPTH, Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
@@ -247,7 +247,10 @@ def _check_json(text: str, name: str, reason: str, depth: int) -> Any:
         what, setting = f"not JSON: {error}", JSON_DEPTH
         raise SampleError(what, reason=reason, field=name, setting=setting) from None
     except (ValueError, RecursionError) as error:
-        what, setting = f"not JSON: {error}"[:200], METADATA if reason == "bad_metadata" else ""
+        what, setting = (
+            f"not JSON: {in_words(error)}"[:200],
+            METADATA if reason == "bad_metadata" else "",
+        )
         raise SampleError(what, reason=reason, field=name, setting=setting) from None
 
 

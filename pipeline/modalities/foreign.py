@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from types import TracebackType
 
-from pipeline.errors import SampleError
+from pipeline.errors import MESSAGE_CHARACTERS, SampleError, in_words
 from pipeline.limits import DECODE_MEMORY_BYTES
 
-MESSAGE_CHARACTERS = 200
 # What damaged input makes code raise, whoever wrote it.
 RAISED = (
     ArithmeticError,
@@ -27,8 +25,6 @@ RAISED = (
     struct.error,
     zlib.error,
 )
-# Two runs are to give the same quarantine.
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
 class Refusing:
@@ -67,9 +63,7 @@ class Refusing:
 
 def refusal(error: BaseException, reason: str, field: str, what: str) -> SampleError:
     """The fault of a sample that a library's error stands for."""
-    # The whole message of libsndfile names an address in memory.
-    said = getattr(error, "error_string", None) or str(error) or type(error).__name__
-    said = _ADDRESS.sub("0x", f"{what} cannot be decoded: {said}")
+    said = f"{what} cannot be decoded: {in_words(error)}"
     return SampleError(said[:MESSAGE_CHARACTERS], reason=reason, field=field)
 
 

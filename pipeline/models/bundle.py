@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from pipeline import storage
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Bundle:
             return load(self.weights)
         except SafetensorError as error:
             raise ModelError(
-                f"{WEIGHTS} is damaged: {error}", fix="train the model again"
+                f"{WEIGHTS} is damaged: {in_words(error)}", fix="train the model again"
             ) from None
 
     def check_modalities(self, configured: ModalitiesConfig, where: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
 from pipeline.objectives.classify import ClassifyConfig
 
@@ -43,7 +43,7 @@ def restore(bundle: Bundle) -> Classifier:
         model.load_state_dict(bundle.state())
     except RuntimeError as error:
         raise ModelError(
-            f"the weights do not fit the network: {str(error).splitlines()[0]}",
+            f"the weights do not fit the network: {in_words(error)}",
             where="weights.safetensors",
             fix="the bundle was made by another version of this software; train it again",
         ) from None

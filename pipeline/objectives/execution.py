@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import nn
 
-from pipeline.errors import ModelError, RunError
+from pipeline.errors import ModelError, RunError, in_words
 from pipeline.models.memory import keep_freed_memory
 from pipeline.objectives.model import ModelSpec
 
@@ -74,7 +74,7 @@ class Execution:
             if not (self._compiles and type(error).__module__.startswith(COMPILERS)):
                 raise
             raise ModelError(
-                f"the network cannot be compiled: {' '.join(str(error).split())[:160]}",
+                f"the network cannot be compiled: {in_words(error)}",
                 where=self._model,
                 fix="set infer.compile=false, or install a C++ compiler where the model runs",
             ) from None

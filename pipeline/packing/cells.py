@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from pipeline.errors import SampleError
+from pipeline.errors import SampleError, in_words
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -54,7 +54,9 @@ def json_of(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=_plain)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SampleError(f"no JSON can say this: {error}", reason="bad_metadata") from None
+        raise SampleError(
+            f"no JSON can say this: {in_words(error)}", reason="bad_metadata"
+        ) from None
 
 
 def _plain(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_words
 from pipeline.packing.delimited import BROKEN, Encoding, find_encoding, read_delimited
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -76,7 +76,7 @@ def read_table(
         return Table(list(_read_csv(path, wanted, text, delimiter)), notes)
     except (OSError, UnicodeError, pa.ArrowException, csv.Error) as error:
         raise ConfigError(
-            f"the table cannot be read: {error}", where=str(path), fix="check pack.source"
+            f"the table cannot be read: {in_words(error)}", where=str(path), fix="check pack.source"
         ) from error
 
 
@@ -120,7 +120,7 @@ def _parse(place: str, line: str, wanted: Sequence[str], encoding: Encoding, see
     try:
         cells = json.loads(line)
     except ValueError as error:
-        return Row(place, {}, f"not JSON: {error}")
+        return Row(place, {}, f"not JSON: {in_words(error)}")
     except RecursionError:
         return Row(place, {}, "not JSON: nested too deeply")
     if not isinstance(cells, dict):
@@ -199,7 +199,7 @@ def column_names(path: Path, delimiter: str | None, encoding: str | None) -> lis
         return [cell.strip() for cell in next(rows, (0, []))[1]]
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
         raise ConfigError(
-            f"the table cannot be read: {error}", where=str(path), fix="check pack.source"
+            f"the table cannot be read: {in_words(error)}", where=str(path), fix="check pack.source"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import runs, storage
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_words
 from pipeline.logs import event
 from pipeline.sample import KEY, SHARD
 from pipeline.search.exact import Found, Hit, ranked, similarities
@@ -91,7 +91,7 @@ class Approximate:
             try:
                 found = kind.restore(source, view=local)
             except (RuntimeError, ValueError) as error:
-                event(logger, "index_damaged", path=self.url, error=str(error))
+                event(logger, "index_damaged", path=self.url, error=in_words(error))
                 found = None
             if found is not None:
                 return found

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, InputError
+from pipeline.errors import ConfigError, InputError, in_words
 from pipeline.modalities.decoded import open_parquet
 from pipeline.sample import KEY, SHARD
 
@@ -203,7 +203,7 @@ class Written:
             )
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(
-                f"the file cannot be read further: {str(error).splitlines()[0]}",
+                f"the file cannot be read further: {in_words(error)}",
                 where=url,
                 fix="a night may have replaced it: run it again; if that does not help, run jobs.infer again",
             ) from error
@@ -214,7 +214,7 @@ class Written:
             file = open_parquet(url, buffer_bytes=BUFFER_BYTES)
         except pa.ArrowInvalid as error:
             raise InputError(
-                f"the file is no Parquet file: {str(error).splitlines()[0]}",
+                f"the file is no Parquet file: {in_words(error)}",
                 where=url,
                 fix="remove it, or run jobs.infer again",
             ) from None

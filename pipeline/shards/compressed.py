@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 
+from pipeline.errors import in_words
 from pipeline.limits import EXPANSION, UNPACKED_BYTES, Limits, moved_by
 from pipeline.storage import ByteSource
 
@@ -170,7 +171,9 @@ def _gzip_member(source: _Input) -> Iterator[bytes]:
             piece = unpacker.decompress(data, PIECE_BYTES)
         except zlib.error as error:
             yield from _bytewise(before, data)
-            raise BadStream("bad_compression", f"the gzip stream is damaged: {error}") from error
+            raise BadStream(
+                "bad_compression", f"the gzip stream is damaged: {in_words(error)}"
+            ) from error
         if not data and not piece and not unpacker.eof:
             raise BadStream("truncated_shard", "the gzip stream is cut")
         data = unpacker.unconsumed_tail
@@ -223,7 +226,7 @@ def _zstd_frame(source: _Input) -> Iterator[bytes]:
         try:
             return unpacker.decompress(data)
         except zstandard.ZstdError as error:
-            detail = f"the Zstandard stream is damaged: {error}"
+            detail = f"the Zstandard stream is damaged: {in_words(error)}"
             raise BadStream("bad_compression", detail) from error
 
     unpack(_ZSTD_MAGIC + descriptor + _all(source, rest))

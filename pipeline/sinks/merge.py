@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import runs, storage
-from pipeline.errors import ConfigError, SinkError
+from pipeline.errors import ConfigError, SinkError, in_words
 from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
@@ -247,7 +247,7 @@ def has_rows(rows: int) -> Callable[[IO[bytes]], None]:
             found = pq.ParquetFile(file).metadata.num_rows
         except pa.ArrowInvalid as error:
             raise SinkError(
-                f"the file that was just written cannot be read: {error}",
+                f"the file that was just written cannot be read: {in_words(error)}",
                 fix="check the disk, and run the job again",
             ) from error
         if found != rows:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_words
 from pipeline.storage.location import FileInfo, check_writable
 from pipeline.storage.retry import WORTH_RETRYING
 from pipeline.storage.stores import RangeFile
@@ -101,12 +101,12 @@ def _plain_errors(url: str) -> Iterator[None]:
     # Its own errors, and those of the HTTP client it uses, whichever that is.
     except (errors.HfHubHTTPError, errors.HTTPError) as error:  # type: ignore[attr-defined]
         status = getattr(getattr(error, "response", None), "status_code", None)
-        said = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        said = f"{type(error).__name__}: {in_words(error)}"
         final = status is not None and 400 <= status < 500 and status not in WORTH_RETRYING
         raise (PermissionError if final else OSError)(said) from error
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(
-            f"not a location of the hub: {error}",
+            f"not a location of the hub: {in_words(error)}",
             where=url,
             fix="write hf://datasets/OWNER/NAME/PATH",
         ) from error

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 from typing import IO, Any, Protocol
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, in_words
 from pipeline.storage.location import HUB_SCHEMES, WEB_SCHEMES, FileInfo, scheme_of
 
 _COPY_BYTES = 8 << 20
@@ -93,7 +93,9 @@ class ArrowStore:
         try:
             self._filesystem, base = fs.FileSystem.from_uri(root)
         except ValueError as error:
-            raise ConfigError(f"the location cannot be used: {error}", where=root) from error
+            raise ConfigError(
+                f"the location cannot be used: {in_words(error)}", where=root
+            ) from error
         self._root = root
         self._base: str = base.rstrip("/")
 

@@ -7,12 +7,14 @@ import simplejpeg
 
 from pipeline.errors import SampleError
 from pipeline.limits import beyond, rounded_up
-from pipeline.modalities.foreign import refusal
+from pipeline.modalities.foreign import RAISED, refusal
 from pipeline.modalities.image.jpeg_head import Head, count_scans, orientation, read_head
-from pipeline.modalities.image.jpeg_scans import MADE_UP, SLOPPY, check_scans
+from pipeline.modalities.image.jpeg_scans import MADE_UP, check_scans
+from pipeline.modalities.image.jpeg_whole import LOSSLESS, check_kind, check_whole
 from pipeline.modalities.image.resize import Picture
 
 OVERSAMPLING = 1.5  # times the pixels that are wanted, each way, a scaled decoding keeps at least
+COLOURS = 3  # components; where there are more, they are inks
 FACTORS = (8, 4, 2)  # others are not faster than decoding every pixel
 MAX_SCANS = 100  # unless modalities.image.max_scans says otherwise
 MAX_MEGAPIXELS = "modalities.image.max_megapixels"
@@ -39,29 +41,34 @@ def decode_jpeg(
     """Decodes a JPEG to no fewer pixels than ``size`` by ``size`` need.
 
     Returns:
-        None where this reader does not know the kind (CMYK, 12 bits), or the file is sloppy, but whole.
+        None where this reader does not know the kind (CMYK, samples in odd proportions), or the file is sloppy, but
+        whole: then Pillow decodes it.
 
     Raises:
         SampleError: Damaged, ending early, or over the limit of pixels or scans.
+        ValueError: Of a kind that no reader knows, or damaged and of one that only Pillow knows.
     """
     head = read_head(data)
+    check_kind(head)
+    width, height = head.width, head.height
+    check_pixels(width, height, max_pixels, field)
+    _check_count(data, head, max_scans, field)
+    if head.frame == LOSSLESS:  # simplejpeg writes beside its memory
+        check_whole(data, head)
+        return None
+    if head.components > COLOURS:
+        check_scans(data, head, field)
+        return None
+    wanted = OVERSAMPLING * size
+    factor = next((f for f in FACTORS if min(width, height) >= f * wanted), 1)
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        check_pixels(width, height, max_pixels, field)
-        _check_count(data, head, max_scans, field)
-        if colours not in ("YCbCr", "RGB", "Gray"):
-            check_scans(data, head, field)
-            return None
-        wanted = OVERSAMPLING * size
-        factor = next((f for f in FACTORS if min(width, height) >= f * wanted), 1)
         pixels: np.ndarray = simplejpeg.decode_jpeg(
             data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor)
         )
-    except ValueError as error:
+    except RAISED as error:
         if any(warning in str(error) for warning in MADE_UP):
             raise refusal(error, "bad_image", field, "the image") from None
-        if any(warning in str(error) for warning in SLOPPY):
-            check_scans(data, head, field)
+        check_scans(data, head, field)
         return None
     return Picture(pixels, width, height, factor, head.orientation)
 

@@ -10,7 +10,7 @@ import struct
 from typing import NamedTuple
 
 START_OF_SCAN = 0xDA
-_APP1 = 0xE1
+_APP1, _RESTART_INTERVAL = 0xE1, 0xDD
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _END_OF_IMAGE = 0xD9
@@ -44,6 +44,11 @@ class Head(NamedTuple):
         components: Of the frame; 0 where there is no frame.
         frame: Marker of the frame, which says how the pixels are coded; 0 where there is none.
         several_scans: Whether more than one scan makes the image.
+        bits: Of a sample.
+        factors: Of each component, how often it is sampled in a unit: across in the upper four bits, down in the lower.
+        width: In pixels, as stored.
+        height: As ``width``.
+        restart_interval: Units between two restart markers; 0 where there are none.
     """
 
     segments: list[Segment]
@@ -51,6 +56,11 @@ class Head(NamedTuple):
     components: int = 0
     frame: int = 0
     several_scans: bool = False
+    bits: int = 8
+    factors: bytes = b""
+    width: int = 0
+    height: int = 0
+    restart_interval: int = 0
 
 
 def orientation(data: memoryview) -> int:
@@ -62,7 +72,8 @@ def read_head(data: memoryview) -> Head:
     """Walks the segments; bytes that belong to none are passed over, as decoders do."""
     segments: list[Segment] = []
     offset = 2
-    turn = components = frame = 0
+    turn = components = frame = width = height = restarts = 0
+    bits, factors = 8, b""
     several = False
     while offset + 4 <= len(data):
         marker = data[offset + 1]
@@ -83,13 +94,19 @@ def read_head(data: memoryview) -> Head:
         if marker == _APP1:
             turn = turn or _turn(bytes(data[offset + 4 : end]))
         elif marker in _FRAMES and length >= 8 and end <= len(data):
-            components, frame = data[offset + 9], marker
+            frame = marker
+            bits, height, width, components = struct.unpack_from(">BHHB", data, offset + 4)
+            factors = bytes(data[offset + 11 : min(end, offset + 10 + 3 * components) : 3])
+        elif marker == _RESTART_INTERVAL and length >= 4:
+            restarts = int.from_bytes(data[offset + 4 : offset + 6], "big")
         elif marker == START_OF_SCAN:
             in_scan = data[offset + 4 : offset + 5]
             several = frame in _PROGRESSIVE or bytes(in_scan) != bytes([components])
             break
         offset = end
-    return Head(segments, turn or 1, components, frame, several)
+    return Head(
+        segments, turn or 1, components, frame, several, bits, factors, width, height, restarts
+    )
 
 
 def count_scans(data: memoryview, head: Head) -> int:

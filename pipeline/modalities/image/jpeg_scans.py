@@ -7,8 +7,9 @@ import re
 import simplejpeg
 
 from pipeline.errors import SampleError
-from pipeline.modalities.foreign import refusal
+from pipeline.modalities.foreign import RAISED, refusal
 from pipeline.modalities.image.jpeg_head import START_OF_SCAN, Head
+from pipeline.modalities.image.jpeg_whole import check_whole
 
 # What libjpeg says where it made pixels up.
 MADE_UP = (
@@ -41,7 +42,8 @@ def check_scans(data: memoryview, head: Head, field: str) -> None:
     other than zeros are pixels that the decoder had no use for: it lost its way before.
 
     Raises:
-        SampleError: It is damaged. A kind that this reader does not know is no damage.
+        SampleError: It is damaged.
+        ValueError: It is damaged, and of a kind that this reader does not know.
     """
     bare = _bare(data, head)
     space = "CMYK" if head.components == 4 else "GRAY"
@@ -49,8 +51,9 @@ def check_scans(data: memoryview, head: Head, field: str) -> None:
         try:
             simplejpeg.decode_jpeg(bare, space, min_height=1, min_width=1)
             return
-        except ValueError as error:
+        except RAISED as error:
             if not any(warning in str(error) for warning in (*MADE_UP, *SLOPPY)):
+                check_whole(data, head)  # of a kind that it does not know
                 return
             shorter = _without_padding(bare, str(error))
             if shorter is None:

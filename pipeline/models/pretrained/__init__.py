@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.models.pretrained.base import Encoder
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _library(model: str) -> tuple[ModuleType, str]:
         return build(), name
     except ImportError as error:
         raise ConfigError(
-            f"{kind}: encoders need the package {package}: {error}",
+            f"{kind}: encoders need the package {package}: {in_words(error)}",
             where=f"infer.model={model}",
             fix="install it with: pip install 'multimodal-pipeline[encoders]'",
         ) from None

@@ -13,7 +13,7 @@ import torch
 from open_clip.factory import load_checkpoint
 from torch import Tensor
 
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import ImageInput, Input, TextInput
 from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
 from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower
@@ -72,7 +72,7 @@ def load(name: str, encoder: Encoder) -> dict[str, Tower]:
         load_checkpoint(model, str(_checkpoint(path)), weights_only=True)
     except (RuntimeError, ValueError, KeyError, StopIteration, pickle.UnpicklingError) as error:
         raise ModelError(
-            f"the weights do not fit the network: {' '.join(str(error).split())[:200]}",
+            f"the weights do not fit the network: {in_words(error)}",
             where=str(path),
             fix="set infer.model to the model that the weights are of",
         ) from None

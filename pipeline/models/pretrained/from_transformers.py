@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import AudioInput, ImageInput, Input, TextInput
 from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
 from pipeline.models.pretrained.clap import ClapAudioTower
@@ -122,7 +122,7 @@ def _read(folder: Path, what: str, read: Any, **settings: Any) -> Any:
         return read(str(folder), **OFFLINE, **settings)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         raise ModelError(
-            f"{what} cannot be read: {' '.join(str(error).split())[:200]}",
+            f"{what} cannot be read: {in_words(error)}",
             where=str(folder),
             fix="give a whole folder, as save_pretrained or a download of the model writes it",
         ) from None

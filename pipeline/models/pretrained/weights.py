@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, in_words
 
 NAMES = ("model.safetensors", "pytorch_model.bin", "model.pth")
 WRAPPERS = (
@@ -59,7 +59,7 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
             loaded = torch.load(path, map_location=device, weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ModelError(
-            f"the weights cannot be read: {str(error).splitlines()[0][:160]}",
+            f"the weights cannot be read: {in_words(error)}",
             where=str(path),
             fix="copy the file again; it must be .safetensors, or a state dict that torch.save wrote",
         ) from None
@@ -108,9 +108,8 @@ def fill(
     try:
         network.load_state_dict(kept)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
         raise ModelError(
-            f"the weights do not fit the network: {' '.join(lines[1:2])[:200]}",
+            f"the weights do not fit the network: {in_words(error)}",
             where=str(path),
             fix="set infer.model to the model that the weights are of",
         ) from None
