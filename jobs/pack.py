@@ -56,6 +56,7 @@ def _count(result: PackResult, summary: Summary) -> None:
     summary.samples_written = result.samples_written
     summary.samples_quarantined = result.samples_quarantined
     summary.reasons = dict(result.reasons)
+    summary.settings = {reason: list(names) for reason, names in result.settings.items()}
     summary.parts_done = len(result.shards)
 
 
@@ -69,6 +70,7 @@ def _check(result: PackResult, config: Config) -> None:
             where=f"{first.origin} key={first.key} field={first.field}",
             fix="; ".join([*result.notes, f"look at {section.output}/_quarantine"]),
             reasons=result.reasons,
+            settings=result.settings,
         )
     counted = Summary("pack")
     _count(result, counted)
@@ -110,6 +112,7 @@ def _rows(result: PackResult) -> pa.Table:
             "field": row.field,
             "reason": row.reason,
             "detail": row.detail,
+            "setting": row.setting or None,
             OUTCOME: QUARANTINED,
         }
         for row in result.quarantined

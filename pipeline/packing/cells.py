@@ -124,10 +124,10 @@ def file_of(text: str, folder: Path, field: str, *, allow_outside: bool) -> Path
     """The file that a cell names.
 
     Args:
-        text: Its path, from the table's folder; a path with backslashes may be meant.
-        folder: The table's.
+        text: Its path; one with backslashes may be meant.
+        folder: That paths count from.
         field: The field that it is of.
-        allow_outside: Whether it may lie outside the table's folder, also behind links.
+        allow_outside: Whether it may lie outside that folder, also behind links.
 
     Raises:
         SampleError: There is no such file, or it lies outside.
@@ -137,9 +137,10 @@ def file_of(text: str, folder: Path, field: str, *, allow_outside: bool) -> Path
         raise SampleError(_absent(text, folder), reason="missing_file", field=field)
     if not allow_outside and not is_inside(path, folder):
         raise SampleError(
-            f"the file {text!r} lies outside the table's folder; pack.allow_outside=true takes it",
+            f"the file {text!r} lies outside {folder.name or folder}",
             reason="outside_source",
             field=field,
+            setting="pack.allow_outside",
         )
     return path
 

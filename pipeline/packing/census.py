@@ -59,7 +59,7 @@ class Census:
     def notes(self) -> Iterator[str]:
         """Splits without samples, and classes that a split lacks."""
         for split, number in self.samples.items():
-            if not number:
+            if not number and self.samples.total():
                 yield f"the split {split} is empty"
         if not self.has_classes:
             return

@@ -72,7 +72,7 @@ class Columns:
         config: The settings of packing.
         reading: What the other jobs read of which field.
         rows: All rows of the table.
-        folder: The table's, from which paths count.
+        folder: That paths count from.
     """
 
     def __init__(
@@ -98,7 +98,10 @@ class Columns:
             return Column(field, name, kind == "path", is_whole)
         if field in self._config.values or name in self._config.values:
             return Column(field, name, False, is_whole)
-        return Column(field, name, self._holds_paths(field, name), is_whole)
+        is_path = self._holds_paths(field, name)
+        if is_path:
+            self._note_missing(name)
+        return Column(field, name, is_path, is_whole)
 
     def cells(self, name: str) -> Iterator[Any]:
         """The cells of a column that have a value."""
@@ -134,6 +137,18 @@ class Columns:
     def _names_files(self, name: str) -> bool:
         cells = list(islice(self.cells(name), LOOKED_UP))
         return bool(cells) and all(names_file(cell, self._folder) for cell in cells)
+
+    def _note_missing(self, name: str) -> None:
+        """Notes a column of which no path leads to a file: as a rule they count from another folder."""
+        cells = [cell for cell in islice(self.cells(name), LOOKED_UP) if isinstance(cell, str)]
+        if not cells or any(names_file(cell, self._folder) for cell in cells):
+            return
+        here = names_file(cells[0], Path())
+        way = "pack.root=. does so" if here else "pack.root names another folder"
+        self.notes.append(
+            f"the column {name} names no file in {self._folder}, which its paths count from"
+            f"{', but it does in the folder that the job was started in' if here else ''}: {way}"
+        )
 
     def _note_files(self, field: str, name: str, way: str) -> None:
         if self._names_files(name):

@@ -34,9 +34,13 @@ class PackConfig(Section):
         default=False,
         description="of a table: columns of text fields hold paths of text files, not the texts",
     )
+    root: Location | None = Field(
+        default=None,
+        description="of a table: the folder that its paths count from; the table's own unless given",
+    )
     allow_outside: bool = Field(
         default=False,
-        description="of a table: files outside the table's folder are packed too, those behind links included",
+        description="of a table: files outside the folder that paths count from, or behind links out of it, are packed",
     )
     delimiter: str | None = Field(
         default=None,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import SampleError
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -39,6 +41,7 @@ class Rejected:
         detail: What is wrong, in words.
         origin: Where it comes from.
         ordinal: Position in the source, counted from 0.
+        setting: Dotted path of the setting that would let it through; empty where there is none.
     """
 
     key: str | None
@@ -47,6 +50,12 @@ class Rejected:
     detail: str
     origin: str
     ordinal: int
+    setting: str = ""
+
+    @classmethod
+    def of(cls, error: SampleError, key: str | None, origin: str, ordinal: int) -> Rejected:
+        """A sample that is refused for an error."""
+        return cls(key, error.field, error.reason, error.what, origin, ordinal, error.setting)
 
     def __post_init__(self) -> None:
         for name in ("key", "field", "detail", "origin"):

@@ -174,7 +174,7 @@ def _entry(stem: str, fields: dict[str, bytes | Path], ordinal: int) -> Entry | 
         key = escape_key(stem)
         check_extensions(fields)
     except SampleError as error:
-        return Rejected(key, error.field, error.reason, error.what, origin, ordinal)
+        return Rejected.of(error, key, origin, ordinal)
     return Entry(key, key, origin, ordinal, fields)
 
 

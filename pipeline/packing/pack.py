@@ -38,6 +38,7 @@ class PackResult:
         splits: Split -> its samples, by modality and by class (:meth:`pipeline.packing.census.Census.values`).
         samples_per_field: Field -> samples written that have it.
         reasons: Why samples could not be packed -> how many.
+        settings: Reason -> the settings that would let them through.
         notes: What had to be guessed, or looks like a mistake.
         shards: The shards of the set, sorted by name; none where no sample could be packed.
         quarantined: The samples that could not be packed; none where all was done before.
@@ -49,6 +50,7 @@ class PackResult:
     splits: dict[str, dict[str, Any]]
     samples_per_field: Mapping[str, int]
     reasons: Mapping[str, int]
+    settings: Mapping[str, Sequence[str]]
     notes: Sequence[str]
     shards: Sequence[ShardInfo]
     quarantined: Sequence[Rejected] = ()
@@ -169,16 +171,7 @@ class _Packing:
             try:
                 self._write(writer, splits[entry.key], entry)
             except SampleError as error:
-                self._rejected.append(
-                    Rejected(
-                        entry.key,
-                        error.field,
-                        error.reason,
-                        error.what,
-                        entry.origin,
-                        entry.ordinal,
-                    )
-                )
+                self._rejected.append(Rejected.of(error, entry.key, entry.origin, entry.ordinal))
             if on_progress:
                 on_progress(num_done, len(entries))
 
@@ -207,6 +200,7 @@ class _Packing:
             splits=self._census.values(),
             samples_per_field=dict(sorted(self._census.fields.items())),
             reasons=dict(Counter(row.reason for row in self._rejected)),
+            settings=_settings(self._rejected),
             notes=[*self._notes, *unread, *self._census.notes()],
             shards=shards,
             quarantined=sorted(self._rejected, key=lambda row: row.ordinal),
@@ -232,11 +226,18 @@ def _splits(entries: Sequence[Entry], config: PackConfig, reading: Reading) -> d
 
 
 def _label(entry: Entry, reading: Reading) -> str:
-    name = reading.label_field
-    if name not in entry.fields:
-        return ""
+    named = {name: content for name, content in entry.fields.items() if reading.is_label(name)}
     try:
-        return reading.label_of({name: reading.load(name, entry.fields[name])}) or ""
+        fields = {name: reading.load(name, content) for name, content in named.items()}
+        return reading.label_of(fields) or ""
     except SampleError:
         # It is told when the sample is read.
         return ""
+
+
+def _settings(rejected: Sequence[Rejected]) -> dict[str, list[str]]:
+    named: dict[str, set[str]] = {}
+    for row in rejected:
+        if row.setting:
+            named.setdefault(row.reason, set()).add(row.setting)
+    return {reason: sorted(names) for reason, names in named.items()}

@@ -49,10 +49,11 @@ class Reading:
         configs = self.modalities.by_name()
         return {name: modality for modality, each in configs.items() for name in each.fields}
 
-    @cached_property
-    def label_field(self) -> str:
-        """The field that holds labels; ``cls`` where none is configured."""
-        return (self.label or "cls").split(".")[0]
+    def is_label(self, name: str) -> bool:
+        """Whether labels are read from a field; both names of it count where none is configured."""
+        if self.label is None:
+            return name in LABEL_FIELDS
+        return self.label == name or self.label.startswith(f"{name}.")
 
     def kind(self, name: str) -> str:
         """What a field is for: the modality that reads it, ``label``, ``metadata``, or empty where no job reads it."""
@@ -60,7 +61,7 @@ class Reading:
             return self.modality_of[name]
         if name in self.metadata:
             return "metadata"
-        if name == self.label_field or name in LABEL_FIELDS:
+        if self.is_label(name):
             return "label"
         return "metadata" if _is_json(name) else ""
 
@@ -97,9 +98,8 @@ class Reading:
             SampleError: It cannot be read.
         """
         try:
-            return read_label(
-                _sample("", fields), self.label or self.label_field, self.limits.json_depth
-            )
+            label = self.label or next((name for name in LABEL_FIELDS if name in fields), "cls")
+            return read_label(_sample("", fields), label, self.limits.json_depth)
         except SampleError as error:
             if error.reason == "missing_label":
                 return None
@@ -177,4 +177,5 @@ def _sample(key: str, fields: Mapping[str, bytes]) -> Sample:
 
 
 def _error(fault: Fault) -> SampleError:
-    return SampleError(fault.detail, reason=fault.reason, field=fault.source.field or "")
+    name = fault.source.field or ""
+    return SampleError(fault.detail, reason=fault.reason, field=name, setting=fault.setting)

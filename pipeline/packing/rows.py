@@ -32,9 +32,10 @@ def read_rows(
     """Reads a CSV, TSV, JSONL or Parquet table, one sample a row, in the table's order.
 
     ``columns`` says which column holds which field: ``{jpg: photo, txt: caption, cls: label}``. Columns of texts,
-    labels and metadata hold the value itself, those of pictures and sounds the path of a file, from the table's folder;
-    of other columns their cells tell. ``values``, ``text_from_file`` and ``path:`` or ``value:`` before a column's name
-    say otherwise. Bytes in a cell, also as the ``bytes`` and ``path`` of Hugging Face's datasets, are the content.
+    labels and metadata hold the value itself, those of pictures and sounds the path of a file, from the table's folder
+    or ``root``; of other columns their cells tell. ``values``, ``text_from_file`` and ``path:`` or ``value:`` before a
+    column's name say otherwise. Bytes in a cell, also as the ``bytes`` and ``path`` of Hugging Face's datasets, are the
+    content.
 
     An empty cell (or null, or NaN) means that the sample lacks the field. Dates become ISO 8601, lists and objects
     JSON.
@@ -58,15 +59,27 @@ def read_rows(
     wanted = [name for _, name in named.values()] + [name for name in others if name]
     read = read_table(table, wanted, delimiter=config.delimiter, encoding=config.encoding)
     notes += read.notes
-    columns = Columns(config, reading, read.rows, table.parent)
+    root = _root(table, config)
+    columns = Columns(config, reading, read.rows, root)
     chosen = [columns.choose(field, kind, name) for field, (kind, name) in named.items()]
     notes += columns.notes
     whole = frozenset(
         name for name in others if name and whole_numbers(row.cells.get(name) for row in read.rows)
     )
-    rows = _Rows(table, config, reading, chosen, whole)
+    rows = _Rows(table, root, config, reading, chosen, whole)
     for ordinal, row in enumerate(read.rows):
         yield rows.entry(ordinal, row)
+
+
+def _root(table: Path, config: PackConfig) -> Path:
+    if config.root is None:
+        return table.parent
+    root = Path(config.root)
+    if not root.is_dir():
+        raise ConfigError(
+            "there is no such folder", where=f"pack.root={root}", fix="check pack.root"
+        )
+    return root
 
 
 def _check_fields(
@@ -93,6 +106,7 @@ class _Rows:
 
     Attributes:
         table: The table.
+        root: The folder that paths count from.
         config: The settings of packing.
         reading: How the other jobs read fields.
         columns: What each column becomes.
@@ -100,6 +114,7 @@ class _Rows:
     """
 
     table: Path
+    root: Path
     config: PackConfig
     reading: Reading
     columns: Sequence[Column]
@@ -121,7 +136,7 @@ class _Rows:
             split = self._split(row)
             return Entry(name, group, origin, ordinal, fields, split)
         except SampleError as error:
-            return Rejected(name, error.field, error.reason, error.what, origin, ordinal)
+            return Rejected.of(error, name, origin, ordinal)
 
     def _named(self, row: Row, column: str) -> str:
         value = row.cells.get(column)
@@ -151,13 +166,13 @@ class _Rows:
                 yield column.field, self._value(value, column)
 
     def _file(self, value: object, field: str) -> Path:
-        return file_of(
-            text_of(value), self.table.parent, field, allow_outside=self.config.allow_outside
-        )
+        return file_of(text_of(value), self.root, field, allow_outside=self.config.allow_outside)
 
     def _value(self, value: object, column: Column) -> bytes:
         try:
             text = whole_number(value) if column.is_whole else text_of(value)
         except SampleError as error:
-            raise SampleError(error.what, reason=error.reason, field=column.field) from None
+            raise SampleError(
+                error.what, reason=error.reason, field=column.field, setting=error.setting
+            ) from None
         return self.reading.encode(column.field, text)

@@ -17,7 +17,8 @@ from pipeline.packing.split import check_fractions
 from pipeline.packing.tables import TABLE_SUFFIXES
 
 _TABLE_ONLY = (
-    "columns", "key", "values", "text_from_file", "allow_outside", "delimiter", "encoding", "split_column", "group",
+    "columns", "key", "values", "text_from_file", "root", "allow_outside", "delimiter", "encoding", "split_column",
+    "group",
 )  # fmt: skip
 _FOLDER_ONLY = ("label", "layout", "extension")
 

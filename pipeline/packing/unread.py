@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.content import EXTENSIONS, KINDS, SNIFFED_BYTES, expected_kind, sniff
+from pipeline.modalities.content import EXTENSIONS, KINDS, SNIFFED_BYTES, TEXT, expected_kind, sniff
 from pipeline.packing.reading import Reading
 
 
@@ -21,7 +21,7 @@ def unread_fields(
     """
     for name, head in sorted(heads.items()):
         if not reading.kind(name):
-            ways = ", or ".join(_ways(name, head, reading, from_folder=from_folder))
+            ways = "; ".join(_ways(name, head, reading, from_folder=from_folder))
             yield f"no modality reads the field {name}: {ways}"
 
 
@@ -38,7 +38,8 @@ def _ways(name: str, head: bytes, reading: Reading, *, from_folder: bool) -> Ite
         yield f"call it {usual} in pack.columns"
     if kind in ModalitiesConfig.model_fields:
         yield f"add {name} to modalities.{kind}.fields"
-    yield f"name {name} in input.metadata where it is text to be carried along"
+    if kind in ("", TEXT):
+        yield f"set objective.label={name} where it is the label, or name it in input.metadata to carry it along"
 
 
 def _usual(last: str, format_: str, kind: str, reading: Reading) -> str:

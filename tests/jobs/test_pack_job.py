@@ -48,6 +48,7 @@ def test_pack_and_what_could_not_be_packed(table: Path, tmp_path: Path) -> None:
     )
     [row] = pq.read_table(out / "_quarantine" / "pack.parquet").to_pylist()
     assert (row["key"], row["field"], row["reason"]) == ("k07", "png", "missing_file")
+    assert row["setting"] is None
     assert "table.csv" in row["shard"]
     before = {file: file.read_bytes() for file in out.glob("*.tar")}
     assert _job.main(pack.JOB, [str(table)]) == 0
@@ -67,6 +68,7 @@ def test_too_much_bad_data_ends_with_3_and_says_why(
     assert re.search(r"split +samples +image +label +text\n +train +\d+", told)
     out = tmp_path / "out"
     summary = json.loads((out / "summary.json").read_text())
+    assert "settings" not in summary
     assert (summary["exit_code"], summary["status"]) == (3, "failed")
     assert (summary["samples_read"], summary["samples_written"]) == (20, 13)
     assert summary["reasons"] == {"bad_image": 6, "missing_file": 1}
@@ -82,10 +84,14 @@ def test_too_much_bad_data_ends_with_3_and_says_why(
 def test_nothing_that_can_be_packed_ends_with_3(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [str(table), "pack.columns={png: notes}", "input.max_bad_fraction=1"]
+    arguments = [str(table), "limits.member_bytes=3", "input.max_bad_fraction=1"]
     assert _job.main(pack.JOB, arguments) == 3
-    assert "none of 20 samples can be packed" in capsys.readouterr().err
-    assert pq.read_table(tmp_path / "out/_quarantine/pack.parquet").num_rows == 20
+    told = capsys.readouterr().err
+    assert "none of 20 samples can be packed" in told
+    assert re.search(r"19 +too_large .*\n +see limits.member_bytes", told)
+    rows = pq.read_table(tmp_path / "out/_quarantine/pack.parquet").to_pylist()
+    assert [row["setting"] for row in rows].count("limits.member_bytes") == 19
+    assert len(rows) == 20
     assert not list((tmp_path / "out").glob("*.tar"))
 
 

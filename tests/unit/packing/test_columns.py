@@ -137,7 +137,7 @@ def test_files_outside_the_folder_are_asked_for(tmp_path, name):
     result = pack(folder / "t.jsonl", tmp_path / "out", **settings)
     [row] = result.quarantined
     assert (row.reason, row.ordinal) == ("outside_source", 0)
-    assert "pack.allow_outside" in row.detail
+    assert row.setting == "pack.allow_outside"
     assert {fields["txt"] for fields in samples(tmp_path / "out").values()} == {b"inside"}
     pack(folder / "t.jsonl", tmp_path / "all", **settings, allow_outside=True)
     assert samples(tmp_path / "all")["00000000"]["txt"] == b"secret"
@@ -174,3 +174,18 @@ def test_keys_with_dots_and_slashes_are_escaped(tmp_path):
     read = samples(tmp_path / "out")
     assert {fields["txt"].decode() for fields in read.values()} == set(names)
     assert {"v1%2E2", "a/b", "%2Fabs", "50%", "50%252E", "50%2E"} <= read.keys()
+
+
+def test_paths_count_from_the_table_or_another_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"p": f"in/img/{number}.jpg", "t": "x"} for number in range(3)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"jpg": "p", "txt": "t"}
+    result = pack(folder / "t.jsonl", tmp_path / "out", columns=columns)
+    assert len(result.quarantined) == 3
+    assert any("pack.root=." in note for note in result.notes)
+    result = pack(folder / "t.jsonl", tmp_path / "out", columns=columns, root=".")
+    assert samples(tmp_path / "out")["00000001"]["jpg"] == b"picture 1"
+    assert not any("pack.root" in note for note in result.notes)
+    with pytest.raises(ConfigError, match="pack.root=gone"):
+        pack(folder / "t.jsonl", tmp_path / "no", columns=columns, root="gone")
