@@ -20,6 +20,8 @@ from pipeline.shards.names import check_extensions
 # What desktops and office programs leave in folders.
 _LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _TABLES = (*TABLE_SUFFIXES, ".xlsx", ".xls", ".ods", ".arrow", ".feather")
+# What people call the folders of splits.
+_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 EXAMPLES = 3
 # Of the stems of two folders, how many both have at least where they are joined.
 _SHARED = 0.5
@@ -58,6 +60,12 @@ def read_folder(
         names = ", ".join(sorted(files.folders()))
         notes.append(
             f"files of the same name in {names} were joined into one sample; pack.layout=flat keeps them apart"
+        )
+    splits = sorted(_SPLITS.intersection(files.folders()))
+    if len(splits) > 1:
+        notes.append(
+            f"the folders {', '.join(splits)} look like splits, and were split anew: to keep them, pack each alone, as "
+            f"in pack.source={folder / splits[0]} pack.split='{{{splits[0]}: 1}}' pack.name={splits[0]}"
         )
     samples: defaultdict[str, dict[str, bytes | Path]] = defaultdict(dict)
     for file in files.named:
@@ -116,7 +124,7 @@ class _Files:
             if name.lower() in _LEFTOVERS:
                 files.passed_over["left by the desktop"].append(where)
             elif name.lower().endswith(_TABLES) and not reading.kind(extension):
-                files.passed_over["tables; to pack one, set pack.source to it"].append(where)
+                files.passed_over["tables (to pack one, set pack.source to it)"].append(where)
             elif not dot or not stem or not extension:
                 files.bare.append(where)
             else:
@@ -135,7 +143,7 @@ class _Files:
         """What was passed over."""
         for kind, names in self.passed_over.items():
             more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-            yield f"{len(names)} files are no samples ({kind}): {', '.join(names[:EXAMPLES])}{more}"
+            yield f"no samples, {kind}: {', '.join(names[:EXAMPLES])}{more}"
 
 
 def _is_joined(files: _Files, config: PackConfig, reading: Reading) -> bool:

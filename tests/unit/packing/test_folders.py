@@ -78,7 +78,7 @@ def test_what_desktops_and_tables_leave_is_no_sample(tmp_path):
     [note] = notes_with(result, "desktop")
     assert "Thumbs.db" in note
     [note] = notes_with(result, "tables")
-    assert note.startswith("4 files")
+    assert note.endswith(" and 1 more")
     assert "set pack.source to it" in note
     reading = Reading(ModalitiesConfig.model_validate({"image": {}}), metadata=("csv",))
     make(source, "a/1.csv")
@@ -111,3 +111,12 @@ def test_odd_names_of_files_are_keys(tmp_path):
     result = pack(tmp_path / "in", tmp_path / "out")
     assert [(row.key, row.reason) for row in result.quarantined] == [("k\\udce9", "bad_key")]
     assert len(samples(tmp_path / "out")) == 5
+
+
+def test_folders_of_splits_are_told(tmp_path):
+    source = make(tmp_path / "in", "train/cat/1.jpg", "train/cat/2.jpg", "test/cat/1.jpg")
+    result = pack(source, tmp_path / "out")
+    [note] = notes_with(result, "look like splits")
+    assert "pack.split='{test: 1}'" in note
+    pack(source / "test", tmp_path / "test", split={"test": 1}, name="test")
+    assert samples(tmp_path / "test", "test").keys() == {"cat/1"}
