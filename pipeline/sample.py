@@ -122,6 +122,8 @@ FILTERS: Mapping[str, str] = {
 NOTES: Mapping[str, str] = {
     "noted_cut_end": "the sound's last frame is cut short; all that is whole is used",
     "noted_count": "the header's count does not fit, and every frame of the sound is whole",
+    "noted_tracks": "the file holds several sounds side by side; the first is used",
+    "noted_rest": "behind the sound, the file holds bytes that belong to nothing",
 }
 
 

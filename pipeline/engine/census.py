@@ -27,6 +27,7 @@ class Census:
         bytes: Size of the shards.
         samples: Samples, the bad ones included.
         bad: Samples that decoding is bound to refuse.
+        noted: Good samples with something odd about them.
         members: Files in the shards.
         sample_bytes: Content of each sample.
         shard_samples: Samples of each shard.
@@ -42,6 +43,7 @@ class Census:
         unlabelled: Reason -> samples without a usable label.
         damages: Reason -> places where a shard is damaged.
         reasons: Reason -> samples that decoding is bound to refuse.
+        remarks: Reason -> good samples with something odd about them.
         settings: Reason -> setting that would let them through -> samples and damages.
         indexes: What became of each shard's index: ``written``, or why it was not.
         examples: Subject -> the first few places, as text.
@@ -53,6 +55,7 @@ class Census:
     bytes: int = 0
     samples: int = 0
     bad: int = 0
+    noted: int = 0
     members: int = 0
     sample_bytes: Distribution = field(default_factory=Distribution)
     shard_samples: Distribution = field(default_factory=Distribution)
@@ -68,6 +71,7 @@ class Census:
     unlabelled: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
     settings: dict[str, Counter[str]] = field(default_factory=dict)
     indexes: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -123,6 +127,13 @@ class Census:
             self.bad += 1
             self.reasons[fault.reason] += 1
             self.example(fault.reason, f"{source.key} in {source.shard}: {fault.detail}")
+
+    def note(self, fault: Fault) -> None:
+        """Counts something odd about a good sample."""
+        self.noted += 1
+        self.remarks[fault.reason] += 1
+        place = f"{fault.source.key} in {fault.source.shard}: {fault.detail}"
+        self.example(fault.reason, place)
 
     def _merge_named(self, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
         for name, value in theirs.items():

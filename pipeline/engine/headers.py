@@ -32,7 +32,7 @@ class Rules(NamedTuple):
     verify: Verify
 
 
-# (census, field, content, format found, settings, rules) -> why decoding is bound to fail
+# (census, field, content, format found, settings, rules) -> why decoding is bound to fail, or what it will note
 Look = Callable[[Census, str, Content, str, ModalityConfig, Rules], SampleError | None]
 
 
@@ -72,6 +72,8 @@ def look_at_audio(
     read_whole = found == "wav" or rules.verify == "full"
     if read_whole and header.exact and header.seconds > config.max_minutes * 60:
         return too_long(config.max_minutes * 60, name, header.seconds)
+    if header.remark is not None:
+        return SampleError(header.remark.detail, reason=header.remark.reason, field=name)
     return None
 
 

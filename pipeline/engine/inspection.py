@@ -17,7 +17,7 @@ from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.modalities.rows import setting_of
-from pipeline.sample import Fault, Field, Sample, Source
+from pipeline.sample import NOTES, Fault, Field, Sample, Source
 from pipeline.shards.index import index_url, write_index
 from pipeline.shards.keys import key_hash
 from pipeline.shards.outline import Outline, outline_part
@@ -66,6 +66,11 @@ class Inspection:
         """Notes a sample, or a stretch of a shard, that cannot be used."""
         self.faults.append(fault)
         self.census.refuse(fault)
+
+    def note(self, fault: Fault) -> None:
+        """Notes a good sample with something odd about it."""
+        self.faults.append(fault)
+        self.census.note(fault)
 
 
 class Inspector:
@@ -135,9 +140,10 @@ class Inspector:
             for name, member in item.members:
                 census.measure(census.field_bytes, name, member.size)
             fault = item.fault or _Look(self, again, part.shard, item, census).run()
+            good = fault is None or fault.reason in NOTES
             if fault is not None:
-                found.refuse(fault)
-            elif self.num_picks:
+                (found.note if good else found.refuse)(fault)
+            if good and self.num_picks:
                 self._draw(found.picks, part, item)
             if census.samples - told >= TOLD_SAMPLES:
                 follow(census.samples - told, census.bad - told_bad)
@@ -198,7 +204,7 @@ class _Look:
         }
 
     def run(self) -> Fault | None:
-        """Looks into the members; the fault is what decoding would give, as far as headers tell."""
+        """Looks into the members; the fault, or the remark, is what decoding would give, as far as headers tell."""
         census, modalities = self.census, self.inspector.modalities
         # Of several fields of a modality, the first configured one is decoded.
         used = {
@@ -212,7 +218,8 @@ class _Look:
         for name, content in self.contents.items():
             modality = self.inspector.modality_of.get(name, "")
             error = self._member(name, content, modality)
-            if error is not None and fault is None and used[modality] == name:
+            noted = fault is None or fault.reason in NOTES
+            if error is not None and noted and used[modality] == name:
                 fault = self._fault(error, modality)
         return fault
 

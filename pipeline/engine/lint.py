@@ -124,6 +124,7 @@ def _count(summary: Summary, total: Census) -> None:
     summary.samples_read = total.samples
     summary.samples_quarantined = total.bad
     summary.samples_written = total.samples - total.bad
+    summary.samples_noted = total.noted
     summary.shards_damaged = total.shards_damaged
     summary.parts_done = total.shards
 

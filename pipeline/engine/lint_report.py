@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.engine.census import OTHER, Census
 from pipeline.engine.lint import Findings
 from pipeline.modalities.content import expected_kind
-from pipeline.sample import REASONS
+from pipeline.sample import NOTES, REASONS
 
 VERSION = 1
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -76,6 +76,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "shards_damaged": census.shards_damaged,
         "samples": census.samples,
         "samples_bad": census.bad,
+        "samples_noted": census.noted,
         "members": census.members,
         "bytes": census.bytes,
         "sample_bytes": census.sample_bytes.summary(),
@@ -91,6 +92,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "unlabelled": dict(census.unlabelled),
         "damage": dict(census.damages.most_common()),
         "bad": dict(census.reasons.most_common()),
+        "noted": dict(census.remarks.most_common()),
         "settings": {name: dict(each.most_common()) for name, each in census.settings.items()},
         "misnamed": dict(census.misnamed.most_common()),
         "indexes": dict(census.indexes.most_common()),
@@ -113,6 +115,9 @@ def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[s
         what = f"bad {_plural(number, 'sample')} ({reason}): {REASONS[reason]}"
         what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[reason])
+    for reason, number in total.remarks.most_common():
+        what = f"{_plural(number, 'sample')} noted ({reason}): {NOTES[reason]}"
+        yield _problem(WARNING, what, number, total.examples[reason])
     yield from _shared_keys(found)
     yield from _names(total)
     yield from _lacking(config, found)

@@ -15,7 +15,7 @@ from pipeline.config import ClusterConfig
 from pipeline.engine import signals
 from pipeline.engine.inspection import Follow, Inspection, Inspector, Pick
 from pipeline.engine.progress import Progress
-from pipeline.sample import OUTCOME, QUARANTINE_SCHEMA, QUARANTINED, Fault
+from pipeline.sample import NOTED, NOTES, OUTCOME, QUARANTINE_SCHEMA, QUARANTINED, Fault
 from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import write_rows
 
@@ -131,7 +131,7 @@ def _inspect_group(
 def _rows(faults: Sequence[Fault]) -> pa.Table:
     rows = [
         {**asdict(f.source), "ordinal": f.ordinal, "reason": f.reason, "detail": f.detail}
-        | {"setting": f.setting or None, OUTCOME: QUARANTINED}
+        | {"setting": f.setting or None, OUTCOME: NOTED if f.reason in NOTES else QUARANTINED}
         for f in faults
     ]
     return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)

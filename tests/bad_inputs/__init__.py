@@ -23,6 +23,7 @@ class Case:
         reason: Why it is quarantined; empty where it is good.
         detail: What the detail says of it, as a regular expression.
         bomb: Whether it is to make the reader use memory or time.
+        noted: Of a good one, what is odd about it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Case:
     reason: str = ""
     detail: str = ""
     bomb: bool = False
+    noted: str = ""
 
 
 class _Canary:

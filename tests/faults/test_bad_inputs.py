@@ -15,7 +15,7 @@ from tones import png, wav, write_tar
 
 from pipeline.errors import SampleError
 from pipeline.modalities.decode import read_label
-from pipeline.sample import REASONS, Field, Sample
+from pipeline.sample import NOTES, REASONS, Field, Sample
 from pipeline.shards.plan import expand, plan
 from pipeline.shards.reader import read_part
 
@@ -44,7 +44,7 @@ def fields_of(case: Case) -> dict[str, bytes]:
 
 
 def outcome(case: Case) -> tuple[str, str]:
-    """Reason and detail of decoding a sample."""
+    """Reason and detail of decoding a sample; of a good one, those of what is odd about it."""
     fields = fields_of(case)
     members = {name: Field(memoryview(data), 0, len(data)) for name, data in fields.items()}
     [row] = decoder().decode([Sample("k", "x.tar", 0, members)], "{}").to_pylist()
@@ -52,6 +52,9 @@ def outcome(case: Case) -> tuple[str, str]:
     if error is None:
         for name, config in MODALITIES.by_name().items():
             assert (name in row["modalities"]) == bool(fields.keys() & set(config.fields))
+        for remark in row["remarks"]:
+            assert remark["field"] == case.field
+            return remark["reason"], remark["detail"]
         return "", ""
     assert error["field"] == case.field
     assert error["size"] == len(case.data)
@@ -60,7 +63,7 @@ def outcome(case: Case) -> tuple[str, str]:
 
 def check(case: Case) -> None:
     reason, detail = outcome(case)
-    assert reason == case.reason, detail
+    assert reason == case.reason + case.noted, detail
     assert re.search(case.detail, detail)
     assert len(detail) <= 200
     if case.reason and not case.bomb:
@@ -72,6 +75,7 @@ def test_the_set_is_large_and_its_names_are_its_own() -> None:
     assert len(names) == len(set(names))
     assert len(names) >= 170
     assert {case.reason for case in SAMPLE_CASES} <= {"", *REASONS}
+    assert {case.noted for case in SAMPLE_CASES} == {"", *NOTES}
 
 
 @named(IMAGES)

@@ -52,7 +52,8 @@ class AudioAugmentConfig(Section):
 class AudioFilterConfig(FilterConfig):
     """Which sounds are left out.
 
-    The duration is that of the whole sound, by its header; silence and clipping are judged in what is kept of it.
+    The duration is that of the whole sound as decoded, or by its header where ``input.verify`` is ``kept``.
+    Silence and clipping are judged in what is kept of it.
     """
 
     min_seconds: float | None = Field(default=None, ge=0, description="shorter sounds are left out")

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.modalities.audio.containers.layout import Remark
 from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
-from pipeline.modalities.audio.sndfile import not_finite, read_with_libsndfile, too_long
+from pipeline.modalities.audio.sndfile import Sound, not_finite, read_with_libsndfile, too_long
 from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import (
     Decoded,
     Dense,
     Item,
+    Noted,
     decode_each,
     dense_column,
     fixed_size_column,
@@ -88,30 +90,40 @@ class AudioCodec:
         Raises:
             SampleError: Not a sound, damaged, holding no or infinite samples, or longer than the limit.
         """
+        return self._decode(data, field)[0]
+
+    def _decode(self, data: memoryview, field: str) -> tuple[np.ndarray, Remark | None]:
+        sound, remark = self._sound(data, field)
         spectrogram = np.empty(self.shape, dtype=np.float16)
-        self._kernel().write(self._sound(data, field), spectrogram)
-        return spectrogram
+        self._kernel().write(sound, spectrogram)
+        return spectrogram, remark
+
+    def decode_noting(self, data: memoryview, field: str) -> np.ndarray | Noted:
+        """As :meth:`decode`, with a remark where something about the sound is odd."""
+        value, remark = self._decode(data, field)
+        return value if remark is None else Noted(value, *remark)
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
     ) -> list[Decoded]:
         """Decodes sounds to (F, N) float16, in ``out`` where it is given."""
-        return decode_each(self, items, out)
+        return decode_each(self, items, out, self.decode_noting)
 
     def waveform(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one sound to (T,) float32 in -1..1 at ``sample_rate_hz``, padded with silence."""
-        sound = self._sound(data, field)
+        sound, _ = self._sound(data, field)
         padded = np.zeros(self.num_samples, dtype=np.float32)
         padded[: len(sound)] = sound
         return padded
 
-    def _sound(self, data: memoryview, field: str) -> np.ndarray:
-        """Decodes one sound to (T,) float32 or less."""
-        mono, rate = read_mono(
+    def _sound(self, data: memoryview, field: str) -> tuple[np.ndarray, Remark | None]:
+        """Decodes one sound to (T,) float32 or less, and what is odd about it."""
+        sound = read_mono(
             data, field, self.max_decoded_seconds, self._kept_seconds, whole=self.whole
         )
+        mono, rate = sound.mono, sound.rate_hz
         if self.limits is not None:
-            check_sound(data, mono, rate, self.limits, field)
+            check_sound(data, sound, self.limits, field)
         if rate != self.sample_rate_hz:
             import soxr
 
@@ -120,7 +132,7 @@ class AudioCodec:
             # What is finite, but near the limits of float32, can overflow.
             if not np.isfinite(mono).all():
                 raise not_finite(field)
-        return mono[: self.num_samples]
+        return mono[: self.num_samples], sound.remark
 
     @property
     def _kept_seconds(self) -> float:
@@ -166,7 +178,7 @@ class AudioCodec:
 
 def read_mono(
     data: memoryview, field: str, max_seconds: float, kept_seconds: float, *, whole: bool = True
-) -> tuple[np.ndarray, int]:
+) -> Sound:
     """Decodes a sound and averages its channels.
 
     Args:
@@ -177,7 +189,7 @@ def read_mono(
         whole: Decodes to the end, so that damage anywhere is seen.
 
     Returns:
-        (T,) float32 in -1..1, at most ``kept_seconds`` and one sample, and the sample rate in Hz.
+        What was decoded; at most ``kept_seconds`` and one sample of it are kept.
 
     Raises:
         SampleError: Not a sound, damaged, holding no or infinite samples, or longer than ``max_seconds``.
@@ -192,4 +204,4 @@ def read_mono(
     mono = waves.mono(int(kept_seconds * rate) + 1)
     if not (waves.finite() if whole else np.isfinite(mono).all()):
         raise not_finite(field)
-    return mono, rate
+    return Sound(mono, rate, len(waves.data) / rate, waves.remark)

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.errors import SampleError
 from pipeline.limits import beyond, rounded_down, rounded_up
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
+from pipeline.modalities.audio.sndfile import Sound
 from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
 
 if TYPE_CHECKING:
@@ -20,22 +21,20 @@ FLOOR = 1e-4  # of full scale: where the loudest stretch is below, all of the so
 CLIPPED = 0.999  # of full scale
 
 
-def check_sound(
-    data: memoryview, waveform: np.ndarray, rate_hz: int, limits: AudioFilterConfig, field: str
-) -> None:
+def check_sound(data: memoryview, sound: Sound, limits: AudioFilterConfig, field: str) -> None:
     """Refuses a sound that the settings leave out.
 
     Args:
         data: The whole sound, as it is stored.
-        waveform: (T,) float32 in -1..1: what is kept of it, its channels averaged, before it is resampled or padded.
-        rate_hz: Samples a second.
+        sound: What was decoded of it, before it is resampled or padded.
         limits: The settings.
         field: Its extension.
 
     Raises:
-        SampleError: It is too short or too long by its header, silent or clipped; the reason is one of ``FILTERS``.
+        SampleError: It is too short or too long, silent or clipped; the reason is one of ``FILTERS``.
     """
-    _check_duration(data, limits, field)
+    waveform, rate_hz = sound.mono, sound.rate_hz
+    _check_duration(data, sound.seconds, limits, field)
     limit = limits.max_silence_fraction
     if limit is not None and (found := silence_fraction(waveform, rate_hz)) > limit:
         what, share = f"{found:.3f} of the sound is silent", rounded_up(found)
@@ -46,14 +45,17 @@ def check_sound(
         raise _left_out(what, "clipping", "max_clipped_fraction", limit, share, field)
 
 
-def _check_duration(data: memoryview, limits: AudioFilterConfig, field: str) -> None:
-    """Where the header does not tell the duration, the sound stays."""
+def _check_duration(
+    data: memoryview, seconds: float | None, limits: AudioFilterConfig, field: str
+) -> None:
+    """Where a sound was not decoded to its end, its header counts; where that does not tell, the sound stays."""
     if limits.min_seconds is None and limits.max_seconds is None:
         return
-    header = probe_audio(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
-    if not isinstance(header, AudioHeader):
-        return
-    seconds = header.seconds
+    if seconds is None:
+        header = probe_audio(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
+        if not isinstance(header, AudioHeader):
+            return
+        seconds = header.seconds
     if limits.min_seconds is not None and seconds < limits.min_seconds:
         what, needed = f"the sound lasts {seconds:.3f} s", rounded_down(seconds)
         raise _left_out(what, "duration", "min_seconds", limits.min_seconds, needed, field)

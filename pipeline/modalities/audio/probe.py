@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeline.modalities.audio.containers.flac import walk_flac
+from pipeline.modalities.audio.containers.layout import Layout, Remark, is_unknown, shortage
+from pipeline.modalities.audio.containers.ogg import walk_ogg
 from pipeline.modalities.content import Content
 from pipeline.modalities.foreign import RAISED, refusal
 
@@ -12,7 +16,6 @@ MAX_CHUNKS = 64  # of a WAV before its data
 OGG_TAIL_BYTES = 1 << 16  # a page of Ogg is at most 65,307 bytes, and the last one tells the length
 MP3_SEARCH_BYTES = 4096  # where the first frame of an MP3 is looked for
 OPENED_BYTES = 8 << 20  # other sounds up to this size are opened with libsndfile
-_STREAMED = (0, 0xFFFFFFFF, 0x7FFFFFFF)  # data sizes of programs that could not seek back
 _PLAIN_WAV = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, and their extensible form
 
 
@@ -25,6 +28,7 @@ class AudioHeader(NamedTuple):
         channels: How many.
         exact: Whether the duration is what a decoder would find, not an estimate from the size.
         problem: Why the codec refuses it; empty where the header does not tell.
+        remark: What the codec notes of it.
     """
 
     seconds: float
@@ -32,6 +36,7 @@ class AudioHeader(NamedTuple):
     channels: int
     exact: bool = True
     problem: str = ""
+    remark: Remark | None = None
 
 
 def probe_audio(content: Content, name: str) -> AudioHeader | str:
@@ -72,11 +77,15 @@ def _wav(content: Content) -> AudioHeader | None:
             if not rate or not byte_rate:
                 return None
             held = content.size - offset - 8
-            problem = ""
-            if size not in _STREAMED and size > held:
-                problem = f"the WAV declares {size} bytes of sound and holds {held}"
-            sound = held if size in _STREAMED else min(size, held)
-            return AudioHeader(sound / byte_rate, rate, channels, problem=problem)
+            if is_unknown(size, held):
+                return AudioHeader(held / byte_rate, rate, channels)
+            problem, remark = "", None
+            try:
+                remark = shortage("the WAV", size, held, frame=max(1, byte_rate // rate))
+            except ValueError as error:
+                problem = str(error)
+            seconds = min(size, held) / byte_rate
+            return AudioHeader(seconds, rate, channels, problem=problem, remark=remark)
         offset += 8 + size + size % 2
     return None
 
@@ -88,7 +97,21 @@ def _flac(content: Content) -> AudioHeader | None:
         return None
     packed = int.from_bytes(head[18:26], "big")
     rate, channels, samples = packed >> 44, 1 + (packed >> 41 & 7), packed & ((1 << 36) - 1)
+    if not samples and content.size <= OPENED_BYTES:  # the last frame tells
+        samples = _samples(walk_flac, content)
     return AudioHeader(samples / rate, rate, channels) if rate else None
+
+
+def _samples(walk: Callable[[memoryview], Layout], content: Content) -> int:
+    """Samples of all logical streams of a file; 0 where it is damaged, or cannot be read whole."""
+    data = content.whole()
+    if len(data) < content.size:
+        return 0
+    try:
+        layout = walk(data)
+    except ValueError:
+        return 0
+    return sum(stretch.samples or 0 for stretch in layout.stretches)
 
 
 def _ogg(content: Content) -> AudioHeader | None:
@@ -108,8 +131,12 @@ def _ogg(content: Content) -> AudioHeader | None:
     position = tail[last + 6 : last + 14]
     if last < 0 or len(position) < 8 or not rate:
         return None
-    samples = max(0, int.from_bytes(position, "little", signed=True) - skipped)
-    return AudioHeader(samples / rate, rate, channels)
+    if tail[last + 14 : last + 18] == head[14:18]:
+        samples = max(0, int.from_bytes(position, "little", signed=True) - skipped)
+        return AudioHeader(samples / rate, rate, channels)
+    # Another stream follows the first, or goes on beside it.
+    samples = _samples(walk_ogg, content) if content.size <= OPENED_BYTES else 0
+    return AudioHeader(samples / rate, rate, channels, exact=False) if samples else None
 
 
 _KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -172,12 +199,12 @@ def _mp3_skipped(tag: bytes) -> int:
 
 def _by_soundfile(content: Content) -> AudioHeader | str:
     """Opens a sound as the codec does, without decoding it."""
-    if content.size > OPENED_BYTES:
+    if content.size > OPENED_BYTES or len(data := content.whole()) < content.size:
         return ""
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(content.whole())) as sound:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
             seconds = sound.frames / sound.samplerate
             if not sound.frames:
                 return "the sound holds no samples"

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.modalities.audio.codec import AudioCodec
+from pipeline.modalities.audio.containers.layout import Remark
 from pipeline.modalities.base import Decoded, Dense, Item, decode_unequal
 
 if TYPE_CHECKING:
@@ -55,13 +56,17 @@ class WaveformCodec(AudioCodec):
         Raises:
             SampleError: Not a sound, damaged, holding no or infinite samples, or longer than the limit.
         """
-        return np.asarray(self._sound(data, field), dtype=np.float32)
+        return self._decode(data, field)[0]
+
+    def _decode(self, data: memoryview, field: str) -> tuple[np.ndarray, Remark | None]:
+        sound, remark = self._sound(data, field)
+        return np.asarray(sound, dtype=np.float32), remark
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
     ) -> list[Decoded]:
         """Decodes sounds one by one."""
-        return decode_unequal(self.decode, items)
+        return decode_unequal(self.decode_noting, items)
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(T,) float32 arrays -> a column, null where None."""

@@ -1,8 +1,10 @@
-"""MPEG audio: whether its frames follow each other to the end. Decoders skip what they cannot read."""
+"""The frames of MPEG audio: whether they follow each other to the end."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 MAX_LEADING_BYTES = 8192  # of something else before the first frame
@@ -18,12 +20,8 @@ _RATES_HZ = (44_100, 48_000, 32_000)
 _HALVINGS = {3: 0, 2: 1, 0: 2}  # of the rate, by the version's bits: MPEG 1, 2 and 2.5
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff]")
 _ZEROS, _END_OF_LYRICS = re.compile(rb"\0+"), re.compile(rb"LYRICS200|LYRICSEND")
-_COUNTS_ITSELF_NOT = (
-    b"LAME",
-    b"Lavf",
-    b"Lavc",
-    b"GOGO",
-)  # writers whose count leaves the tag's own frame out
+# Frames that follow one another by chance do not follow so many times.
+_FRAMES_IN_A_ROW = 4
 
 
 class Kind(NamedTuple):
@@ -32,34 +30,92 @@ class Kind(NamedTuple):
     version_and_layer: int
     rate: int
 
+    @property
+    def layer(self) -> int:
+        """1, 2 or 3."""
+        return 4 - (self.version_and_layer >> 1 & 3)
 
-def check_mp3(data: memoryview) -> None:
-    """Walks the frames. Tags before and behind them are left alone, and so is what holds no frame behind the last.
+    @property
+    def mpeg1(self) -> bool:
+        """Whether it is MPEG 1, not 2 or 2.5."""
+        return self.version_and_layer >> 3 & 3 == 3
+
+    @property
+    def rate_hz(self) -> int:
+        """Samples a second."""
+        return _RATES_HZ[self.rate >> 2] >> _HALVINGS[self.version_and_layer >> 3 & 3]
+
+    @property
+    def samples(self) -> int:
+        """Of a frame."""
+        return 384 if self.layer == 1 else 576 if self.layer == 3 and not self.mpeg1 else 1152
+
+
+class Frames(NamedTuple):
+    """The frames of a file.
+
+    Attributes:
+        kind: Of all of them.
+        starts: Their offsets.
+        end: Offset behind the last whole one.
+        breaks: Numbers of those whose channels are others than those of the one before.
+        gaps: Numbers of those that do not follow the one before at once, since a tag lies between.
+        cut: Bytes that are there of one that is cut short at the end.
+    """
+
+    kind: Kind
+    starts: Sequence[int]
+    end: int
+    breaks: Sequence[int]
+    gaps: Sequence[int]
+    cut: int
+
+
+def walk_frames(data: memoryview) -> Frames:
+    """Finds all frames.
 
     Raises:
-        ValueError: A frame is cut, something lies between frames, or there are fewer than the first one's tag says.
-
-    Source: ISO/IEC 11172-3, 2.4.1 and 2.4.2.3; ISO/IEC 13818-3; the Xing and LAME tags.
+        ValueError: There is none, or something lies between two.
     """
     first = _first_frame(data, after_id3(data))
     kind = _kind(data, first)
-    offset, frames = first, 0
-    while offset < len(data):
-        size = _frame_bytes(data, offset, kind)
+    sizes = _sizes(kind)
+    code = kind.version_and_layer
+    starts: list[int] = []
+    breaks: list[int] = []
+    gaps: list[int] = []
+    offset = end = first
+    cut, mode = 0, data[first + 3] >> 6 == 3
+    last = len(data) - 4
+    while offset <= last:
+        size = (
+            sizes[data[offset + 2]]
+            if data[offset] == 0xFF and data[offset + 1] & 0xFE == code
+            else 0
+        )
         if size:
             if offset + size > len(data):
-                raise ValueError(f"the MPEG audio ends inside its frame {frames}")
-            offset, frames = offset + size, frames + 1
+                cut = len(data) - offset
+                break
+            if offset != end:
+                gaps.append(len(starts))
+            if mode != (data[offset + 3] >> 6 == 3):
+                breaks.append(len(starts))
+                mode = not mode
+            starts.append(offset)
+            offset = end = offset + size
             continue
         behind = _after_tag(data, _after_zeros(data, offset))
         if behind == offset:
             break
         if not data[offset] and _frame_bytes(data, behind, kind):
-            raise ValueError(f"zeros follow the frame {frames} of the MPEG audio")
+            raise ValueError(f"zeros follow the frame {len(starts)} of the MPEG audio")
         offset = behind
-    _check_count(data, first, frames)
-    if offset < len(data):
-        _check_rest(data, offset, kind, frames)
+    if not cut and offset < len(data):
+        cut = _check_rest(data, offset, kind, len(starts))
+    if not starts:
+        raise ValueError("the MPEG audio ends inside its first frame")
+    return Frames(kind, starts, end, breaks, gaps, cut)
 
 
 def after_id3(data: memoryview, start: int = 0) -> int:
@@ -71,6 +127,11 @@ def after_id3(data: memoryview, start: int = 0) -> int:
         footer = 10 if data[start + 5] & 0x10 else 0
         start += 10 + size + footer
     return start
+
+
+def frame_bytes(data: memoryview, number: int, frames: Frames) -> int:
+    """Length of one of the frames."""
+    return _sizes(frames.kind)[data[frames.starts[number] + 2]]
 
 
 def _first_frame(data: memoryview, start: int) -> int:
@@ -99,7 +160,16 @@ def _frame_bytes(data: memoryview, offset: int, kind: Kind) -> int:
     """Length of the frame of this kind that begins here; 0 where none does."""
     if offset + 4 > len(data) or data[offset] != 0xFF or data[offset + 1] & 0xFE != kind[0]:
         return 0
-    third = data[offset + 2]
+    return _sizes(kind)[data[offset + 2]]
+
+
+@cache
+def _sizes(kind: Kind) -> Sequence[int]:
+    """The length of a frame by its third byte; 0 where no frame of this kind has that."""
+    return [_size(third, kind) for third in range(256)]
+
+
+def _size(third: int, kind: Kind) -> int:
     bits, place, padding = third >> 4, third >> 2 & 3, third >> 1 & 1
     version, layer = kind[0] >> 3 & 3, 4 - (kind[0] >> 1 & 3)
     if third & 0x0C != kind[1] or kind[0] & 0xE0 != 0xE0:
@@ -107,11 +177,9 @@ def _frame_bytes(data: memoryview, offset: int, kind: Kind) -> int:
     if bits in (0, 15) or place == 3 or version == 1 or layer == 4:
         return 0
     bit_rate = _KBITS[version == 3, layer][bits] * 1000
-    rate = _RATES_HZ[place] >> _HALVINGS[version]
     if layer == 1:
-        return (12 * bit_rate // rate + padding) * 4
-    samples = 576 if layer == 3 and version != 3 else 1152
-    return samples // 8 * bit_rate // rate + padding
+        return (12 * bit_rate // kind.rate_hz + padding) * 4
+    return kind.samples // 8 * bit_rate // kind.rate_hz + padding
 
 
 def _after_tag(data: memoryview, offset: int) -> int:
@@ -137,32 +205,34 @@ def _after_zeros(data: memoryview, offset: int) -> int:
     return found.end() if found else offset
 
 
-def _check_count(data: memoryview, first: int, frames: int) -> None:
-    """Holds the count of frames in the first one's tag against those that are there."""
-    size = _frame_bytes(data, first, _kind(data, first))
-    frame = bytes(data[first : first + size])
-    mpeg1, mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
-    side = (17 if mono else 32) if mpeg1 else (9 if mono else 17)
-    tag = frame[4 + side :]
-    if tag[:4] in (b"Xing", b"Info") and len(tag) >= 12 and tag[7] & 1:
-        declared = int.from_bytes(tag[8:12], "big")
-    elif frame[36:40] == b"VBRI" and len(frame) >= 54:
-        declared = int.from_bytes(frame[50:54], "big")
-    else:
-        return
-    there = frames - 1 if any(name in tag for name in _COUNTS_ITSELF_NOT) else frames
-    if declared > there:
-        raise ValueError(f"the MPEG audio declares {declared} frames and holds {there}")
+def _check_rest(data: memoryview, offset: int, kind: Kind, frames: int) -> int:
+    """Looks at what lies behind the last frame: whether more frames do.
 
-
-def _check_rest(data: memoryview, offset: int, kind: Kind, frames: int) -> None:
-    """Looks at what lies behind the last frame: whether more frames do, or the beginning of one."""
-    if offset + 4 > len(data) and data[offset] == 0xFF:
-        raise ValueError(f"the MPEG audio ends inside its frame {frames}")
+    Returns:
+        Bytes of the beginning of a frame.
+    """
+    if offset + 4 > len(data):
+        return len(data) - offset if data[offset] == 0xFF else 0
     for found in _SYNC.finditer(data, offset):
-        size = _frame_bytes(data, found.start(), kind)
-        behind = found.start() + size
+        start = found.start()
+        other = _kind(data, start)
+        size = _frame_bytes(data, start, kind)
+        behind = start + size
         if size and (behind >= len(data) or _frame_bytes(data, behind, kind)):
             raise ValueError(
                 f"bytes that belong to nothing follow the frame {frames} of the MPEG audio"
             )
+        if other != kind and _in_a_row(data, start, other):
+            raise ValueError(
+                f"the MPEG audio goes on behind its frame {frames} in another layer or at another rate"
+            )
+    return 0
+
+
+def _in_a_row(data: memoryview, offset: int, kind: Kind) -> bool:
+    for _ in range(_FRAMES_IN_A_ROW):
+        size = _frame_bytes(data, offset, kind)
+        if not size:
+            return False
+        offset += size
+    return offset <= len(data)
