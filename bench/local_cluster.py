@@ -99,8 +99,12 @@ class Head:
 
 
 @contextlib.contextmanager
-def running_head(num_cpus: int = 2) -> Iterator[Head]:
+def running_head(num_cpus: int = 2, **variables: str) -> Iterator[Head]:
     """A head behind a token, in a folder of its own.
+
+    Args:
+        num_cpus: As Ray counts them.
+        variables: Added to the environment of its processes.
 
     Raises:
         RuntimeError: It does not come up, or some of its processes do not end.
@@ -111,7 +115,7 @@ def running_head(num_cpus: int = 2) -> Iterator[Head]:
         command = [RAY, "start", "--head", "--dashboard-host=127.0.0.1", f"--temp-dir={folder}"]
         command += [f"--num-cpus={num_cpus}", *_OPTIONS]
         command += map("{}={}".format, _HEAD_PORTS + _NODE_PORTS, ports)
-        process = _start(command, family, token, folder, log)
+        process = _start(command, family.environment(**variables), token, folder, log)
         try:
             url = f"http://127.0.0.1:{ports[1]}"
             _wait_for(url, token, process, folder / "head.log")
@@ -133,7 +137,7 @@ def running_node(head: Head, num_cpus: int = 2) -> Iterator[Family]:
     with _folder() as folder, (folder / "node.log").open("w") as log:
         command = [RAY, "start", f"--address={head.address}", f"--num-cpus={num_cpus}", *_OPTIONS]
         command += map("{}={}".format, _NODE_PORTS, ports)
-        process = _start(command, family, head.token, folder, log)
+        process = _start(command, family.environment(), head.token, folder, log)
         try:
             end = time.monotonic() + START_SECONDS
             while "Ray runtime started" not in (said := (folder / "node.log").read_text()):
@@ -155,11 +159,11 @@ def _folder() -> Iterator[Path]:
 
 
 def _start(
-    command: list[str], family: Family, token: str, folder: Path, log: TextIO
+    command: list[str], environment: dict[str, str], token: str, folder: Path, log: TextIO
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
-        env=family.environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=token),
+        env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
         stdout=log,
         stderr=log,
         start_new_session=True,

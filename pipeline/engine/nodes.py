@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -20,16 +21,28 @@ logger = logging.getLogger(__name__)
 
 
 class NodeWatch:
-    """Notices that nodes are gone, where nothing gets done."""
+    """Notices that nodes are gone, where nothing gets done.
 
-    def __init__(self) -> None:
-        self._alive = _living_nodes()
+    Args:
+        here: The driver's own node.
+        living: Asks for the nodes that are there; None asks Ray.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        here: str,
+        living: Callable[[], set[str]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._here, self._living, self._clock = here, living or _living_nodes, clock
+        self._alive = self._living()
         self._lost = NEVER
-        self._progress = time.monotonic()
+        self._progress = clock()
 
     def progress(self) -> None:
         """Notes that something was done."""
-        self._progress = time.monotonic()
+        self._progress = self._clock()
 
     def stalled_since(self) -> float:
         """When a node was lost, if nothing was done for a while since then; else a time before all times.
@@ -37,8 +50,8 @@ class NodeWatch:
         Raises:
             RunError: The driver's own node is gone.
         """
-        alive = _living_nodes()
-        if ray.get_runtime_context().get_node_id() not in alive:
+        alive = self._living()
+        if self._here not in alive:
             raise RunError(
                 "the Ray node that this job runs on was lost",
                 where="cluster",
@@ -46,9 +59,9 @@ class NodeWatch:
             )
         if gone := self._alive - alive:
             event(logger, "node_lost", lost=len(gone), left=len(alive))
-            self._lost = time.monotonic()
+            self._lost = self._clock()
         self._alive = alive
-        quiet = time.monotonic() - max(self._lost, self._progress)
+        quiet = self._clock() - max(self._lost, self._progress)
         return self._lost if quiet >= STALL_SECONDS else NEVER
 
 

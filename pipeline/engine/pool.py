@@ -81,6 +81,7 @@ def through_stages(
     stages: Stages[T],
     share: Share,
     on_loss: Callable[[], None] = lambda: None,
+    watch: NodeWatch | None = None,
 ) -> Iterator[T | pa.Table]:
     """Takes parts through the stages, and yields what comes out, in the order in which it is done.
 
@@ -89,12 +90,14 @@ def through_stages(
         stages: What is done with each.
         share: What that may take.
         on_loss: Called for every part that is done again.
+        watch: Looks whether nodes were lost; None makes one.
 
     Raises:
         ray.exceptions.RayError: A stage failed, or a part or an actor was lost ``RETRIES`` times more.
         RunError: The driver's own node was lost.
     """
-    run = _Run(parts, stages, share, on_loss)
+    watch = watch or NodeWatch(ray.get_runtime_context().get_node_id())
+    run = _Run(parts, stages, share, on_loss, watch)
     try:
         yield from run.results()
     finally:
@@ -124,9 +127,14 @@ class _Run(Generic[T]):
     """Where each part is."""
 
     def __init__(
-        self, parts: Sequence[Part], stages: Stages[T], share: Share, on_loss: Callable[[], None]
+        self,
+        parts: Sequence[Part],
+        stages: Stages[T],
+        share: Share,
+        on_loss: Callable[[], None],
+        watch: NodeWatch,
     ) -> None:
-        self._share, self._on_loss = share, on_loss
+        self._share, self._on_loss, self._watch = share, on_loss, watch
         self._writes = stages.write is not None
         self._waiting = deque(_Attempt(part) for part in parts)
         self._on_the_way: set[_Attempt] = set()
@@ -134,7 +142,6 @@ class _Run(Generic[T]):
         self._predicted: deque[tuple[_Attempt, Any]] = deque()
         self._steps: dict[Any, _Step] = {}
         self._writing = 0
-        self._watch = NodeWatch()
         number = min(share.num_actors, len(parts))
         self.actors = Actors(stages.load, number, share.actor_cpus, share.actor_gpus)
         for _ in range(number):
@@ -253,6 +260,7 @@ class _Run(Generic[T]):
             if step.attempt is not None and step.attempt.began < lost:
                 del self._steps[flag]
                 self._stop_counting(step)
+                ray.cancel(flag, force=step.actor is None)
                 self._again(step.attempt, step.stage, _StalledError("a lost node has it"))
 
 

@@ -31,8 +31,8 @@ MODEL = "ray::_Predictor"  # what an actor that holds the model is called
 
 @pytest.fixture(scope="module")
 def head(s3_server: str) -> Iterator[Head]:
-    """A head whose processes, and those of its nodes, know the S3 server."""
-    with running_head() as head:
+    """A head whose processes, and those of its nodes, know the S3 server; it asks twice a second whether nodes live."""
+    with running_head(RAY_health_check_period_ms="500") as head:
         yield head
 
 

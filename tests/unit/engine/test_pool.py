@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +21,7 @@ from tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import _job, infer
+from pipeline.engine.nodes import NodeWatch
 from pipeline.engine.pool import Share, Stages, through_stages
 from pipeline.engine.tasks import RETRIES
 from pipeline.shards.plan import Part
@@ -127,6 +130,35 @@ def test_a_bug_is_not_tried_again(where: str, tmp_path: Path) -> None:
     assert again == []
     # Two actors load at the same time.
     assert len(list(tmp_path.iterdir())) <= (2 if where == "load" else 1)
+
+
+def stuck_decode(part: Part, folder: Path) -> pa.Table:
+    if part == PARTS[2] and not (folder / "begun").exists():
+        (folder / "begun").touch()
+        time.sleep(600)
+    return rows_of(part)
+
+
+class NodeLostOnce:
+    """A watch that sees a node gone as soon as nothing gets done, and no other after it."""
+
+    lost = 0.0
+
+    def progress(self) -> None:
+        pass
+
+    def stalled_since(self) -> float:
+        self.lost = self.lost or time.monotonic()
+        return self.lost
+
+
+def test_what_a_lost_node_keeps_is_done_again(tmp_path: Path) -> None:
+    again: list[int] = []
+    work = Stages(partial(stuck_decode, folder=tmp_path), predictor, shard_of)
+    watch = cast(NodeWatch, NodeLostOnce())
+    found = list(through_stages(PARTS, work, TWO_ACTORS, lambda: again.append(1), watch))
+    assert sorted(found) == [part.shard for part in PARTS]
+    assert again
 
 
 def test_without_a_writer_the_driver_is_handed_tables_of_several_actors() -> None:
