@@ -8,16 +8,20 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pipeline.modalities.content import SNIFFED_BYTES, sniff
 from pipeline.modalities.foreign import RAISED, Refusing
 from pipeline.modalities.image.containers import check_avif, check_gif, check_tiff, check_webp
 from pipeline.modalities.image.jpeg import OVERSAMPLING, check_pixels, orientation
 from pipeline.modalities.image.png import Outline, check_rows, read_outline
+from pipeline.modalities.image.png_values import clear_to_white, has_clear_colour
 from pipeline.modalities.image.resize import Picture
+from pipeline.modalities.image.tiff import read_samples
+from pipeline.modalities.image.tiff import to_rgb as tiff_to_rgb
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked before any pixel is decoded
 
@@ -65,8 +69,10 @@ def decode_with_pillow(
 
 def shown(data: memoryview) -> bytes:
     """An image that can be decoded as PNG, upright and whole, at most ``SHOWN_PIXELS`` wide and high."""
-    with _open(data, _format(data)) as image:
-        upright = to_rgb(ImageOps.exif_transpose(image))
+    form = _format(data)
+    with _warnings(form), _open(data, form) as image:
+        outline = read_outline(data) if form == "PNG" else None
+        upright = _upright_rgb(data, image, form, outline)
     upright.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
     written = io.BytesIO()
     upright.save(written, "PNG")
@@ -74,17 +80,16 @@ def shown(data: memoryview) -> bytes:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts any mode to 8-bit RGB; transparency is laid over white, 16-bit grey is scaled, not clipped."""
+    """Converts an image of 8 bits a sample, or grey of 16, to 8-bit RGB; transparency is laid over white.
+
+    Raises:
+        ValueError: The mode does not tell which values the samples may have.
+    """
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
         grey = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "I":  # 16-bit PNG in some Pillow versions, 32-bit TIFF
-        deep = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        real = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        scale = 255.0 if real.size and real.max() <= 1.0 else 1.0
-        return Image.fromarray(np.clip(real * scale, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError("it is not known which values of its samples are black and white")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -106,22 +111,39 @@ def _decode(data: memoryview, field: str, size: int, max_pixels: int, *, whole: 
             image.draft(None, (side, side))
             turn = orientation(data)
         factor = round(width / image.width)
-        image.load()
-        if outline is not None and whole and _may_lack_rows(image, outline):
-            check_rows(data, outline)
-        warnings.simplefilter(
-            "ignore"
-        )  # of what follows: notes on odd metadata; the pixels are there
-        if form != "JPEG":
-            with suppress(*RAISED):
-                ImageOps.exif_transpose(image, in_place=True)
-            width, height = image.size
-        upright = to_rgb(image)
+        if form == "JPEG":
+            image.load()
+            upright = to_rgb(image)
+        else:
+            upright = _upright_rgb(data, image, form, outline, whole=whole)
+            width, height = upright.size
         # A large image is not copied whole: means of blocks still have more than the filter's resolution.
         blocks = min(upright.size) // (REDUCING_GAP * size)
         if blocks > 1:
             upright = upright.reduce(blocks)
         return Picture(np.asarray(upright), width, height, factor * max(1, blocks), turn)
+
+
+def _upright_rgb(
+    data: memoryview,
+    image: Image.Image,
+    form: str,
+    outline: Outline | None = None,
+    *,
+    whole: bool = False,
+) -> Image.Image:
+    """Loads an image and converts it, by what its file says of its samples where its mode does not tell all of it."""
+    tags: Any = getattr(image, "tag_v2", None)  # of a TIFF
+    samples = read_samples(tags) if form == "TIFF" else None
+    image.load()
+    if outline is not None and whole and _may_lack_rows(image, outline):
+        check_rows(data, outline)
+    warnings.simplefilter("ignore")  # of what follows: notes on odd metadata; the pixels are there
+    if outline is not None and has_clear_colour(outline):
+        image = clear_to_white(image, outline, to_rgb, lambda: _open(data, form))
+    with suppress(*RAISED):
+        ImageOps.exif_transpose(image, in_place=True)
+    return to_rgb(image) if samples is None else tiff_to_rgb(image, samples, to_rgb)
 
 
 @contextmanager
@@ -154,7 +176,7 @@ def _format(data: memoryview) -> str:
     return name
 
 
-def _open(data: memoryview, form: str) -> Image.Image:
+def _open(data: memoryview, form: str) -> ImageFile.ImageFile:
     # Pillow would import the readers of all formats to find the one.
     importlib.import_module(f"PIL.{_PLUGINS[form]}ImagePlugin")
     try:

@@ -13,7 +13,7 @@ _READ_BYTES, _END_BYTES = (
     1 << 16,
     8,
 )  # what Pillow reads at a time; the checksum, and bits before it
-_PALETTE = 3  # a colour type
+GREY, TRUECOLOUR, _PALETTE = 0, 2, 3  # colour types
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a colour type
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 # First column and row of each pass of an interlaced image, and the steps to the next.
@@ -34,16 +34,25 @@ class Outline(NamedTuple):
     Attributes:
         width: In pixels.
         height: As ``width``.
-        bits: Of a pixel.
+        depth: Bits of a sample.
+        colour: Colour type.
         interlaced: Whether the pixels come in seven passes.
         pieces: First byte and end of each stretch of packed pixels.
+        transparent: What stands for transparent, as the file has it; None where nothing does.
     """
 
     width: int
     height: int
-    bits: int
+    depth: int
+    colour: int
     interlaced: bool
     pieces: list[tuple[int, int]]
+    transparent: bytes | None = None
+
+    @property
+    def bits(self) -> int:
+        """Of a pixel."""
+        return self.depth * _CHANNELS[self.colour]
 
     @property
     def end_is_apart(self) -> bool:
@@ -73,6 +82,7 @@ def read_outline(data: memoryview) -> Outline:
     offset, seen = _SIGNATURE_BYTES, set[bytes]()
     pieces: list[tuple[int, int]] = []
     layout = (0, 0, 0, 0, False)
+    transparent: bytes | None = None
     while b"IEND" not in seen:
         if offset + _AROUND_BYTES > len(data):
             raise ValueError("the PNG ends before its end chunk")
@@ -89,6 +99,8 @@ def read_outline(data: memoryview) -> Outline:
             layout = _header(kind, data[offset + 8 : after - 4])
         elif kind == b"IDAT":
             pieces.append((offset + 8, after - 4))
+        elif kind == b"tRNS" and transparent is None:
+            transparent = bytes(data[offset + 8 : after - 4])
         seen.add(kind)
         offset = after
     width, height, depth, colour, interlaced = layout
@@ -96,7 +108,7 @@ def read_outline(data: memoryview) -> Outline:
         raise ValueError("the PNG has no pixels")
     if colour == _PALETTE and b"PLTE" not in seen:
         raise ValueError("the PNG has no palette")
-    return Outline(width, height, depth * _CHANNELS[colour], interlaced, pieces)
+    return Outline(width, height, depth, colour, interlaced, pieces, transparent)
 
 
 def check_rows(data: memoryview, outline: Outline) -> None:
