@@ -47,7 +47,7 @@ class Family:
 
     def alive(self) -> list[str]:
         """Command lines of the living ones."""
-        return [line for _, line in self._processes()]
+        return [line for _, line in self.processes()]
 
     def wait_gone(self, seconds: float) -> list[str]:
         """Waits until none is alive; the command lines of those that are after all."""
@@ -58,11 +58,12 @@ class Family:
 
     def kill(self) -> None:
         """kill -9 of all."""
-        for process, _ in self._processes():
+        for process, _ in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
-    def _processes(self) -> list[tuple[int, str]]:
+    def processes(self) -> list[tuple[int, str]]:
+        """Number and command line of the living ones."""
         import ray  # noqa: F401, I001  (carries psutil)
         import psutil
 

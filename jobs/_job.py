@@ -47,6 +47,7 @@ class Job:
         locked: Whether the folder is locked here; pack's writer locks its own.
         keeps_summary: Whether the summary is written into the folder; a search only reads.
         answer: The summary for a person; None for the counts that all jobs have.
+        after_interrupt: What one who has interrupted it is told.
         settle: The configuration as the job runs it, from the one that was given.
         needs: What of the configuration must be there, checked before Ray starts; None checks nothing.
     """
@@ -60,6 +61,7 @@ class Job:
     locked: bool = True
     keeps_summary: bool = True
     answer: Callable[[Summary], str] | None = None
+    after_interrupt: str = "what is committed stays, and the same command goes on from there"
     settle: Callable[[Config], Config] = _as_given
     needs: Callable[[Config], Needs] | None = None
 
@@ -96,7 +98,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
             print("\n".join(_table(error.reasons, error.settings)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"{job.name} was interrupted; what is committed stays", file=sys.stderr)
+        print(f"{job.name} was interrupted; {job.after_interrupt}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # a bug: all of it is shown, and the exit code says failed
         logger.exception("unexpected")

@@ -17,11 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jobs import _job, evaluate, infer, report, train
 from pipeline import logs, runs, storage
 from pipeline.config import Config, load, validate
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.metrics.evaluation import paired_difference
 from pipeline.runs import Summary, process_clock
+from pipeline.sections import EvaluateConfig
 from pipeline.storage import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
@@ -159,6 +163,7 @@ class _Demo:
                     "interval": overall["intervals"]["accuracy"],
                     "f1_macro": overall["f1_macro"],
                     "num_samples": overall["num_samples"],
+                    **_against(folder, alone.folder("evaluation"), self.config.evaluate),
                 }
             )
         write_metrics(metrics, folder)
@@ -192,6 +197,26 @@ class _Demo:
         if not self.skipping or not (self.folder / runs.SUMMARY).exists():
             summary.write(str(self.folder))
         return summary
+
+
+def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, Any]:
+    """The difference of two models' accuracies on the samples that both have judged, with its interval."""
+    import pyarrow.parquet as pq
+
+    from pipeline.engine.evaluate import PREDICTIONS
+
+    right: list[dict[tuple[str, str], bool]] = []
+    for folder in (alone, whole):
+        table = pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
+        rows = table.select(["shard", "key", "label", "prediction"]).to_pylist()
+        right.append(
+            {(row["shard"], row["key"]): row["label"] == row["prediction"] for row in rows}
+        )
+    both = sorted(right[0].keys() & right[1].keys())
+    first, second = (np.array([each[name] for name in both], dtype=bool) for each in right)
+    return paired_difference(
+        first, second, seed=settings.seed, num_bootstrap=settings.num_bootstrap
+    )
 
 
 def _is_done(path: Path) -> bool:

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import sys
 
-from jobs._job import Job, main
+from jobs._job import Job, counts, main
 from pipeline.config import Config
 from pipeline.engine.checks import Needs
+from pipeline.models.bundle import Bundle
+from pipeline.models.record import kept_epoch
 from pipeline.runs import Summary
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Trains; see :func:`pipeline.engine.train.train`."""
-    from pipeline.engine.batch import check_bad_fraction
+    """Trains, unless the run has that model; see :func:`pipeline.engine.train.train`."""
+    from pipeline.engine.train_record import finished
+
+    summary.outputs = {"model": config.folder("model")}
+    bundle = finished(config)
+    if bundle is not None:
+        summary.parts_skipped = bundle.training["parts"]
+        describe(bundle, summary)
+        return
     from pipeline.engine.cluster import connect
     from pipeline.engine.train import train
 
     with connect(config.cluster):
-        train(config, summary)
-    summary.outputs = {"model": config.folder("model")}
-    check_bad_fraction(config, summary, config.run)
+        describe(train(config, summary), summary)
+
+
+def describe(bundle: Bundle, summary: Summary) -> None:
+    """Tells of a model in the summary: its metrics, and which epoch was kept."""
+    kept = bundle.training["kept"]
+    summary.fingerprint = bundle.fingerprint
+    summary.metrics |= {**bundle.metrics, "kept_epoch": kept["epoch"], "epochs": kept["of"]}
+    summary.report["kept"] = kept_epoch(kept)
+
+
+def answer(summary: Summary) -> str:
+    """The summary for a person, with the epoch that was kept."""
+    return f"{counts(summary)}\n  kept     {summary.report['kept']}"
 
 
 def needs(config: Config) -> Needs:
@@ -31,7 +51,11 @@ def needs(config: Config) -> Needs:
 def plan(config: Config) -> str:
     """What would be read."""
     from pipeline.engine.explain import explain_input
+    from pipeline.engine.train_record import finished
 
+    bundle = finished(config)
+    if bundle is not None:
+        return f"done already: {kept_epoch(bundle.training['kept'])}"
     return explain_input(config, {"train": config.input.train, "val": config.input.val})
 
 
@@ -42,6 +66,8 @@ JOB = Job(
     work=work,
     plan=plan,
     needs=needs,
+    answer=answer,
+    after_interrupt="the epochs that were done stay: train.resume=true goes on from the last of them",
     sections=("run", "input", "modalities", "cleaning", "objective", "train", "cluster"),
 )
 

@@ -113,6 +113,10 @@ class TrainConfig(Section):
         description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
     )
     resume: bool = Field(default=False, description="goes on from the last checkpoint of the run")
+    overwrite: bool = Field(
+        default=False,
+        description="trains anew, and replaces a model of other data or settings that the run has",
+    )
     seed: int = Field(default=0, description="of weights, order, augmentation and dropout")
 
 

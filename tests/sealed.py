@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import load
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.bundle import Bundle
 
 
-def seal(config_path: Path, folder: Path, classes: Sequence[str], texts: Sequence[str]) -> Bundle:
+def seal(
+    config_path: Path,
+    folder: Path,
+    classes: Sequence[str],
+    texts: Sequence[str],
+    training: Mapping[str, Any] | None = None,
+) -> Bundle:
     """Writes a bundle of the configuration's network with the weights that it begins with."""
     import torch
     from safetensors.torch import save
@@ -27,7 +34,7 @@ def seal(config_path: Path, folder: Path, classes: Sequence[str], texts: Sequenc
         classes=tuple(classes),
         tokenizer=train_tokenizer(iter(texts), text.vocab_size) if text else None,
         metrics={},
-        training={},
+        training=training or {},
         weights=save({name: value.contiguous() for name, value in weights.items()}),
     )
     bundle.save(str(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,16 +23,20 @@ from pipeline.engine.failures import plain_errors
 from pipeline.engine.predict import PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
+from pipeline.engine.train_record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
+from pipeline.models.record import seen_in_words
 from pipeline.objectives import objective_of
-from pipeline.objectives.model import ModelSpec
+from pipeline.objectives.model import BundleModel, ModelSpec
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
+
+logger = logging.getLogger(__name__)
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
@@ -71,8 +76,7 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
             where=f"infer.model={pool.spec.model}",
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )
-    bundle = Bundle.load(pool.spec.model)
-    bundle.check_modalities(config.modalities, "configuration")
+    bundle = BundleModel.open(pool.spec).bundle
     parts = plan_parts(
         config,
         config.evaluate.input,
@@ -116,12 +120,17 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         num_bootstrap=config.evaluate.num_bootstrap,
         split=split,
     )
+    seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
+    if seen:
+        metrics["seen_in_training"] = seen
+        logger.warning("%s", seen_in_words(seen))
     everything = probabilities[subset_name(decoder.codecs)]
     _write_predictions(table, everything, bundle, output)
     write_metrics(metrics, output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
     summary.metrics |= summary_metrics(metrics) | cleaned.metrics
+    summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report
     return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)

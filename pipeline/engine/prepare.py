@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import ray
@@ -15,10 +12,8 @@ import ray
 from pipeline import storage
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoded import (
-    is_decoded,
     limit_rows,
     num_rows,
-    read_labels,
     split_input,
     tokenizer_digest,
 )
@@ -26,7 +21,6 @@ from pipeline.engine.failures import plain_errors
 from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import event
-from pipeline.modalities.decode import read_label
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
 from pipeline.runs import TOKENIZER
@@ -53,19 +47,6 @@ WORKERS_SCAN_BYTES = (
 )  # of large shards; below, one process has scanned them before a worker has started
 WORKERS_HASH_BYTES = 1 << 30  # as much as one process hashes in a second
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LabelCount:
-    """What a pass over the labels of a split found.
-
-    Attributes:
-        labels: Label -> samples that have it.
-        samples: Samples read, the bad ones included.
-    """
-
-    labels: Counter[str]
-    samples: int
 
 
 def plan_parts(
@@ -233,60 +214,3 @@ def _texts(parts: Iterable[Part], text: TextConfig, limits: Limits) -> Iterator[
                 yield clean(read_text(item.fields[name].data, name, text.encoding))
             except SampleError:
                 continue  # decoding will quarantine it
-
-
-def count_labels(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
-    """Counts the labels of parts, on the workers; only the labels' own bytes are looked at.
-
-    Args:
-        parts: What to look at.
-        label: A field, or ``json.path``.
-        limits: What is not read.
-    """
-    groups = [parts[start : start + PARTS_A_TASK] for start in range(0, len(parts), PARTS_A_TASK)]
-    if len(groups) == 1:
-        return _count_group(groups[0], label, limits)
-    task = ray.remote(_count_group).options(num_cpus=0.5)
-    counts = ray.get([task.remote(group, label, limits) for group in groups])
-    labels = sum((count.labels for count in counts), Counter[str]())
-    return LabelCount(labels, sum(count.samples for count in counts))
-
-
-def _count_group(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
-    labels: Counter[str] = Counter()
-    samples = 0
-    for part in parts:
-        if is_decoded(part):
-            labels.update(read_labels(part))
-            samples += num_rows([part])
-            continue
-        for item in read_part(part, limits):
-            if isinstance(item, Fault):
-                samples += item.source.key is not None
-                continue
-            samples += 1
-            with contextlib.suppress(SampleError):  # decoding will quarantine it
-                labels[read_label(item, label, limits.json_depth)] += 1
-    return LabelCount(labels, samples)
-
-
-def class_names(config: Config, counted: LabelCount) -> tuple[str, ...]:
-    """The classes: those configured, or the labels of the training split, numbers in their order.
-
-    Raises:
-        ConfigError: The training split has no labels, or only one.
-    """
-    objective = config.require_objective()
-    if objective.classes:
-        return tuple(objective.classes)
-    if len(counted.labels) < 2:
-        only = f"only the label {next(iter(counted.labels))!r}" if counted.labels else "no label"
-        raise ConfigError(
-            f"{only} was found in {counted.samples} training samples",
-            where=f"objective.label={objective.label}",
-            fix="set objective.label to the field with the label, or json.path inside a JSON field",
-        )
-    names = list(counted.labels)
-    if all(name.lstrip("-").isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))

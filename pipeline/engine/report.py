@@ -34,6 +34,7 @@ from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decode import Decoder, read_label
+from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, LABEL, SHARD, Sample
@@ -82,10 +83,18 @@ def gather(config: Config, config_path: str) -> ReportData:
         examples=[*examples, *_predicted(config, decoder, parts)],
         augmented=augmented_samples(config, decoder, parts.get("train", [])),
         history=_lines(storage.join(config.run, METRICS_LOG)),
+        kept=_kept(config),
         evaluation=_json(storage.join(config.folder("evaluation"), METRICS)),
         config_yaml=to_yaml(config),
         environment=environment(),
     )
+
+
+def _kept(config: Config) -> dict[str, Any] | None:
+    """Which epoch the run's model has the weights of; None before there is one that says so."""
+    bundle = _json(storage.join(config.folder("model"), MANIFEST))
+    found: dict[str, Any] | None = ((bundle or {}).get("training") or {}).get("kept")
+    return found
 
 
 def _filters(config: Config) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import platform
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,31 +19,22 @@ from ray.train.torch import TorchTrainer
 
 from pipeline import __version__, storage
 from pipeline.config import Config
+from pipeline.engine.batch import check_bad_fraction
 from pipeline.engine.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.cleaning import Cleaned, clean
 from pipeline.engine.data import read_parts
 from pipeline.engine.failures import plain_errors
-from pipeline.engine.prepare import (
-    check_tokenizer,
-    class_names,
-    count_labels,
-    ensure_tokenizer,
-    plan_parts,
-)
-from pipeline.engine.progress import Progress
-from pipeline.engine.train_loop import (
-    BEST,
-    CHECKPOINTS,
-    LAST,
-    PROGRESS,
-    Job,
-    load_checkpoint,
-    train_worker,
-)
+from pipeline.engine.labels import LabelCount, check_labels, class_names, count_labels
+from pipeline.engine.prepare import check_tokenizer, ensure_tokenizer, plan_parts
+from pipeline.engine.train_loop import Job, train_worker
+from pipeline.engine.train_progress import training_progress
+from pipeline.engine.train_record import recipe_of, settings_of, shards_of
 from pipeline.errors import ConfigError, RunError
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
-from pipeline.runs import METRICS_LOG, Summary, process_clock
+from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, score_name
+from pipeline.models.training_state import load_checkpoint
+from pipeline.runs import Summary, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import (
@@ -62,7 +51,8 @@ RESTARTS: dict[str, Any] = {
     "controller_failure_limit": 2,
     "max_preemption_failures": 20,  # of nodes taken away with notice, which is no fault of the training
 }
-SECONDS_BETWEEN_LOOKS = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 def train(config: Config, summary: Summary) -> Bundle:
@@ -73,6 +63,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         summary: Counts, times and metrics are added to it.
 
     Raises:
+        BadDataError: More of the samples are bad than may be; no model is written.
         ConfigError: No labels, no shards, or a checkpoint of other settings.
         RunError: Training failed.
     """
@@ -86,18 +77,43 @@ def train(config: Config, summary: Summary) -> Bundle:
     for split in parts:
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer)
-    parts = cleaned.parts
-    counts = {split: count_labels(found, label, config.limits) for split, found in parts.items()}
+    counts = {
+        split: count_labels(found, label, config.limits) for split, found in cleaned.parts.items()
+    }
     classes = class_names(config, counts["train"])
-    num_samples = sum(counts["train"].labels.values())
-    attempt = uuid.uuid4().hex
-    job = Job(config, classes, tokenizer, num_samples, attempt, config.train.resume)
+    check_labels(config, counts, classes)
+    job = Job(
+        config=config,
+        classes=classes,
+        tokenizer=tokenizer,
+        num_samples=sum(counts["train"].labels.values()),
+        recipe=recipe_of(config),
+        attempt=uuid.uuid4().hex,
+        resume=config.train.resume,
+    )
     _check_resume(job)
+    _train(job, cleaned, counts, summary)
+    summary.parts_done = sum(map(len, cleaned.parts.values()))
+    bundle = _seal(job, summary.parts_done)
+    bundle.save(config.folder("model"))
+    summary.metrics |= cleaned.metrics
+    if cleaned.report:
+        summary.report["cleaning"] = cleaned.report
+    return bundle
+
+
+def _train(job: Job, cleaned: Cleaned, counts: Mapping[str, LabelCount], summary: Summary) -> None:
+    """Decodes and trains; the best checkpoint and the counts are what comes of it."""
+    config = job.config
     clear_quarantine(config.run)
     decoder = Decoder.build(
-        config.modalities, tokenizer, label=label, classes=classes, **config.handling()
+        config.modalities,
+        job.tokenizer,
+        label=config.require_objective().label,
+        classes=job.classes,
+        **config.handling(),
     )
-    everything = [part for found in parts.values() for part in found]
+    everything = [part for found in cleaned.parts.values() for part in found]
     decoder = _with_cache(decoder, job, everything, cleaned)
     datasets = {
         split: read_parts(
@@ -107,15 +123,28 @@ def train(config: Config, summary: Summary) -> Bundle:
             in_order=True,
             seed=config.train.seed if split == "train" else None,
         )
-        for split, found in parts.items()
+        for split, found in cleaned.parts.items()
     }
     summary.first_sample = process_clock()
-    with plain_errors("train"), _progress(config, num_samples):
-        if config.train.cache == "memory":
+    in_memory = config.train.cache == "memory"
+    with plain_errors("train"), training_progress(config, job.num_samples):
+        if in_memory:
             datasets = {split: dataset.materialize() for split, dataset in datasets.items()}
+            # All is decoded: what is bad is known before the first epoch.
+            _count(config, counts, summary)
             order = RandomSeedConfig(config.train.seed, reseed_after_execution=True)
             datasets["train"] = datasets["train"].randomize_block_order(seed=order)
         _fit(config, job, datasets)
+    if not in_memory:
+        _count(config, counts, summary)
+
+
+def _count(config: Config, counts: Mapping[str, LabelCount], summary: Summary) -> None:
+    """Counts what became of the samples.
+
+    Raises:
+        BadDataError: Too many are bad.
+    """
     bad = read_quarantine(config.run)
     num_read = sum(count.samples for count in counts.values())
     left_out = Counter(bad.filter(bad[KEY].is_valid())[OUTCOME].to_pylist())
@@ -127,14 +156,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         num_noted(bad),
     )
     summary.shards_damaged = len(set(bad.filter(bad[KEY].is_null())["shard"].to_pylist()))
-    summary.parts_done = sum(map(len, parts.values()))
-    bundle = _seal(job)
-    bundle.save(config.folder("model"))
-    summary.fingerprint, summary.metrics = bundle.fingerprint, dict(bundle.metrics)
-    summary.metrics |= cleaned.metrics
-    if cleaned.report:
-        summary.report["cleaning"] = cleaned.report
-    return bundle
+    check_bad_fraction(config, summary, config.run)
 
 
 def _cleaned(config: Config, parts: Mapping[str, Sequence[Part]], tokenizer: str | None) -> Cleaned:
@@ -163,11 +185,12 @@ def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Clea
 
 
 def _check_resume(job: Job) -> None:
+    """Refuses a checkpoint of other classes or another tokenizer, beside what :func:`finished` has compared."""
     url = storage.join(job.config.run, CHECKPOINTS, LAST)
     if not job.resume or not storage.exists(url):
         return
     there, ours = load_checkpoint(url)["identity"], job.identity
-    for name in ours:
+    for name in ("classes", "tokenizer"):
         if there.get(name) != ours[name]:
             raise ConfigError(
                 f"the last checkpoint was made with other {name}",
@@ -210,28 +233,37 @@ def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
         ) from error
 
 
-def _seal(job: Job) -> Bundle:
+def _seal(job: Job, num_parts: int) -> Bundle:
     """Makes the bundle of the best checkpoint."""
     from safetensors.torch import save
 
     config = job.config
     best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
+    last = load_checkpoint(storage.join(config.run, CHECKPOINTS, LAST))
     row = best["metrics"]
+    kept: Kept = {
+        "epoch": int(row["epoch"]),
+        "of": len(last["history"]),
+        "chosen_by": score_name(row),
+    }
+    by_validation = kept["chosen_by"].startswith("val_")
+    logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(kept))
     weights = {name: value.contiguous() for name, value in best["weights"].items()}
+    chosen = "val_" if by_validation else "train_"
     return Bundle(
         objective=config.require_objective().model_dump(mode="json"),
         modalities=config.modalities,
         classes=job.classes,
         tokenizer=job.tokenizer,
-        metrics={name: value for name, value in row.items() if name.startswith(("val_", "epoch"))},
+        metrics={name: value for name, value in row.items() if name.startswith(chosen)},
         training={
-            "settings": config.train.model_dump(mode="json", exclude={"resume"}),
-            "augment": {
-                name: each.model_dump(mode="json", include={"augment"}).get("augment")
-                for name, each in config.modalities.by_name().items()
-            },
+            "settings": settings_of(config)["train"],
+            "ranges": last["ranges"],
+            "kept": kept,
+            "recipe": job.recipe,
+            "shards": shards_of(config),
             "samples": job.num_samples,
-            "workers": config.cluster.workers,
+            "parts": num_parts,
             "versions": {
                 "pipeline": __version__,
                 "python": platform.python_version(),
@@ -241,55 +273,6 @@ def _seal(job: Job) -> Bundle:
         },
         weights=save(weights),
     )
-
-
-@contextmanager
-def _progress(config: Config, num_samples: int) -> Iterator[None]:
-    """Follows the log and the note that worker 0 leaves in the run folder, wherever it runs."""
-    for name in (METRICS_LOG, f"{CHECKPOINTS}/{PROGRESS}"):
-        if not (name == METRICS_LOG and config.train.resume):
-            storage.remove(storage.join(config.run, name))
-    stop = threading.Event()
-    with Progress("train", config.train.epochs, "epochs") as progress:
-        follower = threading.Thread(
-            target=_follow, args=(config, progress, num_samples, stop), daemon=True
-        )
-        follower.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            follower.join()
-
-
-def _follow(config: Config, progress: Progress, num_samples: int, stop: threading.Event) -> None:
-    ended = False
-    while not ended:
-        ended = stop.wait(SECONDS_BETWEEN_LOOKS)
-        rows = read_history(config.run)
-        fresh = len(rows) - progress.done
-        note = ""
-        if rows:
-            shown = ("train_loss", "train_accuracy", "val_accuracy")
-            note = ", ".join(f"{name} {rows[-1][name]:.3f}" for name in shown if name in rows[-1])
-        progress.advance(fresh, fresh * num_samples, note=note or _part_of_epoch(config))
-
-
-def _part_of_epoch(config: Config) -> str:
-    try:
-        text = storage.read_bytes(storage.join(config.run, CHECKPOINTS, PROGRESS))
-    except FileNotFoundError:
-        return "decoding"
-    return f"{json.loads(text)['epoch']:.2f} epochs"
-
-
-def read_history(run: str) -> list[dict[str, float]]:
-    """The rows of the run's metrics.jsonl, one an epoch; none before the first epoch has ended."""
-    try:
-        text = storage.read_bytes(storage.join(run, METRICS_LOG)).decode()
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def _absolute(url: str) -> str:

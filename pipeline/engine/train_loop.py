@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
@@ -19,14 +18,17 @@ from torch import Tensor
 from pipeline import storage
 from pipeline.config import Config, TrainConfig
 from pipeline.engine.seeds import augmentation_chance, epoch_seed
+from pipeline.engine.train_progress import PROGRESS
+from pipeline.engine.train_record import settings_of
 from pipeline.modalities.decode import Decoder
 from pipeline.models.batch import to_device, to_tensors
 from pipeline.models.memory import keep_freed_memory
 from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
+from pipeline.models.record import BEST, CHECKPOINTS, LAST, score_name
+from pipeline.models.training_state import TrainingState, dump, load_checkpoint
 from pipeline.objectives import build
 from pipeline.runs import METRICS_LOG
 
-CHECKPOINTS, LAST, BEST, PROGRESS = "checkpoints", "last.pt", "best.pt", "progress.json"
 SECONDS_BETWEEN_NOTES = 2.0
 
 
@@ -39,6 +41,7 @@ class Job:
         classes: Class names.
         tokenizer: JSON of the tokenizer.
         num_samples: Labelled samples of the training split, over all workers.
+        recipe: What all epochs have in common; see :func:`pipeline.engine.train_record.recipe_of`.
         attempt: Names this job; workers that Ray Train starts again know their own checkpoint by it.
         resume: Continue from the last checkpoint, whichever job wrote it.
     """
@@ -47,18 +50,14 @@ class Job:
     classes: tuple[str, ...]
     tokenizer: str | None
     num_samples: int
+    recipe: dict[str, Any]
     attempt: str
     resume: bool
 
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the job that continues it."""
-        return {
-            "modalities": self.config.modalities.decoding(),
-            "objective": self.config.require_objective().model_dump(mode="json"),
-            "classes": list(self.classes),
-            "tokenizer": self.tokenizer,
-        }
+        return {**self.recipe, "classes": list(self.classes), "tokenizer": self.tokenizer}
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""
@@ -67,6 +66,7 @@ class Job:
             "classes": list(self.classes),
             "tokenizer": self.tokenizer,
             "num_samples": self.num_samples,
+            "recipe": self.recipe,
             "attempt": self.attempt,
             "resume": self.resume,
         }
@@ -102,18 +102,18 @@ class _Worker:
             self.model, self.config.learning_rate, self.config.weight_decay
         )
         self.average = WeightAverage(self.model, self.config.average_decay)
+        self.state = TrainingState(self.model, self.optimizer, self.average)
+        self.settings = settings_of(job.config)
         self.decoder = Decoder.build(job.config.modalities, job.tokenizer)
         self.augment = {
             name: each.augmentation() for name, each in job.config.modalities.by_name().items()
         }
         self.precision = _precision(self.config, self.device)
-        self.history: list[dict[str, float]] = []
-        self.best = -1.0
         self.noted = 0.0
 
     def run(self) -> None:
         self._load()
-        for epoch in range(len(self.history), self.config.epochs):
+        for epoch in range(len(self.state.history), self.config.epochs):
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.rank))
             began = time.monotonic()
             sums, rate = self._epoch(epoch)
@@ -125,7 +125,7 @@ class _Worker:
             seconds = time.monotonic() - began
             row["seconds"] = round(seconds, 3)
             row["samples_per_second"] = round(sums.get("samples", 0.0) / seconds, 1)
-            self.history.append(row)
+            self.state.add(row, self.settings)
             if self.rank == 0:
                 self._save(row)
             ray.train.report(row)
@@ -203,36 +203,23 @@ class _Worker:
 
     def _save(self, row: dict[str, float]) -> None:
         """Writes the log, the last checkpoint and, where this epoch is the best, the best one."""
-        run = self.job.config.run
-        lines = "".join(json.dumps(each) + "\n" for each in self.history)
-        score = row.get("val_accuracy", row.get("train_accuracy", 0.0))
-        if score >= self.best:
-            self.best = score
+        run, state = self.job.config.run, self.state
+        lines = "".join(json.dumps(each) + "\n" for each in state.history)
+        score = row.get(score_name(row), 0.0)
+        if score >= state.best:
+            state.best = score
             weights = {"weights": dict(self.average.weights), "metrics": row}
-            storage.write_bytes(storage.join(run, CHECKPOINTS, BEST), _dump(weights))
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict(),
-            "history": self.history,
-            "best": self.best,
-            "attempt": self.job.attempt,
-            "identity": self.job.identity,
-        }
-        storage.write_bytes(storage.join(run, CHECKPOINTS, LAST), _dump(state))
+            storage.write_bytes(storage.join(run, CHECKPOINTS, BEST), dump(weights))
+        last = state.dump(attempt=self.job.attempt, identity=self.job.identity)
+        storage.write_bytes(storage.join(run, CHECKPOINTS, LAST), last)
         storage.write_bytes(storage.join(run, METRICS_LOG), lines.encode())
 
     def _load(self) -> None:
         url = storage.join(self.job.config.run, CHECKPOINTS, LAST)
-        if not storage.exists(url):
-            return
-        state = load_checkpoint(url, self.device)
-        if not (self.job.resume or state["attempt"] == self.job.attempt):
-            return
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.load_state_dict(state["average"])
-        self.history, self.best = state["history"], state["best"]
+        if storage.exists(url):
+            checkpoint = load_checkpoint(url, self.device)
+            if self.job.resume or checkpoint["attempt"] == self.job.attempt:
+                self.state.load(checkpoint)
 
     def _note(self, epoch: int, fraction: float) -> None:
         """Leaves word of how far it is, for the driver's progress line."""
@@ -240,20 +227,6 @@ class _Worker:
             self.noted = time.monotonic()
             note = json.dumps({"epoch": epoch + fraction}).encode()
             storage.write_bytes(storage.join(self.job.config.run, CHECKPOINTS, PROGRESS), note)
-
-
-def load_checkpoint(url: str, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint; only tensors and plain values are accepted."""
-    state: dict[str, Any] = torch.load(
-        io.BytesIO(storage.read_bytes(url)), map_location=device, weights_only=True
-    )
-    return state
-
-
-def _dump(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 def _summed(sums: Mapping[str, Tensor], size: int) -> dict[str, float]:

@@ -93,6 +93,7 @@ def compare_model(
     probabilities: NDArray[np.floating[Any]],
     seed: int,
     num_bootstrap: int = NUM_RESAMPLES,
+    whole: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Any]:
     """One row of ``comparison``: another model, say one trained on a single modality.
 
@@ -104,11 +105,36 @@ def compare_model(
         probabilities: (N, K) float32.
         seed: Seed of the bootstrap.
         num_bootstrap: Resamples of the interval.
+        whole: (N, K) float32, what the model that it is compared with makes of the same samples; None where that is not
+            known, and then there is no paired ``difference``.
     """
     scored = _scored(
         classes, labels, probabilities, seed=_named_seed(seed, name), num_bootstrap=num_bootstrap
     )
+    if whole is not None:
+        right = (each.argmax(axis=1) == labels for each in (probabilities, whole))
+        scored |= paired_difference(
+            *right, seed=_named_seed(seed, name), num_bootstrap=num_bootstrap
+        )
     return {"name": name, "modalities": list(modalities), **scored}
+
+
+def paired_difference(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int, num_bootstrap: int
+) -> dict[str, Any]:
+    """``difference`` of two accuracies on the same N samples, and ``difference_interval``, its 95 % interval.
+
+    Args:
+        first: (N,) bool, what one model got right.
+        second: (N,) bool, what the other did.
+        seed: Seed of the bootstrap.
+        num_bootstrap: Resamples of the interval.
+    """
+    paired = paired_bootstrap(first, second, seed=seed, num_resamples=num_bootstrap)
+    return {
+        "difference": paired.difference if paired else None,
+        "difference_interval": [paired.low, paired.high] if paired else None,
+    }
 
 
 def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
@@ -152,15 +178,8 @@ def _subset(
     num_bootstrap: int,
 ) -> dict[str, Any]:
     result = _scored(classes, labels, probabilities, seed=seed, num_bootstrap=num_bootstrap)
-    paired = paired_bootstrap(
-        probabilities.argmax(axis=1) == labels,
-        full.argmax(axis=1) == labels,
-        seed=seed,
-        num_resamples=num_bootstrap,
-    )
-    result["difference"] = paired.difference if paired else None
-    result["difference_interval"] = [paired.low, paired.high] if paired else None
-    return result
+    right = (each.argmax(axis=1) == labels for each in (probabilities, full))
+    return result | paired_difference(*right, seed=seed, num_bootstrap=num_bootstrap)
 
 
 def _scored(

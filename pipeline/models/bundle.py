@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from pipeline import storage
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
+from pipeline.models.record import kept_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, MANIFEST, TOKENIZER, CARD = (
     "weights.safetensors",
     "bundle.json",
@@ -50,29 +51,27 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that predictions depend on."""
+        """Digest of all that the bundle holds: what predictions depend on, and what is said of them."""
         digest = blake2b(digest_size=16)
-        digest.update(json.dumps(self._architecture(), sort_keys=True).encode())
+        digest.update(json.dumps(self._content(), sort_keys=True).encode())
         digest.update((self.tokenizer or "").encode())
         digest.update(self.weights)
         return digest.hexdigest()
 
-    def _architecture(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
+        """What ``bundle.json`` says, its fingerprint aside."""
         return {
+            "format": FORMAT,
             "objective": dict(self.objective),
             "modalities": self.modalities.decoding(exclude_none=False, filters=False),
             "classes": list(self.classes),
+            "metrics": dict(self.metrics),
+            "training": dict(self.training),
         }
 
     def save(self, folder: str) -> None:
         """Writes the bundle; ``bundle.json`` comes last and makes it whole."""
-        manifest = {
-            "format": FORMAT,
-            **self._architecture(),
-            "metrics": dict(self.metrics),
-            "training": dict(self.training),
-            "fingerprint": self.fingerprint,
-        }
+        manifest = {**self._content(), "fingerprint": self.fingerprint}
         storage.write_bytes(storage.join(folder, WEIGHTS), self.weights)
         if self.tokenizer is not None:
             storage.write_bytes(storage.join(folder, TOKENIZER), self.tokenizer.encode())
@@ -89,6 +88,12 @@ class Bundle:
         """
         try:
             manifest = json.loads(storage.read_bytes(storage.join(folder, MANIFEST)))
+            if manifest["format"] != FORMAT:
+                raise ModelError(
+                    f"the bundle has format {manifest['format']}, and this version reads {FORMAT}",
+                    where=folder,
+                    fix="train the model again",
+                )
             weights = storage.read_bytes(storage.join(folder, WEIGHTS))
             modalities = ModalitiesConfig.model_validate(manifest["modalities"])
             needs_tokenizer = modalities.text is not None
@@ -115,13 +120,18 @@ class Bundle:
                 where=folder,
                 fix="train the model again",
             ) from None
-        if manifest.get("fingerprint") != bundle.fingerprint:
+        said = {name: value for name, value in manifest.items() if name != "fingerprint"}
+        if manifest.get("fingerprint") != bundle.fingerprint or said != bundle._said():
             raise ModelError(
                 "the bundle's files do not belong together: the fingerprint does not hold",
                 where=folder,
                 fix="copy the whole folder again, or train the model again",
             )
         return bundle
+
+    def _said(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(json.dumps(self._content()))
+        return content
 
     def state(self) -> dict[str, Tensor]:
         """The weights, name -> tensor."""
@@ -164,6 +174,28 @@ class Bundle:
                         fix=f"set modalities.{name}.{setting}={left[setting]}",
                     )
 
+    def check_objective(self, configured: Mapping[str, Any] | None, where: str) -> None:
+        """Compares a configuration's objective with the bundle's own; where none is configured, nothing speaks against.
+
+        Args:
+            configured: The section as JSON, with its defaults.
+            where: The place that the error names.
+
+        Raises:
+            ModelError: They differ; names the setting.
+        """
+        if configured is None:
+            return
+        # Classes are those of the training set where none are configured.
+        ours = {**self.objective, "classes": list(self.classes)}
+        theirs = {**configured, "classes": list(configured.get("classes") or self.classes)}
+        for name, left, right in _leaves("objective", ours, theirs):
+            raise ModelError(
+                f"{name} is {_short(right)} in the configuration and {_short(left)} in the model",
+                where=where,
+                fix=f"set {name}={_short(left)}, leave the objective out, or train the model again",
+            )
+
     def card(self) -> str:
         """The model card, Markdown."""
         inputs = ", ".join(self.modalities.by_name())
@@ -175,8 +207,29 @@ class Bundle:
             classes=classes,
             num_classes=len(self.classes),
             numbers=numbers,
+            kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
             fingerprint=self.fingerprint,
         )
+
+
+def _leaves(
+    path: str, left: Mapping[str, Any], right: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Settings of two trees that differ, with their values; a kind before the settings that only it has."""
+    for name in sorted({*left, *right}, key=lambda name: (name != "kind", name)):
+        ours, theirs = left.get(name), right.get(name)
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            yield from _leaves(f"{path}.{name}", ours, theirs)
+        elif ours != theirs:
+            yield f"{path}.{name}", ours, theirs
+
+
+def _short(value: Any) -> str:
+    """A setting in one line, as a command line takes it."""
+    if isinstance(value, dict | list):
+        text = json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= 100 else f"{text[:97]}..."
+    return str(value)
 
 
 CARD_TEXT = """# Model card
@@ -185,14 +238,14 @@ A `{kind}` model over {inputs}; any subset of them may be given.
 
 **Classes ({num_classes}).** {classes}
 
-**Validation, at the epoch that was kept**
+**Metrics of {kept}**
 
 | metric | value |
 | --- | --- |
 {numbers}
 
-The metrics say how it does on data like its validation split, and nothing of other data. Its errors by class and by
-modality are in the run's report.
+The metrics say how it does on data like that which its epoch was chosen by, and nothing of other data. Its errors by
+class and by modality are in the run's report.
 
 Files: `weights.safetensors`, `bundle.json` (architecture, preprocessing, labels), and `tokenizer.json` where it reads
 text. Loading them runs no code. Fingerprint `{fingerprint}`.

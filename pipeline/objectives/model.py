@@ -25,6 +25,7 @@ class ModelSpec:
     Attributes:
         model: Folder of a bundle, or an encoder as ``KIND:NAME`` (:mod:`pipeline.models.pretrained`).
         modalities: Those that the job is configured with.
+        objective: The objective that the job is configured with, as JSON; None where there is none.
         weights: File or folder of an encoder's weights.
         batch_size: Samples of a micro-batch.
         num_threads: CPU threads of the networks in this process; None leaves them as they are.
@@ -45,6 +46,7 @@ class ModelSpec:
     compile: bool = False
     device: str | None = None
     encoder: Encoder | None = None
+    objective: Mapping[str, Any] | None = None
 
     @property
     def pretrained(self) -> bool:
@@ -122,6 +124,7 @@ class BundleModel:
             )
         bundle = Bundle.load(spec.model)
         bundle.check_modalities(spec.modalities, "configuration")
+        bundle.check_objective(spec.objective, "configuration")
         fields = prediction_fields(bundle, float16=spec.float16)
         return cls(bundle, bundle.modalities.for_job(spec.modalities), fields)
 

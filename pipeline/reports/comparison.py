@@ -24,7 +24,7 @@ class ComparisonRow:
         high: Upper end.
         num_samples: Samples judged, None where unknown.
         f1_macro: Macro F1, None where unknown.
-        difference: Accuracy minus that of all modalities on the same samples; joint rows only.
+        difference: Accuracy minus that of all modalities on the same samples, None where unknown.
         difference_interval: Its 95 % interval.
     """
 
@@ -38,6 +38,13 @@ class ComparisonRow:
     f1_macro: float | None = None
     difference: float | None = None
     difference_interval: tuple[float, float] | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than chance: its interval excludes 0."""
+        return self.difference_interval is not None and (
+            self.difference_interval[0] > 0 or self.difference_interval[1] < 0
+        )
 
 
 def comparison_rows(evaluation: Mapping[str, Any]) -> list[ComparisonRow]:
@@ -68,6 +75,22 @@ def best_single(rows: Sequence[ComparisonRow]) -> ComparisonRow | None:
     single = [row for row in rows if len(row.modalities) == 1]
     trained = [row for row in single if row.kind == ALONE]
     return max(trained or single, key=lambda row: row.accuracy, default=None)
+
+
+def gain_over(row: ComparisonRow, evaluation: Mapping[str, Any]) -> float | None:
+    """By how much the whole model is better than a row's, or worse; None where that may be chance.
+
+    It is more than chance where the paired interval of the difference excludes 0; without one, where the intervals of
+    both accuracies do not meet.
+    """
+    if row.difference is not None and row.difference_interval is not None:
+        return -row.difference if row.is_clear else None
+    overall = evaluation.get("overall", {})
+    ends = overall.get("intervals", {}).get("accuracy")
+    if ends is None or row.low is None or row.high is None:
+        return None
+    apart = ends[0] > row.high or ends[1] < row.low
+    return float(overall["accuracy"]) - row.accuracy if apart else None
 
 
 def majority_rate(evaluation: Mapping[str, Any]) -> float | None:

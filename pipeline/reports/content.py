@@ -86,6 +86,7 @@ class ReportData:
             ``left_out`` and ``found`` (reason -> count), ``parts_not_compared`` and ``examples``.
         examples: With a prediction: right and wrong examples. Without: a look at the data.
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
+        kept: Which epoch's weights the model has: ``epoch``, ``of``, ``chosen_by``; None before there is a model.
         augmented: Training samples as the augmentation changes them.
         evaluation: ``evaluation/metrics.json`` as
             :func:`pipeline.metrics.evaluation.evaluate_predictions` builds it; None before that.
@@ -104,6 +105,7 @@ class ReportData:
     cleaning: Sequence[Mapping[str, Any]] = ()
     examples: Sequence[Example] = ()
     history: Sequence[Mapping[str, Any]] = ()
+    kept: Mapping[str, Any] | None = None
     augmented: Sequence[AugmentedSample] = ()
     evaluation: Mapping[str, Any] | None = None
     config_yaml: str = ""

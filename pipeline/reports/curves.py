@@ -22,22 +22,31 @@ from pipeline.reports.svg import (
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
 
-def training_curves(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Loss, accuracy and learning rate over epochs; those that the rows hold."""
+def training_curves(history: Sequence[Mapping[str, Any]], kept: int | None = None) -> list[Plot]:
+    """Loss, accuracy and learning rate over epochs; those that the rows hold.
+
+    Args:
+        history: One row an epoch.
+        kept: The epoch that was kept, which is marked.
+    """
     epochs = [row.get("epoch") for row in history]
     by_epoch = None not in epochs and len(set(epochs)) == len(epochs)
     unit = "epoch" if by_epoch else "step"
     x = [_number(row.get(unit, i)) for i, row in enumerate(history)]
+    marked = kept if by_epoch and kept in epochs else None
     plots = [
-        _curve(history, x, unit, "Loss", {"train_loss": "training", "val_loss": "validation"}),
+        _curve(
+            history, x, unit, "Loss", {"train_loss": "training", "val_loss": "validation"}, marked
+        ),
         _curve(
             history,
             x,
             unit,
             "Accuracy",
             {"train_accuracy": "training", "val_accuracy": "validation"},
+            marked,
         ),
-        _curve(history, x, unit, "Learning rate", {"learning_rate": "learning rate"}),
+        _curve(history, x, unit, "Learning rate", {"learning_rate": "learning rate"}, marked),
     ]
     return [plot for plot in plots if plot]
 
@@ -93,8 +102,9 @@ def _curve(
     unit: str,
     title: str,
     columns: Mapping[str, str],
+    kept: int | None,
 ) -> Plot | None:
-    """One plot of some columns; None where no row has any of them."""
+    """One plot of some columns, with a line at the epoch that was kept; None where no row has any of them."""
     series = {c: [_number(row.get(c)) for row in history] for c in columns}
     series = {c: values for c, values in series.items() if not all(map(math.isnan, values))}
     if not series:
@@ -110,6 +120,8 @@ def _curve(
                 x, values, marker=marker, markersize=4, color=SERIES[i], linestyle=_DASHES[i],
                 label=columns[column],
             )  # fmt: skip
+        if kept is not None:
+            axes.axvline(kept, color=MUTED, linewidth=1, linestyle=_DASHES[2], zorder=1)
         if len(history) == 1:
             axes.set_xticks(x)
         else:
@@ -124,7 +136,9 @@ def _curve(
 
     last = "; ".join(f"{columns[column]} {values[-1]:.4g}" for column, values in series.items())
     name = "training-" + title.lower().replace(" ", "-")
-    return draw(name, title, f"{title} over {unit}s. At the end: {last}.", (WIDTH - 30, 250), paint)
+    spoken = f"{title} over {unit}s. At the end: {last}."
+    spoken += f" The dotted line marks epoch {kept}, which was kept." if kept is not None else ""
+    return draw(name, title, spoken, (WIDTH - 30, 250), paint)
 
 
 def _exponent(value: float, position: int) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.reports import views
+from pipeline.models.record import kept_epoch
+from pipeline.reports import plots, views
 from pipeline.reports.cleaning import UNEVEN, cleaning_view
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.svg import Plot, shortened
@@ -41,12 +42,13 @@ def render(data: ReportData) -> str:
         lede=views.lede(evaluation),
         modality=views.modality_view(evaluation),
         splits=views.split_table(data.splits),
-        balance=views.balance(data.splits),
+        balance=plots.label_balance(data.splits),
         quarantine=views.quarantine_view(data),
         cleaning=cleaning_view(data),
         uneven=UNEVEN,
         samples=[views.card(example) for example in data.examples if example.prediction is None],
-        curves=views.training(data.history),
+        curves=views.training(data.history, data.kept),
+        kept=kept_epoch(data.kept),
         history=views.history_table(data.history),
         augmented=[views.augmented(sample) for sample in data.augmented],
         metrics=views.metrics_view(evaluation),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.models.record import seen_in_words
 from pipeline.reports import comparison, curves, plots
 from pipeline.reports.cleaning import imbalance
 from pipeline.reports.content import AugmentedSample, Example, ReportData
@@ -47,9 +48,9 @@ def key_figures(data: ReportData) -> list[KeyFigure]:
     ):
         if overall.get(name) is not None:
             figures.append(KeyFigure(title, overall[name], kind, ends=intervals.get(name)))
-    best = _best_epoch(data.history)
+    best = _best_epoch(data.history, data.kept)
     if not overall and best is not None:
-        note = f"epoch {best.get('epoch', '?')}"
+        note = f"kept epoch {best.get('epoch', '?')} of {len(data.history)}"
         figures.append(KeyFigure("Validation accuracy", best["val_accuracy"], "percent", note=note))
     total = sum(int(split.get("num_samples", 0)) for split in data.splits.values())
     if total:
@@ -62,17 +63,20 @@ def key_figures(data: ReportData) -> list[KeyFigure]:
 
 
 def lede(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The result in one sentence: the accuracy, and what fusion gains over the best modality."""
+    """The result in one sentence: the accuracy, and what fusion clearly gains over the best modality."""
     overall = (evaluation or {}).get("overall", {})
     if evaluation is None or overall.get("accuracy") is None:
         return None
     rows = comparison.comparison_rows(evaluation)
+    single = comparison.best_single(rows) if len(rows) > 1 else None
     return {
         "accuracy": overall["accuracy"],
         "num_samples": overall["num_samples"],
         "split": evaluation.get("split", "test"),
         "ends": overall.get("intervals", {}).get("accuracy"),
-        "single": comparison.best_single(rows) if len(rows) > 1 else None,
+        "single": single,
+        "gain": comparison.gain_over(single, evaluation) if single is not None else None,
+        "seen": seen_in_words(seen) if (seen := evaluation.get("seen_in_training")) else "",
     }
 
 
@@ -106,11 +110,6 @@ def split_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             }
         )
     return {"modalities": modalities, "rows": rows}
-
-
-def balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
-    """The label balance plot, where samples are labelled."""
-    return plots.label_balance(splits)
 
 
 def quarantine_view(data: ReportData) -> dict[str, Any]:
@@ -202,9 +201,11 @@ def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def training(history: Sequence[Mapping[str, Any]]) -> list[Plot]:
-    """Training curves."""
-    return curves.training_curves(history) if history else []
+def training(
+    history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None = None
+) -> list[Plot]:
+    """Training curves, with the epoch that was kept."""
+    return curves.training_curves(history, kept["epoch"] if kept else None) if history else []
 
 
 def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -269,8 +270,13 @@ def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
     }
 
 
-def _best_epoch(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _best_epoch(
+    history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    """The row of the epoch that was kept; before there is a model, of the one that would be."""
     rows = [row for row in history if isinstance(row.get("val_accuracy"), int | float)]
+    if kept:
+        rows = [row for row in rows if row.get("epoch") == kept["epoch"]]
     return max(rows, key=lambda row: row["val_accuracy"], default=None)
 
 

@@ -61,6 +61,20 @@ def test_what_is_masked_has_no_influence(kind: str, garbage: float) -> None:
     assert torch.equal(fusion(clean), fusion(spoiled))
 
 
+def test_masked_tokens_are_as_if_they_were_not_there(kind: str) -> None:
+    """Fusions that put zeros in their place would still give them weight, unless they are masked as well."""
+    fusion = build(kind)
+    batch = features(every_subset())
+    longer = {
+        name: Features(
+            torch.cat([part.tokens, torch.randn(BATCH, 5, WIDTH)], dim=1),
+            torch.cat([part.mask, torch.zeros(BATCH, 5, dtype=torch.bool)], dim=1),
+        )
+        for name, part in batch.items()
+    }
+    torch.testing.assert_close(fusion(longer), fusion(batch), rtol=1e-5, atol=1e-6)
+
+
 def test_any_subset_of_modalities_is_finite_with_finite_gradients(kind: str) -> None:
     fusion = build(kind)
     batch = features(every_subset())

@@ -1,6 +1,7 @@
 """Ctrl-C while a job works: exit code 130, nothing half-written, no process left, and a rerun completes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,20 +35,38 @@ def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 240) -
         time.sleep(0.05)
 
 
-def test_training_is_interrupted_and_resumed(
+def epochs(log: Path) -> list[str]:
+    return log.read_text().splitlines()
+
+
+def test_training_loses_a_worker_is_interrupted_and_resumed(
     tone_config: Path, tmp_path: Path, family: Family
 ) -> None:
     home = tmp_path / "run"
     words = ("jobs.train", str(tone_config))
     process = start(family, *words, "cluster.workers=2", "train.epochs=500")
     wait_for(home / "metrics.jsonl", process)
+    [worker, *_] = [number for number, line in family.processes() if "RayTrainWorker" in line]
+    os.kill(worker, signal.SIGKILL)
+    before = epochs(home / "metrics.jsonl")
+    end = time.monotonic() + 240
+    # One epoch may have ended between the kill and the look; what comes after was trained by new workers.
+    while len(epochs(home / "metrics.jsonl")) < len(before) + 2 or not (
+        {number for number, line in family.processes() if "RayTrainWorker" in line} - {worker}
+    ):
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < end, "training does not go on"
+        time.sleep(0.05)
+    # Each row has the time that its epoch took: one that was trained again would have another.
+    assert epochs(home / "metrics.jsonl")[: len(before)] == before
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output, output
+    assert "train.resume=true goes on" in output
     assert family.wait_gone(20) == []
     assert not (home / "model" / "bundle.json").exists(), "a bundle is there when it is whole"
-    done = len((home / "metrics.jsonl").read_text().splitlines())
+    done = len(epochs(home / "metrics.jsonl"))
     again = start(family, *words, f"train.epochs={done + 1}", "train.resume=true")
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output

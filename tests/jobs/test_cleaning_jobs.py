@@ -160,7 +160,7 @@ def test_training_goes_without_what_test_has(
     assert metrics["leaks"] == 4
     assert found["samples_written"] == 55 + 9, "only counted"
     found = run(
-        train.JOB, tone_config, data, capsys, *asked, "cleaning.leakage=drop",
+        train.JOB, tone_config, data, capsys, *asked, "train.overwrite=true", "cleaning.leakage=drop",
         "cleaning.duplicates=near", "train.cache=disk",
     )  # fmt: skip
     metrics = found["metrics"]

@@ -52,7 +52,7 @@ def test_training_from_the_disk_is_the_same_training(tone_config: Path, tmp_path
     curves = {}
     cache = tmp_path / "run" / "cache"
     for kind in ("disk", "disk again", "none"):
-        options = [f"train.cache={kind.split()[0]}", "train.epochs=2"]
+        options = [f"train.cache={kind.split()[0]}", "train.epochs=2", "train.overwrite=true"]
         assert _job.main(train.JOB, [str(tone_config), *options]) == 0
         lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
         curves[kind] = [json.loads(line)["train_loss"] for line in lines]

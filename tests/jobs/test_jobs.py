@@ -77,6 +77,8 @@ def test_from_shards_to_a_report(
         assert other["prediction"] == row["prediction"]
         np.testing.assert_allclose(other["probabilities"], row["probabilities"], atol=1e-6)
 
+    assert run(evaluate.JOB, tone_config, "objective.width=64") == 2
+    assert "objective.width is 64 in the configuration and 32 in" in capsys.readouterr().err
     assert run(report.JOB, tone_config) == 0
     page = (home / "report.html").read_text("utf-8")
     assert "<audio" in page
@@ -97,12 +99,22 @@ def test_two_workers_and_resume(tone_config: Path, tmp_path: Path) -> None:
     assert run(train.JOB, tone_config, *options) == 0
     history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert history[-1]["val_accuracy"] >= 0.8
-    assert run(train.JOB, tone_config, "train.epochs=7", "train.resume=true") == 0
+    more = ("train.epochs=7", "train.learning_rate=1e-3")
+    assert run(train.JOB, tone_config, *more) == 2, "a finished model is not replaced by accident"
+    assert run(train.JOB, tone_config, *more, "train.resume=true") == 0
     more = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert more[:5] == history, "what was done is kept"
     assert [row["epoch"] for row in more] == list(range(1, 8))
-    code = run(train.JOB, tone_config, "train.resume=true", "objective.width=64")
-    assert code == 2, "a checkpoint of another model is refused"
+    bundle = json.loads((home / "model" / "bundle.json").read_text())
+    ranges = bundle["training"]["ranges"]
+    assert [(each["first"], each["last"]) for each in ranges] == [(1, 5), (6, 7)]
+    assert [each["settings"]["train"]["learning_rate"] for each in ranges] == [3e-3, 1e-3]
+    kept = bundle["training"]["kept"]
+    assert (kept["of"], kept["chosen_by"]) == (7, "val_accuracy")
+    best = max(row["val_accuracy"] for row in more)
+    assert more[kept["epoch"] - 1]["val_accuracy"] == best == bundle["metrics"]["val_accuracy"]
+    found = summary(home / "model")["metrics"]
+    assert (found["kept_epoch"], found["epochs"]) == (kept["epoch"], 7)  # type: ignore[index]
 
 
 def test_preprocess_writes_what_was_decoded(tone_config: Path, tmp_path: Path) -> None:
@@ -179,10 +191,29 @@ def test_only_damaged_shards_end_with_3(tone_config: Path, tmp_path: Path) -> No
     assert run(preprocess.JOB, tone_config, f"preprocess.input={tmp_path}/b.tar") == 3
 
 
-def test_labels_outside_the_training_set_are_quarantined(
+def test_missing_labels_end_training_before_it_begins(
     tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(train.JOB, tone_config, "train.epochs=1") == 0
+    samples = make_samples(20, seed=5)
+    for sample in list(samples.values())[:10]:
+        del sample["cls"]
+    write_tar(tmp_path / "half.tar", samples)
+    given = (f"input.train={tmp_path}/half.tar", "input.val=null", "modalities.text=null")
+    assert run(train.JOB, tone_config, *given) == 3
+    told = capsys.readouterr().err
+    assert "10 of 20 samples have no label that can be used" in told
+    assert "missing_label" in told
+    assert not (tmp_path / "run" / "checkpoints").exists(), "no epoch was trained"
+    assert not (tmp_path / "run" / "model" / "bundle.json").exists()
+
+
+def test_labels_outside_the_training_set_are_quarantined(
+    tone_config: Path, tone_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(train.JOB, tone_config, "train.epochs=1", "input.val=null") == 0
+    told = "epoch 1 of 1, chosen on the training data, since there was no validation split"
+    assert told in capsys.readouterr().out
+    assert told in (tmp_path / "run" / "model" / "README.md").read_text()
     write_tar(
         tmp_path / "x.tar",
         {
@@ -191,7 +222,11 @@ def test_labels_outside_the_training_set_are_quarantined(
             "c": {"png": png()},
         },
     )
-    assert run(evaluate.JOB, tone_config, f"evaluate.input={tmp_path}/x.tar") == 3
+    both = f"evaluate.input=[{tmp_path}/x.tar, {tone_data}/tone-train-000000.tar]"
+    assert run(evaluate.JOB, tone_config, both, "input.max_bad_fraction=0.01") == 3
+    assert "1 of the 2 shards were in its training set" in capsys.readouterr().err
+    metrics = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert metrics["seen_in_training"] == {"train": 1, "of": 2}
     [file] = (tmp_path / "run" / "evaluation" / "_quarantine").glob("*.parquet")
     reasons = {row["key"]: row["reason"] for row in pq.read_table(file).to_pylist()}
     assert reasons == {"b": "unknown_label", "c": "missing_label"}

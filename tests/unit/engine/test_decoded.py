@@ -14,7 +14,8 @@ from pipeline import storage
 from pipeline.config import Config, validate
 from pipeline.engine import decoded
 from pipeline.engine.decoded import find_folder, limit_rows, num_rows, split_input
-from pipeline.engine.prepare import count_labels, ensure_tokenizer, plan_parts
+from pipeline.engine.labels import count_labels
+from pipeline.engine.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.preprocess import preprocess_job
 from pipeline.engine.tasks import decode_part
 from pipeline.errors import BadDataError, ConfigError

@@ -1,5 +1,6 @@
 """The page as a document: complete, self-contained, accessible, and safe with hostile data."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -47,6 +48,70 @@ def test_headline_says_the_numbers(page, report_data):
     assert "142.7" in text
     best = max(row["accuracy"] for row in report_data.evaluation["comparison"])
     assert f"{100 * (overall['accuracy'] - best):.1f} points above" in text
+
+
+def with_best(report_data, **single):
+    """The page where one model of a single modality is the strongest, with these numbers."""
+    evaluation = json.loads(json.dumps(report_data.evaluation))
+    row = {"name": "image alone", "modalities": ["image"], "num_samples": 500, "f1_macro": 0.9}
+    evaluation["comparison"] = [{**row, "accuracy": 0.99, "interval": [0.98, 0.995], **single}]
+    page = render(replace(report_data, evaluation=evaluation))
+    return re.sub(r"[ \n]+", " ", PageReader(page).text)
+
+
+def test_only_a_difference_that_is_no_chance_is_told_in_points(report_data):
+    text = with_best(report_data, difference=-0.021, difference_interval=[-0.03, -0.01])
+    assert "2.1 points above the best single modality" in text
+    text = with_best(report_data, difference=0.021, difference_interval=[0.01, 0.03])
+    assert "2.1 points below the best single modality" in text
+    for chance in ([-0.03, 0.001], [-0.001, 0.03], [0.0, 0.02]):
+        text = with_best(report_data, difference=-0.012, difference_interval=chance)
+        assert "not clearly better or worse than the best single modality" in text
+        assert "points above" not in text
+        assert "points below" not in text
+    # Without pairs, intervals that meet may be chance.
+    low, high = report_data.evaluation["overall"]["intervals"]["accuracy"]
+    assert "points above" not in with_best(
+        report_data, accuracy=low, interval=[low - 0.1, low + 0.001]
+    )
+    above = with_best(report_data, accuracy=low - 0.05, interval=[low - 0.1, low - 0.001])
+    assert "points above" in above
+    below = with_best(report_data, accuracy=high + 0.05, interval=[high + 0.001, high + 0.1])
+    assert "points below" in below
+
+
+def test_differences_of_subsets_that_may_be_chance_are_not_clear(report_data):
+    evaluation = json.loads(json.dumps(report_data.evaluation))
+    for subset in evaluation["subsets"].values():
+        subset |= {"difference": -0.0444, "difference_interval": [-0.09, 0.01]}
+    text = PageReader(render(replace(report_data, evaluation=evaluation))).text
+    assert "−4.4" not in text
+    assert "not clear" in text
+
+
+def test_the_kept_epoch_is_marked(report_data):
+    kept = {"epoch": 6, "of": 8, "chosen_by": "val_accuracy"}
+    page = render(replace(report_data, kept=kept, evaluation=None))
+    text = re.sub(r"[ \n]+", " ", PageReader(page).text)
+    assert "Kept: epoch 6 of 8, the best by the validation split." in text
+    assert "kept epoch 6 of 8" in text
+    assert page.count("The dotted line marks epoch 6, which was kept.") >= 3
+    unmarked = render(replace(report_data, evaluation=None))
+    assert "which was kept" not in unmarked
+    chosen = render(replace(report_data, kept={**kept, "chosen_by": "train_accuracy"}))
+    assert "chosen on the training data" in chosen
+
+
+def test_a_model_that_is_judged_on_what_it_has_seen_says_so(report_data):
+    seen = {"train": 2, "val": 1, "of": 3}
+    page = render(
+        replace(report_data, evaluation={**report_data.evaluation, "seen_in_training": seen})
+    )
+    text = re.sub(r"[ \n]+", " ", PageReader(page).text)
+    assert (
+        "2 of the 3 shards were in its training set and 1 of the 3 shards chose its epoch" in text
+    )
+    assert "Beware" not in render(report_data)
 
 
 def test_every_example_can_be_seen_and_heard(page, report_data):

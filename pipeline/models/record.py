@@ -1,0 +1,82 @@
+"""What a bundle says of its training: which settings in which epochs, which epoch was kept, on which shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+CHECKPOINTS, LAST, BEST = "checkpoints", "last.pt", "best.pt"  # in the run folder
+
+
+class EpochRange(TypedDict):
+    """Epochs that were trained with the same settings.
+
+    Attributes:
+        first: Number of the first, from 1.
+        last: Number of the last.
+        settings: The settings.
+    """
+
+    first: int
+    last: int
+    settings: dict[str, Any]
+
+
+class Kept(TypedDict):
+    """The epoch whose weights a bundle has.
+
+    Attributes:
+        epoch: Its number, from 1.
+        of: Epochs in all.
+        chosen_by: The number that was highest in it: ``val_accuracy``; ``train_accuracy`` without a validation split.
+    """
+
+    epoch: int
+    of: int
+    chosen_by: str
+
+
+def extended(
+    ranges: Sequence[EpochRange], settings: Mapping[str, Any], epoch: int
+) -> list[EpochRange]:
+    """The ranges with one more epoch.
+
+    Args:
+        ranges: Of the epochs before.
+        settings: Of this epoch.
+        epoch: Its number, from 1.
+    """
+    if ranges and ranges[-1]["settings"] == settings:
+        return [*ranges[:-1], {**ranges[-1], "last": epoch}]
+    return [*ranges, {"first": epoch, "last": epoch, "settings": dict(settings)}]
+
+
+def score_name(row: Mapping[str, float]) -> str:
+    """The number of an epoch's row that says how good it is."""
+    return "val_accuracy" if "val_accuracy" in row else "train_accuracy"
+
+
+def kept_epoch(kept: Mapping[str, Any] | None) -> str:
+    """Which epoch was kept, in words; empty where it is not known."""
+    if not kept:
+        return ""
+    how = "the best by the validation split"
+    if not str(kept["chosen_by"]).startswith("val_"):
+        how = "chosen on the training data, since there was no validation split"
+    return f"epoch {kept['epoch']} of {kept['of']}, {how}"
+
+
+def seen_in_words(seen: Mapping[str, int]) -> str:
+    """Warns that a model is judged on what it has seen.
+
+    Args:
+        seen: Split of the training -> how many of the shards that it is judged on are of it, and ``of`` how many.
+    """
+    parts = [
+        f"{count} of the {seen['of']} shards {'chose its epoch' if split == 'val' else 'were in its training set'}"
+        for split, count in seen.items()
+        if split != "of"
+    ]
+    return (
+        f"the model is judged on what it has seen: {' and '.join(parts)}, so the metrics flatter it"
+    )

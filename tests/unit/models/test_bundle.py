@@ -1,0 +1,116 @@
+"""A bundle is taken whole or not at all, and only for the objective that it was trained for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sealed import seal
+
+from pipeline.config import load
+from pipeline.engine.predict import model_spec
+from pipeline.errors import ModelError
+from pipeline.models.bundle import Bundle
+from pipeline.objectives.model import open_model
+
+KEPT = {"epoch": 8, "of": 12, "chosen_by": "val_accuracy"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "run: r\n"
+        "modalities: {image: {fields: [png], size: 8}, text: {fields: [txt], vocab_size: 300}}\n"
+        "objective: {kind: classify, label: cls, width: 32, fusion: {kind: concat}}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def folder(config: Path, tmp_path: Path) -> Path:
+    seal(config, tmp_path / "m", ["a", "b"], ["some words"], {"kept": KEPT, "samples": 7})
+    return tmp_path / "m"
+
+
+def change(folder: Path, **values: object) -> None:
+    path = folder / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_what_was_saved_is_loaded(folder: Path) -> None:
+    bundle = Bundle.load(str(folder))
+    assert bundle.classes == ("a", "b")
+    assert bundle.training["kept"] == KEPT
+    assert json.loads((folder / "bundle.json").read_text())["fingerprint"] == bundle.fingerprint
+    assert "epoch 8 of 12" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"metrics": {"val_accuracy": 0.999}},
+        {"training": {"kept": {**KEPT, "epoch": 12}, "samples": 7}},
+        {"classes": ["b", "a"]},
+        {"fingerprint": "0" * 32},
+        {"note": "what no version has written"},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_a_forged_description_is_refused(folder: Path, forged: dict[str, object]) -> None:
+    change(folder, **forged)
+    with pytest.raises(ModelError, match="the fingerprint does not hold"):
+        Bundle.load(str(folder))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
+def test_files_of_another_bundle_are_refused(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[-3] ^= 1
+    (folder / name).write_bytes(bytes(data))
+    with pytest.raises(ModelError, match="the fingerprint does not hold"):
+        Bundle.load(str(folder))
+
+
+def test_a_bundle_of_another_format_is_named(folder: Path) -> None:
+    change(folder, format=1)
+    with pytest.raises(
+        ModelError, match=r"format 1, and this version reads 2.*train the model again"
+    ):
+        Bundle.load(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("objective.width=64", "objective.width is 64 in the configuration and 32 in the model"),
+        ("objective.label=json.kind", "objective.label is json.kind in the configuration and cls"),
+        ("objective.fusion={kind: late}", "objective.fusion.kind is late in the configuration and concat in"),
+        ("objective.dropout=0.5", "objective.dropout is 0.5"),
+        ("objective.classes=[a, c]", 'objective.classes is ["a", "c"] in the configuration and ["a", "b"]'),
+    ],
+)  # fmt: skip
+def test_another_objective_is_refused_and_named(
+    config: Path, folder: Path, override: str, words: str
+) -> None:
+    bundle = Bundle.load(str(folder))
+    objective = load(config, [override]).require_objective()
+    with pytest.raises(ModelError) as refused:
+        bundle.check_objective(objective.model_dump(mode="json"), "configuration")
+    assert words in str(refused.value)
+    for same in ("objective.width=32", "objective.classes=[a, b]"):
+        objective = load(config, [same]).require_objective()
+        bundle.check_objective(objective.model_dump(mode="json"), "configuration")
+    bundle.check_objective(None, "configuration")
+
+
+def test_who_opens_a_bundle_holds_it_against_the_configuration(config: Path, folder: Path) -> None:
+    given = [f"infer.model={folder}"]
+    model = open_model(model_spec(load(config, given)))
+    assert model.fingerprint == Bundle.load(str(folder)).fingerprint
+    open_model(model_spec(load(config, [*given, "objective=null"])))
+    for override, name in (
+        ("objective.width=64", "objective.width"),
+        ("modalities.image.size=16", "size"),
+    ):
+        with pytest.raises(ModelError, match=name):
+            open_model(model_spec(load(config, [*given, override])))

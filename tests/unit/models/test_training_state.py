@@ -1,0 +1,81 @@
+"""A training that goes on from its checkpoint is the one that was never interrupted."""
+
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import ConfigError
+from pipeline.models.optimization import WeightAverage, build_optimizer
+from pipeline.models.record import extended, kept_epoch, score_name
+from pipeline.models.training_state import TrainingState
+
+
+def begin(width: int = 4) -> TrainingState:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 1))
+    return TrainingState(model, build_optimizer(model, 1e-2, 0.1), WeightAverage(model, 0.9))
+
+
+def train(state: TrainingState, epochs: range) -> None:
+    for epoch in epochs:
+        generator = torch.Generator().manual_seed(epoch)
+        batch = torch.randn(8, 3, generator=generator)
+        for _ in range(3):
+            loss = (state.model(batch) - batch.sum(1, keepdim=True)).square().mean()
+            state.optimizer.zero_grad()
+            loss.backward()
+            state.optimizer.step()
+            state.average.update(state.model)
+        state.add({"epoch": epoch + 1, "train_loss": loss.item()}, {"learning_rate": 1e-2})
+
+
+def checkpoint(state: TrainingState) -> dict:
+    found: dict = torch.load(io.BytesIO(state.dump(attempt="x")), weights_only=True)
+    return found
+
+
+def test_going_on_is_as_if_it_had_never_stopped() -> None:
+    whole = begin()
+    train(whole, range(5))
+    first = begin()
+    train(first, range(3))
+    first.best = 0.75
+    second = begin()
+    second.load(checkpoint(first))
+    assert second.history == first.history
+    assert second.best == 0.75
+    train(second, range(3, 5))
+    assert second.history == whole.history, "weights and optimizer go on from where they were"
+    assert second.ranges == whole.ranges == [
+        {"first": 1, "last": 5, "settings": {"learning_rate": 1e-2}}
+    ]  # fmt: skip
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value)
+        assert torch.equal(second.average.weights[name], whole.average.weights[name])
+    assert second.average.num_updates == whole.average.num_updates
+
+
+def test_a_checkpoint_of_another_shape_is_refused() -> None:
+    other = begin(width=5)
+    train(other, range(1))
+    with pytest.raises(ConfigError, match="the last checkpoint does not fit"):
+        begin().load(checkpoint(other))
+
+
+def test_epochs_are_told_with_their_settings() -> None:
+    ranges = []
+    for epoch, rate in enumerate([1e-3, 1e-3, 1e-4, 1e-3, 1e-3], start=1):
+        ranges = extended(ranges, {"learning_rate": rate}, epoch)
+    assert [(each["first"], each["last"], each["settings"]["learning_rate"]) for each in ranges] == [
+        (1, 2, 1e-3), (3, 3, 1e-4), (4, 5, 1e-3),
+    ]  # fmt: skip
+
+
+def test_the_kept_epoch_says_what_chose_it() -> None:
+    assert score_name({"val_accuracy": 0.5, "train_accuracy": 0.9}) == "val_accuracy"
+    chosen = {"epoch": 8, "of": 12, "chosen_by": score_name({"train_accuracy": 0.9})}
+    assert kept_epoch({**chosen, "chosen_by": "val_accuracy"}).startswith("epoch 8 of 12, the best")
+    assert "chosen on the training data" in kept_epoch(chosen)
+    assert kept_epoch(None) == ""
