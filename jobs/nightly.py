@@ -5,8 +5,8 @@
     python -m jobs.nightly CONFIG.yaml emit systemd|cron|kubernetes [--cron ...] [--timezone ...] [--to FOLDER]
 
 Every night has a page, RUN/nightly/DATE.md, and what it says as JSON beside it. {date} in the input or the output of
-the configuration stands for the logical date. Exit codes are those of all jobs, and 4 where an alert threshold was
-crossed.
+the configuration stands for the logical date; a date that stopped at its deadline is then continued by the next night.
+Exit codes are those of all jobs, the worst of all dates that were run, and 4 where an alert threshold was crossed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from jobs._job import Job, settings_help
 from pipeline import logs
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.nightly import emit
-from pipeline.nightly.clock import time_zone
+from pipeline.nightly import emit, process
+from pipeline.nightly.dates import INTERRUPTED, logical_date, run_dates, unfinished
 from pipeline.nightly.emit import Schedule
-from pipeline.nightly.ledger import FAILED, Ledger
+from pipeline.nightly.ledger import Ledger
 from pipeline.runs import Summary
 
-WENT_ON = (0, 3, 4)  # exit codes after which the next date is run
 MODES = ("serve", "emit")
 UTC = "UTC"
 SECTIONS = ("run", "input", "modalities", "cleaning", "infer", "nightly", "sink", "cluster")
@@ -49,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def job_for(date: str) -> Job:
-    """The job of one night."""
+def job_for(date: str, ends: datetime.datetime | None = None) -> Job:
+    """The job of one night, which stops where its time has come."""
 
     def dated(config: Config) -> Config:
-        from pipeline.engine.nightly import for_date
+        from pipeline.engine.dated import for_date
 
         return infer.settle(for_date(config, date), follows=True)
 
@@ -61,7 +60,7 @@ def job_for(date: str) -> Job:
         from pipeline.engine.nightly import run_night
 
         summary.outputs = {"embeddings": infer.output(config)}
-        run_night(config, date, summary)
+        run_night(config, date, summary, ends)
 
     return Job(
         name="nightly",
@@ -75,39 +74,56 @@ def job_for(date: str) -> Job:
 
 
 def _once(options: argparse.Namespace) -> int:
-    date = _date(options.date, options.timezone)
-    dates = [date.isoformat()]
-    if options.catch_up:
-        dates = [*_missed(load(options.config, options.words), date, options.catch_up), *dates]
+    """Runs a night, and before it the dates that are still to do, each in a process of its own."""
+    from pipeline.engine.dated import is_dated
+
+    config = load(options.config, options.words)
+    date = logical_date(options.date, options.timezone)
+    ends = _ends(options, config)
+    dates: list[str] = []
+    if not options.only:
+        # Without {date} tonight reads what a stopped night has left.
+        among = config.nightly.history if is_dated(config) else 0
+        dates = unfinished(Ledger(config.run), date, options.catch_up, among)
     flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
-    worst = 0
-    for each in dates:
-        code = _job.main(job_for(each), [options.config, *options.words, *flags])
-        worst = code or worst
-        if code not in WENT_ON:
-            break
-    return worst
+
+    def here(each: str) -> int:
+        return _job.main(job_for(each, ends), [options.config, *options.words, *flags])
+
+    def apart(each: str) -> int:
+        command = [sys.executable, "-m", "jobs.nightly", options.config, *options.words]
+        until = ["--until", ends.isoformat()] if ends is not None else []
+        return _run_apart([*command, "--only", "--date", each, *until])
+
+    earlier = here if options.dry_run else apart
+    return run_dates(dates, ends, earlier, lambda: here(date.isoformat()))
 
 
-def _missed(config: Config, date: datetime.date, count: int) -> list[str]:
-    """Of the dates before one, those that have no page, or a bad one; the oldest first."""
-    ledger = Ledger(config.run)
-    before = [(date - datetime.timedelta(days)).isoformat() for days in range(count, 0, -1)]
-    pages = {each: ledger.read(each) for each in before}
-    return [each for each, page in pages.items() if page is None or page.status == FAILED]
-
-
-def _date(text: str | None, timezone: str | None) -> datetime.date:
-    """The logical date: the one that is given, or today's in a time zone."""
-    zone = time_zone(timezone) if timezone is not None else None
-    if text is None:
-        return datetime.datetime.now(datetime.UTC).astimezone(zone).date()
+def _ends(options: argparse.Namespace, config: Config) -> datetime.datetime | None:
+    """When this night and those before it, which it makes up for, have to stop."""
+    if options.until is None:
+        return config.nightly.ends(datetime.datetime.now().astimezone())
     try:
-        return datetime.date.fromisoformat(text)
+        return datetime.datetime.fromisoformat(options.until).astimezone()
     except ValueError:
         raise ConfigError(
-            f"{text!r} is no date", where="--date", fix="write, for example, 2026-11-21"
+            f"{options.until!r} is no time",
+            where="--until",
+            fix="write, for example, 2026-11-21T05:30",
         ) from None
+
+
+def _run_apart(command: Sequence[str]) -> int:
+    """Runs the night of another date; its answer goes to stderr, since stdout has this night's."""
+    from pipeline.engine.signals import as_interrupt
+
+    with as_interrupt():
+        night = process.begin(command, stdout=sys.__stderr__.fileno() if sys.__stderr__ else None)
+        try:
+            return night.wait()
+        except KeyboardInterrupt:
+            process.end(night, process.PATIENCE_SECONDS / 2)
+            return INTERRUPTED
 
 
 def _serve(options: argparse.Namespace, config: Config) -> int:
@@ -151,6 +167,13 @@ def _emit(options: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError
+    return count
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of nights."""
     parser = argparse.ArgumentParser(
@@ -170,10 +193,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--date", help="the logical date; today by default")
     parser.add_argument(
         "--catch-up",
-        type=int,
+        type=_count,
         default=0,
         metavar="N",
-        help="first runs those of the N dates before that have no good page",
+        help="first runs those of the N dates before that are not done, each by itself",
+    )
+    parser.add_argument(
+        "--only",
+        action="store_true",
+        help="this date alone: nights that stopped at their deadline are not continued",
+    )
+    parser.add_argument(
+        "--until", metavar="TIME", help="when it stops, instead of at nightly.deadline"
     )
     parser.add_argument("--cron", default="0 2 * * *", help="the schedule, five fields")
     parser.add_argument(

@@ -3,65 +3,46 @@
 from __future__ import annotations
 
 import datetime
-import faulthandler
 import logging
-import os
-import shlex
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 
-from pipeline.config import Config, validate
+from pipeline.config import Config
 from pipeline.engine.batch import BatchJob, check_bad_fraction
 from pipeline.engine.cluster import connect
+from pipeline.engine.decoded import split_input
 from pipeline.engine.infer import inference_job
 from pipeline.errors import BadDataError, ConfigError, PipelineError, in_words
 from pipeline.logs import event
 from pipeline.metrics.statistics import Sums, add_sums
-from pipeline.nightly import DATE
 from pipeline.nightly.drift import drift
-from pipeline.nightly.ledger import DONE, FAILED, STOPPED, Ledger, Night
+from pipeline.nightly.hook import run_hook
+from pipeline.nightly.ledger import DONE, FAILED, STOPPED, UNFINISHED, Attempt, Ledger, Night
+from pipeline.nightly.watchdog import Watchdog
 from pipeline.runs import Summary, process_clock
+from pipeline.shards.listings import listings_remembered
+from pipeline.shards.plan import expand
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult
 
 ALERTED = 4  # exit code
-HOOK_SECONDS = 300  # that nightly.on_failure may take
+COUNTED = ("read", "written", "quarantined", "filtered", "noted")
 
 logger = logging.getLogger(__name__)
 
 
-def for_date(config: Config, date: str) -> Config:
-    """The configuration of one night: ``{date}`` in inputs and in the output becomes the logical date."""
-    tree = config.model_dump(mode="json", exclude_unset=True)
-    for name in ("input", "infer"):
-        if name in tree:
-            tree[name] = _dated(tree[name], date)
-    return validate(tree)
-
-
-def _dated(value: object, date: str) -> object:
-    if isinstance(value, str):
-        return value.replace(DATE, date)
-    if isinstance(value, list):
-        return [_dated(each, date) for each in value]
-    if isinstance(value, dict):
-        return {name: _dated(each, date) for name, each in value.items()}
-    return value
-
-
-def run_night(config: Config, date: str, summary: Summary) -> None:
+def run_night(
+    config: Config, date: str, summary: Summary, ends: datetime.datetime | None = None
+) -> None:
     """Runs a night, and writes its page whatever comes of it.
 
     Args:
         config: Of the night, see :func:`for_date`.
         date: Its logical date.
         summary: Takes the counts, the drift, and exit code 4 where a threshold was crossed.
+        ends: When it stops after the commit at hand; None does not stop.
 
     Raises:
         PipelineError: The last attempt failed, or what went wrong is not worth another.
@@ -72,21 +53,21 @@ def run_night(config: Config, date: str, summary: Summary) -> None:
             where="sink.kind",
             fix="set sink.kind to parquet",
         )
-    _Night(config, date, summary).run()
+    _Night(config, date, summary, ends).run()
 
 
 class _Night:
     """A night under way."""
 
-    def __init__(self, config: Config, date: str, summary: Summary) -> None:
-        self._config, self._summary = config, summary
+    def __init__(
+        self, config: Config, date: str, summary: Summary, ends: datetime.datetime | None
+    ) -> None:
+        self._config, self._summary, self._ends = config, summary, ends
         self._settings = config.nightly
         self._ledger = Ledger(config.run)
         self._partition = f"date={date}" if self._settings.date_partitions else ""
-        now = datetime.datetime.now(datetime.UTC)
-        self._ends = self._settings.ends(now.astimezone())
         self._began = time.monotonic()
-        self._new = Night(date, began=now.isoformat(timespec="seconds"))
+        self._new = Night(date, began=_now())
         # What an earlier run of this date did is still of this date.
         self._take_over(self._ledger.read(date) or self._new)
         self._watchdog = Watchdog(self._settings.stall_minutes * 60, self._give_up)
@@ -94,7 +75,7 @@ class _Night:
     def _take_over(self, earlier: Night) -> None:
         """Begins with what a page says; what this process does comes on top of it."""
         self._page = replace(self._new, fingerprint=earlier.fingerprint, began=earlier.began)
-        self._page.attempts = earlier.attempts
+        self._page.attempts = list(earlier.attempts)
         self._seconds = earlier.seconds
         self._done = Summary("nightly", parts_done=earlier.parts.get("done", 0))
         written, bad, filtered, noted = (
@@ -128,21 +109,48 @@ class _Night:
     def _try_until_done(self) -> None:
         pause = self._settings.retry_seconds
         for attempt in range(self._settings.retries + 1):
-            self._page.attempts += 1
+            self._begin_attempt()
             try:
                 self._attempt()
                 return
             except PipelineError as error:
                 if error.exit_code != 1 or attempt == self._settings.retries:
                     raise
+                self._end_attempt(FAILED, error.exit_code, str(error))
                 event(logger, "night_failed", attempt=attempt + 1, error=str(error), pause=pause)
             self._watchdog.feed(pause)
             time.sleep(pause)
             pause *= 2
 
+    def _begin_attempt(self) -> None:
+        self._before = self._counts()
+        self._page.attempts.append(Attempt(_now()))
+        self._note()
+
+    def _end_attempt(self, status: str, code: int, error: str) -> None:
+        """Closes the attempt that is under way; between two there is none."""
+        attempt = self._page.attempts[-1]
+        if not attempt.ended:
+            self._tally()
+            attempt.ended, attempt.status, attempt.exit_code = _now(), status, code
+            attempt.error = error
+
     def _attempt(self) -> None:
-        with connect(self._config.cluster):
-            job = inference_job(self._config, self._partition)
+        with listings_remembered():
+            self._look_for_shards()
+            self._work()
+
+    def _look_for_shards(self) -> None:
+        """Finds out that there are none before Ray is started for them."""
+        setting = "infer.input"
+        _, shards = split_input(self._config.patterns(self._config.infer.input, setting))
+        if shards:
+            expand(shards, where=setting)
+
+    def _work(self) -> None:
+        config = self._config
+        with connect(config.cluster):
+            job = inference_job(config, self._partition)
             job.follows = True
             self._begin_page(job.fingerprint)
             job.watch, job.publishing = self._committed, self._note
@@ -190,7 +198,7 @@ class _Night:
         It comes before readers see new rows. What they see is thus on a page; and of what they do not, the page names
         the parts that it has counted.
         """
-        self._page.error = "it has not ended, or was killed"
+        self._page.error = UNFINISHED
         self._tally()
         self._ledger.write(self._page)
 
@@ -200,11 +208,23 @@ class _Night:
         page.seconds = round(self._seconds + time.monotonic() - self._began, 1)
         page.samples = {
             name: getattr(earlier, f"samples_{name}") + getattr(now, f"samples_{name}")
-            for name in ("read", "written", "quarantined", "filtered", "noted")
+            for name in COUNTED
         }
         page.parts = page.parts | {"done": earlier.parts_done + now.parts_done}
         page.reasons = dict(Counter(earlier.reasons) + Counter(now.reasons))
         page.profile, page.counted = dict(self._profile), sorted(self._counted)
+        if page.attempts and not page.attempts[-1].ended:
+            counts = self._counts()
+            of_this = {name: count - self._before[name] for name, count in counts.items()}
+            page.attempts[-1].parts = {"done": of_this.pop("done")}
+            page.attempts[-1].samples = of_this
+
+    def _counts(self) -> dict[str, int]:
+        """What this process did so far, in all its attempts."""
+        now = self._summary
+        return {name: getattr(now, f"samples_{name}") for name in COUNTED} | {
+            "done": now.parts_done
+        }
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""
@@ -249,54 +269,12 @@ class _Night:
         page = self._page
         page.status, page.exit_code, page.error = status, code, error
         self._tally()
+        self._end_attempt(status, code, error)
         location = self._ledger.write(page)
         self._summary.outputs["night"] = location
         if failed and self._settings.on_failure:
-            _run_hook(self._settings.on_failure, location)
+            run_hook(self._settings.on_failure, location)
 
 
-def _run_hook(command: str, location: str) -> None:
-    """Runs a command with the page's location; that it fails is told, and changes nothing."""
-    try:
-        done = subprocess.run(
-            [*shlex.split(command), location], timeout=HOOK_SECONDS, check=False, stdout=sys.stderr
-        )
-        event(logger, "on_failure", command=command, exit_code=done.returncode)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        event(logger, "on_failure", command=command, error=in_words(error))
-
-
-class Watchdog:
-    """Ends this process where it was not fed for too long, with the stacks of all its threads on stderr.
-
-    Args:
-        seconds: Too long; 0 never is.
-        give_up: Told of it before the end.
-    """
-
-    def __init__(self, seconds: float, give_up: Callable[[float], None]) -> None:
-        self._seconds, self._give_up = seconds, give_up
-        self._fed = time.monotonic()
-        self._over = threading.Event()
-
-    def __enter__(self) -> Watchdog:
-        self.feed()
-        if self._seconds:
-            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-
-    def feed(self, ahead: float = 0.0) -> None:
-        """Begins to count anew, ``ahead`` seconds from now."""
-        self._fed = time.monotonic() + ahead
-
-    def _watch(self) -> None:
-        while not self._over.wait(min(self._seconds / 4, 5.0)):
-            if time.monotonic() - self._fed > self._seconds:
-                faulthandler.dump_traceback(2, all_threads=True)  # stderr, whatever stands for it
-                try:
-                    self._give_up(self._seconds)
-                finally:
-                    os._exit(1)
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -16,9 +16,9 @@ from apscheduler.triggers.base import BaseTrigger
 from pipeline.logs import event
 from pipeline.nightly.clock import SECOND, time_zone
 from pipeline.nightly.cron import Cron, parse_cron
+from pipeline.nightly.process import begin, end
 
 MAX_LATE_SECONDS = 3600  # a night that could not begin for longer is left to the next
-PATIENCE_SECONDS = 90  # that a night which is interrupted may take to end
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,7 @@ class _Runner:
         with self._lock:
             if self._stopping:
                 return
-            # In a session of its own: Ctrl-C reaches this process alone, which passes it on once.
-            self._process = subprocess.Popen(
-                [*self._command, "--date", date], start_new_session=True
-            )
+            self._process = begin([*self._command, "--date", date])
         code = self._process.wait()
         event(logger, "night_ended", date=date, exit_code=code)
 
@@ -101,11 +98,5 @@ class _Runner:
         with self._lock:
             self._stopping = True
             process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end(process)

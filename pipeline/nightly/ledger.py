@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,7 +11,31 @@ from pipeline import storage
 from pipeline.nightly import FOLDER
 
 DONE, STOPPED, FAILED = "done", "stopped", "failed"  # stopped: at the deadline, with work left
+UNFINISHED = "it has not ended, or was killed"
 SHOWN_REASONS = 8
+
+
+@dataclass
+class Attempt:
+    """One try at a night.
+
+    Attributes:
+        began: When, in UTC, as ISO 8601 has it.
+        ended: As ``began``; empty while it is under way, and where it was killed.
+        status: ``done``, ``stopped`` or ``failed``.
+        exit_code: What it would have been, had this been the only one.
+        error: Empty where it went well.
+        samples: As the night's, of this attempt alone.
+        parts: ``done``, of this attempt alone.
+    """
+
+    began: str
+    ended: str = ""
+    status: str = FAILED
+    exit_code: int = 1
+    error: str = UNFINISHED
+    samples: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -24,7 +48,7 @@ class Night:
         exit_code: Of the job.
         began: When, in UTC, as ISO 8601 has it.
         seconds: That it took, all attempts together, those of earlier runs of the date included.
-        attempts: How often it was tried, in all of them.
+        attempts: All tries at it, those of earlier runs of the date included, the first first.
         error: Of the last attempt; empty where it went well.
         fingerprint: Of the model.
         shards: ``new``, ``changed``, ``deleted`` and ``unchanged``: how many.
@@ -44,7 +68,7 @@ class Night:
     exit_code: int = 1
     began: str = ""
     seconds: float = 0.0
-    attempts: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
     error: str = ""
     fingerprint: str = ""
     shards: dict[str, int] = field(default_factory=dict)
@@ -82,12 +106,18 @@ class Ledger:
     def read(self, date: str) -> Night | None:
         """A night; None where nothing is known of it."""
         try:
-            return Night(**json.loads(storage.read_bytes(self.location(date))))
+            values = json.loads(storage.read_bytes(self.location(date)))
         except FileNotFoundError:
             return None
+        attempts = values.get("attempts")
+        # Earlier versions wrote how many there were.
+        values["attempts"] = (
+            [Attempt(**each) for each in attempts] if isinstance(attempts, list) else []
+        )
+        return Night(**values)
 
     def before(self, date: str, count: int) -> list[Night]:
-        """The last good nights before a date, at most ``count``, the oldest first."""
+        """The last nights before a date that did not fail, at most ``count``, the oldest first."""
         nights: list[Night] = []
         for name in reversed([name for name in self._dates() if name < date]):
             night = self.read(name)
@@ -97,9 +127,10 @@ class Ledger:
                 break
         return nights[::-1]
 
-    def last(self, count: int) -> list[Night]:
-        """The nights of the last ``count`` dates, good or not."""
-        nights = [self.read(name) for name in self._dates()[-count:]]
+    def last(self, count: int, before: str | None = None) -> list[Night]:
+        """The nights of the last ``count`` dates, or of the last before one, good or not."""
+        dates = [name for name in self._dates() if before is None or name < before]
+        nights = [self.read(name) for name in dates[-count:]]
         return [night for night in nights if night is not None]
 
     def _dates(self) -> list[str]:
@@ -122,13 +153,14 @@ def render(night: Night) -> str:
     lines += [
         "| | |",
         "| --- | --- |",
-        f"| began | {night.began}, {night.attempts} attempt{'s' * (night.attempts != 1)} |",
+        f"| began | {night.began} |",
         f"| took | {night.seconds:.0f} s, {rate:.0f} samples a second |",
         f"| shards | {_counts(night.shards)} |",
         f"| samples | {_counts(night.samples)} |",
         f"| parts | {_counts(night.parts)} |",
         f"| model | {night.fingerprint} |",
     ]
+    lines += _attempts(night.attempts)
     if night.reasons:
         lines += ["", "| reason | |", "| --- | --- |"]
         ranked = sorted(night.reasons.items(), key=lambda each: (-each[1], each[0]))
@@ -139,6 +171,18 @@ def render(night: Night) -> str:
             f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in night.drift.items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _attempts(attempts: Sequence[Attempt]) -> list[str]:
+    """A line each; no table, since errors have bars in them."""
+    lines = [""] * bool(attempts)
+    for number, attempt in enumerate(attempts, 1):
+        counts = _counts(attempt.samples | {f"parts {key}": n for key, n in attempt.parts.items()})
+        lines.append(
+            f"{number}. {attempt.began} to {attempt.ended or '?'}: {attempt.status}, exit code {attempt.exit_code}; "
+            f"{counts}{attempt.error and ': '}{attempt.error}"
+        )
+    return lines
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -89,7 +89,7 @@ def test_a_night_does_what_is_new_or_changed_and_forgets_what_is_gone(
     for index, name in enumerate("abc"):
         shard(tmp_path, name, index)
     code, first = night(config, "2026-11-01")
-    assert (code, first.status, first.attempts) == (0, "done", 1)
+    assert (code, first.status, len(first.attempts)) == (0, "done", 1)
     assert first.shards == {"new": 3, "changed": 0, "deleted": 0, "unchanged": 0}
     assert first.samples["read"] == 18
     assert first.drift == {}, "there is nothing to compare it with"
@@ -186,10 +186,10 @@ def test_a_failing_night_is_tried_again_and_then_told(
     )
     hook = f"nightly.on_failure='{sys.executable} {script}'"
     code, good = night(config, "2026-11-01", hook)
-    assert (code, good.status, good.attempts) == (0, "done", 3)
+    assert (code, good.status, len(good.attempts)) == (0, "done", 3)
     assert not (tmp_path / "told").exists()
     code, bad = night(config, "2026-11-02", hook)
-    assert (code, bad.status, bad.attempts) == (1, "failed", 3)
+    assert (code, bad.status, len(bad.attempts)) == (1, "failed", 3)
     assert bad.error == "no space left | out | make room"
     page = Path((tmp_path / "told").read_text())
     assert "no space left" in page.read_text()
@@ -198,7 +198,7 @@ def test_a_failing_night_is_tried_again_and_then_told(
 def test_what_retrying_cannot_help_is_not_tried_again(config: Path, tmp_path: Path) -> None:
     shard(tmp_path, "a", 1)
     code, page = night(config, "2026-11-01", "infer.model=nowhere")
-    assert (code, page.attempts, page.status) == (2, 1, "failed")
+    assert (code, len(page.attempts), page.status) == (2, 1, "failed")
     assert night(config, "2026-11-01", "sink.kind=none")[0] == 2
     assert nightly.main([str(config), "--date", "yesterday"]) == 2
 
@@ -221,35 +221,55 @@ def test_a_date_that_is_run_again_keeps_what_it_did(config: Path, tmp_path: Path
     second = night(config, "2026-11-01")[1]
     assert first.samples["read"] < second.samples["read"] == 12
     assert second.profile["samples"] == second.samples["written"]
-    assert (second.parts, second.attempts) == ({"done": 2, "left": 0}, 2)
+    assert (second.parts, len(second.attempts)) == ({"done": 2, "left": 0}, 2)
     assert second.seconds > first.seconds
     code, failed = night(config, "2026-11-01", f"infer.model={tmp_path}/none")
     assert (code, failed.status) == (2, "failed")
     assert failed.profile == second.profile, "who fails takes nothing away"
 
 
-def test_dates_that_were_missed_are_caught_up_with(config: Path, tmp_path: Path) -> None:
-    for day in (1, 2, 3):
-        write_tar(tmp_path / "in" / f"2026-11-0{day}" / "x.tar", make_samples(4 + day, seed=day))
+def test_each_date_is_tried_by_itself_and_tonight_always_runs(
+    config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of the two dates before tonight one has no folder, and one stopped at its deadline."""
+    for index in range(6):
+        write_tar(tmp_path / "in" / "2026-11-02" / f"{index}.tar", make_samples(5, seed=index))
+    write_tar(tmp_path / "in" / "2026-11-03" / "x.tar", make_samples(4, seed=9))
     words = [
+        str(config),
         f"infer.input={tmp_path}/in/{{date}}/*.tar",
         f"infer.output={tmp_path}/out/date={{date}}",
     ]
-    assert nightly.main([str(config), *words, "--date", "2026-11-02"]) == 0
-    assert nightly.main([str(config), *words, "--date", "2026-11-03", "--catch-up", "2"]) == 0
+    assert nightly.main([*words, "--date", "2026-11-02", "--until", "2026-11-02T05:30"]) == 0
     ledger = Ledger(str(tmp_path / "run"))
-    for day in (1, 2, 3):
-        page = ledger.read(f"2026-11-0{day}")
-        assert page.samples["read"] == 4 + day
+    stopped = ledger.read("2026-11-02")
+    assert stopped.status == "stopped"
+    assert stopped.parts["left"] > 0
+    capfd.readouterr()
+
+    code = nightly.main([*words, "--date", "2026-11-03", "--catch-up", "2", "--json"])
+    assert code == 2, "the worst of all"
+    answer = json.loads(capfd.readouterr().out)
+    assert answer["outputs"]["embeddings"].endswith("date=2026-11-03"), "tonight's alone"
+    missing, continued, tonight = (ledger.read(f"2026-11-0{day}") for day in (1, 2, 3))
+    assert (missing.status, missing.exit_code) == ("failed", 2)
+    assert f"no shard matches {tmp_path}/in/2026-11-01/*.tar" in missing.error
+    assert (continued.status, continued.parts["left"]) == ("done", 0)
+    assert (tonight.status, tonight.samples["read"]) == ("done", 4)
+    assert continued.samples["read"] == 30
+    assert [each.status for each in continued.attempts] == ["stopped", "done"]
+    assert sum(each.samples["read"] for each in continued.attempts) == 30
+    assert sum(each.parts["done"] for each in continued.attempts) == 6
+    assert all(each.began <= each.ended for each in continued.attempts)
+    for page, day in ((continued, 2), (tonight, 3)):
         written = rows(tmp_path / "out" / f"date=2026-11-0{day}")
         assert len(written) == page.samples["written"] > 0
-    assert ledger.read("2026-11-02").began < ledger.read("2026-11-01").began
 
 
 def test_a_stalled_night_shows_its_stacks_and_ends(tmp_path: Path) -> None:
     code = (
         "import pathlib, time\n"
-        "from pipeline.engine.nightly import Watchdog\n"
+        "from pipeline.nightly.watchdog import Watchdog\n"
         f"said = pathlib.Path({str(tmp_path / 'said')!r})\n"
         "with Watchdog(0.4, lambda seconds: said.write_text(str(seconds))) as dog:\n"
         "    for _ in range(4):\n"

@@ -10,8 +10,8 @@ import pytest
 from tones import make_samples, write_tar
 
 from pipeline.config import validate
+from pipeline.engine.dated import for_date
 from pipeline.engine.isolated import decode_here
-from pipeline.engine.nightly import for_date
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import expand, plan
 from pipeline.sinks import ParquetConfig

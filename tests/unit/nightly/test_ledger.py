@@ -25,7 +25,7 @@ def test_a_night_is_compared_with_the_last_good_ones_before_it(tmp_path: Path) -
 
 def test_the_page_says_what_matters_first() -> None:
     night = Night(
-        "2026-11-21", FAILED, 1, "2026-11-21T02:00:00+00:00", 100.0, 3,
+        "2026-11-21", FAILED, 1, "2026-11-21T02:00:00+00:00", 100.0,
         error="the disk is full | out | make room",
         shards={"new": 2, "changed": 0}, samples={"read": 5000, "written": 4999},
         reasons={"bad_image": 1}, drift={"prediction_psi": 0.25},
