@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline import pulse
 from pipeline.cleaning.content import row_hashes
 from pipeline.cleaning.groups import Groups, equal_pairs, first_of_equals
 from pipeline.cleaning.pictures import Pictures
@@ -199,6 +200,7 @@ def _candidates(likeness: Likeness) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for start in range(0, len(left), PAIRS_AT_A_TIME):
                 stretch = slice(start, start + PAIRS_AT_A_TIME)
                 yield left[stretch], right[stretch]
+                pulse.beat()
 
 
 def _hashes(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -206,4 +208,5 @@ def _hashes(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
     for start in range(0, len(places), ROWS_AT_A_TIME):
         stretch = slice(start, start + ROWS_AT_A_TIME)
         found[stretch] = row_hashes(rows[places[stretch]])
+        pulse.beat()
     return found

@@ -6,15 +6,17 @@ import datetime
 import logging
 import time
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import reduce
 
 from pipeline.config import Config
 from pipeline.engine.batch import BatchJob, check_bad_fraction
+from pipeline.engine.beats import heard
 from pipeline.engine.cluster import connect
 from pipeline.engine.decoded import split_input
 from pipeline.engine.infer import inference_job
-from pipeline.errors import BadDataError, ConfigError, PipelineError, in_words
+from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.logs import event
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.nightly.drift import drift
@@ -28,6 +30,7 @@ from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult
 
 ALERTED = 4  # exit code
+QUIET_SECONDS = 60.0  # without a sign of life in this process, after which workers are listened to
 COUNTED = ("read", "written", "quarantined", "filtered", "noted")
 
 logger = logging.getLogger(__name__)
@@ -149,7 +152,7 @@ class _Night:
 
     def _work(self) -> None:
         config = self._config
-        with connect(config.cluster):
+        with connect(config.cluster), self._hearing():
             job = inference_job(config, self._partition)
             job.follows = True
             self._begin_page(job.fingerprint)
@@ -166,10 +169,16 @@ class _Night:
             self._page.parts = self._page.parts | {"left": left}
             self._page.status = STOPPED if left else DONE
 
+    def _hearing(self) -> AbstractContextManager[None]:
+        """Listens to workers where this process itself has seen nothing move for a while."""
+        quiet = min(self._settings.stall_minutes * 60 / 8, QUIET_SECONDS)
+        return heard(quiet) if quiet else nullcontext()
+
     def _begin_page(self, fingerprint: str) -> None:
         """Says which model it is; what the page has of another one is forgotten."""
         if self._page.fingerprint not in ("", fingerprint):
             self._take_over(replace(self._new, attempts=self._page.attempts))
+            self._before = self._counts()
         self._page.fingerprint = fingerprint
         for night in self._ledger.last(self._settings.history):
             if night.fingerprint == fingerprint:
@@ -206,25 +215,21 @@ class _Night:
         """Brings the page's counts up to date."""
         page, earlier, now = self._page, self._done, self._summary
         page.seconds = round(self._seconds + time.monotonic() - self._began, 1)
-        page.samples = {
-            name: getattr(earlier, f"samples_{name}") + getattr(now, f"samples_{name}")
-            for name in COUNTED
-        }
-        page.parts = page.parts | {"done": earlier.parts_done + now.parts_done}
+        counts = self._counts()
+        page.samples = {name: counts[name] for name in COUNTED}
+        page.parts = page.parts | {"done": counts["done"]}
         page.reasons = dict(Counter(earlier.reasons) + Counter(now.reasons))
         page.profile, page.counted = dict(self._profile), sorted(self._counted)
         if page.attempts and not page.attempts[-1].ended:
-            counts = self._counts()
             of_this = {name: count - self._before[name] for name, count in counts.items()}
             page.attempts[-1].parts = {"done": of_this.pop("done")}
             page.attempts[-1].samples = of_this
 
     def _counts(self) -> dict[str, int]:
-        """What this process did so far, in all its attempts."""
-        now = self._summary
-        return {name: getattr(now, f"samples_{name}") for name in COUNTED} | {
-            "done": now.parts_done
-        }
+        """What is done of this date, by this process and earlier ones."""
+        both = (self._done, self._summary)
+        counts = {name: sum(getattr(each, f"samples_{name}") for each in both) for name in COUNTED}
+        return counts | {"done": sum(each.parts_done for each in both)}
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""
@@ -262,8 +267,8 @@ class _Night:
             page.alerts.append(f"{read} samples were read, fewer than {alerts.min_samples}")
 
     def _give_up(self, seconds: float) -> None:
-        """What is said before the process ends: nothing has been committed for too long."""
-        self._close(FAILED, 1, f"nothing was committed for {seconds / 60:g} minutes")
+        """What is said before the process ends: nothing has moved for too long."""
+        self._close(FAILED, 1, f"nothing moved for {seconds / 60:g} minutes")
 
     def _close(self, status: str, code: int, error: str, *, failed: bool = True) -> None:
         page = self._page

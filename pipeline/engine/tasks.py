@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import ray
 
+from pipeline import pulse
+from pipeline.engine.beats import tell_driver
 from pipeline.engine.cache import CachedDecoder, cached
 from pipeline.engine.decoded import is_decoded, read_decoded_part
 from pipeline.engine.isolated import decode_here, decode_isolated
@@ -28,6 +30,8 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
 
     A sample that crashes its decoder, hangs it or makes it eat memory is a bad row like any other.
     """
+
+    tell_driver()
 
     def decode() -> pa.Table:
         if is_decoded(part):
@@ -73,6 +77,7 @@ def work_through(
         running.difference_update(done)
         running |= {task.remote(shared, group) for group in itertools.islice(waiting, len(done))}
         for results in ray.get(done):
+            pulse.beat()
             yield from results
 
 
@@ -84,4 +89,9 @@ def group_parts(parts: Sequence[P], workers: int) -> Iterator[Sequence[P]]:
 
 
 def _work_on(work: Callable[[P], T], parts: Sequence[P]) -> list[T]:
-    return [work(part) for part in parts]
+    tell_driver()
+    results = []
+    for part in parts:
+        results.append(work(part))
+        pulse.beat()
+    return results

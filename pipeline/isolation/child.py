@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import pulse
 from pipeline.isolation.answer import encode, encode_error
 from pipeline.isolation.arena import Arena
 from pipeline.isolation.journal import Journal, JournalWatch
@@ -119,10 +120,12 @@ def main(arguments: Sequence[str]) -> None:
         die_with_parent(parent)
     connection = Connection(pipe)
     work, names, memory_bytes = connection.recv()
+    noted = Journal(names, journal)
+    pulse.forward(noted.moved)
     serve(
         connection,
         [Arena(file) for file in arenas],
-        Journal(names, journal),
+        noted,
         work,
         memory_bytes,
     )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline import pulse
 from pipeline.errors import InputError
 from pipeline.isolation import child
 from pipeline.isolation.answer import UnreadableAnswer, decode, decode_error
@@ -189,7 +190,10 @@ class Guard:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # recv tells of its end
             connection.send(message)
         clock = _Clock(running.pid, self._limits.decode_seconds)
+        moves = self._journal.moves()
         while not connection.poll(SECONDS_BETWEEN_LOOKS):
+            if moves != (moves := self._journal.moves()):
+                pulse.beat()
             entry = self._journal.read()
             if clock.is_over(entry):
                 limit = self._limits.decode_seconds

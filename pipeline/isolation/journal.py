@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline import pulse
 from pipeline.isolation.arena import Arena, shared_memory
 
 _ENTRY = struct.Struct("<qqqq")  # steps so far, index of the modality, first and last ordinal
 _STEPS = struct.Struct("<q")
+_MOVES = struct.Struct("<q")  # behind the entry: beats of the child, see pipeline.pulse
+_BYTES = _ENTRY.size + _MOVES.size
 _RESTING = -1
 _LARGEST_GROUP = 1 << 20  # of samples that are decoded together
 
@@ -44,8 +47,8 @@ class Journal:
 
     def __init__(self, names: Sequence[str], file: int | None = None) -> None:
         self.names = tuple(names)
-        self.file = shared_memory(_ENTRY.size) if file is None else file
-        self._map = mmap.mmap(self.file, _ENTRY.size)
+        self.file = shared_memory(_BYTES) if file is None else file
+        self._map = mmap.mmap(self.file, _BYTES)
         self.rest()
 
     def read(self) -> Entry:
@@ -80,6 +83,15 @@ class Journal:
         """Says that nothing is being decoded."""
         _ENTRY.pack_into(self._map, 0, 0, _RESTING, 0, 0)
 
+    def moved(self) -> None:
+        """Says that something was done, be it decoding, reading or downloading."""
+        _MOVES.pack_into(self._map, _ENTRY.size, self.moves() + 1)
+
+    def moves(self) -> int:
+        """How often it was said."""
+        moves: int = _MOVES.unpack_from(self._map, _ENTRY.size)[0]
+        return moves
+
     def close(self) -> None:
         """Gives the memory back."""
         self._map.close()
@@ -103,11 +115,13 @@ class JournalWatch:
         """See :class:`pipeline.modalities.watch.Watch`."""
         self._steps += 1
         self._journal.write(self._steps, modality, first, last)
+        pulse.beat()
 
     def ticks(self) -> None:
         """See :class:`pipeline.modalities.watch.Watch`."""
         self._steps += 1
         self._journal.step(self._steps)
+        pulse.beat()
 
     def rests(self) -> None:
         """See :class:`pipeline.modalities.watch.Watch`."""

@@ -52,7 +52,7 @@ class NightlyConfig(Section):
     stall_minutes: float = Field(
         default=30,
         ge=0,
-        description="without a commit, after which the night is given up; 0: never",
+        description="in which nothing moves, after which the night is given up; 0: never",
     )
     deadline: str | None = Field(
         default=None, description="HH:MM at which it stops; the next night goes on"

@@ -1,4 +1,4 @@
-"""Ends a night in which nothing moves any more."""
+"""Ends a night in which nothing moves any more; see :mod:`pipeline.pulse` for what moves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from pipeline import pulse
+
 
 class Watchdog:
-    """Ends this process where it was not fed for too long, with the stacks of all its threads on stderr.
+    """Ends this process where nothing moved for too long, with the stacks of all its threads on stderr.
 
     Args:
         seconds: Too long; 0 never is.
@@ -37,7 +39,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._over.wait(min(self._seconds / 4, 5.0)):
-            if time.monotonic() - self._fed > self._seconds:
+            if time.monotonic() - max(self._fed, pulse.last_beat()) > self._seconds:
                 faulthandler.dump_traceback(2, all_threads=True)  # stderr, whatever stands for it
                 try:
                     self._give_up(self._seconds)

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from pipeline import pulse
+
 Prepared = tuple[int, tuple[Tensor, ...]]
 Item = TypeVar("Item")
 LOOK_SECONDS = 0.1  # how often a thread that is ahead looks whether it is still wanted
@@ -25,9 +27,9 @@ def ahead(batches: Iterable[Prepared], device: torch.device) -> Iterator[Prepare
         device: On a GPU they are made and copied by a thread of their own, from pinned memory and on a stream of their
             own; on a CPU they are handed on as they are asked for, since another thread would take the network's time.
     """
-    if device.type != "cuda":
-        return iter(batches)
-    return _copied(batches, device)
+    for batch in batches if device.type != "cuda" else _copied(batches, device):
+        yield batch
+        pulse.beat()  # what was made of it is done
 
 
 def _copied(batches: Iterable[Prepared], device: torch.device) -> Iterator[Prepared]:

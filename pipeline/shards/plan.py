@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from pipeline import storage
+from pipeline import pulse, storage
 from pipeline.shards.cuts import cut, samples
 from pipeline.shards.index import indexed_cuts
 from pipeline.shards.patterns import SPECIAL, Shard, expand
@@ -208,6 +208,7 @@ def hash_shard(shard: Shard) -> Shard:
     try:
         for start in range(0, source.size, _HASHED_BYTES):
             digest.update(source.read(start, _HASHED_BYTES))
+            pulse.beat()
     finally:
         source.close()
     return replace(shard, version=f"content:{digest.hexdigest()}")

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeline import pulse
 from pipeline.errors import InputError
 from pipeline.storage.location import (
     FileInfo,
@@ -47,6 +48,7 @@ def list_files(folder: str, *, recursive: bool = False) -> list[FileInfo]:
             where=folder,
         )
     found.sort(key=lambda info: info.url)
+    pulse.beat()
     return found
 
 
@@ -58,7 +60,9 @@ def file_info(url: str) -> FileInfo | None:
         except OSError:
             return None
         return _info(url, status) if stat.S_ISREG(status.st_mode) else None
-    return retried(lambda: store_of(url).info(url), what="cannot be looked for", where=url)
+    info = retried(lambda: store_of(url).info(url), what="cannot be looked for", where=url)
+    pulse.beat()
+    return info
 
 
 def file_infos(urls: Sequence[str]) -> list[FileInfo | None]:
@@ -115,13 +119,16 @@ def read_bytes(url: str) -> bytes:
     """
     if is_local(url):
         return read_local(url)
-    return retried(lambda: store_of(url).read(url), what="cannot be read", where=url)
+    data = retried(lambda: store_of(url).read(url), what="cannot be read", where=url)
+    pulse.beat()
+    return data
 
 
 def read_local(url: str) -> bytes:
     """The whole content of a small local file; see :func:`read_bytes`."""
     try:
-        return local_path(url).read_bytes()
+        data = local_path(url).read_bytes()
+        pulse.beat()
     except FileNotFoundError:
         raise
     except NotADirectoryError as error:  # nothing lies below a file
@@ -132,6 +139,7 @@ def read_local(url: str) -> bytes:
             where=url,
             fix="check the disk and that you may read it, and run the job again",
         ) from error
+    return data
 
 
 def _local_files(folder: str, *, recursive: bool) -> Iterator[FileInfo]:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from pipeline import pulse
 from pipeline.errors import InputError
 from pipeline.storage.location import without_query
 from pipeline.storage.retry import retried
@@ -212,6 +213,7 @@ class RemoteSource:
             # Whatever state it is in: the next attempt opens it anew.
             _close(file)
             raise
+        pulse.beat()
         if len(data) != length:
             _close(file)
             raise OSError(f"{len(data)} of {length} bytes came")

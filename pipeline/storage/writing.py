@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline import pulse
 from pipeline.errors import SinkError
 from pipeline.storage.conditional import create_once, read_versioned, replace_version
 from pipeline.storage.files import read_local
@@ -56,6 +57,7 @@ class NewFile:
         self.crc32 = zlib.crc32(view, self.crc32)
         self.num_bytes += len(view)
         self._file.write(view)
+        pulse.beat()
         return len(view)
 
     def flush(self) -> None:
@@ -150,6 +152,7 @@ def _to_store(url: str, replace: bool, check: Check | None) -> Iterator[NewFile]
             file.seek(0)
             check(file)
         new.created = _upload(new, file, replace=replace)
+        pulse.beat()
 
 
 def _upload(new: NewFile, file: Any, *, replace: bool) -> bool:
@@ -193,7 +196,7 @@ def remove_all(urls: Iterable[str]) -> None:
     """Removes files, several at a time; see :func:`remove`."""
     with ThreadPoolExecutor(_REMOVERS) as pool:
         for _ in pool.map(remove, urls):
-            pass
+            pulse.beat()
 
 
 def copy(url: str, name: str) -> None:
@@ -206,13 +209,14 @@ def copy(url: str, name: str) -> None:
         if is_local(url):
             local_path(name).parent.mkdir(parents=True, exist_ok=True)
             _publish(local_path(url), local_path(name), replace=False)
-            return
-        retried(
-            lambda: store_of(url).copy(url, name),
-            what="cannot be copied",
-            where=name,
-            kind=SinkError,
-        )
+        else:
+            retried(
+                lambda: store_of(url).copy(url, name),
+                what="cannot be copied",
+                where=name,
+                kind=SinkError,
+            )
+    pulse.beat()
 
 
 def read_version(url: str) -> tuple[bytes, str]:
