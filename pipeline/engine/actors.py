@@ -12,6 +12,8 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
+from pipeline import pulse
+from pipeline.engine.beats import tell_driver
 from pipeline.engine.tasks import RETRIES
 from pipeline.logs import event
 
@@ -124,7 +126,9 @@ class _Predictor:
     """The process of an actor."""
 
     def load(self, make: Callable[[], Predict]) -> None:
+        tell_driver()
         self._predict = make()
+        pulse.beat()
 
     def predict(self, table: pa.Table) -> tuple[bool, pa.Table]:
         # The flag is small, and says whether there are predictions without their being fetched.

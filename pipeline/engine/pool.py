@@ -19,7 +19,9 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from pipeline import pulse
 from pipeline.engine.actors import ACTOR_AHEAD, Actor, Actors, Predict
+from pipeline.engine.beats import tell_driver
 from pipeline.engine.failures import is_loss
 from pipeline.engine.nodes import NodeWatch
 from pipeline.engine.tasks import RETRIES, TASKS_AHEAD
@@ -212,6 +214,7 @@ class _Run(Generic[T]):
         """Takes a part to its next stage; what came out of it, if that was its last one."""
         self._stop_counting(step)
         ray.get(flag)
+        pulse.beat()
         attempt = step.attempt
         if attempt is None:
             assert step.actor is not None
@@ -269,8 +272,10 @@ class _StalledError(RayError):
 
 
 def _decode(work: Callable[[Part], pa.Table], part: Part) -> tuple[bool, pa.Table]:
+    tell_driver()
     return True, work(part)
 
 
 def _write(work: Callable[[pa.Table], T], table: pa.Table) -> tuple[bool, T]:
+    tell_driver()
     return True, work(table)
