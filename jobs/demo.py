@@ -1,6 +1,6 @@
 """The whole path on a small real data set made on the spot: pack, train, infer, evaluate, report.
 
-    python -m jobs.demo [CONFIG.yaml] [dotted.path=value ...] [--json]
+    python -m jobs.demo [CONFIG.yaml] [dotted.path=value ...] [--json] [--dry-run]
 
 Beside the fusion model, one model is trained for each modality alone, with the same settings, to compare it with.
 Steps that are done already are said and passed over.
@@ -13,7 +13,8 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from jobs import _job, evaluate, infer, report, train
 from pipeline import logs, runs, storage
-from pipeline.config import Config, load, validate
+from pipeline.config import Config, load, to_yaml, validate
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.metrics.evaluation import paired_difference
 from pipeline.runs import Summary, process_clock
@@ -30,6 +31,15 @@ from pipeline.storage import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 IDENTITY = "demo.json"
+# Of the inference, which are the demo's.
+COUNTS = (
+    "samples_read",
+    "samples_written",
+    "samples_quarantined",
+    "samples_filtered",
+    "samples_noted",
+    "shards_damaged",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError(
                 "the demo makes its data in a local folder", where=f"run={config.run}"
             )
-        summary = _Demo(config).run()
+        demo = _Demo(config)
+        if options.dry_run:
+            print(to_yaml(config) + "\n" + demo.plan())
+            return 0
+        summary = demo.run()
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
@@ -58,62 +72,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return summary.exit_code
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A step of the demo.
+
+    Attributes:
+        about: What it does.
+        result: A file that is there, or says so, once it is done.
+        work: Does it.
+    """
+
+    about: str
+    result: Path
+    work: Callable[[], None]
+
+
 class _Demo:
     """The steps, each passed over if it and all before it are done."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.folder = storage.local_path(config.run)
-        self.skipping = True
-        self.number = 0
+        self.names = list(config.modalities.by_name())
+        self.identity = runs.fingerprint(config.model_dump(mode="json", exclude={"cluster"}))
+        self.steps = list(self._steps())
 
     def run(self) -> Summary:
-        names = list(self.config.modalities.by_name())
-        self.total = 5 + len(names)
         with locks.lock(str(self.folder)), contextlib.ExitStack() as stack:
             self.stack = stack
-            self._check_identity()
-            self._step("data", "make and pack 1,797 samples", self.folder / "data", self._make_data)
-            self._job("train", "train the fusion model", train.JOB, self.config)
-            for name in names:
-                self._job("train", f"train a model on {name} alone", train.JOB, self._alone(name))
-            self._job(
-                "infer",
-                "write embeddings and predictions of the test split",
-                infer.JOB,
-                self.config,
-            )
-            self._step(
-                "evaluate", "evaluate all models", self.folder / "evaluation", self._evaluate
-            )
-            self._step("report", "write the report", self.folder / "report.html", self._report)
-            return self._summary(names)
+            done = self._done()
+            storage.write_bytes(str(self.folder / IDENTITY), self.identity.encode())
+            for number, step in enumerate(self.steps, 1):
+                print(
+                    self._line(number, "already done" if number <= done else "..."),
+                    file=sys.stderr,
+                    flush=True,
+                )
+                if number > done:
+                    step.work()
+            return self._summary(self.names, fresh=done < len(self.steps))
 
-    def _check_identity(self) -> None:
-        """Starts afresh where the folder holds a demo of other settings."""
-        identity = runs.fingerprint(self.config.model_dump(mode="json", exclude={"cluster"}))
+    def plan(self) -> str:
+        """What is done, and what would be."""
+        done = self._done()
+        words = (
+            "already done" if number <= done else "to do"
+            for number in range(1, len(self.steps) + 1)
+        )
+        return "\n".join(self._line(number, word) for number, word in enumerate(words, 1))
+
+    def _line(self, number: int, word: str) -> str:
+        return f"[{number}/{len(self.steps)}] {self.steps[number - 1].about}: {word}"
+
+    def _done(self) -> int:
+        """How many steps are done, the first first; none where the folder holds a demo of other settings."""
         marker = self.folder / IDENTITY
-        if not marker.exists() or marker.read_text("utf-8") != identity:
-            self.skipping = False
-            storage.write_bytes(str(marker), identity.encode())
+        if not marker.exists() or marker.read_text("utf-8") != self.identity:
+            return 0
+        undone = (at for at, step in enumerate(self.steps) if not _is_done(step.result))
+        return next(undone, len(self.steps))
 
-    def _step(self, name: str, about: str, result: Path, work: Callable[[], None]) -> None:
-        self.number += 1
-        done = result if result.suffix else result / runs.SUMMARY
-        self.skipping = self.skipping and _is_done(done)
-        word = "already done" if self.skipping else "..."
-        print(f"[{self.number}/{self.total}] {about}: {word}", file=sys.stderr, flush=True)
-        if not self.skipping:
-            work()
+    def _steps(self) -> Iterator[_Step]:
+        data, page = self.folder / "data" / runs.SUMMARY, self.folder / "report.html"
+        judged = self.folder / "evaluation" / runs.SUMMARY
+        yield _Step("make and pack 1,797 samples", data, self._make_data)
+        yield self._job("train the fusion model", train.JOB, self.config)
+        for name in self.names:
+            yield self._job(f"train a model on {name} alone", train.JOB, self._alone(name))
+        about = "write embeddings and predictions of the test split"
+        yield self._job(about, infer.JOB, self.config)
+        yield _Step("evaluate all models", judged, self._evaluate)
+        yield _Step("write the report", page, self._report)
 
-    def _job(self, name: str, about: str, job: _job.Job, config: Config) -> None:
+    def _job(self, about: str, job: _job.Job, config: Config) -> _Step:
         def work() -> None:
             self._connect()
             folder = job.output(config)
             shutil.rmtree(folder, ignore_errors=True)
             _job.run(job, config, began=process_clock())
 
-        self._step(name, about, Path(job.output(config)), work)
+        return _Step(about, Path(job.output(config)) / runs.SUMMARY, work)
 
     def _connect(self) -> None:
         """Starts Ray when the first step needs it, and keeps it for the others."""
@@ -171,13 +209,13 @@ class _Demo:
     def _report(self) -> None:
         _job.run(report.JOB, self.config, began=process_clock())
 
-    def _summary(self, names: Sequence[str]) -> Summary:
-        """The demo's own summary: counts of the inference, metrics of the evaluation."""
+    def _summary(self, names: Sequence[str], *, fresh: bool) -> Summary:
+        """The demo's own summary: counts and rate of the inference, metrics of the evaluation."""
         written = json.loads((self.folder / "embeddings" / runs.SUMMARY).read_text("utf-8"))
         judged = json.loads((self.folder / "evaluation" / runs.SUMMARY).read_text("utf-8"))
         metrics = json.loads((self.folder / "evaluation" / "metrics.json").read_text("utf-8"))
         summary = Summary("demo", fingerprint=judged["fingerprint"], metrics=judged["metrics"])
-        for name in ("samples_read", "samples_written", "samples_quarantined", "shards_damaged"):
+        for name in COUNTS:
             setattr(summary, name, written[name])
         for row in metrics["comparison"]:
             [name] = row["modalities"]
@@ -194,7 +232,8 @@ class _Demo:
             }.items()
         }
         summary.close()
-        if not self.skipping or not (self.folder / runs.SUMMARY).exists():
+        summary.samples_per_second = written["samples_per_second"]
+        if fresh or not (self.folder / runs.SUMMARY).exists():
             summary.write(str(self.folder))
         return summary
 
@@ -258,6 +297,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="settings that replace the file's, none or several",
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the configuration and the steps that would be done, and end",
+    )
     return parser
 
 

@@ -1,6 +1,6 @@
 """Writes a starter configuration for shards, a folder or a table, after a look at its samples.
 
-    python -m jobs.init SOURCE [--to my.yaml] [--run runs/NAME] [--data data] [--overwrite]
+    python -m jobs.init SOURCE [--to my.yaml] [--run runs/NAME] [--data data] [--overwrite] [--dry-run]
 
 SOURCE is what there is: shards (a tar, a folder of them, a pattern), a folder of files, or a CSV, JSONL or Parquet
 table.
@@ -43,13 +43,15 @@ def write(options: argparse.Namespace) -> str:
 
     start = find(options.source, options.data)
     path = Path(options.to or f"{start.name}.yaml")
-    if path.exists() and not options.overwrite:
+    if path.exists() and not (options.overwrite or options.dry_run):
         raise ConfigError(
             "the configuration is there already",
             where=str(path),
             fix="name another with --to, or give --overwrite",
         )
     text, notes = draft(start, Look.at(start.samples), options.run or f"runs/{start.name}")
+    if options.dry_run:
+        return f"{text}\nwould write {path}"
     path.write_text(text, encoding="utf-8")
     return advice(notes, str(path), is_packed=not start.pack)
 
@@ -67,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--run", metavar="FOLDER", help="the run that it names; runs/NAME by default")
     add("--data", default="data", metavar="FOLDER", help="where pack is to put shards")
     add("--overwrite", action="store_true", help="replaces a configuration that is there")
+    add("--dry-run", action="store_true", help="print what would be written, and end")
     return parser
 
 

@@ -1,6 +1,7 @@
 """Hands a job to a Ray cluster, follows its log, and ends with its exit code.
 
-    python -m jobs.submit JOB CONFIG.yaml [dotted.path=value ...] [--address URL] [--json] [-- FLAGS OF THE JOB]
+    python -m jobs.submit JOB CONFIG.yaml [dotted.path=value ...] [--address URL] [--json] [--dry-run]
+                          [-- FLAGS OF THE JOB]
 
 The job's output goes to stdout; with --json it goes to stderr, and stdout is the job's JSON.
 """
@@ -39,8 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = _Output(as_json=options.json)
     try:
         _check(options.job)
-        from pipeline.engine.submit import submit
+        from pipeline.engine.submit import plan, submit
 
+        if options.dry_run:
+            job_words = [*options.overrides, *words[end + 1 :]]
+            print(
+                plan(options.job, options.config, job_words, options.address, as_json=options.json)
+            )
+            return 0
         code = submit(
             options.job,
             options.config,
@@ -136,6 +143,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--submission-id", help="name of this submission; one known already is followed, not rerun"
     )
     parser.add_argument("--json", action="store_true", help="stdout is the job's JSON object")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be handed to which cluster, and end; behind --, it is the job's own flag",
+    )
     return parser
 
 

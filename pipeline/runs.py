@@ -94,10 +94,12 @@ class Summary:
             )
         now = process_clock()
         self.seconds = round(now - began, 3)
+        # Counts of a job that asked for no sample are another's, and so is their rate.
         first = self.first_sample if self.first_sample is not None else now
         self.start_up_seconds = round(first - began, 3)
-        working = max(self.seconds - self.start_up_seconds, 1e-3)
-        self.samples_per_second = round(self.samples_read / working, 1)
+        if self.first_sample is not None:
+            working = max(self.seconds - self.start_up_seconds, 1e-3)
+            self.samples_per_second = round(self.samples_read / working, 1)
 
     def check_bad(self, allowed: float, where: str) -> None:
         """Raises when more is bad than is allowed; what is good is committed by then.

@@ -13,6 +13,7 @@ from pathlib import Path
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from pipeline.config import load, to_yaml
 from pipeline.engine import signals
 from pipeline.engine.address import API_VARIABLES, api_address, unreachable
 from pipeline.engine.auth import environment, use_saved_token
@@ -60,6 +61,44 @@ def submit(
         RunError: The cluster cannot be reached, or refuses the job.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the job has been told to stop.
     """
+    words = _words(config, overrides, as_json=as_json)
+    with working_dir(config) as (folder, place):
+        command = ["python", "-m", f"jobs.{job}", place, *words]
+        return run_command(
+            command, folder, write=write, address=address, submission_id=submission_id
+        )
+
+
+def plan(
+    job: str,
+    config: Path,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    *,
+    as_json: bool = False,
+) -> str:
+    """The configuration as the job will read it, what would be handed over, and where; see :func:`submit`.
+
+    Raises:
+        ConfigError: The configuration is wrong, or no address is known.
+    """
+    words = _words(config, overrides, as_json=as_json)
+    settings = load(config, [word for word in words if not word.startswith("-") and "=" in word])
+    try:
+        cluster = api_address(address)
+    except RunError as error:
+        cluster = f"a cluster that does not answer now ({error.what})"
+    with working_dir(config) as (folder, place):
+        sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+        command = shlex.join(["python", "-m", f"jobs.{job}", place, *words])
+    return (
+        f"{to_yaml(settings)}\nwould hand to {cluster}: {command}\n"
+        f"with {len(sizes)} files of code and configuration, {sum(sizes) / 1e6:.1f} MB"
+    )
+
+
+def _words(config: Path, overrides: Sequence[str], *, as_json: bool) -> list[str]:
+    """What follows the configuration on the job's command line."""
     if not config.is_file():
         raise ConfigError(
             "there is no such configuration", where=str(config), fix="give the path of a YAML file"
@@ -67,13 +106,7 @@ def submit(
     words = list(overrides)
     if not any(word.startswith("cluster.address=") for word in words):
         words.append("cluster.address=auto")
-    if as_json:
-        words.append("--json")
-    with working_dir(config) as (folder, place):
-        command = ["python", "-m", f"jobs.{job}", place, *words]
-        return run_command(
-            command, folder, write=write, address=address, submission_id=submission_id
-        )
+    return [*words, "--json"] if as_json else words
 
 
 def run_command(
