@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from ray_cluster import PROJECT, Family
 from tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
+from jobs import nightly
 from pipeline.engine import schedule
 from pipeline.nightly.ledger import Ledger
 
@@ -71,6 +73,46 @@ def test_a_night_begins_when_its_time_comes(tmp_path: Path, family: Family) -> N
     assert f"date={night.date}" in said[-1]
     assert Path(ledger.location(night.date, ".md")).read_text().startswith(f"# {night.date}: done")
     served.stderr.close()
+
+
+@pytest.mark.parametrize("kind", ["serve", "systemd", "cron", "kubernetes"])
+def test_who_keeps_the_schedule_runs_nights_of_its_zone_that_catch_up(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "night.yaml"
+    config.write_text(f"run: {tmp_path}/run\nmodalities: {{image: }}\n")
+    commands = []
+    monkeypatch.setattr(schedule, "serve", lambda command, *_: commands.append(command) or 0)
+    mode = ["serve"] if kind == "serve" else ["emit", kind, "--to", str(tmp_path)]
+    flags = ["--timezone", "Asia/Shanghai", "--catch-up", "3"]
+    assert nightly.main([str(config), *mode, "input.max_samples=5", *flags]) == 0
+    if kind == "serve":
+        assert commands[0][-5:] == ["input.max_samples=5", *flags]
+        return
+    written = "".join(
+        path.read_text() for path in tmp_path.iterdir() if path.name.startswith("pipeline-nightly")
+    )
+    words = re.sub("[\"'\\n -]+", " ", written)
+    assert "input.max_samples=5 timezone Asia/Shanghai catch up 3" in words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--cron", "0 2 31 2 *"],
+        ["--cron", "0 0 */2 * mon"],
+        ["--cron", "0 0 * * *", "--timezone", "Asia/Beirut"],
+        ["--timezone", "Mars/Olympus"],
+    ],
+)
+def test_what_cannot_be_kept_is_refused_in_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "night.yaml"
+    config.write_text(f"run: {tmp_path}/run\nmodalities: {{image: }}\n")
+    assert nightly.main([str(config), "emit", "kubernetes", "--to", str(tmp_path), *words]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["night.yaml"]
 
 
 @pytest.fixture
