@@ -6,21 +6,16 @@ again and renewing a lease are none: a job in which nothing else happens hangs.
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 _last = time.monotonic()
 _forward: Callable[[], None] | None = None
-_thread = threading.local()
 
 
 def beat() -> None:
     """Something has moved."""
     global _last
-    if getattr(_thread, "silent", False):
-        return
     _last = time.monotonic()
     if _forward is not None:
         _forward()
@@ -35,14 +30,3 @@ def forward(listener: Callable[[], None]) -> None:
     """Has the beats of this process told to another, by ``listener``, which must be quick."""
     global _forward
     _forward = listener
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """What this thread does in the block is no sign of life."""
-    before = getattr(_thread, "silent", False)
-    _thread.silent = True
-    try:
-        yield
-    finally:
-        _thread.silent = before

@@ -20,7 +20,6 @@ import time
 import uuid
 from typing import Any, Protocol
 
-from pipeline import pulse
 from pipeline.errors import LockedError, PipelineError
 from pipeline.logs import event
 from pipeline.storage.location import is_local, local_path
@@ -131,11 +130,6 @@ class Lease:
                 self._register.replace(self._content(None), self._version)
 
     def _keep(self) -> None:
-        # A job that does nothing but renew its lease hangs.
-        with pulse.silent():
-            self._renew()
-
-    def _renew(self) -> None:
         while not self._over.wait(self._seconds / RENEWALS):
             begun = time.monotonic()
             self._renewals += 1

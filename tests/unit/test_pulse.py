@@ -1,6 +1,5 @@
 """What is a sign of life, and what is none."""
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -115,8 +114,12 @@ def _reads(request: object, watch: Watch, care: Care) -> None:
         storage.list_files("/nowhere")
 
 
-def test_a_lease_that_is_renewed_is_no_sign_of_life(tmp_path: Path, beats: Beats) -> None:
-    lease = Lease(str(tmp_path / "lease"), "here", seconds=0.5)
+@pytest.mark.parametrize("kind", ["disk", "store"])
+def test_a_lease_that_is_renewed_is_no_sign_of_life(
+    kind: str, tmp_path: Path, beats: Beats, request: pytest.FixtureRequest
+) -> None:
+    folder = str(tmp_path) if kind == "disk" else request.getfixturevalue("bucket")
+    lease = Lease(f"{folder}/lease", "here", seconds=1)
     lease.acquire()
     beats.count = 0
     renewals = lease._renewals
@@ -124,14 +127,3 @@ def test_a_lease_that_is_renewed_is_no_sign_of_life(tmp_path: Path, beats: Beats
         time.sleep(0.05)
     assert beats.count == 0
     lease.release()
-
-
-def test_silence_is_of_one_thread(beats: Beats) -> None:
-    with pulse.silent():
-        pulse.beat()
-        thread = threading.Thread(target=pulse.beat)
-        thread.start()
-        thread.join()
-    assert beats.count == 1
-    pulse.beat()
-    assert beats.count == 2
