@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline import storage
 from pipeline.errors import BadDataError, RunError
@@ -16,6 +16,56 @@ from pipeline.errors import BadDataError, RunError
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
 METRICS_LOG = "metrics.jsonl"
+
+
+class Counts(Protocol):
+    """What became of some samples: the ledger of a part (:class:`pipeline.sinks.base.PartResult`), or of more."""
+
+    @property
+    def read(self) -> int:
+        """Samples, as they were counted where shards are read."""
+
+    @property
+    def written(self) -> int:
+        """Samples in the output."""
+
+    @property
+    def quarantined(self) -> int:
+        """Samples in the quarantine."""
+
+    @property
+    def filtered(self) -> int:
+        """Samples that a filter left out."""
+
+    @property
+    def noted(self) -> int:
+        """Of those in the output, samples with something odd about them."""
+
+    @property
+    def strays(self) -> int:
+        """Members of shards that belong to no sample."""
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Reason -> samples, fields and damages that have it."""
+
+    @property
+    def settings(self) -> Mapping[str, Sequence[str]]:
+        """Reason -> the settings that would let through what has it."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """The counts of some samples together; see :class:`Counts`."""
+
+    read: int
+    written: int
+    quarantined: int
+    filtered: int
+    noted: int = 0
+    strays: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -32,6 +82,8 @@ class Summary:
     # Of those written: something about them is odd.
     samples_noted: int = 0
     shards_damaged: int = 0
+    # Members of shards that belong to no sample; left out where there are none.
+    members_passed_over: int = 0
     parts_done: int = 0
     parts_skipped: int = 0
     seconds: float = 0.0
@@ -56,24 +108,17 @@ class Summary:
         total = self.samples_read + self.shards_damaged
         return (self.samples_quarantined + self.shards_damaged) / total if total else 0.0
 
-    def count(
-        self,
-        written: int,
-        quarantined: int,
-        filtered: int,
-        reasons: Mapping[str, int],
-        noted: int = 0,
-        settings: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        """Adds the ledger of one part."""
-        self.samples_read += written + quarantined + filtered
-        self.samples_written += written
-        self.samples_quarantined += quarantined
-        self.samples_filtered += filtered
-        self.samples_noted += noted
-        for reason, number in reasons.items():
+    def count(self, counts: Counts) -> None:
+        """Adds the ledger of one part, or of several together."""
+        self.samples_read += counts.read
+        self.samples_written += counts.written
+        self.samples_quarantined += counts.quarantined
+        self.samples_filtered += counts.filtered
+        self.samples_noted += counts.noted
+        self.members_passed_over += counts.strays
+        for reason, number in counts.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + number
-        for reason, names in (settings or {}).items():
+        for reason, names in counts.settings.items():
             self.settings[reason] = sorted({*self.settings.get(reason, ()), *names})
 
     def close(self, began: float = 0.0) -> None:
@@ -126,7 +171,7 @@ class Summary:
         values = asdict(self)
         del values["first_sample"]
         values["reasons"] = dict(sorted(self.reasons.items()))
-        for name in ("reasons", "settings", "report"):
+        for name in ("reasons", "settings", "report", "members_passed_over"):
             if not values[name]:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -14,7 +15,10 @@ KEY = "key"  # string, null for damage to the shard itself
 SHARD = "shard"  # string, path below the pattern's fixed prefix
 ORDINAL = "ordinal"  # int64, position of the sample in its shard
 PART = "part"  # string, the part's description as JSON (pipeline.shards.plan.Part)
-PART_ROWS = "part_rows"  # int32, how many rows the reader made of this part; the ledger
+# The ledger of a part, in each of its rows: what the reader counted in the archive, whatever rows came of it.
+PART_ROWS = "part_rows"  # int32, samples, and damages of the shard
+PART_SAMPLES = "part_samples"  # int32, samples
+PART_STRAYS = "part_strays"  # int32, members that belong to no sample
 MODALITIES = "modalities"  # list<string>, those present
 LABEL = "label"  # string, null where absent
 ERROR = "error"  # struct, null for a good sample
@@ -47,6 +51,8 @@ BASE_SCHEMA = pa.schema(
         (ORDINAL, pa.int64()),
         (PART, pa.string()),
         (PART_ROWS, pa.int32()),
+        (PART_SAMPLES, pa.int32()),
+        (PART_STRAYS, pa.int32()),
         (MODALITIES, pa.list_(pa.string())),
         (LABEL, pa.string()),
         (ERROR, ERROR_TYPE),
@@ -78,6 +84,7 @@ REASONS: Mapping[str, str] = {
     "unsafe_member": "a link, device or other special member",
     "no_extension": "a member without an extension belongs to no field",
     "duplicate_key": "an earlier sample of the shard has the same key",
+    "interleaved": "members of other samples lie between those of this one",
     "duplicate_field": "the sample holds the same field twice",
     "no_modality": "the sample has none of the configured fields",
     "bad_image": "the image cannot be decoded",
@@ -184,6 +191,8 @@ class Fault:
         detail: What is wrong, in words, without the sample's bytes.
         setting: Dotted path of the setting that would let it through; empty where there is none.
         data: The raw member at fault, where it is to be kept.
+        amends: Whether it takes back what was said of the sample of this ordinal before: where a shard is read from
+            front to end, only its end tells that a key's members do not lie side by side.
     """
 
     source: Source
@@ -192,6 +201,24 @@ class Fault:
     detail: str
     setting: str = ""
     data: bytes | None = None
+    amends: bool = False
 
     def __post_init__(self) -> None:
         require_setting(self.reason, self.setting)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a reader found in a part, counted where the archive is walked; complete when the part has been read.
+
+    Attributes:
+        samples: Samples, the bad ones and those that a filter leaves out included.
+        damages: Damages of the shard itself.
+        strays: Kind -> members that belong to no sample, and are passed over.
+        ended: Whether the part was read to its end.
+    """
+
+    samples: int = 0
+    damages: int = 0
+    strays: Counter[str] = field(default_factory=Counter)
+    ended: bool = False

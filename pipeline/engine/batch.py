@@ -16,6 +16,7 @@ from pipeline.engine.failures import plain_errors
 from pipeline.engine.predict import PredictorPool, predictor_here
 from pipeline.engine.progress import Progress
 from pipeline.engine.tasks import decode_part, work_through
+from pipeline.errors import RunError
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decode import Decoder
 from pipeline.nightly.inventory import Inventory
@@ -103,26 +104,22 @@ class BatchJob:
         """Does the parts that are to do, commits, and adds their counts to ``summary``."""
         summary.parts_skipped = len(self.parts) - len(self.todo)
         summary.fingerprint = self.fingerprint
-        damaged: set[str] = set()
+        damaged, back = set[str](), set[str]()
         self.sums, self.redone = {}, 0
         with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
             for result in self._results():
                 summary.parts_done += 1
-                summary.count(
-                    result.written,
-                    result.quarantined,
-                    result.filtered,
-                    result.reasons,
-                    result.noted,
-                    result.settings,
-                )
+                summary.count(result)
                 if result.damages:
                     damaged.add(result.shard)
                 self.sums = add_sums(self.sums, result.statistics or {})
                 self.done.add(result.part)
+                back.add(result.part)
                 progress.advance(1, result.read, result.quarantined)
                 if self.watch is not None and not self.watch(result):
                     break
+            else:
+                self._check_all(back)
         summary.shards_damaged = len(damaged)
         if self.redone:
             summary.metrics[PARTS_REDONE] = self.redone
@@ -132,6 +129,20 @@ class BatchJob:
         if self.publishing is not None:
             self.publishing()
         self._publish()
+
+    def _check_all(self, back: set[str]) -> None:
+        """Holds the parts that came back against those that were to be done.
+
+        Raises:
+            RunError: One is missing, which is a bug.
+        """
+        missing = [part for part in self.todo if part.id not in back]
+        if missing:
+            raise RunError(
+                f"{len(missing)} of {len(self.todo)} parts did not come back",
+                where=f"the first is shard={missing[0].shard} offset={missing[0].start}",
+                fix="run the job again; if it happens again, this is a bug: report it with the log",
+            )
 
     def _publish(self) -> None:
         """Shows what is done: of a changed shard that is not, the rows of before and none of the new."""

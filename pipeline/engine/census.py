@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics.distribution import Distribution
-from pipeline.sample import Fault
+from pipeline.sample import NOTES, Fault
 from pipeline.shards.plan import Part
 
 MAX_NAMES = 1000  # distinct fields, labels, ... counted one by one; the rest together, as OTHER
@@ -26,6 +26,8 @@ class Census:
         shards_damaged: Those with damage.
         bytes: Size of the shards.
         samples: Samples, the bad ones included.
+        read: The same, as they were counted where the archives were walked.
+        good: Samples that nothing speaks against.
         bad: Samples that decoding is bound to refuse.
         noted: Good samples with something odd about them.
         members: Files in the shards.
@@ -41,6 +43,7 @@ class Census:
         misnamed: ``field.found`` -> members whose content is not what the extension promises.
         labels: Label -> samples.
         unlabelled: Reason -> samples without a usable label.
+        strays: Kind -> members that belong to no sample (:mod:`pipeline.shards.strays`).
         damages: Reason -> places where a shard is damaged.
         reasons: Reason -> samples that decoding is bound to refuse.
         remarks: Reason -> good samples with something odd about them.
@@ -54,6 +57,8 @@ class Census:
     shards_damaged: int = 0
     bytes: int = 0
     samples: int = 0
+    read: int = 0
+    good: int = 0
     bad: int = 0
     noted: int = 0
     members: int = 0
@@ -69,6 +74,7 @@ class Census:
     misnamed: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     unlabelled: Counter[str] = field(default_factory=Counter)
+    strays: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     remarks: Counter[str] = field(default_factory=Counter)
@@ -134,6 +140,18 @@ class Census:
         self.remarks[fault.reason] += 1
         place = f"{fault.source.key} in {fault.source.shard}: {fault.detail}"
         self.example(fault.reason, place)
+
+    def forgive(self, fault: Fault) -> None:
+        """Takes back what was counted of a sample, for which there is a graver reason."""
+        if fault.reason in NOTES:
+            self.good -= 1
+            self.noted -= 1
+            self.remarks[fault.reason] -= 1
+        else:
+            self.bad -= 1
+            self.reasons[fault.reason] -= 1
+        self.remarks += Counter()  # which keeps those above 0
+        self.reasons += Counter()
 
     def _merge_named(self, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
         for name, value in theirs.items():

@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 
 from pipeline import runs, storage
 from pipeline.config import Config
-from pipeline.engine.inspection import Pick
 from pipeline.engine.isolated import harmless
+from pipeline.engine.picks import Pick
 from pipeline.errors import SampleError
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
-from pipeline.sample import ERROR, ORDINAL, PART_ROWS, Field, Sample
+from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
 from pipeline.shards.source import is_packed, open_shard
@@ -237,11 +237,9 @@ class _Written(NamedTuple):
     @classmethod
     def of(cls, config: Config, decoder: Decoder, table: pa.Table) -> _Written:
         """Writes a part's rows, for a moment, and measures; the fastest of a few passes counts."""
-        table = table.set_column(
-            table.column_names.index(PART_ROWS),
-            PART_ROWS,
-            pa.array([table.num_rows] * table.num_rows, pa.int32()),
-        )
+        for name in (PART_ROWS, PART_SAMPLES):
+            count = pa.array([table.num_rows] * table.num_rows, pa.int32())
+            table = table.set_column(table.column_names.index(name), name, count)
         if not table.num_rows:
             return cls(0, 0.0)
         measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)

@@ -24,7 +24,7 @@ from pipeline.engine.predict import PredictorPool
 from pipeline.engine.prepare import plan_parts
 from pipeline.engine.progress import Progress
 from pipeline.engine.train_record import seen_in_training
-from pipeline.errors import BadDataError, ConfigError
+from pipeline.errors import BadDataError, ConfigError, RunError
 from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
@@ -159,23 +159,23 @@ def _predict(
 ) -> pa.Table:
     tables: list[pa.Table] = []
     lost: list[int] = []
-    damaged = set()
+    damaged, num_done = set(), 0
     load = partial(_PredictSubsets, pool.spec, subsets)
     with plain_errors("evaluate"), Progress("evaluate", len(parts), "parts") as progress:
         for table in pool.through(parts, decoder, load, on_loss=lambda: lost.append(1)):
             result = write_quarantine(output, table)
-            summary.count(
-                result.written,
-                result.quarantined,
-                result.filtered,
-                result.reasons,
-                result.noted,
-                result.settings,
-            )
+            summary.count(result)
+            num_done += 1
             if result.damages:
                 damaged.add(result.shard)
             tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
             progress.advance(1, result.read, result.quarantined)
+    if num_done != len(parts):
+        raise RunError(
+            f"{num_done} of {len(parts)} parts came back",
+            where=output,
+            fix="run the job again; if it happens again, this is a bug: report it with the log",
+        )
     summary.shards_damaged = len(damaged)
     if lost:
         summary.metrics[PARTS_REDONE] = len(lost)

@@ -12,12 +12,13 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.census import Census
 from pipeline.engine.headers import LOOKS, Rules
+from pipeline.engine.picks import Pick
 from pipeline.errors import SampleError, ShardError
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decode import Decoder, read_label
 from pipeline.modalities.rows import setting_of
-from pipeline.sample import NOTES, Fault, Field, Sample, Source
+from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
 from pipeline.shards.index import index_url, write_index
 from pipeline.shards.keys import key_hash
 from pipeline.shards.outline import Outline, outline_part
@@ -33,21 +34,6 @@ Follow = Callable[
 ]  # told of samples, and how many of them are bad, since the last call
 
 
-@dataclass(order=True, frozen=True)
-class Pick:
-    """A sample drawn at random: one of those with the smallest hashes.
-
-    Attributes:
-        rank: Minus the hash, so that a heap gives up the largest hash first.
-        part: Where the sample lies.
-        outline: Its members.
-    """
-
-    rank: int
-    part: Part = field(compare=False)
-    outline: Outline = field(compare=False)
-
-
 @dataclass
 class Inspection:
     """What was found in a stretch of a split.
@@ -61,9 +47,14 @@ class Inspection:
     census: Census = field(default_factory=Census)
     faults: list[Fault] = field(default_factory=list)
     picks: list[Pick] = field(default_factory=list)
+    _places: dict[int, int] | None = field(default=None, repr=False)  # of faults, by ordinal
+    _drawn: set[int] = field(default_factory=set, repr=False)
 
     def refuse(self, fault: Fault) -> None:
         """Notes a sample, or a stretch of a shard, that cannot be used."""
+        if fault.amends:
+            self._amend(replace(fault, amends=False))
+            return
         self.faults.append(fault)
         self.census.refuse(fault)
 
@@ -71,6 +62,24 @@ class Inspection:
         """Notes a good sample with something odd about it."""
         self.faults.append(fault)
         self.census.note(fault)
+
+    def _amend(self, fault: Fault) -> None:
+        """Puts a fault in the place of what was said of its sample before."""
+        if self._places is None:
+            faults = enumerate(self.faults)
+            self._places = {f.ordinal: at for at, f in faults if f.source.key is not None}
+            self._drawn = {pick.outline.ordinal for pick in self.picks}
+        if fault.ordinal in self._drawn:
+            self.picks = [pick for pick in self.picks if pick.outline.ordinal != fault.ordinal]
+            heapq.heapify(self.picks)
+        place = self._places.get(fault.ordinal)
+        if place is None:
+            self.census.good -= 1
+            self.faults.append(fault)
+        else:
+            self.census.forgive(self.faults[place])
+            self.faults[place] = fault
+        self.census.refuse(fault)
 
 
 class Inspector:
@@ -129,7 +138,8 @@ class Inspector:
         census = found.census
         told = told_bad = 0
         again = None if is_packed(part.shard) else source  # packed shards are read forward only
-        for item in outline_part(source, part, self.checks.limits):
+        tally = Tally()
+        for item in outline_part(source, part, self.checks.limits, tally):
             if isinstance(item, Fault):
                 found.refuse(item)
                 continue
@@ -143,12 +153,17 @@ class Inspector:
             good = fault is None or fault.reason in NOTES
             if fault is not None:
                 (found.note if good else found.refuse)(fault)
+            census.good += good
             if good and self.num_picks:
                 self._draw(found.picks, part, item)
             if census.samples - told >= TOLD_SAMPLES:
                 follow(census.samples - told, census.bad - told_bad)
                 told, told_bad = census.samples, census.bad
         follow(census.samples - told, census.bad - told_bad)
+        census.read += tally.samples
+        for kind, number in tally.strays.items():
+            census.count(census.strays, kind, number)
+            census.example(f"strays.{kind}", f"{number} in {part.shard}")
         return keys
 
     def _draw(self, picks: list[Pick], part: Part, item: Outline) -> None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.isolation import Guard
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.watch import CHECKS, Care, Watch
-from pipeline.sample import Field, Sample
+from pipeline.sample import Field, Sample, Tally
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
 
@@ -31,7 +31,9 @@ def decode_here(
         watch: Told of every step.
         care: What earlier attempts have shown.
     """
-    return decoder.decode(read_part(part, decoder.limits), part.to_json(), watch, care)
+    tally = Tally()
+    items = read_part(part, decoder.limits, tally)
+    return decoder.decode(items, part.to_json(), watch, care, tally)
 
 
 def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:

@@ -71,7 +71,7 @@ def _count_group(parts: Sequence[Part], label: str, limits: Limits) -> LabelCoun
             continue
         for item in read_part(part, limits):
             if isinstance(item, Fault):
-                samples += item.source.key is not None
+                samples += item.source.key is not None and not item.amends
                 continue
             samples += 1
             try:

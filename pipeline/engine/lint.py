@@ -11,8 +11,9 @@ from pipeline.config import SPLITS, Config, Patterns
 from pipeline.engine.census import Census
 from pipeline.engine.duplicates import find_duplicates
 from pipeline.engine.estimate import TOKENIZER_SAMPLES, Estimate, Work, estimate
-from pipeline.engine.inspection import Inspector, Pick
+from pipeline.engine.inspection import Inspector
 from pipeline.engine.lint_tasks import Stretch, connection, look_through, runs_here, smallest
+from pipeline.engine.picks import Pick
 from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.logs import event
@@ -121,10 +122,11 @@ def lint(config: Config, todo: Sequence[Stretch], output: str, summary: Summary)
 
 
 def _count(summary: Summary, total: Census) -> None:
-    summary.samples_read = total.samples
+    summary.samples_read = total.read
     summary.samples_quarantined = total.bad
-    summary.samples_written = total.samples - total.bad
+    summary.samples_written = total.good
     summary.samples_noted = total.noted
+    summary.members_passed_over = total.strays.total()
     summary.shards_damaged = total.shards_damaged
     summary.parts_done = total.shards
 

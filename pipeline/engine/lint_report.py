@@ -10,6 +10,7 @@ from pipeline.engine.census import OTHER, Census
 from pipeline.engine.lint import Findings
 from pipeline.modalities.content import expected_kind
 from pipeline.sample import NOTES, REASONS
+from pipeline.shards.strays import KINDS
 
 VERSION = 1
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -91,6 +92,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "labels": dict(sorted(census.labels.items(), key=lambda each: (-each[1], each[0]))),
         "unlabelled": dict(census.unlabelled),
         "damage": dict(census.damages.most_common()),
+        "strays": dict(census.strays.most_common()),
         "bad": dict(census.reasons.most_common()),
         "noted": dict(census.remarks.most_common()),
         "settings": {name: dict(each.most_common()) for name, each in census.settings.items()},
@@ -118,6 +120,9 @@ def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[s
     for reason, number in total.remarks.most_common():
         what = f"{_plural(number, 'sample')} noted ({reason}): {NOTES[reason]}"
         yield _problem(WARNING, what, number, total.examples[reason])
+    for kind, number in total.strays.most_common():
+        what = f"{_plural(number, 'member')} of no sample passed over: {KINDS[kind]}"
+        yield _problem(NOTE, what, number, total.examples[f"strays.{kind}"])
     yield from _shared_keys(found)
     yield from _names(total)
     yield from _lacking(config, found)

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from pipeline.config import ClusterConfig
 from pipeline.engine import signals
-from pipeline.engine.inspection import Follow, Inspection, Inspector, Pick
+from pipeline.engine.inspection import Follow, Inspection, Inspector
+from pipeline.engine.picks import Pick
 from pipeline.engine.progress import Progress
 from pipeline.sample import NOTED, NOTES, OUTCOME, QUARANTINE_SCHEMA, QUARANTINED, Fault
 from pipeline.shards.plan import Part

@@ -23,7 +23,7 @@ from pipeline.nightly.drift import drift
 from pipeline.nightly.hook import run_hook
 from pipeline.nightly.ledger import DONE, FAILED, STOPPED, UNFINISHED, Attempt, Ledger, Night
 from pipeline.nightly.watchdog import Watchdog
-from pipeline.runs import Summary, process_clock
+from pipeline.runs import Summary, Total, process_clock
 from pipeline.shards.listings import listings_remembered
 from pipeline.shards.plan import expand
 from pipeline.sinks import ParquetConfig
@@ -81,10 +81,11 @@ class _Night:
         self._page.attempts = list(earlier.attempts)
         self._seconds = earlier.seconds
         self._done = Summary("nightly", parts_done=earlier.parts.get("done", 0))
-        written, bad, filtered, noted = (
-            earlier.samples.get(name, 0) for name in ("written", "quarantined", "filtered", "noted")
+        read, written, bad, filtered, noted = (
+            earlier.samples.get(name, 0)
+            for name in ("read", "written", "quarantined", "filtered", "noted")
         )
-        self._done.count(written, bad, filtered, earlier.reasons, noted)
+        self._done.count(Total(read, written, bad, filtered, noted, reasons=earlier.reasons))
         self._profile: Sums = earlier.profile
         self._counted = set(earlier.counted)  # parts in a profile that readers may not see yet
 
@@ -190,13 +191,7 @@ class _Night:
         fresh = sorted(job.unpublished - self._counted)
         for result in job.sink.recorded_results(fresh):
             self._profile = add_sums(self._profile, result.statistics or {})
-            self._done.count(
-                result.written,
-                result.quarantined,
-                result.filtered,
-                result.reasons,
-                result.noted,
-            )
+            self._done.count(result)
             self._done.parts_done += 1
         self._counted = set(job.unpublished)
         self._note()

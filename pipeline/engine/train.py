@@ -34,7 +34,7 @@ from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, score_name
 from pipeline.models.training_state import load_checkpoint
-from pipeline.runs import Summary, process_clock
+from pipeline.runs import Summary, Total, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.plan import Part
 from pipeline.sinks.quarantine import (
@@ -149,11 +149,14 @@ def _count(config: Config, counts: Mapping[str, LabelCount], summary: Summary) -
     num_read = sum(count.samples for count in counts.values())
     left_out = Counter(bad.filter(bad[KEY].is_valid())[OUTCOME].to_pylist())
     summary.count(
-        num_read - left_out[QUARANTINED] - left_out[FILTERED],
-        left_out[QUARANTINED],
-        left_out[FILTERED],
-        Counter(bad["reason"].to_pylist()),
-        num_noted(bad),
+        Total(
+            num_read,
+            num_read - left_out[QUARANTINED] - left_out[FILTERED],
+            left_out[QUARANTINED],
+            left_out[FILTERED],
+            num_noted(bad),
+            reasons=Counter(bad["reason"].to_pylist()),
+        )
     )
     summary.shards_damaged = len(set(bad.filter(bad[KEY].is_null())["shard"].to_pylist()))
     check_bad_fraction(config, summary, config.run)

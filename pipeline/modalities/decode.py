@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import SampleError, in_words
+from pipeline.errors import RunError, SampleError, in_words
 from pipeline.limits import JSON_DEPTH, Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
@@ -17,7 +17,7 @@ from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
 from pipeline.modalities.strict_json import DEPTH, TooDeep, read_json
 from pipeline.modalities.text.codec import read_text
 from pipeline.modalities.watch import Care, Watch
-from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample
+from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
 
 METADATA = "input.metadata"
 
@@ -118,6 +118,7 @@ class Decoder:
         part: str,
         watch: Watch | None = None,
         care: Care | None = None,
+        tally: Tally | None = None,
     ) -> pa.Table:
         """Decodes the samples of one part.
 
@@ -126,9 +127,14 @@ class Decoder:
             part: The part as JSON, carried along in every row.
             watch: Told of every step, for who looks after a decoder that may hang.
             care: What earlier attempts at this part have shown.
+            tally: What the reader counts while the items come; it goes into every row, for the ledger. Without a
+                reader, the items themselves are counted.
 
         Returns:
             A table of :attr:`schema`, one row an item; a bad one has ``error`` set and no values.
+
+        Raises:
+            RunError: The part was not read to its end, which is a bug.
         """
         rows = Rows(
             self.codecs,
@@ -142,7 +148,13 @@ class Decoder:
         for group in groups(items, care.suspects if care else ()):
             rows.add(group, self.check)
             del group  # and its encoded bytes, before the next is read
-        return rows.table(self.schema, part)
+        if tally is not None and not tally.ended:
+            raise RunError(
+                f"{tally.samples} samples were read, and then no more",
+                where=part,
+                fix="this is a bug: report it with the log",
+            )
+        return rows.table(self.schema, part, tally)
 
     def check(self, sample: Sample) -> tuple[str | None, dict[str, str]]:
         """Label and metadata of a sample that has something to decode.

@@ -24,6 +24,8 @@ from pipeline.sample import (
     ORDINAL,
     PART,
     PART_ROWS,
+    PART_SAMPLES,
+    PART_STRAYS,
     REMARKS,
     SHARD,
 )
@@ -83,7 +85,9 @@ def read_decoded(
         SHARD: found[SHARD],
         ORDINAL: _ordinals(found[SHARD], first_ordinal),
         PART: pa.array([part] * len(good), pa.string()),
-        PART_ROWS: pa.array([len(good)] * len(good), pa.int32()),
+        # What the file is to hold, by its footer, whatever rows came of it.
+        **{name: _same(end - start, len(good)) for name in (PART_ROWS, PART_SAMPLES)},
+        PART_STRAYS: _same(0, len(good)),
         MODALITIES: _modalities({name: there & good for name, there in present.items()}),
         LABEL: _where(good, found.get(LABEL, pa.nulls(len(good), pa.string()))),
         ERROR: pa.array(errors, ERROR_TYPE),
@@ -110,6 +114,10 @@ def read_rows(url: str, start: int, end: int, columns: Sequence[str]) -> pa.Tabl
     # Without threads: as many of these run at a time as there are cores.
     table: pa.Table = file.read_row_groups(groups, columns=list(columns), use_threads=False)
     return table.slice(start - first, end - start)
+
+
+def _same(count: int, num_rows: int) -> pa.Array:
+    return pa.repeat(pa.scalar(count, pa.int32()), num_rows)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

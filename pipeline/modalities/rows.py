@@ -23,11 +23,14 @@ from pipeline.sample import (
     ORDINAL,
     PART,
     PART_ROWS,
+    PART_SAMPLES,
+    PART_STRAYS,
     REMARKS,
     SHARD,
     Fault,
     Sample,
     Source,
+    Tally,
 )
 
 METADATA_PREFIX = "meta."
@@ -145,6 +148,7 @@ class Rows:
             name: [] for name in (KEY, SHARD, ORDINAL, MODALITIES, LABEL, ERROR, DROPPED, REMARKS)
         }
         self._base |= {METADATA_PREFIX + name: [] for name in metadata}
+        self._rows_of: dict[int, int] = {}  # ordinal -> row, once a row is amended
 
     def add(self, group: Sequence[Sample | Fault], check: Check) -> None:
         """Decodes a group.
@@ -257,10 +261,18 @@ class Rows:
         for name, column in self._base.items():
             column.append(base.get(name))
 
-    def table(self, schema: pa.Schema, part: str) -> pa.Table:
-        """All rows; one that is bad has no label, metadata or values."""
+    def table(self, schema: pa.Schema, part: str, tally: Tally | None = None) -> pa.Table:
+        """All rows of a part, given as JSON, with what the reader has counted; a bad one has no label and no values."""
         count = len(self._base[KEY])
-        same = {PART: part, PART_ROWS: count}
+        if tally is None:
+            damages = self._base[KEY].count(None)
+            tally = Tally(count - damages, damages)
+        same = {
+            PART: part,
+            PART_ROWS: tally.samples + tally.damages,
+            PART_SAMPLES: tally.samples,
+            PART_STRAYS: tally.strays.total(),
+        }
         columns = []
         for column in schema:
             if column.name in self._values:

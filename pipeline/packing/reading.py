@@ -132,7 +132,7 @@ class Reading:
         if len(groups) != 1:
             raise SampleError("readers pass over such a name", reason="bad_key")
         group = groups[0]
-        fault = group_fault("", group, 0, duplicate=False, limits=self.limits)
+        fault = group_fault("", group, 0, repeat="", limits=self.limits)
         if fault is not None:
             raise _error(fault)
         if group.key != key or [name for name, _ in group.members] != sorted(sizes):

@@ -20,6 +20,7 @@ from pipeline.shards.grouping import Group, group_members, split_name
 from pipeline.shards.header import BLOCK
 from pipeline.shards.patterns import Shard
 from pipeline.shards.source import is_packed
+from pipeline.shards.strays import stray_kind
 from pipeline.shards.tar import Damage, Member, scan
 
 logger = logging.getLogger(__name__)
@@ -142,28 +143,48 @@ def _line(group: Group | Damage, shard_url: str) -> bytes:
 def _samples(index: storage.ByteSource, source: storage.ByteSource) -> Iterator[SampleStart]:
     """The samples of the shard, each with where it begins, as scanning would tell them."""
     position = 0  # everything before is accounted for
-    last_key: str | None = None
+    last: SampleStart | None = None
     for name, offset, size in _entries(index):
         end = offset + -(-size // BLOCK) * BLOCK
         if offset % BLOCK or offset < position + BLOCK or offset + size > source.size:
             raise _NotUsable(f"the place of {name!r} is not in the shard")
         header = offset - BLOCK
         if header != position:  # a long name or a folder, or something that the index leaves out
-            found = list(scan(source, position, end))
-            if len(found) != 1 or not isinstance(found[0], Member) or found[0].special:
-                raise _NotUsable(f"there is more before {name!r} than it says")
-            if (found[0].name, found[0].offset, found[0].size) != (name, offset, size):
-                raise _NotUsable(f"there is something else in the place of {name!r}")
-            header = found[0].header
+            header = _header_of(name, offset, size, source, position)
         position = end
-        key = split_name(name)[0]
-        if key != last_key:
-            yield SampleStart(header, key)
-        last_key = key
+        key, extension = split_name(name)
+        if stray_kind(name) is not None:
+            continue
+        if not extension:
+            raise _NotUsable(f"{name!r} has no extension")
+        if last is not None and key == last.key:
+            last = last._replace(fields=(*last.fields, extension))
+            continue
+        if last is not None:
+            yield last
+        last = SampleStart(header, key, (extension,))
+    if last is not None:
+        yield last
     if source.size - position > _TAIL_BYTES or any(
-        isinstance(item, Member) for item in scan(source, position)
+        isinstance(item, Member) and stray_kind(item.name) is None
+        for item in scan(source, position)
     ):
         raise _NotUsable("it ends before the shard does")
+
+
+def _header_of(name: str, offset: int, size: int, source: storage.ByteSource, start: int) -> int:
+    """Offset of the first header of a member that something lies before: no other sample's member."""
+    end = offset + -(-size // BLOCK) * BLOCK
+    found = [
+        item
+        for item in scan(source, start, end)
+        if not (isinstance(item, Member) and item.offset != offset and stray_kind(item.name))
+    ]
+    if len(found) != 1 or not isinstance(found[0], Member) or found[0].special:
+        raise _NotUsable(f"there is more before {name!r} than it says")
+    if (found[0].name, found[0].offset, found[0].size) != (name, offset, size):
+        raise _NotUsable(f"there is something else in the place of {name!r}")
+    return found[0].header
 
 
 def _check_cuts(cuts: Cuts, source: storage.ByteSource) -> None:

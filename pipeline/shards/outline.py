@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.limits import Limits
-from pipeline.sample import Fault, Source
+from pipeline.sample import Fault, Source, Tally
 from pipeline.shards.grouping import group_members
 from pipeline.shards.plan import Part
-from pipeline.shards.reader import group_fault
+from pipeline.shards.reader import empty_shard, group_fault
+from pipeline.shards.sample_order import SampleOrder
 from pipeline.shards.source import is_packed
 from pipeline.shards.tar import Damage, Member, scan
 from pipeline.storage import ByteSource
@@ -44,38 +45,49 @@ class Outline:
 
 
 def outline_part(
-    source: ByteSource, part: Part, limits: Limits | None = None
+    source: ByteSource, part: Part, limits: Limits | None = None, tally: Tally | None = None
 ) -> Iterator[Outline | Fault]:
     """Lists the samples of a part in the order of the shard.
 
     The samples, and the faults with their reasons, are those of :func:`pipeline.shards.reader.read_part`; a sample that
-    has a fault is an outline all the same, so that its members are counted. Damage to the shard is a bare fault.
+    has a fault is an outline all the same, so that its members are counted. Damage to the shard is a bare fault, and so
+    is, at the end, one that amends what was said of an earlier sample.
 
     Args:
         source: The shard, open.
         part: What of it.
         limits: How large a member may be.
+        tally: Counts what is found.
     """
     limits = limits or Limits()
-    seen: set[str] = set()
-    ordinal = part.first_ordinal
-    empty = True
+    tally = Tally() if tally is None else tally
+    order = SampleOrder(part)
+    damages = 0
     heads: dict[int, memoryview] = {}
     at_most = limits.member_bytes if is_packed(part.shard) else HEAD_BYTES
-    for group in group_members(_heads(source, part, heads, at_most)):
-        empty = False
+
+    def pass_over(member: Member, kind: str) -> None:
+        tally.strays[kind] += 1
+        del heads[member.offset]
+
+    items = _heads(source, part, heads, at_most)
+    for group in group_members(items, pass_over):
+        ordinal = order.ordinal
         if isinstance(group, Damage):
+            damages += 1
             where = Source(part.shard, offset=group.offset)
             yield Fault(where, ordinal, group.reason, group.detail, group.setting)
             continue
-        duplicate = group.key in seen or ordinal in part.duplicates
-        seen.add(group.key)
-        own = {member.offset: heads.pop(member.offset) for _, member in group.members}
-        fault = group_fault(part.shard, group, ordinal, duplicate=duplicate, limits=limits)
-        yield Outline(group.key, ordinal, tuple(group.members), fault, own)
-        ordinal += 1
-    if empty:
-        yield Fault(Source(part.shard), ordinal, "empty_shard", "the archive holds no samples")
+        tally.samples += 1
+        repeat = order.add(group)
+        contents = {member.offset: heads.pop(member.offset) for _, member in group.members}
+        fault = group_fault(part.shard, group, ordinal, repeat=repeat, limits=limits)
+        yield Outline(group.key, ordinal, tuple(group.members), fault, contents)
+    if order.ordinal == part.first_ordinal and not damages:
+        damages = 1
+        yield empty_shard(part, order.ordinal, tally.strays)
+    yield from order.amendments()
+    tally.damages, tally.ended = damages, True
 
 
 def _heads(

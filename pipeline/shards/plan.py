@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +12,13 @@ from typing import Any
 from pipeline import pulse, storage
 from pipeline.shards.cuts import cut, samples
 from pipeline.shards.index import indexed_cuts
+from pipeline.shards.key_order import Ranges, within
 from pipeline.shards.patterns import SPECIAL, Shard, expand
 from pipeline.shards.source import is_packed, open_shard
 
 PART_BYTES = 32 << 20
 _HASHED_BYTES = 8 << 20
-PLANNED = ("index", "start", "end", "first_ordinal", "duplicates", "num_samples")
+PLANNED = ("index", "start", "end", "first_ordinal", "duplicates", "interleaved", "num_samples")
 
 __all__ = [
     "PART_BYTES",
@@ -48,7 +48,8 @@ class Part:
         start: Offset of its first header.
         end: Offset just after its last member; None reads to the shard's end and checks the end marker.
         first_ordinal: Ordinal of its first sample.
-        duplicates: Ordinals of samples whose key an earlier part of the shard has.
+        duplicates: Ordinals of samples that repeat an earlier one of the shard.
+        interleaved: Ordinals of samples whose members do not lie side by side in the shard.
         num_samples: How many it has, bad ones included; None where planning has not looked.
         only: Ordinals of the samples that are wanted; all where empty.
         retry: How often its bad samples were tried before.
@@ -68,6 +69,7 @@ class Part:
     only: tuple[int, ...] = ()
     retry: int = 0
     left_out: tuple[str, int, int] | None = None
+    interleaved: Ranges = ()
 
     @property
     def id(self) -> str:
@@ -92,6 +94,7 @@ class Part:
         values = json.loads(text)
         left_out = values.get("left_out")
         values["left_out"] = None if left_out is None else tuple(left_out)
+        values["interleaved"] = tuple(map(tuple, values.get("interleaved", ())))
         lists = {name: tuple(values[name]) for name in ("duplicates", "only")}
         return cls(**{**values, **lists})
 
@@ -130,6 +133,7 @@ def replan(shards: Sequence[Shard], plans: Iterable[Mapping[str, Any]]) -> dict[
 
 def _noted(shard: Shard, told: Mapping[str, Any]) -> Part:
     values: dict[str, Any] = {**told, "duplicates": tuple(told.get("duplicates", ()))}
+    values["interleaved"] = tuple(map(tuple, told.get("interleaved", ())))
     return Part(shard.name, shard.url, **values)
 
 
@@ -160,9 +164,19 @@ def plan_shard(shard: Shard, part_bytes: int = PART_BYTES) -> list[Part]:
         first = bisect_left(cuts.duplicates, ordinal)
         last = len(cuts.duplicates) if until is None else bisect_left(cuts.duplicates, until)
         inside = tuple(cuts.duplicates[first:last])
-        count = None if until is None else until - ordinal
         parts.append(
-            Part(shard.name, shard.url, fingerprint, index, start, end, ordinal, inside, count)
+            Part(
+                shard.name,
+                shard.url,
+                fingerprint,
+                index,
+                start,
+                end,
+                ordinal,
+                inside,
+                (cuts.num_samples if until is None else until) - ordinal,
+                interleaved=within(cuts.interleaved, ordinal, until),
+            )
         )
     return parts
 
@@ -178,21 +192,44 @@ def limit(parts: Iterable[Part], max_samples: int) -> list[Part]:
     kept: list[Part] = []
     left = max_samples
     for part in parts:
-        starts = _sample_starts(part, left + 1)
-        kept.append(
-            replace(part, end=starts[left], num_samples=left) if len(starts) > left else part
-        )
-        left -= min(left, len(starts))
+        count, end = _first_samples(part, left)
+        if end is not None:
+            part = replace(part, end=end, num_samples=count, interleaved=_interleaved(part, count))
+        kept.append(part)
+        left -= min(left, count)
         if not left:
             break
     return kept
 
 
-def _sample_starts(part: Part, at_most: int) -> list[int]:
+def _first_samples(part: Part, at_most: int) -> tuple[int, int | None]:
+    """How many samples a part's first are, and where the next begins; None where there is none.
+
+    What belongs to no sample is counted as the reader counts it, and no cut is made there: it may lie in a sample.
+    """
     source = open_shard(part.shard, part.url, part.start, part.end)
+    count = 0
     try:
-        found = samples(source, part.start, part.end)
-        return [sample.start for sample in itertools.islice(found, at_most)]
+        for sample in samples(source, part.start, part.end):
+            if count >= at_most and sample.fields:
+                return count, sample.start
+            count += 1
+    finally:
+        source.close()
+    return count, None
+
+
+def _interleaved(part: Part, at_most: int) -> Ranges:
+    """Which of a part's first samples go on behind them; of a shard that was not scanned, since it is small.
+
+    A packed shard is not unpacked to its end for this: there only what is read tells.
+    """
+    end = part.first_ordinal + at_most
+    if part.num_samples is not None or is_packed(part.shard):
+        return within(part.interleaved, part.first_ordinal, end)
+    source = open_shard(part.shard, part.url)
+    try:
+        return within(cut(samples(source), part.start + source.size).interleaved, 0, end)
     finally:
         source.close()
 

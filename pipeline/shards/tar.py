@@ -129,7 +129,7 @@ class _Scan:
         if self.whole and not self.source.holds(1):
             yield Damage(0, "not_tar", "the file is empty")
             return
-        read, holds, end = self.source.read, self.source.holds, self.end
+        read, holds, end, new = self.source.read, self.source.holds, self.end, tuple.__new__
         while self.position < end:
             header = self.position
             block = bytes(read(header, BLOCK))
@@ -145,7 +145,8 @@ class _Scan:
                 name = name_of(block)
                 self.position = header + ((size + 2 * BLOCK - 1) & -BLOCK)
                 if name[-1:] != "/":
-                    yield Member(name, header, header + BLOCK, size)
+                    # As Member(...) does it, in half the time.
+                    yield new(Member, (name, header, header + BLOCK, size, ""))
             elif kind in EXTENDED:
                 yield from self._extend(kind, size)
             else:

@@ -44,7 +44,7 @@ from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
-from pipeline.sinks.records import MADE, Book, Record, Records
+from pipeline.sinks.records import MADE, Book, Record, Records, result_of, samples_read
 from pipeline.sinks.snapshot import Each, Snapshot
 
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
@@ -156,7 +156,7 @@ class ParquetSink:
         if files:
             record["data"] = files
         there = self._commit_record(record)
-        return result if part.retry or there is record else _result(there)
+        return result if part.retry or there is record else result_of(there)
 
     def _commit_record(self, record: Record) -> Record:
         """Writes the record of a part; returns the one that counts, which may be of a writer that was faster."""
@@ -201,7 +201,7 @@ class ParquetSink:
         """The ledgers of parts that readers do not see yet."""
         records = Records(self.output)
         retries = {part: retry for part, retry in records.attempts().items() if part in ids}
-        yield from map(_result, records.read(retries).values())
+        yield from map(result_of, records.read(retries).values())
 
     @property
     def provenance(self) -> Provenance:
@@ -279,17 +279,14 @@ def _with_earlier(
     reasons = bad["reason"].value_counts().to_pylist()
     total = replace(
         result,
+        read=samples_read(before),
         written=before["written"] + result.written,
         filtered=before["filtered"] + result.filtered,
         noted=before.get("noted", 0) + result.noted,
         damages=before["damages"],
+        strays=before.get("strays", 0),
         reasons={row["values"]: row["counts"] for row in reasons},
         settings=settings_by_reason(bad["reason"].to_pylist(), bad["setting"].to_pylist()),
     )
+    total.check()
     return total, bad
-
-
-def _result(record: Record) -> PartResult:
-    """The ledger that a record holds."""
-    names = PartResult.__dataclass_fields__
-    return PartResult(**{name: value for name, value in record.items() if name in names})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline import runs, storage
+from pipeline.sinks.base import PartResult
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 
 READERS = 16  # records read at a time
@@ -136,6 +137,19 @@ def write_sums(output: str, sums: Iterable[tuple[str, Mapping[str, Any]]]) -> tu
     with storage.create(storage.join(output, COMMIT, name), replace=False) as file:
         file.write("".join(f"{line}\n" for line in lines).encode())
     return name, len(lines)
+
+
+def samples_read(record: Record) -> int:
+    """Samples that were read of a part; records of earlier versions say only what became of them."""
+    accounted = record["written"] + record["quarantined"] + record["filtered"]
+    return int(record.get("read", accounted))
+
+
+def result_of(record: Record) -> PartResult:
+    """The ledger that a record holds."""
+    names = PartResult.__dataclass_fields__
+    values = {**record, "read": samples_read(record)}
+    return PartResult(**{name: value for name, value in values.items() if name in names})
 
 
 @functools.lru_cache(maxsize=2)

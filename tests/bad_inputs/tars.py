@@ -136,7 +136,33 @@ def _hostile() -> Iterator[Row]:
     for name in ("noextension", "d/noextension", "a."):
         key = name.rstrip(".")
         yield f"the file {name}", tar(A[:0], member(name), B), ["b"], [(key, "no_extension")]
-    yield "a dot file", tar(member(".txt"), B), ["", "b"], []
+    yield "a dot file", tar(member(".txt"), B), ["b"], []
+    for name in (
+        "._a.cls",
+        "__MACOSX/._a.txt",
+        ".DS_Store",
+        "Thumbs.db",
+        "d/desktop.ini",
+        "a.txt~",
+        "@eaDir/a.txt",
+    ):
+        stray = member(name)
+        yield (
+            f"{name} in a sample",
+            tar(stray, A, stray, member("a.cls"), stray, B, stray),
+            ["a", "b"],
+            [],
+        )
+    yield "a member without extension in a sample", tar(A, member("README"), member("a.cls"), B), [
+        "a", "b"], [("README", "no_extension")]  # fmt: skip
+    yield "nothing but hidden files", tar(member(".a.txt"), member(".b.txt")), [], [
+        (None, "empty_shard")]  # fmt: skip
+    yield "samples that are not side by side", tar(A, B, member("a.cls"), member("b.cls"), C), ["c"], [
+        (key, "interleaved") for key in "abab"]  # fmt: skip
+    yield "a key that comes again with fewer fields", tar(A, member("a.cls"), B, A), ["a", "b"], [
+        ("a", "duplicate_key")]  # fmt: skip
+    yield "a key that comes thrice, then with another field", tar(A, B, A, C, member("a.cls")), [
+        "b", "c"], [("a", "interleaved")] * 3  # fmt: skip
     yield (
         "fields of other tools",
         tar(A, member("a.__key__"), member("a.__url__"), B),

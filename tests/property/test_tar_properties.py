@@ -1,6 +1,8 @@
 """The scanner against GNU tar, `tarfile` and brute force; and under every cut and every flipped byte."""
 
+import gzip
 import io
+import itertools
 import random
 import shutil
 import subprocess
@@ -18,7 +20,7 @@ from pipeline.sample import Fault, Sample
 from pipeline.shards import reader
 from pipeline.shards.header import BLOCK, BadHeader, numbers
 from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.reader import read_part, settled
 from pipeline.shards.tar import Damage, Member, scan
 
 FORMATS = ("v7", "oldgnu", "gnu", "ustar", "pax")
@@ -46,7 +48,8 @@ def split(data: bytes) -> tuple[list[Member], list[Damage]]:
 
 
 def read(path: Path, part_bytes: int = 1 << 40) -> list[Sample | Fault]:
-    return [item for part in plan(expand(str(path)), part_bytes) for item in read_part(part)]
+    parts = plan(expand(str(path)), part_bytes)
+    return [item for part in parts for item in settled(read_part(part))]
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def read_data(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], list[Sample 
 
     def read_it(data: bytes) -> list[Sample | Fault]:
         opened[:] = [Bytes(data)]
-        return list(read_part(Part("x.tar", "x.tar", "")))
+        return settled(read_part(Part("x.tar", "x.tar", "")))
 
     return read_it
 
@@ -304,8 +307,15 @@ def test_parts_of_any_size_give_what_the_whole_gives(
     with tarfile.open(fileobj=stream, mode="w", format=form) as tar:
         for key in keys:
             prefix = "é" if form == tarfile.PAX_FORMAT and key in "ab" else ""
-            for extension in data.draw(st.sampled_from([("jpg", "txt"), ("jpg",), ("txt", "cls")])):
-                info = tarfile.TarInfo(f"{prefix}{key}.{extension}")
+            stray = st.sampled_from(
+                ["", "", "", f"._{key}.jpg", "README", "Thumbs.db", ".x/.y.txt"]
+            )
+            fields = data.draw(st.sampled_from([("jpg", "txt"), ("jpg",), ("txt", "cls")]))
+            for extension in ("", *fields):
+                name = f"{prefix}{key}.{extension}" if extension else data.draw(stray)
+                if not name:
+                    continue
+                info = tarfile.TarInfo(name)
                 info.size = data.draw(st.sampled_from([0, 10, 700]))
                 tar.addfile(info, io.BytesIO(b"x" * info.size))
     archive = bytearray(stream.getvalue())
@@ -329,6 +339,42 @@ def test_parts_of_any_size_give_what_the_whole_gives(
     whole = read(path)
     parts = read(path, data.draw(st.integers(1, 6000)))
     assert told(parts) == told(whole)
+    packed = path.with_suffix(".tar.gz")
+    packed.write_bytes(gzip.compress(bytes(archive), 1))
+    assert [t[:2] for t in told(read(packed)) if isinstance(t, tuple)] == [
+        t[:2] for t in told(whole) if isinstance(t, tuple)
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    names=st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")), max_size=14),
+    part_bytes=st.sampled_from([1, 1500, 1 << 30]),
+)
+def test_no_sample_is_good_of_which_a_member_lies_elsewhere(
+    tmp_path_factory: pytest.TempPathFactory,
+    names: list[tuple[str, str]],
+    part_bytes: int,
+) -> None:
+    """Whatever the order of the members: a good sample has all fields that its key has in the shard, by brute force."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for key, field in names:
+            tar.addfile(tarfile.TarInfo(f"{key}.{field}"))
+    path = tmp_path_factory.mktemp("p") / "x.tar"
+    path.write_bytes(stream.getvalue())
+    fields = {key: {field for other, field in names if other == key} for key, _ in names}
+    runs = [[field for _, field in run] for _, run in itertools.groupby(names, lambda n: n[0])]
+    firsts: dict[str, list[str]] = {}
+    for (key, _), run in zip(itertools.groupby(names, lambda n: n[0]), runs, strict=True):
+        firsts.setdefault(key, run)
+    whole = {
+        key for key, run in firsts.items() if len(run) == len(set(run)) and set(run) == fields[key]
+    }
+    items = read(path, part_bytes)
+    assert {item.key for item in items if isinstance(item, Sample)} == whole
+    assert all(set(s.fields) == fields[s.key] for s in items if isinstance(s, Sample))
+    assert len([i for i in items if isinstance(i, Sample) or i.source.key]) == len(runs)
 
 
 # Headers by brute force, and hostile ones

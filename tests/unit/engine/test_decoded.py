@@ -21,7 +21,16 @@ from pipeline.engine.tasks import decode_part
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
-from pipeline.sample import ERROR, KEY, ORDINAL, PART, PART_ROWS, SHARD
+from pipeline.sample import (
+    ERROR,
+    KEY,
+    ORDINAL,
+    PART,
+    PART_ROWS,
+    PART_SAMPLES,
+    PART_STRAYS,
+    SHARD,
+)
 from pipeline.shards.plan import expand, plan
 
 SETTINGS = {
@@ -77,7 +86,7 @@ def both(folder: Path, decoder: Decoder) -> tuple[pa.Table, pa.Table]:
 
 
 def rows(table: pa.Table, *without: str) -> list[dict[str, object]]:
-    return table.drop_columns([PART, PART_ROWS, *without]).to_pylist()
+    return table.drop_columns([PART, PART_ROWS, PART_SAMPLES, PART_STRAYS, *without]).to_pylist()
 
 
 def build(folder: Path, *names: str, **options: object) -> Decoder:

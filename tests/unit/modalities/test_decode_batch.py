@@ -77,6 +77,8 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
             "ordinal": item.ordinal,
             "part": part,
             "part_rows": len(items),
+            "part_samples": sum(isinstance(i, Sample) or i.source.key is not None for i in items),
+            "part_strays": 0,
             "modalities": [],
             "dropped": [],
             "remarks": [],

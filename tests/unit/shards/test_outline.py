@@ -63,7 +63,7 @@ def test_hostile_members(tmp_path: Path) -> None:
     path = hostile(tmp_path / "x.tar")
     check_agreement(path)
     reasons = [o.fault.reason for o in outlines(path) if isinstance(o, Outline) and o.fault]
-    assert sorted(reasons) == ["duplicate_field", "duplicate_key", "no_extension", "unsafe_member"]
+    assert sorted(reasons) == ["duplicate_field", "interleaved", "no_extension", "unsafe_member"]
 
 
 def test_packed_shards_give_their_members_whole(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_noted_samples_are_not_tried_again(tmp_path: Path) -> None:
 def test_the_bad_fraction_leaves_them_out(tmp_path: Path) -> None:
     result = ledger(decode_here(shard(tmp_path), decoder()))
     summary = Summary("preprocess")
-    summary.count(result.written, result.quarantined, result.filtered, result.reasons, result.noted)
+    summary.count(result)
     summary.close()
     assert summary.bad_fraction == 1 / 4
     told = json.loads(summary.to_json())
