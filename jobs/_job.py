@@ -18,6 +18,7 @@ from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
+from pipeline.redaction import redact
 from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
@@ -86,7 +87,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
                 check(config, job.needs(config))
             config = job.settle(config)
             if options.dry_run:
-                print(to_yaml(config) + "\n" + job.plan(config))
+                print(to_yaml(config) + "\n" + redact(job.plan(config)))
                 return 0
             with contextlib.redirect_stdout(
                 sys.stderr
@@ -103,11 +104,11 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a bug: all of it is shown, and the exit code says failed
         logger.exception("unexpected")
         print(
-            f"{type(error).__name__}: {error} | {job.name} | this is a bug, the log has the whole of it",
+            f"{type(error).__name__}: {redact(str(error))} | {job.name} | this is a bug, the log has the whole of it",
             file=sys.stderr,
         )
         return 1
-    print(summary.to_json() if options.json else (job.answer or counts)(summary))
+    print(summary.to_json() if options.json else redact((job.answer or counts)(summary)))
     return summary.exit_code
 
 

@@ -9,6 +9,7 @@ from jobs._job import Job, main
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import BadDataError
+from pipeline.redaction import redacted
 from pipeline.reports.lint import render
 from pipeline.runs import Summary, process_clock
 
@@ -22,7 +23,7 @@ def work(config: Config, summary: Summary) -> None:
     todo = stretches(config)
     summary.first_sample = process_clock()
     found = lint(config, todo, folder, summary)
-    report = build(config, found)
+    report = redacted(build(config, found))
     storage.write_bytes(storage.join(folder, REPORT), json.dumps(report, indent=1).encode())
     summary.report = report
     summary.metrics = metrics(found)

@@ -21,6 +21,7 @@ from pipeline.modalities.rows import OnBadField
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.packing.config import PackConfig
+from pipeline.redaction import redacted
 from pipeline.search import SearchConfig
 from pipeline.sections import (
     SPLITS,
@@ -197,8 +198,7 @@ def validate(
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved configuration, defaults included."""
-    text: str = yaml.safe_dump(
-        config.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
-    )
+    """The resolved configuration, defaults included, as it may be shown: signed URLs lose what opens them."""
+    shown = redacted(config.model_dump(mode="json", exclude_none=True))
+    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
     return text

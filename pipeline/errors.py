@@ -20,6 +20,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.redaction import redact
+
 MESSAGE_CHARACTERS = 200
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # Two runs are to say the same.
@@ -38,7 +40,7 @@ def in_words(error: BaseException) -> str:
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
         said = f"{module}{kind.__name__}: {said}" if said else f"{module}{kind.__name__}"
-    return said[:MESSAGE_CHARACTERS]
+    return redact(said)[:MESSAGE_CHARACTERS]
 
 
 class PipelineError(Exception):
@@ -53,10 +55,9 @@ class PipelineError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.fix = fix
+        # A location may be signed, and a library's words may hold a header.
+        self.what, self.where, self.fix = map(redact, (what, where, fix))
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return " | ".join(part for part in (self.what, self.where, self.fix) if part)

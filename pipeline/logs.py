@@ -8,9 +8,22 @@ import os
 import sys
 from collections.abc import Iterator
 
+from pipeline.redaction import redact
+
+
+class RedactedRecord(logging.LogRecord):
+    """A line of a log, of any library in this process, without passwords and signatures."""
+
+    def getMessage(self) -> str:
+        """The message."""
+        if self.exc_info and not self.exc_text:  # before a formatter writes the traceback itself
+            self.exc_text = redact(logging.Formatter().formatException(self.exc_info))
+        return redact(super().getMessage())
+
 
 def set_up(level: int = logging.INFO) -> None:
     """Sends this package's and the jobs' log lines to stderr; safe to call twice."""
+    logging.setLogRecordFactory(RedactedRecord)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     for name in ("pipeline", "jobs"):

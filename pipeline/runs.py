@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from pipeline import storage
 from pipeline.errors import BadDataError, RunError
+from pipeline.redaction import redacted
 
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
@@ -174,7 +175,7 @@ class Summary:
         for name in ("reasons", "settings", "report", "members_passed_over"):
             if not values[name]:
                 del values[name]
-        return json.dumps(values, indent=2, ensure_ascii=False)
+        return json.dumps(redacted(values), indent=2, ensure_ascii=False)
 
     def write(self, folder: str) -> None:
         """Writes ``summary.json`` into ``folder``."""

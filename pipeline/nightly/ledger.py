@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.nightly import FOLDER
+from pipeline.redaction import redact, redacted
 
 DONE, STOPPED, FAILED = "done", "stopped", "failed"  # stopped: at the deadline, with work left
 UNFINISHED = "it has not ended, or was killed"
@@ -97,10 +98,10 @@ class Ledger:
 
     def write(self, night: Night) -> str:
         """Replaces a night's file and page; returns the page's location."""
-        text = json.dumps(asdict(night), indent=1, ensure_ascii=False)
+        text = json.dumps(redacted(asdict(night)), indent=1, ensure_ascii=False)
         storage.write_bytes(self.location(night.date), text.encode() + b"\n")
         page = self.location(night.date, ".md")
-        storage.write_bytes(page, render(night).encode())
+        storage.write_bytes(page, redact(render(night)).encode())
         return page
 
     def read(self, date: str) -> Night | None:

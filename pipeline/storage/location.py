@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.redaction import redact
 
 ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WEB_SCHEMES = ("https", "http")
@@ -82,5 +83,7 @@ def join(url: str, *names: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """A web address as it may be shown: a query can carry a signature, which no log is to keep."""
-    return url.partition("?")[0] if url.startswith(("https://", "http://")) else url
+    """A location as it may be shown and compared: without a web address's query, which can carry a signature, and
+    without passwords."""
+    shown = redact(url)
+    return shown.partition("?")[0] if url.startswith(("https://", "http://")) else shown

@@ -56,9 +56,8 @@ class NumberedFile:
             if not self._make(self._folder / str(number), data):
                 return None
             numbers = self._numbers()
-            if (
-                numbers[-1] != number
-            ):  # replaced often while we slept, and our number was free again
+            # Replaced often while we slept, so that our number was free again.
+            if numbers[-1] != number:
                 (self._folder / str(number)).unlink(missing_ok=True)
                 return None
             for earlier in numbers[:-1]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import ImageInput, Input, TextInput
 from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
 from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower
+from pipeline.models.pretrained.weights import UNREADABLE, read_weights
 
 CONFIG = "open_clip_config.json"  # that open_clip writes beside weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -64,13 +64,14 @@ def load(name: str, encoder: Encoder) -> dict[str, Tower]:
     """Builds both networks."""
     path = local_file(encoder.weights, "infer.weights=")
     config, _ = _configs(name, path)
+    read_weights(_checkpoint(path), "meta")  # said before minutes go into building the networks
     named = f"local-dir:{path}" if path.is_dir() else name.partition("/")[0]
     try:
         model: Any = open_clip.create_model(
             named, pretrained=None, load_weights=False, pretrained_text=False
         ).eval()
         load_checkpoint(model, str(_checkpoint(path)), weights_only=True)
-    except (RuntimeError, ValueError, KeyError, StopIteration, pickle.UnpicklingError) as error:
+    except (*UNREADABLE, StopIteration) as error:
         raise ModelError(
             f"the weights do not fit the network: {in_words(error)}",
             where=str(path),

@@ -93,7 +93,9 @@ def _build(name: str, settings: dict[str, Any]) -> nn.Module:
 
 def _converted(name: str, settings: dict[str, Any], state: dict[str, Any]) -> nn.Module | None:
     """The network with weights that timm converts; None where it cannot either."""
-    overlay = {**settings, "state_dict": state, "source": "", "custom_load": False}
+    # Without anywhere else that timm could take weights from.
+    places = dict.fromkeys(("url", "file", "hf_hub_id", "source"), "")
+    overlay = {**settings, **places, "state_dict": state, "custom_load": False}
     try:
         network: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
         network.reset_classifier(0)

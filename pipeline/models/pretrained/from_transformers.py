@@ -17,6 +17,7 @@ from pipeline.models.pretrained.clap import ClapAudioTower
 from pipeline.models.pretrained.sentences import Recipe, SentenceEncoder
 from pipeline.models.pretrained.tokens import Tokens
 from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower, pooled
+from pipeline.models.pretrained.weights import UNREADABLE
 
 CONFIG = "config.json"
 IMAGE_AND_TEXT, AUDIO_AND_TEXT = ("clip", "siglip"), ("clap",)
@@ -120,7 +121,7 @@ def _read(folder: Path, what: str, read: Any, **settings: Any) -> Any:
     """Reads a part of a model from its folder, and nothing from elsewhere."""
     try:
         return read(str(folder), **OFFLINE, **settings)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
+    except (*UNREADABLE, ImportError) as error:
         raise ModelError(
             f"{what} cannot be read: {in_words(error)}",
             where=str(folder),

@@ -21,6 +21,19 @@ WRAPPERS = (
     "model_state",
     "module",
 )  # keys that training scripts put weights under
+# What reading a file raises that is no weights.
+UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    OSError,
+)
 PREFIXES = ("module.", "_orig_mod.")  # that wrappers put before every name
 
 
@@ -57,7 +70,7 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
             loaded: Any = _shapes(path) if device == "meta" else load_file(path)
         else:
             loaded = torch.load(path, map_location=device, weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise ModelError(
             f"the weights cannot be read: {in_words(error)}",
             where=str(path),
@@ -75,6 +88,12 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
             fix="save model.state_dict(), as .safetensors or with torch.save",
         )
     state = dict(loaded)
+    if not state:  # libraries take it for "none given", and fetch those that they know
+        raise ModelError(
+            "the file holds no weights",
+            where=str(path),
+            fix="save model.state_dict() of the whole network",
+        )
     for prefix in PREFIXES:
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): each for name, each in state.items()}
