@@ -16,6 +16,7 @@ from pipeline import pulse
 from pipeline.engine.beats import tell_driver
 from pipeline.engine.tasks import RETRIES
 from pipeline.logs import event
+from pipeline.redaction import redact
 
 ACTOR_AHEAD = 2  # parts of an actor: one at work, one that it goes on to without asking the driver
 SECONDS_BETWEEN_WORDS = 60.0
@@ -137,4 +138,4 @@ class _Predictor:
 
 def first_line(error: Exception) -> str:
     """What an error says first."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return redact((str(error).strip() or type(error).__name__).splitlines()[0])[:200]

@@ -17,6 +17,7 @@ from ray.exceptions import (
 
 from pipeline import errors
 from pipeline.errors import PipelineError, RunError
+from pipeline.redaction import redact
 
 # A process or a node ended, and with it what it worked on or held; what a worker raises itself is none of these.
 LOSSES = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)
@@ -45,7 +46,7 @@ def plain_errors(where: str) -> Iterator[None]:
             raise found from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise RunError(
-            f"a worker failed: {lines[-1][:300] if lines else type(error).__name__}",
+            f"a worker failed: {redact(lines[-1])[:300] if lines else type(error).__name__}",
             where=where,
             fix="the log above has the whole of it; run the job again to go on from what is committed",
         ) from error

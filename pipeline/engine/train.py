@@ -34,6 +34,7 @@ from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, score_name
 from pipeline.models.training_state import load_checkpoint
+from pipeline.redaction import redact
 from pipeline.runs import Summary, Total, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.plan import Part
@@ -230,7 +231,7 @@ def _fit(config: Config, job: Job, datasets: dict[str, Dataset]) -> None:
     except ray.train.TrainingFailedError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[-1]
         raise RunError(
-            f"training failed: {cause[:300]}",
+            f"training failed: {redact(cause)[:300]}",
             where=config.run,
             fix="see the log above; train.resume=true continues from the last checkpoint",
         ) from error

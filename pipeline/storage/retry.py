@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pipeline.errors import InputError, PipelineError
 from pipeline.logs import event
+from pipeline.redaction import redact
 from pipeline.storage.location import without_query
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ def retried(
         except FileNotFoundError:
             raise
         except OSError as error:
-            said = " ".join(f"{error.strerror or error or type(error).__name__}".split())[:300]
+            words = f"{error.strerror or error or type(error).__name__}".split()
+            said = redact(" ".join(words))[:300]
             if isinstance(error, _FINAL) or any(word in str(error) for word in _FINAL_WORDS):
                 fix = "check that the location is right and that you may read it"
                 raise kind(f"{what}: {said}", where=where, fix=fix) from error
