@@ -21,6 +21,7 @@ from tones import make_samples, write_tar
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import nightly
 from pipeline.engine import schedule
+from pipeline.nightly.cron import parse_cron
 from pipeline.nightly.ledger import Ledger
 
 FAR = ("Pacific/Kiritimati", "Etc/GMT+12")  # 14 hours before UTC and 12 behind it
@@ -113,6 +114,21 @@ def test_what_cannot_be_kept_is_refused_in_one_line(
     assert nightly.main([str(config), "emit", "kubernetes", "--to", str(tmp_path), *words]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["night.yaml"]
+
+
+def test_the_schedule_is_asked_for_moments_and_not_for_times_of_a_clock() -> None:
+    """A difference of two times of one zone, as the scheduler computes it, is wrong where the clocks change."""
+    trigger = schedule._Trigger(parse_cron("0 0 * * *"), ZoneInfo("Asia/Beirut"))
+    begin = datetime.datetime(2026, 3, 27, 22, tzinfo=datetime.UTC)
+    first = trigger.get_next_fire_time(None, begin)
+    assert first == begin, "it is due now"
+    second = trigger.get_next_fire_time(first, first + datetime.timedelta(minutes=1))
+    third = trigger.get_next_fire_time(second, second)
+    assert [second - first, third - second] == [
+        datetime.timedelta(hours=24),
+        datetime.timedelta(hours=23),
+    ]
+    assert third.utcoffset() == datetime.timedelta(0)
 
 
 @pytest.fixture
