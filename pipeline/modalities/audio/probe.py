@@ -115,8 +115,8 @@ def _samples(walk: Callable[[memoryview], Layout], content: Content) -> int:
 
 
 def _ogg(content: Content) -> AudioHeader | None:
-    """Source: RFC 3533, page header; Vorbis I, 4.2.2; RFC 7845, 5.1 (Opus counts in 48 kHz)."""
-    head = content.read(0, 27 + 255 + 19)
+    """Source: RFC 3533, page header; Vorbis I, 4.2.2; RFC 7845, 5.1 (Opus counts in 48 kHz); RFC 9639, 10.1."""
+    head = content.read(0, 27 + 255 + 35)
     if len(head) < 28:
         return None
     packet = bytes(head[27 + head[26] :])
@@ -124,6 +124,9 @@ def _ogg(content: Content) -> AudioHeader | None:
         channels, rate, skipped = packet[11], int.from_bytes(packet[12:16], "little"), 0
     elif packet.startswith(b"OpusHead") and len(packet) >= 12:
         channels, rate, skipped = packet[9], 48_000, int.from_bytes(packet[10:12], "little")
+    elif packet.startswith(b"\x7fFLAC") and len(packet) >= 35:
+        packed = int.from_bytes(packet[27:35], "big")
+        channels, rate, skipped = 1 + (packed >> 41 & 7), packed >> 44, 0
     else:
         return None
     tail = bytes(content.read(max(0, content.size - OGG_TAIL_BYTES), OGG_TAIL_BYTES))

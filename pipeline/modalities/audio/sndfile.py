@@ -21,6 +21,14 @@ from pipeline.modalities.audio.wav import MAX_CHANNELS, MAX_RATE_HZ
 BLOCK_SAMPLES = 1 << 16  # decoded at a time, of all channels together
 # How many times its bytes a file is said to have where a decoder guesses its length: rates of MP3 differ 40 times.
 STRETCHED = 64
+# Number of an error -> what it stands for; what libsndfile says of others can be read.
+_WORDS = {
+    **dict.fromkeys((2, 7, 8, 9), "its decoder finds no sound in it"),
+    **dict.fromkeys((12, 24), "its header does not say how it is to be read"),
+    **dict.fromkeys((14, 29), "libsndfile cannot read it, and does not say why"),
+    **dict.fromkeys((39, 43), "the file ends before its sound does"),
+    161: "a frame of the FLAC cannot be decoded",
+}
 
 
 class Sound(NamedTuple):
@@ -50,22 +58,34 @@ def read_with_libsndfile(
     """
     _check_declared(data, max_seconds, field)
     layout = walk(data, whole=whole)
+    try:
+        sound = _decode(layout, field, max_seconds, kept_seconds, whole=whole)
+    except ValueError:
+        if layout.walked:
+            raise
+        sound = None
+    if sound is None or (sound.seconds is not None and not layout.walked):
+        # It is shorter than what is kept, or its decoder thinks so.
+        return read_with_libsndfile(data, field, max_seconds, kept_seconds, whole=True)
+    return sound
+
+
+def _decode(
+    layout: Layout, field: str, max_seconds: float, kept_seconds: float, *, whole: bool
+) -> Sound:
     reading = _Reading(max_seconds, kept_seconds, whole, field)
     with decoder_lines_caught() if layout.noisy else contextlib.nullcontext():
         try:
             reading.read(layout)
-        except (ValueError, RuntimeError) as error:  # what libsndfile raises is a RuntimeError
+        except ValueError as error:
             if layout.shortened is None:
                 raise
-            reading = _Reading(max_seconds, kept_seconds, whole, field)
             layout = layout.shortened()
-            with contextlib.suppress(ValueError, RuntimeError):
+            reading = _Reading(max_seconds, kept_seconds, whole, field)
+            with contextlib.suppress(ValueError):
                 reading.read(layout)
                 return reading.sound(layout.remark)
             raise error from None
-    if reading.ended and not layout.walked:
-        # It is shorter than what is kept, or its decoder thinks so.
-        return read_with_libsndfile(data, field, max_seconds, kept_seconds, whole=True)
     return reading.sound(layout.remark)
 
 
@@ -109,19 +129,25 @@ class _Reading:
         import soundfile
 
         for stretch in layout.stretches:
-            with soundfile.SoundFile(_File(stretch)) as sound:
-                self._begin(sound, stretch)
-                digest = Digest(stretch.info) if stretch.info is not None and self.whole else None
-                before = self.total
-                self.ended = self._read(sound, digest)
-                if self.ended and layout.walked:
-                    _check_length(self.total - before, sound, stretch)
-                    if digest is not None:
-                        digest.check()
+            try:
+                with soundfile.SoundFile(_File(stretch)) as sound:
+                    self._read(sound, stretch, walked=layout.walked)
+            except soundfile.LibsndfileError as error:
+                raise ValueError(_in_words(error)) from None
             if not self.ended:
                 break
         if not self.total:
             raise ValueError("the sound holds no samples")
+
+    def _read(self, sound: Any, stretch: Stretch, *, walked: bool) -> None:
+        self._begin(sound, stretch)
+        digest = Digest(stretch.info) if stretch.info is not None and self.whole else None
+        before = self.total
+        self.ended = self._decode(sound, digest)
+        if self.ended and walked:
+            _check_length(self.total - before, sound, stretch)
+            if digest is not None:
+                digest.check()
 
     def _begin(self, sound: Any, stretch: Stretch) -> None:
         rate, channels = int(sound.samplerate), int(sound.channels)
@@ -134,7 +160,7 @@ class _Reading:
         if self.total + declared > self.max_seconds * rate:
             raise too_long(self.max_seconds, self.extension, (self.total + declared) / rate)
 
-    def _read(self, sound: Any, digest: Digest | None) -> bool:
+    def _decode(self, sound: Any, digest: Digest | None) -> bool:
         """Decodes one stretch; says whether to its end."""
         limit, kept = int(self.max_seconds * self.rate), self.num_kept
         at_a_time = max(1, BLOCK_SAMPLES // sound.channels)
@@ -163,6 +189,12 @@ class _Reading:
         mono = self.blocks[0] if len(self.blocks) == 1 else np.concatenate(self.blocks)
         seconds = self.total / self.rate if self.ended else None
         return Sound(mono[: self.num_kept], self.rate, seconds, remark)
+
+
+def _in_words(error: Any) -> str:
+    """What libsndfile says, and where that speaks of its own insides, what it stands for."""
+    said = _WORDS.get(error.code) or str(error.error_string)
+    return said.removeprefix("Error : ").rstrip(".")
 
 
 def _check_length(decoded: int, sound: Any, stretch: Stretch) -> None:

@@ -294,6 +294,29 @@ def test_too_much_bad_data(tmp_path: Path) -> None:
         check(settings, summary, "x")
 
 
+def test_what_is_noted_is_good(tmp_path: Path) -> None:
+    samples = make_samples(9, seed=4)
+    keys = [key for key, fields in samples.items() if "wav" in fields and "png" in fields]
+    for key in keys[:2]:
+        samples[key]["wav"] = samples[key]["wav"][:-1]
+    samples[keys[1]]["png"] = b"<html>404</html>"  # what is refused is not noted
+    write_tar(tmp_path / "train-0.tar", samples)
+    report, found, summary = run(
+        config(tmp_path, input={"test": None}, lint={"estimate_samples": 9})
+    )
+    assert (summary.samples_quarantined, summary.samples_noted) == (1, 1)
+    assert summary.samples_written == 8
+    assert len(found.picks["train"]) == 8
+    assert report["total"]["noted"] == {"noted_cut_end": 1}
+    [problem] = [each for each in report["problems"] if "noted_cut_end" in each["what"]]
+    assert problem["level"] == "warning"
+    rows = read_quarantine(config(tmp_path).folder("lint")).to_pylist()
+    assert {(row["key"], row["outcome"], row["field"]) for row in rows} == {
+        (keys[0], "noted", "wav"),
+        (keys[1], "quarantined", "png"),
+    }
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_workers_find_the_same(messy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(messy, lint={"estimate_samples": 5}, modalities={**MODALITIES, "text": None})
@@ -341,8 +364,10 @@ def test_what_lint_calls_bad_preprocess_refuses(
     [part] = plan(expand(str(path)))
     rows = decode_part(part, decoder).to_pylist()
     refused = {row["key"]: row["error"]["reason"] for row in rows if row["error"]}
-    called_bad = read_quarantine(settings.folder("lint")).to_pylist()
-    assert {row["key"] for row in called_bad} <= set(refused)
+    called = read_quarantine(settings.folder("lint")).to_pylist()
+    noted = {row["key"] for row in rows if row["remarks"]}
+    assert {row["key"] for row in called if row["outcome"] == "quarantined"} <= set(refused)
+    assert {row["key"] for row in called if row["outcome"] == "noted"} <= noted | set(refused)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import struct
 import sys
@@ -38,9 +39,15 @@ from pipeline.modalities.audio import sndfile as reader
 from pipeline.modalities.audio.codec import read_mono
 from pipeline.modalities.audio.containers import walk
 from pipeline.modalities.audio.containers.codings import opus_samples, vorbis_samples
-from pipeline.modalities.audio.containers.flac import crc8, last_frame, read_stream_info
+from pipeline.modalities.audio.containers.flac import (
+    StreamInfo,
+    crc8,
+    last_frame,
+    read_stream_info,
+)
 from pipeline.modalities.audio.containers.layout import is_unknown, shortage
 from pipeline.modalities.audio.containers.ogg import read_streams
+from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.audio.sndfile import Sound
 from pipeline.modalities.base import Item, Noted
 from pipeline.modalities.content import Content, sniff
@@ -65,6 +72,12 @@ def library(data: bytes) -> np.ndarray:
     sound, _ = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     mono: np.ndarray = sound.mean(axis=1)
     return mono
+
+
+def header_of(data: bytes) -> AudioHeader:
+    header = probe_audio(Content(len(data), memoryview(data)), sniff(data[:512]))
+    assert isinstance(header, AudioHeader)
+    return header
 
 
 # Streams that follow one another
@@ -149,6 +162,55 @@ def test_samples_of_opus_packets() -> None:
         assert opus_samples(bytes([config << 3 | code]) + rest) == expected
 
 
+def ogg_of_flac(flac: bytes, samples: int) -> bytes:
+    """A FLAC of blocks of 4096 samples, a frame a page.
+
+    Source: RFC 9639, 10.1.
+    """
+    info = read_stream_info(memoryview(flac))
+    assert info is not None
+    headers = struct.unpack(">I", b"\0" + flac[43:46])[0] + 46
+    ends = [end for end in range(headers, len(flac) + 1) if is_frame_end(flac, end, info)]
+    first = b"\x7fFLAC\1\0\0\1fLaC" + flac[4:42]
+    packets = [(first, 0), (b"\x84" + flac[43:headers], 0)]
+    packets += [
+        (flac[start:end], min(4096 * number, samples))
+        for number, (start, end) in enumerate(itertools.pairwise(ends), start=1)
+    ]
+    pages = b""
+    for number, (packet, position) in enumerate(packets):
+        flags = 2 * (number == 0) | 4 * (number == len(packets) - 1)
+        lacing = b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
+        head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, position, 7, number, 0, len(lacing))
+        pages += sealed(head + lacing + packet)
+    return pages
+
+
+def is_frame_end(flac: bytes, end: int, info: StreamInfo) -> bool:
+    """Whether a frame begins at ``end``, or the file ends."""
+    if end == len(flac):
+        return True
+    if flac[end] != 0xFF:
+        return False
+    frame = last_frame(memoryview(flac[: end + 16]), info._replace(frame_bytes=20))
+    return frame is not None and frame.offset == end
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_flac_in_ogg(share: float) -> None:
+    flac = encoded(tone(18_000)[:, 0], "FLAC")
+    expected = library(flac)
+    whole = ogg_of_flac(flac, 18_000)
+    np.testing.assert_array_equal(decoded(whole).mono, expected)
+    np.testing.assert_array_equal(decoded(whole, whole=False).mono, expected)
+    assert header_of(whole).seconds == 18_000 / 8000
+    assert decoded(whole * 2).seconds == 2 * 18_000 / 8000
+    pages = split_pages(whole)
+    fewer = b"".join(pages[: round(share * len(pages)) - 1])
+    with pytest.raises(SampleError, match="ends before its last page"):
+        decoded(fewer)
+
+
 # MP3
 
 
@@ -222,6 +284,16 @@ def test_tags_between_frames_are_left_out() -> None:
     id3 = b"ID3\4\0\0\0\0\2\0" + bytes(256)
     sound = decoded(mp3[:middle] + id3 + mp3[middle:])
     np.testing.assert_array_equal(sound.mono, decoded(mp3).mono)
+
+
+def test_mp3_in_a_wav_is_walked_too() -> None:
+    mp3 = encoded(np.concatenate([np.zeros(16_000), tone(32_000)[:, 0]]), "MP3", 16_000)
+    layout = struct.pack("<HHIIHHH", 0x55, 1, 16_000, 4000, 1, 0, 0)
+    for sound in (mp3, untagged(mp3)):
+        np.testing.assert_array_equal(decoded(wav(layout, sound)).mono, decoded(sound).mono)
+    cut = decoded(wav(layout, mp3[:-5]))
+    assert cut.remark is not None
+    assert cut.remark.reason == "noted_cut_end"
 
 
 # FLAC
@@ -464,9 +536,10 @@ def test_bad_files_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     for form in ("AIFF", "WAV", "FLAC", "OGG", "MP3", "CAF"):
         whole = written(form)
         for size in range(4, 400, 12):
-            with pytest.raises(SampleError, match=r"^(\S+ ){4,}") as caught:
-                decoded(whole[:size])
-            assert "object at" not in caught.value.what
+            for verify in (True, False):
+                with pytest.raises(SampleError, match=r"^(\S+ ){4,}") as caught:
+                    decoded(whole[:size], whole=verify)
+                assert "object at" not in caught.value.what
     assert capfd.readouterr().err == ""
 
 
@@ -539,8 +612,6 @@ def test_codecs_hand_on_what_is_odd() -> None:
 
 
 def test_headers_are_read_by_the_same_rules() -> None:
-    from pipeline.modalities.audio.probe import AudioHeader, probe_audio
-
     ogg = written("OGG")
     for data in (
         wav(fmt(), SOUND, size=0x7FFF0000),
@@ -552,9 +623,7 @@ def test_headers_are_read_by_the_same_rules() -> None:
         multiplexed(ogg),
         (opus := written("OGG", "OPUS", 48_000)) + renamed(opus),
     ):
-        header = probe_audio(Content(len(data), memoryview(data)), sniff(data[:512]))
-        assert isinstance(header, AudioHeader)
-        sound = decoded(data)
+        header, sound = header_of(data), decoded(data)
         assert header.seconds * header.sample_rate_hz == pytest.approx(len(sound.mono), rel=1e-6)
         assert header.problem == ""
         assert header.remark == (sound.remark if data[:4] == b"RIFF" else None)

@@ -19,12 +19,27 @@ from pipeline.modalities.audio.containers.layout import (
     patched,
     shortage,
 )
+from pipeline.modalities.audio.containers.mp3 import walk_mp3
 
 _W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _LINEAR = (1, 3, 6, 7)  # PCM, floats, A-law and mu-law: as many bytes as samples, times a number
-_ADPCM, _EXTENSIBLE = (2, 0x11), 0xFFFE
+_ADPCM, _MPEG, _EXTENSIBLE = (2, 0x11), (0x50, 0x55), 0xFFFE
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
+
+
+class Coding(NamedTuple):
+    """How samples are coded.
+
+    Attributes:
+        frame_bytes: Of one sample of all channels, or of one block; 0 where they are not all of one size.
+        frame_samples: Of each channel, in one of these.
+        code: In a WAV.
+    """
+
+    frame_bytes: int = 0
+    frame_samples: int = 1
+    code: int = 0
 
 
 class Sound(NamedTuple):
@@ -35,8 +50,7 @@ class Sound(NamedTuple):
         size_form: How it is packed.
         extra: Bytes that it counts and that are no samples, or the other way round where negative.
         start: Offset of the first sample.
-        frame_bytes: Of one sample of all channels, or of one block; 0 where they are coded otherwise.
-        frame_samples: Of each channel, in one of these.
+        coding: How the samples are coded, as far as it matters here.
         told: Samples of each channel by another field; None where there is none.
     """
 
@@ -44,8 +58,7 @@ class Sound(NamedTuple):
     size_form: str
     extra: int
     start: int
-    frame_bytes: int = 0
-    frame_samples: int = 1
+    coding: Coding
     told: int | None = None
 
 
@@ -71,14 +84,17 @@ def walk_chunks(data: memoryview) -> Layout:
     if not empty and (is_unknown(size, held, bits) or not declared):
         declared = max(0, held)
     else:
-        remark = shortage("the file", declared, held, frame=max(1, sound.frame_bytes))
+        remark = shortage("the file", declared, held, frame=max(1, sound.coding.frame_bytes))
+    if sound.coding.code in _MPEG:  # it is all there, frame by frame
+        layout = walk_mp3(data[sound.start : sound.start + declared])
+        return layout._replace(remark=layout.remark or remark)
     if declared != size - sound.extra or remark:
         declared = min(declared, held)
         fixed = struct.pack(sound.size_form, declared + sound.extra)
         content = memoryview(patched(data, sound.size_at, fixed))
     samples = None
-    if sound.frame_bytes:
-        samples = declared // sound.frame_bytes * sound.frame_samples
+    if sound.coding.frame_bytes:
+        samples = declared // sound.coding.frame_bytes * sound.coding.frame_samples
         remark = remark or _check_count(sound, samples)
     return Layout([Stretch(content, samples)], remark)
 
@@ -114,50 +130,49 @@ def _find_aiff(data: memoryview) -> Sound | None:
             frame_bytes = channels * -(-bits // 8) if known else 0
         elif name == b"SSND":
             count = count if frame_bytes else None
-            return Sound(at, ">I", 8, start + 8, frame_bytes, told=count)
+            return Sound(at, ">I", 8, start + 8, Coding(frame_bytes), count)
     return None
 
 
 def _find_riff(data: memoryview, order: str = "<", offset: int = 12) -> Sound | None:
-    frame_bytes, frame_samples = 0, 1
-    long_at = None
+    coding, long_at = Coding(), None
     for name, at, start in _chunks(data, offset, order):
         if name == b"fmt " and start + 16 <= len(data):
-            frame_bytes, frame_samples = _format(data[start : start + 40], order)
+            coding = _coding(data[start : start + 40], order)
         elif name == b"ds64" and start + 16 <= len(data):
             long_at = start + 8
         elif name == b"data":
             if long_at is not None:
-                return Sound(long_at, order + "Q", 0, start, frame_bytes, frame_samples)
-            return Sound(at, order + "I", 0, start, frame_bytes, frame_samples)
+                return Sound(long_at, order + "Q", 0, start, coding)
+            return Sound(at, order + "I", 0, start, coding)
     return None
 
 
 def _find_w64(data: memoryview) -> Sound | None:
     """Sizes are of 64 bits, and count the 24 bytes of their own header; chunks begin at multiples of 8."""
-    offset, frame_bytes, frame_samples = 40, 0, 1
+    offset, coding = 40, Coding()
     if bytes(data[:16]) != _W64_RIFF:
         return None
     while offset + 24 <= len(data):
         name, tail = bytes(data[offset : offset + 4]), bytes(data[offset + 4 : offset + 16])
         [size] = struct.unpack_from("<Q", data, offset + 16)
         if tail == _W64_TAIL and name == b"fmt ":
-            frame_bytes, frame_samples = _format(data[offset + 24 : offset + 64], "<")
+            coding = _coding(data[offset + 24 : offset + 64], "<")
         elif tail == _W64_TAIL and name == b"data":
-            return Sound(offset + 16, "<Q", 24, offset + 24, frame_bytes, frame_samples)
+            return Sound(offset + 16, "<Q", 24, offset + 24, coding)
         offset += max(24, size + 7 & ~7)
     return None
 
 
 def _find_caf(data: memoryview) -> Sound | None:
-    frame_bytes, frame_samples, offset = 0, 1, 8
+    coding, offset = Coding(), 8
     while offset + 12 <= len(data):
         name = bytes(data[offset : offset + 4])
         [size] = struct.unpack_from(">Q", data, offset + 4)
         if name == b"desc" and offset + 44 <= len(data):
-            frame_bytes, frame_samples = struct.unpack_from(">II", data, offset + 28)
+            coding = Coding(*struct.unpack_from(">II", data, offset + 28))
         elif name == b"data":
-            return Sound(offset + 4, ">Q", 4, offset + 16, frame_bytes, frame_samples)
+            return Sound(offset + 4, ">Q", 4, offset + 16, coding)
         offset += 12 + size
     return None
 
@@ -166,7 +181,7 @@ def _find_au(data: memoryview) -> Sound | None:
     if len(data) < 24:
         return None
     start, _, code, _, channels = struct.unpack_from(">IIIII", data, 4)
-    return Sound(8, ">I", 0, start, _AU_BYTES.get(code, 0) * channels)
+    return Sound(8, ">I", 0, start, Coding(_AU_BYTES.get(code, 0) * channels))
 
 
 def _chunks(data: memoryview, offset: int, order: str) -> Iterator[tuple[bytes, int, int]]:
@@ -177,17 +192,17 @@ def _chunks(data: memoryview, offset: int, order: str) -> Iterator[tuple[bytes, 
         offset += 8 + size + size % 2
 
 
-def _format(chunk: memoryview, order: str) -> tuple[int, int]:
-    """Bytes and samples of a frame, from a WAV's format; 0 bytes where they do not tell the number of samples."""
+def _coding(chunk: memoryview, order: str) -> Coding:
+    """From a WAV's format."""
     code, block = struct.unpack_from(f"{order}H10xH", chunk)
     if code == _EXTENSIBLE and len(chunk) >= 26:
         [code] = struct.unpack_from(f"{order}H", chunk, 24)
     if code in _LINEAR:
-        return block, 1
+        return Coding(block, 1, code)
     if code in _ADPCM and len(chunk) >= 20:
         [samples] = struct.unpack_from(f"{order}H", chunk, 18)
-        return block, samples
-    return 0, 1
+        return Coding(block, samples, code)
+    return Coding(code=code)
 
 
 _FINDERS: Mapping[bytes, Callable[[memoryview], Sound | None]] = {

@@ -47,7 +47,7 @@ def walk_mp3(data: memoryview) -> Layout:
         stretches += [stretch] if stretch.samples else []
         remarks += [remark] if remark else []
     if not stretches:
-        raise ValueError("the MPEG audio has no whole frame of sound")
+        raise ValueError("the MPEG audio holds no samples")
     if frames.cut and not remarks:
         words = f"the MPEG audio ends inside its frame {len(frames.starts)}"
         remarks = [Remark(CUT_END, words)]

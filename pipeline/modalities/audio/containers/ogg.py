@@ -14,6 +14,7 @@ from pipeline.modalities.audio.containers.codings import (
     opus_samples,
     vorbis_samples,
 )
+from pipeline.modalities.audio.containers.flac import walk_flac
 from pipeline.modalities.audio.containers.layout import (
     MAX_STRETCHES,
     TRACKS,
@@ -35,7 +36,7 @@ _SOUNDS = {
     b"\x7fFLAC": "FLAC",
     b"Speex   ": "Speex",
 }
-_DECODED = ("Vorbis", "Opus", "FLAC")
+_FLAC_PREFIX_BYTES = 9
 
 
 class Page(NamedTuple):
@@ -103,7 +104,7 @@ class LogicalStream:
         elif self.kind == "Vorbis":
             skipped, begun = 0, vorbis_samples(packets)
         else:
-            return self.last or None
+            return None
         start = max(0, self.opening[-1].position - begun)
         return max(0, self.last - start - skipped)
 
@@ -145,15 +146,32 @@ def walk_ogg(data: memoryview) -> Layout:
         )
         remark = Remark(TRACKS, words)
     alone = len(streams) == 1
-    return Layout([_stretch(data, stream, alone=alone) for stream in links.values()], remark)
+    layouts = [_layout(data, stream, alone=alone) for stream in links.values()]
+    stretches = [stretch for layout in layouts for stretch in layout.stretches]
+    return Layout(stretches, remark or layouts[-1].remark)
 
 
-def _stretch(data: memoryview, stream: LogicalStream, *, alone: bool) -> Stretch:
-    if stream.kind not in _DECODED:
-        raise ValueError(f"the Ogg holds {stream.kind}, which is not read")
+def _layout(data: memoryview, stream: LogicalStream, *, alone: bool) -> Layout:
+    if stream.kind == "FLAC":
+        return _flac(data, stream)
+    if stream.kind == "Speex":
+        raise ValueError("the Ogg holds Speex, which is not read")
     content = data if alone else b"".join(data[start:end] for start, end in stream.pages)
     rate = OPUS_RATE_HZ if stream.kind == "Opus" else 0
-    return Stretch(content, stream.samples(data), rate)
+    return Layout([Stretch(content, stream.samples(data), rate)])
+
+
+def _flac(data: memoryview, stream: LogicalStream) -> Layout:
+    """The FLAC itself, which libsndfile reads in Ogg only where it was built for that.
+
+    Source: RFC 9639, 10.1.
+    """
+    contents = (data[start + _HEAD.size + data[start + 26] : end] for start, end in stream.pages)
+    layout = walk_flac(memoryview(b"".join(contents))[_FLAC_PREFIX_BYTES:])
+    samples = sum(stretch.samples or 0 for stretch in layout.stretches)
+    if samples < stream.last:
+        raise ValueError(f"the Ogg declares {stream.last} samples and its FLAC holds {samples}")
+    return layout._replace(shortened=None)
 
 
 def read_streams(data: memoryview) -> Sequence[LogicalStream]:
