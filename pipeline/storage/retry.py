@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline.errors import InputError, PipelineError
+from pipeline.errors import InputError, PipelineError, in_words
 from pipeline.logs import event
 from pipeline.redaction import redact
 from pipeline.storage.location import without_query
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WORTH_RETRYING = (408, 425, 429)  # of the HTTP answers 4xx: too slow, too early, too many
+_LIBRARIES = ("pyarrow", "obstore")
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError)
 _FINAL_WORDS = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")
 
@@ -44,6 +45,12 @@ class Backoff:
 
 
 BACKOFF = Backoff()
+
+
+def of_a_library(error: Exception) -> bool:
+    """Whether an exception is one of pyarrow's or obstore's own."""
+    kinds = type(error).__mro__
+    return any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in kinds)
 
 
 def retried(
@@ -85,4 +92,14 @@ def retried(
                 raise kind(what, where=where, fix=fix) from error
             event(logger, "read_again", where=where, failures=failures, cause=said)
             pause(BACKOFF.pause_seconds(failures))
+        except Exception as error:
+            # Of a name that it cannot parse, obstore says so with a plain ValueError.
+            if isinstance(error, PipelineError) or not (
+                isinstance(error, ValueError) or of_a_library(error)
+            ):
+                raise
+            fix = (
+                "check the location: parts of its name that are empty, . or .. are none to a store"
+            )
+            raise kind(f"{what}: {in_words(error)}", where=where, fix=fix) from error
     raise AssertionError("unreachable")

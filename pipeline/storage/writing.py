@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline import pulse
-from pipeline.errors import SinkError
+from pipeline.errors import PipelineError, SinkError, in_words
 from pipeline.storage.conditional import create_once, read_versioned, replace_version
 from pipeline.storage.files import read_local
 from pipeline.storage.location import check_writable, is_local, local_path
-from pipeline.storage.retry import retried
+from pipeline.storage.retry import of_a_library, retried
 from pipeline.storage.stores import store_of
 
 STAGING = "_staging"
@@ -295,3 +295,8 @@ def as_sink_errors(url: str, what: str = "cannot be written") -> Iterator[None]:
         }
         fix = fixes.get(error.errno or 0, "check the location and run it again")
         raise SinkError(f"{what}: {error.strerror or error}", where=url, fix=fix) from error
+    except Exception as error:
+        if isinstance(error, PipelineError) or not of_a_library(error):
+            raise
+        fix = "check the location and run it again; the log has the whole of it"
+        raise SinkError(f"{what}: {in_words(error)}", where=url, fix=fix) from error
