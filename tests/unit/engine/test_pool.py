@@ -161,6 +161,15 @@ def test_what_a_lost_node_keeps_is_done_again(tmp_path: Path) -> None:
     assert again
 
 
+def test_tables_of_the_driver_come_out_once_whatever_is_lost(tmp_path: Path) -> None:
+    again: list[int] = []
+    lossy = partial(troubled_predictor, folder=tmp_path, times=1, kind="kill")
+    work: Stages[str] = Stages(rows_of, lossy)
+    tables = list(through_stages(PARTS, work, TWO_ACTORS, lambda: again.append(1)))
+    assert sorted(map(shard_of, tables)) == [part.shard for part in PARTS]
+    assert again
+
+
 def test_without_a_writer_the_driver_is_handed_tables_of_several_actors() -> None:
     work: Stages[str] = Stages(rows_of, predictor)
     tables = list(through_stages(PARTS, work, TWO_ACTORS))
