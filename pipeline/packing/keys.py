@@ -6,15 +6,15 @@ import re
 from urllib.parse import unquote
 
 from pipeline.errors import SampleError
+from pipeline.shards.strays import stray_kind
 
 # A percent sign that unescaping would take for an escape.
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
 # A slash that makes an empty folder name: in front, at the end, or behind another.
 _EMPTY = re.compile(r"^/|/$|(?<=/)/")
-# A folder's name of dots alone, and one that readers or archivers take for their own, such as __MACOSX.
-_FOLDER = re.compile(r"(?:^|(?<=/))(?:\.\.?(?=/)|__)")
-_LAST = re.compile(r"[^/]*\Z")
+# What readers of shards take for their own.
+_META = re.compile(r"__[^/]*__")
 
 
 def escape_key(name: str) -> str:
@@ -36,13 +36,25 @@ def escape_key(name: str) -> str:
     key = _PERCENT.sub("%25", name)
     key = _UNSAFE.sub(_encode, key)
     key = _EMPTY.sub("%2F", key)
-    key = _FOLDER.sub(_encode, key)
-    return _LAST.sub(lambda last: last[0].replace(".", "%2E"), key)
+    *folders, last = key.split("/")
+    parts = [*map(_folder, folders), last.replace(".", "%2E")]
+    if _META.match(parts[0]):
+        parts[0] = f"%5F{parts[0][1:]}"
+    return "/".join(parts)
 
 
 def unescape_key(key: str) -> str:
     """The name that :func:`escape_key` made a key of."""
     return unquote(key)
+
+
+def _folder(name: str) -> str:
+    """A folder's name that leads nowhere else, and that readers do not pass over."""
+    if name in (".", ".."):
+        return name.replace(".", "%2E")
+    if stray_kind(f"{name}/a.a") is not None:
+        return f"%{ord(name[0]):02X}{name[1:]}"
+    return name
 
 
 def _encode(found: re.Match[str]) -> str:

@@ -73,7 +73,7 @@ class Reading:
         """The bytes of a text, as the readers of its field take them.
 
         Raises:
-            SampleError: It holds half of a character, or one that ``modalities.text.encoding`` lacks, or NUL.
+            SampleError: It holds half of a character, or one that ``modalities.text.encoding`` lacks.
         """
         config = self.modalities.by_name().get(self.modality_of.get(name, ""))
         encoding: str = getattr(config, "encoding", "utf-8")
@@ -86,9 +86,6 @@ class Reading:
             what = "half of a character (a lone surrogate)" if half else f"no {letter!r}"
             what = f"the text has {what}" if half else f"{encoding} has {what}"
             raise SampleError(what, reason=reason, field=name) from None
-        if "\0" in text:
-            what = f"no text: there is a NUL at character {text.index(chr(0))}"
-            raise SampleError(what, reason=reason, field=name)
         return data
 
     def label_of(self, fields: Mapping[str, bytes]) -> str | None:

@@ -18,6 +18,7 @@ from pipeline.packing.split import split_of
 from pipeline.shards.names import check_key, is_extension
 from pipeline.shards.plan import expand, plan
 from pipeline.shards.reader import read_part
+from pipeline.shards.strays import stray_kind
 from pipeline.shards.writer import ShardSetWriter
 
 keys = st.text(min_size=1, max_size=120)
@@ -142,7 +143,13 @@ def test_what_is_packed_is_read(rows):
         assert read == result.samples_written
 
 
-@given(st.one_of(st.text(min_size=1), st.text("%./\\2eE_\0a", min_size=1)))
+odd = st.lists(
+    st.sampled_from(["__MACOSX", "@eaDir", ".git", "..", "a", "#recycle", "~", ""]), min_size=2
+)
+odd = odd.map("/".join)
+
+
+@given(st.one_of(st.text(min_size=1), st.text("%./\\2eE_\0a", min_size=1), odd))
 def test_any_name_makes_a_key_that_gives_it_back(name):
     try:
         key = escape_key(name)
@@ -150,5 +157,6 @@ def test_any_name_makes_a_key_that_gives_it_back(name):
         assert any("\ud800" <= letter <= "\udfff" for letter in name)
         return
     check_key(key)
+    assert stray_kind(f"{key}.txt") is None
     assert unescape_key(key) == name
     assert escape_key(key) == key or "%" in key

@@ -165,7 +165,8 @@ def test_a_column_names_the_splits(tmp_path):
 
 
 def test_keys_with_dots_and_slashes_are_escaped(tmp_path):
-    names = ["v1.2", "a/b", "/abs", "a//b", "../up", "50%", "50%2E", "50.", "._mac", "back\\slash"]
+    names = ["v1.2", "a/b", "/abs", "a//b", "../up", "50%", "50%2E", "50.", "._mac", "back\\slash",
+             "__MACOSX/a", "a/@eaDir/b", "__url__", ".git/x", "Thumbs.db"]  # fmt: skip
     (tmp_path / "t.jsonl").write_text(
         "".join(json.dumps({"k": name, "t": name}) + "\n" for name in names)
     )

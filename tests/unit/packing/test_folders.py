@@ -102,7 +102,7 @@ def test_a_version_in_a_name_is_told_or_kept_in_the_key(tmp_path):
 
 
 def test_odd_names_of_files_are_keys(tmp_path):
-    names = ["a\\b.jpg", "tab\tin.jpg", "a b/ü.jpg", "__MACOSX/1.jpg", "50%41.jpg"]
+    names = ["a\\b.jpg", "tab\tin.jpg", "a b/ü.jpg", "__meta__/1.jpg", "50%41.jpg"]
     result = pack(make(tmp_path / "in", *names), tmp_path / "out")
     read = samples(tmp_path / "out")
     assert {fields["jpg"].decode() for fields in read.values()} == set(names)

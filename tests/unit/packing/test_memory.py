@@ -108,16 +108,20 @@ def test_what_has_changed_is_done_again(tmp_path, change):
     assert any("has changed" in note for note in result.notes) == (change in ("row", "file"))
 
 
-def test_a_kill_amid_publishing_is_gone_over(source, tmp_path, monkeypatch):
-    """Half of a set lies there, and the rerun knows it for its own; a set that it replaces too."""
+@pytest.mark.parametrize("in_place", [0, 2])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_kill_amid_publishing_is_gone_over(source, tmp_path, monkeypatch, in_place, replaced):
+    """None or some of a set lie there, and the rerun knows them for its own; over a set that it replaces too."""
     out = tmp_path / "out"
-    pack(source, out, columns={"txt": "t"}, max_shard_samples=2)
-    replace, calls = os.replace, []
+    if replaced:
+        pack(source, out, columns={"txt": "t"}, max_shard_samples=2)
+    replace, tars = os.replace, []
 
     def breaks(old, new):
-        calls.append(new)
-        if str(new).endswith(".tar") and sum(str(one).endswith(".tar") for one in calls) > 2:
-            raise OSError(5, "cut off")
+        if str(new).endswith(".tar"):
+            tars.append(new)
+            if len(tars) > in_place:
+                raise OSError(5, "cut off")
         replace(old, new)
 
     settings = {"columns": COLUMNS, "max_shard_samples": 3}
