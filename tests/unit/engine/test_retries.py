@@ -1,0 +1,65 @@
+"""Bad samples that are tried again: what the output has beside them stays, whatever became of its input."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tones import make_samples, write_tar
+
+from pipeline.engine.batch import BatchJob
+from pipeline.engine.tasks import decode_part
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.shards.plan import Part, expand, limit, plan
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.parquet import ParquetSink
+
+DECODER = Decoder.build(
+    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None
+)
+
+
+def output(folder: Path) -> ParquetSink:
+    return ParquetSink(str(folder / "out"), ParquetConfig(), {"model": "m"}, {}, ("image",))
+
+
+def parts(folder: Path) -> list[Part]:
+    return plan(expand(str(folder / "x-*.tar")))
+
+
+def run(folder: Path, planned: list[Part], *, retry: bool = False) -> list[tuple[str, str]]:
+    """A job from its begin to its publication, its parts done in this process; the rows that are seen then."""
+    job = BatchJob("infer", planned, DECODER, output(folder), retry=retry)
+    job.begin()
+    for part in job.todo:
+        job.done.add(job.sink.write(decode_part(part, DECODER)).part)
+    job._publish()
+    tables = [pq.read_table(file) for file in (folder / "out").glob("part-*.parquet")]
+    return sorted((row["shard"], row["key"]) for table in tables for row in table.to_pylist())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for index in range(3):
+        samples = make_samples(5, seed=index)
+        if index == 0:
+            samples["s0001"]["png"] = b"broken"
+        write_tar(tmp_path / f"x-{index}.tar", samples)
+    return tmp_path
+
+
+@pytest.mark.parametrize("change", ["nothing", "changed", "gone", "grown"])
+def test_a_retry_takes_nothing_away(folder: Path, change: str) -> None:
+    before = run(folder, parts(folder))
+    if change == "changed":
+        write_tar(folder / "x-1.tar", make_samples(2, seed=9))
+    elif change == "gone":
+        (folder / "x-1.tar").unlink()
+    elif change == "grown":
+        write_tar(folder / "x-9.tar", make_samples(2, seed=9))
+    assert run(folder, parts(folder), retry=True) == before
+
+
+def test_a_retry_over_all_keeps_what_a_first_try_did(folder: Path) -> None:
+    before = run(folder, limit(parts(folder), 7))
+    assert run(folder, parts(folder), retry=True) == before
