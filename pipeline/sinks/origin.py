@@ -56,8 +56,8 @@ class Origin:
     ) -> str | None:
         """Why a job over this input must not publish where rows of another one are; None where it may.
 
-        The same shards under another name are the same input. More samples of it, or of shards that have come or
-        changed since, are what a growing folder brings.
+        An input may grow, also by a wider pattern, and be spelled otherwise: no row goes. Under the same patterns,
+        shards may change or go as well.
 
         Args:
             made: The input of the rows that are there; None where an earlier version has not noted it.
@@ -65,14 +65,14 @@ class Origin:
             planned: Identities of the parts of this input.
         """
         lost = len(set(recorded) - set(planned))
+        if not lost:
+            return None
         if made is None:
             what = f"{lost} of the {len(recorded)} parts that the output was made from"
-            return f"{what} are not in {shown(self.patterns)}" if lost else None
-        if not recorded or set(recorded) == set(planned):
-            return None
+            return f"{what} are not in {shown(self.patterns)}"
         if self.patterns != made.patterns:
             return self._other_patterns(made)
-        if not lost or self.max_samples is None:
+        if self.max_samples is None:
             return None
         if made.max_samples is not None and made.max_samples <= self.max_samples:
             return None

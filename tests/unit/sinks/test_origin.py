@@ -38,7 +38,8 @@ def test_an_input_is_the_same_however_it_is_spelled(
         (("x-*",), ROWS, ("y-*",), {"c"}, "made from {0}/x-*, and the input is now {0}/y-*"),
         (("x-*",), ROWS, ("x-{0..1}",), ROWS, None),
         (("x-*",), ROWS, ("x-{0..1}",), {"a"}, "made from {0}/x-*, and the input is now"),
-        (("x",), ROWS, ("x", "y"), {"a", "b", "c"}, "made from {0}/x, and the input now also has {0}/y"),
+        (("x",), ROWS, ("x", "y"), {"a", "b", "c"}, None),
+        (("x",), ROWS, ("x", "y"), {"a", "c"}, "made from {0}/x, and the input now also has {0}/y"),
         (("x", "y"), ROWS, ("x",), {"a"}, "made from {0}/x and 1 more, and the input now lacks {0}/y"),
         (("x-*",), set(), ("y-*",), {"c"}, None),
         (None, ROWS, ("x-*",), {"a", "b", "c"}, None),
@@ -46,7 +47,8 @@ def test_an_input_is_the_same_however_it_is_spelled(
     ],
     ids=[
         "it grew", "a shard changed", "a shard is gone", "another", "respelled", "respelled and fewer",
-        "one more pattern", "one pattern less", "nothing done", "not noted", "not noted and fewer",
+        "one more pattern",
+        "one more pattern, a row less", "one pattern less", "nothing done", "not noted", "not noted and fewer",
     ],
 )  # fmt: skip
 def test_another_input_is_refused_where_rows_would_go(
