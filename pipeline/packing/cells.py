@@ -15,6 +15,8 @@ from typing import Any, TypeGuard
 from pipeline.errors import SampleError, in_words
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
+# Characters of a path that are told.
+_SHOWN = 200
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -99,7 +101,7 @@ def whole_number(value: Any) -> str:
 
 def is_media(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether a cell is what Hugging Face's datasets write for an image or a sound: bytes, a path, or both."""
-    return isinstance(value, dict) and value.keys() == {"bytes", "path"}
+    return isinstance(value, dict) and bool(value) and value.keys() <= {"bytes", "path"}
 
 
 def content_of(value: dict[str, Any], field: str) -> bytes | str | None:
@@ -108,7 +110,7 @@ def content_of(value: dict[str, Any], field: str) -> bytes | str | None:
     Raises:
         SampleError: The bytes are no bytes.
     """
-    data, path = value["bytes"], value["path"]
+    data, path = value.get("bytes"), value.get("path")
     if isinstance(data, bytes) and data:
         return data
     if data:
@@ -137,7 +139,7 @@ def file_of(text: str, folder: Path, field: str, *, allow_outside: bool) -> Path
         raise SampleError(_absent(text, folder), reason="missing_file", field=field)
     if not allow_outside and not is_inside(path, folder):
         raise SampleError(
-            f"the file {text!r} lies outside {folder.name or folder}",
+            f"the file {text[:_SHOWN]!r} lies outside {folder.name or folder}",
             reason="outside_source",
             field=field,
             setting="pack.allow_outside",
@@ -168,11 +170,15 @@ def _path(text: str, folder: Path) -> Path | None:
 
 def _absent(text: str, folder: Path) -> str:
     if _ADDRESS.match(text):
-        return f"{text!r} is an address, and nothing is downloaded"
+        return f"{text[:_SHOWN]!r} is an address, and nothing is downloaded"
+    if text.startswith("data:"):
+        return (
+            "the cell holds the content itself as text (a data: address), where a path was expected"
+        )
     try:
         problem = "is a folder" if (folder / text).is_dir() else "does not exist"
     except OSError as error:
         problem = f"cannot be looked up: {error.strerror}"
     except ValueError:
         problem = "is not a path"
-    return f"the file {text!r} {problem}"
+    return f"the file {text[:_SHOWN]!r} {problem}"

@@ -119,8 +119,8 @@ def _is_in(data: bytes, encoding: str) -> bool:
 
 def read_delimited(
     path: Path, encoding: str, wanted: Iterable[str], delimiter: str | None
-) -> Iterator[tuple[int, list[str]]]:
-    """Reads the rows of a CSV as (line, cells), the header first; blank rows are passed over.
+) -> Iterator[tuple[str, list[str]]]:
+    """Reads the rows of a CSV as (where, cells), the header first; blank rows are passed over.
 
     Args:
         path: The file.
@@ -129,7 +129,8 @@ def read_delimited(
         delimiter: What stands between cells; found by looking where None.
 
     Raises:
-        ConfigError: The delimiter that is given is no single character.
+        ConfigError: The delimiter that is given is no single character, or a quote is never closed, which makes one
+            cell of all that follows.
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
@@ -140,10 +141,38 @@ def read_delimited(
         file.seek(start)
         spaced = re.match(rf"[^\r\n]*{re.escape(sign)} +\S", file.readline()) is not None
         file.seek(start)
-        rows = csv.reader(file, delimiter=sign, skipinitialspace=spaced)
+        lines: list[str] = []
+        rows = csv.reader(_recorded(file, lines), delimiter=sign, skipinitialspace=spaced)
+        first = last = int(bool(named))
         for cells in rows:
+            first, last = last + 1, rows.line_num + bool(named)
+            if _is_open(lines, sign, spaced=spaced):
+                raise ConfigError(
+                    f"a quote that begins in line {first} is never closed",
+                    where=str(path),
+                    fix="close it, or double a quote that is part of a text",
+                )
+            lines.clear()
             if any(cells):
-                yield rows.line_num + bool(named), cells
+                yield f"line {first}" if first == last else f"lines {first}-{last}", cells
+
+
+def _recorded(file: Iterable[str], lines: list[str]) -> Iterator[str]:
+    for line in file:
+        lines.append(line)
+        yield line
+
+
+def _is_open(lines: list[str], delimiter: str, *, spaced: bool) -> bool:
+    """Whether a row ends inside of quotes, as only the last one can."""
+    if len(lines) == 1 and lines[0].endswith(("\n", "\r")) and lines[0].count('"') % 2 == 0:
+        return False
+    try:
+        for _ in csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced, strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
 
 
 def _given(delimiter: str | None) -> str:

@@ -160,19 +160,17 @@ class _Rows:
                 yield column.field, value
             elif is_empty(value):
                 continue
-            elif is_path:
-                yield column.field, self._file(value, column.field)
             else:
-                yield column.field, self._value(value, column)
+                yield column.field, self._content(value, column, is_path=is_path)
 
-    def _file(self, value: object, field: str) -> Path:
-        return file_of(text_of(value), self.root, field, allow_outside=self.config.allow_outside)
-
-    def _value(self, value: object, column: Column) -> bytes:
+    def _content(self, value: object, column: Column, *, is_path: bool) -> bytes | Path:
         try:
             text = whole_number(value) if column.is_whole else text_of(value)
         except SampleError as error:
             raise SampleError(
                 error.what, reason=error.reason, field=column.field, setting=error.setting
             ) from None
+        if is_path:
+            allow_outside = self.config.allow_outside
+            return file_of(text, self.root, column.field, allow_outside=allow_outside)
         return self.reading.encode(column.field, text)

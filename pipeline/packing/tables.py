@@ -84,11 +84,10 @@ def _read_csv(
     path: Path, wanted: Sequence[str], encoding: Encoding, delimiter: str | None
 ) -> Iterator[Row]:
     rows = read_delimited(path, encoding.name, wanted, delimiter)
-    header = [name.strip() for name in next(rows, (0, []))[1]]
+    header = [name.strip() for name in next(rows, ("", []))[1]]
     check_columns(header, wanted, path)
     chosen = [(header.index(name), name) for name in dict.fromkeys(wanted)]
-    for line, cells in rows:
-        place = f"line {line}"
+    for place, cells in rows:
         if len(cells) != len(header):
             problem = f"{len(cells)} cells where the header has {len(header)}"
             yield Row(place, {}, problem)
@@ -196,7 +195,7 @@ def column_names(path: Path, delimiter: str | None, encoding: str | None) -> lis
                 first = json.loads(next((line for line in text if line.strip()), "{}"))
             return list(first) if isinstance(first, dict) else []
         rows = read_delimited(path, name, (), delimiter)
-        return [cell.strip() for cell in next(rows, (0, []))[1]]
+        return [cell.strip() for cell in next(rows, ("", []))[1]]
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
         raise ConfigError(
             f"the table cannot be read: {in_words(error)}", where=str(path), fix="check pack.source"

@@ -213,3 +213,31 @@ def test_texts_are_in_the_encoding_that_is_read(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"t": "狗"}\n')
     pack(tmp_path / "t.jsonl", tmp_path / "out", columns={"txt": "t"}, reading=reading)
     assert samples(tmp_path / "out")["00000000"]["txt"].decode("gb18030") == "狗"
+
+
+@pytest.mark.parametrize(
+    "text", ['id,t\n1,a\n2,"b\n3,c\n4,d\n', 'id,t\n1,a\n2,"b, 5"" wide\n3,c', 'id,t\n2,"b\n']
+)
+def test_a_quote_that_is_never_closed_swallows_no_rows(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ConfigError, match=rf"begins in line {2 + ('1,a' in text)} is never closed"):
+        pack(tmp_path / "t.csv", tmp_path / "out", columns={"txt": "t"}, key="id")
+
+
+def test_rows_of_many_lines_are_named_by_all_of_them(tmp_path):
+    (tmp_path / "t.csv").write_text('id,t\n1,"a\nb"\n2,5" wide\n3,"x\ny",z\n4,"6"" wide"')
+    result = pack(tmp_path / "t.csv", tmp_path / "out", columns={"txt": "t"}, key="id")
+    read = {key: fields["txt"] for key, fields in samples(tmp_path / "out").items()}
+    assert read == {"1": b"a\nb", "2": b'5" wide', "4": b'6" wide'}
+    assert [row.origin for row in result.quarantined] == ["t.csv lines 5-6"]
+
+
+def test_contents_in_place_of_paths_are_told_shortly(tmp_path):
+    cells = ["data:image/png;base64," + "A" * 5000, "B" * 5000, {"path": "a.png"}, {"path": None}]
+    rows = [{"p": cell, "t": "x"} for cell in cells]
+    (tmp_path / "a.png").write_bytes(b"png")
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = pack(tmp_path / "t.jsonl", tmp_path / "out", columns={"png": "p", "txt": "t"})
+    assert [row.reason for row in result.quarantined] == ["missing_file"] * 2
+    assert all(len(row.detail) < 300 for row in result.quarantined)
+    assert [fields.get("png") for fields in samples(tmp_path / "out").values()] == [b"png", None]
