@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
@@ -25,7 +26,7 @@ from pipeline.errors import SampleError
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decode import Decoder
-from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
+from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
@@ -270,10 +271,8 @@ def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
     texts = []
     for sample in _read(ranked, text.fields):
         for name, field in sample.fields.items():
-            try:
-                texts.append(clean(read_text(field.data, name, text.encoding)))
-            except SampleError:
-                continue
+            with contextlib.suppress(SampleError):  # decoding will quarantine it
+                texts.append(read_training_text(field.data, name, text))
     return train_tokenizer(texts, text.vocab_size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import event
 from pipeline.modalities.text import TextConfig
-from pipeline.modalities.text.codec import clean, read_text, train_tokenizer
+from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
 from pipeline.shards.plan import (
@@ -208,9 +209,7 @@ def _texts(parts: Iterable[Part], text: TextConfig, limits: Limits) -> Iterator[
             if isinstance(item, Fault):
                 continue
             name = next((name for name in text.fields if name in item.fields), None)
-            if name is None or item.fields[name].size > text.max_bytes:
+            if name is None:
                 continue
-            try:
-                yield clean(read_text(item.fields[name].data, name, text.encoding))
-            except SampleError:
-                continue  # decoding will quarantine it
+            with contextlib.suppress(SampleError):  # decoding will quarantine it
+                yield read_training_text(item.fields[name].data, name, text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,30 @@ from pipeline.errors import SampleError
 from pipeline.limits import beyond
 from pipeline.modalities.base import Decoded, Dense, Item
 from pipeline.modalities.text.filters import check_text
+from pipeline.modalities.text.repair import clean
 
 if TYPE_CHECKING:
-    from pipeline.modalities.text import TextFilterConfig
+    from pipeline.modalities.text import TextConfig, TextFilterConfig
+
+__all__ = [
+    "PAD",
+    "TextCodec",
+    "clean",
+    "read_member",
+    "read_text",
+    "read_training_text",
+    "too_long",
+    "train_tokenizer",
+]
 
 PAD = 0
 SPECIAL_TOKENS = ("<pad>", "<start>", "<end>")
 NUM_BYTES = 256
+MAX_WORD_BYTES = 256  # of what is tokenized at a time
+_CUTS_WORDS = '"FixedLength"'  # in the JSON of a tokenizer that does so
+TRAINING_CHARACTERS = 1 << 14  # of a text, for the tokenizer's training
 UTF_8 = "utf-8"
 ENCODING = "modalities.text.encoding"
-# ASCII in which ftfy finds nothing to repair: no control characters, and no & that could begin an HTML entity.
-_CLEAN = re.compile(r"[\t\n -%'-~]*")
 _BETWEEN_WORDS = re.compile(r"[^\s] (?=[^\s])")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -115,11 +127,15 @@ class TextCodec:
     def _beginning(self, text: str) -> str:
         """What all ids that are kept come from: of a long text, the tokenizer would hold all of it many times over.
 
-        No token is of more than ``_longest`` bytes, nor goes on behind a space between two words.
+        No token is of more than ``_longest`` bytes, nor goes on behind a space between two words, nor over more than
+        ``MAX_WORD_BYTES``, unless the tokenizer is of an earlier version.
         """
         enough = self.max_tokens * self._longest
-        end = _BETWEEN_WORDS.search(text, enough) if len(text) > enough else None
-        return text[: end.start() + 1] if end else text
+        if len(text) <= enough:
+            return text
+        most = enough + 2 * MAX_WORD_BYTES if _CUTS_WORDS in self.tokenizer else len(text)
+        end = _BETWEEN_WORDS.search(text, enough, most)
+        return text[: end.start() + 1 if end else most]
 
     def _tokenizer(self) -> Any:
         if self._engine is None:
@@ -209,13 +225,14 @@ def read_text(data: memoryview, field: str, encoding: str = UTF_8) -> str:
     return text
 
 
-def clean(text: str) -> str:
-    """Repairs mis-decoded characters, drops control characters, normalises to NFC and strips the ends."""
-    if _CLEAN.fullmatch(text):
-        return text.strip()
-    import ftfy
+def read_training_text(data: memoryview, field: str, config: TextConfig) -> str:
+    """The beginning of a text, cleaned, as the tokenizer is trained on it.
 
-    return unicodedata.normalize("NFC", ftfy.fix_text(text, uncurl_quotes=False)).strip()
+    Raises:
+        SampleError: As :func:`read_member`.
+    """
+    text = read_member(data, field, config.max_bytes, config.encoding)
+    return clean(text[:TRAINING_CHARACTERS])
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> str:
@@ -233,7 +250,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> str:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # Pairs within a word are counted anew after each merge: what has no spaces for long is cut.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.FixedLength(MAX_WORD_BYTES),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=max(vocab_size, NUM_BYTES + len(SPECIAL_TOKENS)),
