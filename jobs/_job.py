@@ -18,6 +18,7 @@ from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
+from pipeline.printable import printable_lines
 from pipeline.redaction import redact
 from pipeline.runs import Summary
 from pipeline.sample import FILTERS, NOTES, REASONS
@@ -87,7 +88,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
                 check(config, job.needs(config))
             config = job.settle(config)
             if options.dry_run:
-                print(to_yaml(config) + "\n" + redact(job.plan(config)))
+                print(printable_lines(to_yaml(config) + "\n" + redact(job.plan(config))))
                 return 0
             with contextlib.redirect_stdout(
                 sys.stderr
@@ -104,11 +105,15 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a bug: all of it is shown, and the exit code says failed
         logger.exception("unexpected")
         print(
-            f"{type(error).__name__}: {redact(str(error))} | {job.name} | this is a bug, the log has the whole of it",
+            f"{type(error).__name__}: {printable_lines(redact(str(error)))} | {job.name} | this is a bug, "
+            "the log has the whole of it",
             file=sys.stderr,
         )
         return 1
-    print(summary.to_json() if options.json else redact((job.answer or counts)(summary)))
+    if options.json:
+        print(summary.to_json())
+    else:
+        print(printable_lines(redact((job.answer or counts)(summary))))
     return summary.exit_code
 
 

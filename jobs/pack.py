@@ -16,6 +16,7 @@ from pipeline.packing.census import table
 from pipeline.packing.config import PackConfig
 from pipeline.packing.pack import PackResult, pack
 from pipeline.packing.reading import Reading
+from pipeline.printable import printable
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import OUTCOME, QUARANTINE_SCHEMA, QUARANTINED
 from pipeline.sinks.quarantine import clear_quarantine, write_rows
@@ -77,7 +78,7 @@ def _check(result: PackResult, config: Config) -> None:
     try:
         counted.check_bad(config.input.max_bad_fraction, section.output)
     except BadDataError:
-        print("\n".join(_packed(result.splits, result.notes)), file=sys.stderr)
+        print("\n".join(map(printable, _packed(result.splits, result.notes))), file=sys.stderr)
         raise
 
 

@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.printable import printable_lines
 from pipeline.redaction import redact
 
 MESSAGE_CHARACTERS = 200
@@ -60,7 +61,8 @@ class PipelineError(Exception):
         super().__init__(self.what)
 
     def __str__(self) -> str:
-        return " | ".join(part for part in (self.what, self.where, self.fix) if part)
+        said = " | ".join(part for part in (self.what, self.where, self.fix) if part)
+        return printable_lines(said)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments would be lost on the way back from a Ray worker.

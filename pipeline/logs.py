@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from pipeline.printable import printable, printable_lines
 from pipeline.redaction import redact
 
 
@@ -25,7 +26,7 @@ def set_up(level: int = logging.INFO) -> None:
     """Sends this package's and the jobs' log lines to stderr; safe to call twice."""
     logging.setLogRecordFactory(RedactedRecord)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     for name in ("pipeline", "jobs"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
@@ -58,8 +59,15 @@ def without_library_noise() -> Iterator[None]:
         os.close(nowhere)
 
 
+class _Formatter(logging.Formatter):
+    """Lines without what a terminal would obey, whatever was logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = str(value)
+    text = printable(str(value))
     return repr(text) if " " in text else text

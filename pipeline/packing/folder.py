@@ -16,9 +16,9 @@ from pipeline.packing.keys import escape_key
 from pipeline.packing.reading import Reading
 from pipeline.packing.tables import TABLE_SUFFIXES
 from pipeline.shards.names import check_extensions
+from pipeline.shards.strays import stray_kind
+from pipeline.storage import walk_files
 
-# What desktops and office programs leave in folders.
-_LEFTOVERS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _TABLES = (*TABLE_SUFFIXES, ".xlsx", ".xls", ".ods", ".arrow", ".feather")
 # What people call the folders of splits.
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
@@ -114,15 +114,15 @@ class _Files:
     def find(cls, folder: Path, config: PackConfig, reading: Reading) -> _Files:
         """Lists a folder tree."""
         files = cls()
-        for path in _walk(folder, ()):
+        for path in _walk(folder):
             relative = path.relative_to(folder)
             name = path.name
             where = relative.as_posix()
             split = name.rpartition if config.extension == "last_dot" else name.partition
             stem, dot, extension = split(".")
             extension = extension.lower()
-            if name.lower() in _LEFTOVERS:
-                files.passed_over["left by the desktop"].append(where)
+            if stray_kind(where) is not None:
+                files.passed_over["left by systems and editors"].append(where)
             elif name.lower().endswith(_TABLES) and not reading.kind(extension):
                 files.passed_over["tables (to pack one, set pack.source to it)"].append(where)
             elif not dot or not stem or not extension:
@@ -199,25 +199,15 @@ def _with_label(key: str, fields: dict[str, bytes | Path], folder: Path) -> dict
     return {**fields, "cls": name.encode("utf-8", "surrogateescape")}
 
 
-def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[Path]:
-    """Yields the files of a tree in order; a link to a folder that it lies in ends there."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yields the files of a tree in order; a dangling link among them, which is told when it is read."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        os.stat(folder)  # which must be there
+        names = sorted(name for name, _ in walk_files(str(folder), hidden=False, dangling=True))
     except OSError as error:
         raise ConfigError(
             f"the folder cannot be read: {error.strerror}",
-            where=str(folder),
+            where=str(error.filename or folder),
             fix="check pack.source",
         ) from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_dir():
-            yield from _walk(path, (*above, real))
-        elif entry.is_file() or entry.is_symlink():
-            # A dangling link is told when it is read.
-            yield path
+    yield from (folder / name for name in names)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.printable import printable
+
 WIDTH = 100
 LABELS_WIDTH = 62  # of a split's labels, in columns
 MAX_ROWS = 12  # of a table; lint.json has all
@@ -13,11 +15,12 @@ MARKS = {"error": "!!", "warning": "!", "note": "-"}
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The report as text.
+    """The report as text, in which no key, label or name is a command to the terminal.
 
     Args:
         report: As in ``lint.json``.
     """
+    report = _printable(report)
     sections = [
         _head(report),
         _problems(report["problems"]),
@@ -31,6 +34,15 @@ def render(report: Mapping[str, Any]) -> str:
     return "\n\n".join(
         "\n".join(_cut(line) for line in lines) for lines in map(list, sections) if lines
     )
+
+
+def _printable(value: Any) -> Any:
+    """A tree whose texts and names are fit for a line of a terminal."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {_printable(name): _printable(each) for name, each in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value
 
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:

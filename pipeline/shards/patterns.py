@@ -88,7 +88,7 @@ def _match(pattern: str) -> Iterator[Shard]:
             return _shards([info], _parent(storage.without_query(pattern)))
         if on_the_web:
             raise _not_on_the_web(pattern)
-        folder = storage.list_files(pattern, recursive=True)
+        folder = storage.list_files(pattern, recursive=True, hidden=False)
         tars = (info for info in folder if _is_shard(info.url))
         return _shards(tars, pattern.rstrip("/") + "/")
     prefix = _parent(pattern[: special.start()])
@@ -158,7 +158,12 @@ def _glob(pattern: str) -> list[FileInfo]:
     rest = pattern[len(root) :]
     matches = _translate(rest).fullmatch
     start = len(root)
-    infos = storage.list_files(root, recursive="/" in rest or "**" in rest)
+    infos = storage.list_files(
+        root,
+        recursive="/" in rest or "**" in rest,
+        depth=storage.DEEPEST if "**" in rest else rest.count("/"),
+        hidden=rest.startswith(".") or "/." in rest,
+    )
     # An index beside a shard is none itself.
     return [i for i in infos if matches(i.url, start) and not i.url.endswith(".idx")]
 

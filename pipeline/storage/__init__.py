@@ -25,6 +25,7 @@ from pipeline.storage.location import (
     without_query,
 )
 from pipeline.storage.source import ByteSource
+from pipeline.storage.tree import DEEPEST, walk_files
 from pipeline.storage.writing import (
     STAGING,
     NewFile,
@@ -38,6 +39,7 @@ from pipeline.storage.writing import (
 )
 
 __all__ = [
+    "DEEPEST",
     "REMOTE_SCHEMES",
     "STAGING",
     "ByteSource",
@@ -60,6 +62,7 @@ __all__ = [
     "remove",
     "remove_all",
     "replace_if",
+    "walk_files",
     "without_query",
     "write_bytes",
 ]

@@ -19,6 +19,7 @@ from pipeline.storage.location import (
 from pipeline.storage.retry import retried
 from pipeline.storage.source import ByteSource, LocalSource, RemoteSource
 from pipeline.storage.stores import RangeFile, store_of
+from pipeline.storage.tree import DEEPEST, is_hidden, walk_files
 
 _ASKERS = 16  # requests for the sizes of remote files under way at once
 
@@ -30,23 +31,33 @@ def exists(url: str) -> bool:
     return retried(lambda: store_of(url).exists(url), what="cannot be looked for", where=url)
 
 
-def list_files(folder: str, *, recursive: bool = False) -> list[FileInfo]:
+def list_files(
+    folder: str, *, recursive: bool = False, depth: int = DEEPEST, hidden: bool = True
+) -> list[FileInfo]:
     """The files of a folder, sorted by location; none where there is no such folder.
 
-    Their locations begin with ``folder`` as it is written here.
+    Their locations begin with ``folder`` as it is written here. Links are followed (:mod:`pipeline.storage.tree`).
+
+    Args:
+        folder: Where they lie.
+        recursive: Whether those of its folders are listed too.
+        depth: How many folders below it, where it is local; a store lists all at once.
+        hidden: Whether files and folders whose names begin with a dot are.
 
     Raises:
         InputError: The folder cannot be listed.
         ConfigError: Folders of its kind never can.
     """
     if is_local(folder):
-        found = list(_local_files(folder, recursive=recursive))
+        found = list(_local_files(folder, depth if recursive else 0, hidden))
     else:
         found = retried(
             lambda: list(store_of(folder).files(folder, recursive=recursive)),
             what="cannot be listed",
             where=folder,
         )
+        start = len(folder.rstrip("/")) + 1
+        found = [info for info in found if hidden or not is_hidden(info.url[start:])]
     found.sort(key=lambda info: info.url)
     pulse.beat()
     return found
@@ -142,23 +153,17 @@ def read_local(url: str) -> bytes:
     return data
 
 
-def _local_files(folder: str, *, recursive: bool) -> Iterator[FileInfo]:
+def _local_files(folder: str, depth: int, hidden: bool) -> Iterator[FileInfo]:
     prefix = f"{folder.rstrip('/')}/" if folder else ""
+    root = prefix.removeprefix("file://")
     try:
-        with os.scandir(prefix.removeprefix("file://") or ".") as entries:
-            for entry in entries:
-                url = prefix + entry.name
-                if entry.is_file():
-                    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-                        yield _info(url, entry.stat())
-                elif recursive and entry.is_dir(follow_symlinks=False):
-                    yield from _local_files(url, recursive=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+        for name, entry in walk_files(root, depth=depth, hidden=hidden):
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                yield _info(prefix + name, entry.stat())
     except OSError as error:
         raise InputError(
             f"the folder cannot be listed: {error.strerror or error}",
-            where=folder,
+            where=str(error.filename or folder),
             fix="check that you may read it",
         ) from error
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WORTH_RETRYING = (408, 425, 429)  # of the HTTP answers 4xx: too slow, too early, too many
-_LIBRARIES = ("pyarrow", "obstore")
+_LIBRARIES = ("pyarrow", "obstore", "aiohttp", "huggingface_hub", "httpx", "requests")
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError)
 _FINAL_WORDS = ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")
 

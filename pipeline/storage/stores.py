@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable
 from typing import IO, Any, Protocol
 
 from pipeline.errors import ConfigError, in_words
+from pipeline.logs import event
 from pipeline.storage.location import HUB_SCHEMES, WEB_SCHEMES, FileInfo, scheme_of
 
 _COPY_BYTES = 8 << 20
+_NAMELESS = frozenset({"", ".", ".."})  # parts of keys that the libraries refuse
+
+logger = logging.getLogger(__name__)
 
 
 class RangeFile(Protocol):
@@ -112,10 +117,24 @@ class ArrowStore:
         path = self._path(folder).rstrip("/")
         selector = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
         prefix = f"{folder.rstrip('/')}/"
+        unreadable: list[str] = []
         for found in self._filesystem.get_file_info(selector):
             if found.is_file:
                 name = found.path[len(path) + 1 :]
-                yield FileInfo(prefix + name, found.size, _version(found))
+                if _NAMELESS.isdisjoint(name.split("/")):
+                    yield FileInfo(prefix + name, found.size, _version(found))
+                else:
+                    unreadable.append(prefix + name)
+        if unreadable:
+            # Neither pyarrow nor obstore can ask for such a key; it is never taken for another.
+            event(
+                logger,
+                "keys_passed_over",
+                count=len(unreadable),
+                first=unreadable[0],
+                reason="a part of the key is empty, . or ..",
+                remedy="copy the object to another key",
+            )
 
     def open(self, url: str) -> RangeFile:
         return _ArrowFile(self._filesystem.open_input_file(self._path(url)))

@@ -105,6 +105,28 @@ def test_files_come_change_and_go(bucket: str) -> None:
     assert not storage.exists(url)
 
 
+def test_keys_that_no_library_reads_are_named_and_others_read(
+    bucket: str, s3_server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_tar(tmp_path / "x.tar", make_samples(1, seed=0)).read_bytes()
+    good = ["x.tar", "sp ace.tar", "\u00fc.tar", "100%.tar", "a#b.tar", "a%2Fb.tar", "d/y.tar"]
+    client = pytest.importorskip("boto3").client("s3", endpoint_url=s3_server)
+    for key in [*good, "a//b.tar", "../up.tar", "./dot.tar", ".hidden/z.tar", "marker/"]:
+        body = data if key.endswith(".tar") else b""
+        client.put_object(Bucket=bucket.removeprefix("s3://"), Key=f"p/{key}", Body=body)
+    caplog.set_level("INFO", logger="pipeline")
+    for pattern in (f"{bucket}/p", f"{bucket}/p/**"):
+        caplog.clear()
+        shards = expand(pattern)
+        assert [shard.name for shard in shards] == sorted(good)
+        [line] = [r.getMessage() for r in caplog.records if "keys_passed_over" in r.getMessage()]
+        assert "count=3" in line
+        assert all(len(list(read_part(part))) == 1 for part in plan(shards))
+    for read in (storage.read_bytes, storage.open_source, storage.file_info):
+        with pytest.raises((InputError, FileNotFoundError)):
+            read(f"{bucket}/p/a//b.tar")
+
+
 def test_a_file_that_fails_halfway_is_never_seen(bucket: str) -> None:
     url = f"{bucket}/part.parquet"
 
