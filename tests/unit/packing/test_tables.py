@@ -241,3 +241,10 @@ def test_contents_in_place_of_paths_are_told_shortly(tmp_path):
     assert [row.reason for row in result.quarantined] == ["missing_file"] * 2
     assert all(len(row.detail) < 300 for row in result.quarantined)
     assert [fields.get("png") for fields in samples(tmp_path / "out").values()] == [b"png", None]
+
+
+def test_a_few_characters_of_gbk_are_no_big5(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id,name,label\n1,a,狗\n2,b,猫\n3,c,狗\n".encode("gbk"))
+    pack(tmp_path / "t.csv", tmp_path / "out", columns={"txt": "name", "cls": "label"}, key="id")
+    labels = [fields["cls"].decode() for fields in samples(tmp_path / "out").values()]
+    assert labels == ["狗", "猫", "狗"]
