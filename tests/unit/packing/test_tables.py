@@ -248,3 +248,13 @@ def test_a_few_characters_of_gbk_are_no_big5(tmp_path):
     pack(tmp_path / "t.csv", tmp_path / "out", columns={"txt": "name", "cls": "label"}, key="id")
     labels = [fields["cls"].decode() for fields in samples(tmp_path / "out").values()]
     assert labels == ["狗", "猫", "狗"]
+
+
+def test_a_file_over_the_limit_is_not_read(tmp_path):
+    """A hole of 1 TiB: more than any memory, and nothing on the disk."""
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "t.jsonl").write_text('{"i": "huge.jpg", "t": "x"}\n{"t": "x"}\n')
+    result = pack(tmp_path / "t.jsonl", tmp_path / "out", columns={"jpg": "i", "txt": "t"})
+    [row] = result.quarantined
+    assert (row.reason, row.setting, row.field) == ("too_large", "limits.member_bytes", "jpg")
