@@ -1,11 +1,11 @@
 """The watchdog of a night: what moves, wherever it does, keeps it quiet, and a stall does not."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -63,30 +63,24 @@ def test_a_night_in_which_nothing_moves_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_what_moves_on_a_worker_is_a_sign_of_life(tmp_path: Path) -> None:
     """A part that takes long is read, decoded and merged elsewhere; meanwhile this process only waits."""
-    heard_of = tmp_path / "heard"
-    task = _Moving(str(heard_of))
+    heard_of = str(tmp_path / "heard")
+
+    # In here, so that it travels by value: workers do not have this module.
+    def moving(part: int) -> bool:
+        """Moves until it is heard of, or for a minute."""
+        end = time.monotonic() + 60
+        while not os.path.exists(heard_of) and time.monotonic() < end:
+            pulse.beat()
+            time.sleep(0.1)
+        return time.monotonic() < end
+
+    results: list[bool] = []
     with heard(0.2):
-        results = work_through([1], task, 2)
-        thread = threading.Thread(target=lambda: results_of.extend(results))
-        results_of: list[bool] = []
+        thread = threading.Thread(target=lambda: results.extend(work_through([1], moving, 2)))
         thread.start()
         began = pulse.last_beat()
         while thread.is_alive() and pulse.last_beat() == began:
             time.sleep(0.05)
-        heard_of.touch()
+        Path(heard_of).touch()
         thread.join()
-    assert results_of == [True], "it was heard of before it ended"
-
-
-@dataclass(frozen=True)
-class _Moving:
-    """Moves until it is heard of, or for a minute."""
-
-    heard_of: str
-
-    def __call__(self, part: int) -> bool:
-        end = time.monotonic() + 60
-        while not Path(self.heard_of).exists() and time.monotonic() < end:
-            pulse.beat()
-            time.sleep(0.1)
-        return time.monotonic() < end
+    assert results == [True], "it was heard of before it ended"
