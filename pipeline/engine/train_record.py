@@ -128,16 +128,19 @@ def _is_done(config: Config, recipe: Mapping[str, Any], bundle: Bundle) -> bool:
     _check_same(recipe, made, folder, "the model was trained")
     now, before = settings_of(config), bundle.training["ranges"][-1]["settings"]
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
-    epochs, wanted = bundle.training["kept"]["of"], config.train.epochs
+    epochs, asked_epochs = bundle.training["kept"]["of"], config.train.epochs
     if not changed:
         return True
     if not config.train.resume:
         fix = ""
-        if changed == [f"train.epochs was {epochs} and is now {wanted}"] and wanted > epochs:
+        if (
+            changed == [f"train.epochs was {epochs} and is now {asked_epochs}"]
+            and asked_epochs > epochs
+        ):
             fix = "set train.resume=true to go on from its last epoch, "
         raise _refused(f"the model was trained with other settings: {changed[0]}", folder, fix)
     _check_epochs(config, epochs, folder)
-    if wanted == epochs:
+    if asked_epochs == epochs:
         raise ConfigError(
             f"all {epochs} epochs are done, and nothing is left to train with other settings: {changed[0]}",
             where=folder,
@@ -161,8 +164,8 @@ def _check_lineage(bundle: Bundle, checkpoint: Mapping[str, Any] | None, url: st
     epochs = bundle.training["kept"]["of"]
     if checkpoint is None:
         raise _refused(f"the checkpoint of the model's {epochs} epochs is gone", url)
-    there = [each["settings"] for each in checkpoint.get("ranges", ())][: len(ranges)]
-    if len(checkpoint["history"]) < epochs or there != ranges:
+    continued = [each["settings"] for each in checkpoint.get("ranges", ())][: len(ranges)]
+    if len(checkpoint["history"]) < epochs or continued != ranges:
         raise _refused(
             f"the last checkpoint is of another training than the model of {epochs} epochs", url
         )
@@ -213,8 +216,8 @@ def _data_difference(
 ) -> str:
     """In what two data sets differ, in words; empty where in nothing."""
     if made is None or now is None:
-        there = "was not set and is now" if made is None else "was set and is no longer"
-        return f"input.{split} {there}" if made is not now else ""
+        change = "was not set and is now" if made is None else "was set and is no longer"
+        return f"input.{split} {change}" if made is not now else ""
     if made["max_samples"] != now["max_samples"]:
         return f"input.max_samples was {made['max_samples']} and is now {now['max_samples']}"
     if made["digest"] == now["digest"]:

@@ -41,10 +41,10 @@ class Provenance:
     def difference(self) -> str | None:
         """In what the settings of the rows that are there differ; empty where in nothing, None where none are there."""
         try:
-            there = json.loads(storage.read_bytes(self._url(IDENTITY)))
+            identity = json.loads(storage.read_bytes(self._url(IDENTITY)))
         except FileNotFoundError:
             return None
-        return next(runs.differences(there, self._whole_identity()), "")
+        return next(runs.differences(identity, self._whole_identity()), "")
 
     def made_from(self) -> Origin | None:
         """The input of the rows that are there; None where it was not noted."""

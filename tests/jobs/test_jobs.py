@@ -191,7 +191,7 @@ def test_only_damaged_shards_end_with_3(tone_config: Path, tmp_path: Path) -> No
     assert run(preprocess.JOB, tone_config, f"preprocess.input={tmp_path}/b.tar") == 3
 
 
-def test_missing_labels_end_training_before_it_begins(
+def test_missing_labels_and_bad_samples_end_training_before_it_begins(
     tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     samples = make_samples(20, seed=5)
@@ -204,6 +204,16 @@ def test_missing_labels_end_training_before_it_begins(
     assert "10 of 20 samples have no label that can be used" in told
     assert "missing_label" in told
     assert not (tmp_path / "run" / "checkpoints").exists(), "no epoch was trained"
+
+    samples = make_samples(20, seed=5)
+    for sample in list(samples.values())[:10]:
+        sample["png"] = b"broken"
+    write_tar(tmp_path / "broken.tar", samples)
+    given = (f"input.train={tmp_path}/broken.tar", *given[1:])
+    assert run(train.JOB, tone_config, *given) == 3
+    assert "bad_image" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints" / "last.pt").exists(), "no epoch was trained"
+    assert summary(tmp_path / "run" / "model")["samples_quarantined"] == 10
     assert not (tmp_path / "run" / "model" / "bundle.json").exists()
 
 
