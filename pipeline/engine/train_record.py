@@ -154,7 +154,7 @@ def _check_epochs(config: Config, done: int, where: str) -> None:
         raise ConfigError(
             f"{done} epochs are done, and train.epochs={config.train.epochs} asks for fewer",
             where=where,
-            fix=f"set train.epochs to {done} or more, or train anew without train.resume",
+            fix=f"set train.epochs to {done} or more, or train.overwrite=true without train.resume to train anew",
         )
 
 
