@@ -32,14 +32,7 @@ from pipeline.storage import locks
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 IDENTITY = "demo.json"
 # Of the inference, which are the demo's.
-COUNTS = (
-    "samples_read",
-    "samples_written",
-    "samples_quarantined",
-    "samples_filtered",
-    "samples_noted",
-    "shards_damaged",
-)
+COUNTED = ("read", "written", "quarantined", "filtered", "noted")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +103,7 @@ class _Demo:
                 )
                 if number > done:
                     step.work()
-            return self._summary(self.names, fresh=done < len(self.steps))
+            return self._summary(fresh=done < len(self.steps))
 
     def plan(self) -> str:
         """What is done, and what would be."""
@@ -209,28 +202,21 @@ class _Demo:
     def _report(self) -> None:
         _job.run(report.JOB, self.config, began=process_clock())
 
-    def _summary(self, names: Sequence[str], *, fresh: bool) -> Summary:
+    def _summary(self, *, fresh: bool) -> Summary:
         """The demo's own summary: counts and rate of the inference, metrics of the evaluation."""
         written = json.loads((self.folder / "embeddings" / runs.SUMMARY).read_text("utf-8"))
         judged = json.loads((self.folder / "evaluation" / runs.SUMMARY).read_text("utf-8"))
         metrics = json.loads((self.folder / "evaluation" / "metrics.json").read_text("utf-8"))
         summary = Summary("demo", fingerprint=judged["fingerprint"], metrics=judged["metrics"])
-        for name in COUNTS:
+        for name in (*(f"samples_{each}" for each in COUNTED), "shards_damaged"):
             setattr(summary, name, written[name])
         for row in metrics["comparison"]:
             [name] = row["modalities"]
             summary.metrics[f"accuracy_{name}_masked"] = summary.metrics[f"accuracy_{name}"]
             summary.metrics[f"accuracy_{name}"] = row["accuracy"]
-        summary.outputs = {
-            name: str(self.folder / path)
-            for name, path in {
-                "data": "data",
-                "model": "model",
-                "embeddings": "embeddings",
-                "evaluation": "evaluation",
-                "report": "report.html",
-            }.items()
-        }
+        names = ("data", "model", "embeddings", "evaluation")
+        summary.outputs = {name: str(self.folder / name) for name in names}
+        summary.outputs["report"] = str(self.folder / "report.html")
         summary.close()
         summary.samples_per_second = written["samples_per_second"]
         if fresh or not (self.folder / runs.SUMMARY).exists():

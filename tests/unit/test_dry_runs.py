@@ -96,6 +96,6 @@ def test_the_demos_rate_is_that_of_its_inference(tmp_path: Path) -> None:
     runs.Summary("evaluate", metrics=accuracies, fingerprint="f").write(str(folder / "evaluation"))
     rows = [{"modalities": ["image"], "accuracy": 0.4}]
     (folder / "evaluation" / "metrics.json").write_text(json.dumps({"comparison": rows}))
-    summary = demo._Demo(config)._summary(["image"], fresh=True)
+    summary = demo._Demo(config)._summary(fresh=True)
     assert summary.samples_per_second == 123.4
     assert (summary.samples_read, summary.samples_filtered) == (359, 9)
