@@ -25,7 +25,7 @@ _PASSWORD = re.compile(
 # scheme://token@; a container before the account of Azure's storage is no token.
 _TOKEN = re.compile(r"(?i)\b(?!abfs|wasb|az:|adl)([a-z][a-z0-9+.-]*://)[^\s/?#@'\"]+@")
 _QUERY = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)([?#][^\s'\"<>|]*)")
-_PAIR = re.compile(r"([^=&;?#]+)=([^&;#]*)")
+_PAIR = re.compile(r"([\w.~%-]+)=([^&;#]*)")
 _SECRETS = "|".join(
     [
         "signature|sig|credential|passw(?:or)?d|passphrase|secret|token",
@@ -61,14 +61,17 @@ def redact(text: str) -> str:
     if secrets is not None:
         text = secrets.sub(HIDDEN, text)
     if "://" in text:
-        text = _PASSWORD.sub(f"{HIDDEN}@", text)
-        text = _TOKEN.sub(rf"\g<1>{HIDDEN}@", text)
-        text = _QUERY.sub(_without_values, text)
+        text = _QUERY.sub(_without_values, without_credentials(text))
     if _WORDS.search(text):
         text = _AUTHORIZATION.sub(rf"\g<1>{HIDDEN}", text)
         text = _NAMED.sub(rf"\g<1>{HIDDEN}", text)
         text = _BEARER.sub(rf"\g<1>{HIDDEN}", text)
     return _SHAPES.sub(HIDDEN, text)
+
+
+def without_credentials(url: str) -> str:
+    """A URL without the user and the password before its host; the path stays as it is, whatever it looks like."""
+    return _TOKEN.sub(rf"\g<1>{HIDDEN}@", _PASSWORD.sub(f"{HIDDEN}@", url))
 
 
 def redacted(value: Any) -> Any:
@@ -85,7 +88,7 @@ def redacted(value: Any) -> Any:
 def _without_values(found: re.Match[str]) -> str:
     """A URL whose query keeps its names."""
     address, query = found.groups()
-    if "=" in query:
+    if _PAIR.match(query, 1):
         return address + _PAIR.sub(_pair, query)
     # On the web all behind the ? is a query; elsewhere it may be a pattern.
     on_the_web = address.lower().startswith("http") and len(query) > 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.redaction import redact
+from pipeline.redaction import without_credentials
 
 ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WEB_SCHEMES = ("https", "http")
@@ -83,7 +83,7 @@ def join(url: str, *names: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """A location as it may be shown and compared: without a web address's query, which can carry a signature, and
-    without passwords."""
-    shown = redact(url)
+    """A location as it may be compared and noted: without the query of a web address, which can carry a signature,
+    and without a password."""
+    shown = without_credentials(url)
     return shown.partition("?")[0] if url.startswith(("https://", "http://")) else shown

@@ -57,6 +57,7 @@ def test_what_opens_doors_is_left_out(text: str) -> None:
         "file:///data/a.tar",
         "s3://bucket/shard-???.tar",
         "s3://bucket/date=2026-11-21/a.tar",
+        "s3://bucket/date=2026-1?/part=0?/a.tar",
         "https://host:8080/a@v1/b.tar",
         "hf://datasets/name/set@main/a.tar",
         "abfs://container@account.dfs.core.windows.net/a.tar",
@@ -82,6 +83,7 @@ def test_the_environment_s_secrets_are_left_out(monkeypatch: pytest.MonkeyPatch)
 def test_locations_are_shown_without() -> None:
     assert without_query("https://u:p@host/a.tar?sig=x") == "https://***@host/a.tar"
     assert without_query("s3://k:p@bucket/a-?.tar") == "s3://***@bucket/a-?.tar"
+    assert without_query("s3://bucket/token=abcd1/a.tar") == "s3://bucket/token=abcd1/a.tar"
     assert redacted({"a": ["https://u:p@h/x", 1, None]}) == {"a": ["https://***@h/x", 1, None]}
 
 
