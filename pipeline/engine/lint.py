@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from pipeline.engine.progress import Progress
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.logs import event
 from pipeline.runs import Summary
+from pipeline.shards.patterns import archives_beside
 from pipeline.shards.plan import PART_BYTES, expand, limit, plan
 from pipeline.sinks.folder import QUARANTINE
 from pipeline.sinks.quarantine import clear_quarantine
@@ -39,6 +41,7 @@ class Findings:
         duplicates: See :func:`pipeline.engine.duplicates.find_duplicates`.
         estimate: What preprocessing costs; None where it was not asked for, or nothing can be decoded.
         estimated: The splits that it is for.
+        not_read: What lies beside the shards and would hold samples if it were read -> how many files.
     """
 
     censuses: dict[str, Census] = field(default_factory=dict)
@@ -46,6 +49,7 @@ class Findings:
     duplicates: dict[str, Any] = field(default_factory=dict)
     estimate: Estimate | None = None
     estimated: tuple[str, ...] = ()
+    not_read: Counter[str] = field(default_factory=Counter)
 
     def total(self, splits: Sequence[str] | None = None) -> Census:
         """The counts of some splits together, of all by default."""
@@ -116,6 +120,9 @@ def lint(config: Config, todo: Sequence[Stretch], output: str, summary: Summary)
             found.picks[split] = smallest(kept, inspector.num_picks)
     _count(summary, found.total())
     found.duplicates = find_duplicates(found.censuses)
+    for patterns in _inputs(config).values():
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            found.not_read += archives_beside(pattern)
     if wanted:
         _estimate(config, found, inspector.num_picks)
     return found

@@ -120,6 +120,10 @@ def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[s
     for reason, number in total.remarks.most_common():
         what = f"{_plural(number, 'sample')} noted ({reason}): {NOTES[reason]}"
         yield _problem(WARNING, what, number, total.examples[reason])
+    for words, number in found.not_read.most_common():
+        yield _problem(
+            WARNING, f"{_plural(number, 'file')} beside the shards not read: {words}", number
+        )
     for kind, number in total.strays.most_common():
         what = f"{_plural(number, 'member')} of no sample passed over: {KINDS[kind]}"
         yield _problem(NOTE, what, number, total.examples[f"strays.{kind}"])

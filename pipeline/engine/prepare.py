@@ -26,6 +26,7 @@ from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
+from pipeline.shards.kinds import SUFFIXES
 from pipeline.shards.plan import (
     Part,
     Shard,
@@ -165,7 +166,7 @@ def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
         raise BadDataError(
             f"none of the {len({part.shard for part in parts})} shards holds a sample that can be read",
             where=f"{where}, the first is {parts[0].url}",
-            fix="check that they are tar files: .tar, .tar.gz, .tgz or .tar.zst",
+            fix=f"check that they are tar files: {', '.join(SUFFIXES)}",
         )
     raise ConfigError(
         f"none of the configured fields ({', '.join(sorted(wanted))}) is in the data",

@@ -1,34 +1,23 @@
-"""Shards packed with gzip or Zstandard, unpacked on the way and read from front to end."""
+"""Shards packed with gzip, Zstandard, bzip2 or xz, unpacked on the way and read from front to end."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from pipeline.errors import in_words
 from pipeline.limits import EXPANSION, UNPACKED_BYTES, Limits, moved_by
+from pipeline.shards.kinds import packed_with, sign
+from pipeline.shards.packed_input import PIECE_BYTES, BadStream, PackedInput
+from pipeline.shards.streams import STREAMS, unpack_streams
 from pipeline.storage import ByteSource
 
-PIECE_BYTES = 256 << 10  # packed, taken at a time; and unpacked by gzip at a time
 ZSTD_WINDOW_BYTES = (
     128 << 20
 )  # what `zstd --long` makes, and the most its own tool unpacks unless told
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPED_MAGIC = b"\x2a\x4d\x18"  # after one byte 50 to 5f: a frame of someone's own
-
-
-class BadStream(Exception):
-    """A packed stream cannot be unpacked further.
-
-    Args:
-        reason: A word of the vocabulary of reasons.
-        detail: What is wrong.
-        setting: Dotted path of the setting that would let it through, if there is one.
-    """
-
-    def __init__(self, reason: str, detail: str, setting: str = "") -> None:
-        super().__init__(detail)
-        self.reason, self.detail, self.setting = reason, detail, setting
 
 
 class Unpacked:
@@ -44,7 +33,7 @@ class Unpacked:
 
     def __init__(self, packed: ByteSource, name: str, limits: Limits | None = None) -> None:
         self._packed, self._limits = packed, limits or Limits()
-        self._input = _Input(packed)
+        self._input = PackedInput(packed)
         self._pieces = _decoder(name)(self._input)
         self._window, self._base = bytearray(), 0
         self._ended = False
@@ -109,41 +98,14 @@ class Unpacked:
             raise BadStream("too_large", detail, EXPANSION)
 
 
-class _Input:
-    """The packed bytes, in order."""
-
-    def __init__(self, packed: ByteSource) -> None:
-        self.packed = packed
-        self.taken = 0
-        self._rest = b""
-
-    def some(self) -> bytes:
-        """The next bytes, however many; none at the end."""
-        if self._rest:
-            data, self._rest = self._rest, b""
-            return data
-        data = bytes(self.packed.read(self.taken, PIECE_BYTES))
-        self.taken += len(data)
-        return data
-
-    def exactly(self, count: int) -> bytes:
-        """So many bytes, fewer only at the end."""
-        data = self.some()
-        while len(data) < count and (more := self.some()):
-            data += more
-        self._rest = data[count:]
-        return data[:count]
-
-    def give_back(self, data: bytes) -> None:
-        """Puts bytes that are not wanted in front of those to come."""
-        self._rest = data + self._rest
+def _decoder(name: str) -> Callable[[PackedInput], Iterator[bytes]]:
+    kind = packed_with(name)
+    if kind in STREAMS:
+        return partial(unpack_streams, format=STREAMS[kind])
+    return _zstd if kind == "zstd" else _gzip
 
 
-def _decoder(name: str) -> Callable[[_Input], Iterator[bytes]]:
-    return _zstd if name.lower().endswith(".zst") else _gzip
-
-
-def _gzip(source: _Input) -> Iterator[bytes]:
+def _gzip(source: PackedInput) -> Iterator[bytes]:
     """Unpacks gzip members, one after the other; zeros between and behind them are padding."""
     first = True
     while True:
@@ -156,12 +118,19 @@ def _gzip(source: _Input) -> Iterator[bytes]:
             return
         if not first and not b"\x1f\x8b".startswith(data[:2]):
             raise BadStream("trailing_data", "there is data after the gzip stream")
+        if first and not b"\x1f\x8b".startswith(data[:2]):
+            raise BadStream("bad_compression", _not_a("gzip", data))
         first = False
         source.give_back(data)
         yield from _gzip_member(source)
 
 
-def _gzip_member(source: _Input) -> Iterator[bytes]:
+def _not_a(name: str, head: bytes) -> str:
+    kind = sign(head)
+    return f"not a {name} stream ({kind})" if kind else f"not a {name} stream"
+
+
+def _gzip_member(source: PackedInput) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(wbits=31)
     data = b""
     while not unpacker.eof:
@@ -193,7 +162,7 @@ def _bytewise(unpacker: zlib._Decompress, data: bytes) -> Iterator[bytes]:
             yield piece
 
 
-def _zstd(source: _Input) -> Iterator[bytes]:
+def _zstd(source: PackedInput) -> Iterator[bytes]:
     """Unpacks Zstandard frames block by block: a block is 128 KiB at most, whatever it expands from.
 
     Source: RFC 8878, section 3.1.
@@ -207,13 +176,13 @@ def _zstd(source: _Input) -> Iterator[bytes]:
         elif len(magic) < 4:
             raise BadStream("truncated_shard", "the Zstandard stream is cut")
         elif first:
-            raise BadStream("bad_compression", "not a Zstandard stream")
+            raise BadStream("bad_compression", _not_a("Zstandard", magic + source.exactly(512)))
         else:
             raise BadStream("trailing_data", "there is data after the Zstandard stream")
         first = False
 
 
-def _zstd_frame(source: _Input) -> Iterator[bytes]:
+def _zstd_frame(source: PackedInput) -> Iterator[bytes]:
     import zstandard
 
     descriptor = _all(source, 1)
@@ -242,13 +211,13 @@ def _zstd_frame(source: _Input) -> Iterator[bytes]:
         unpack(_all(source, 4))
 
 
-def _all(source: _Input, count: int) -> bytes:
+def _all(source: PackedInput, count: int) -> bytes:
     data = source.exactly(count)
     if len(data) < count:
         raise BadStream("truncated_shard", "the Zstandard stream is cut")
     return data
 
 
-def _skip(source: _Input, count: int) -> None:
+def _skip(source: PackedInput, count: int) -> None:
     while count > 0:
         count -= len(_all(source, min(count, PIECE_BYTES)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +12,12 @@ from braceexpand import braceexpand
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.logs import event
+from pipeline.shards.kinds import SUFFIXES, not_read
 from pipeline.shards.listings import remembered
-from pipeline.shards.source import SUFFIXES
 from pipeline.storage import FileInfo
+
+logger = logging.getLogger(__name__)
 
 ASKED_SINGLY = 256  # names of one folder; for more of them the folder is listed
 SPECIAL = re.compile(r"[*?\[{]")
@@ -66,8 +70,12 @@ def _expand(patterns: Sequence[str], where: str) -> list[Shard]:
                     fix="name their common folder in one pattern, as in data/{a,b}/*.tar",
                 )
         if nothing:
+            beside = " and ".join(
+                f"{n} of {words}" for words, n in archives_beside(pattern).items()
+            )
             raise ConfigError(
-                f"no shard matches {storage.without_query(pattern)}",
+                f"no shard matches {storage.without_query(pattern)}"
+                + (f"; there are files that are not read: {beside}" if beside else ""),
                 where=where,
                 fix="check the path; patterns are relative to the folder the job is started in",
             )
@@ -89,6 +97,7 @@ def _match(pattern: str) -> Iterator[Shard]:
         if on_the_web:
             raise _not_on_the_web(pattern)
         folder = storage.list_files(pattern, recursive=True, hidden=False)
+        _note_not_read(pattern, folder)
         tars = (info for info in folder if _is_shard(info.url))
         return _shards(tars, pattern.rstrip("/") + "/")
     prefix = _parent(pattern[: special.start()])
@@ -107,9 +116,32 @@ def _match(pattern: str) -> Iterator[Shard]:
     return _shards(infos, prefix)
 
 
+def archives_beside(pattern: str) -> Counter[str]:
+    """What lies in a folder of shards, and would hold samples if it were read: what it is -> how many files."""
+    if SPECIAL.search(pattern) or not storage.can_list(pattern) or storage.file_info(pattern):
+        return Counter()
+    return _not_read(storage.list_files(pattern, recursive=True, hidden=False))
+
+
+def _not_read(infos: Iterable[FileInfo]) -> Counter[str]:
+    return Counter(words for info in infos if (words := not_read(info.url)) is not None)
+
+
+def _note_not_read(folder: str, infos: Iterable[FileInfo]) -> None:
+    for words, number in _not_read(infos).items():
+        event(logger, "files_passed_over", folder=folder, files=number, each=words)
+
+
 def _shards(infos: Iterable[FileInfo], prefix: str) -> Iterator[Shard]:
     for info in infos:
         name = storage.without_query(info.url).removeprefix(prefix).removeprefix("./")
+        words = not_read(name)
+        if words is not None:
+            raise ConfigError(
+                f"{name} is {words}, which is not read",
+                where=storage.without_query(info.url),
+                fix=f"unpack it and pack its files (jobs.pack); read are {', '.join(SUFFIXES)}",
+            )
         yield Shard(name, info.url, info.size, info.version)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pipeline import storage
 from pipeline.limits import Limits
 from pipeline.shards.compressed import Unpacked
-
-PACKED_SUFFIXES = (".tar.gz", ".tgz", ".tar.zst")
-SUFFIXES = (".tar", *PACKED_SUFFIXES)
+from pipeline.shards.kinds import packed_with
 
 
 def is_packed(name: str) -> bool:
     """Whether a shard of this name is compressed as a whole, so that it is read from front to end."""
-    return name.lower().endswith(PACKED_SUFFIXES)
+    return packed_with(name) is not None
 
 
 def open_shard(

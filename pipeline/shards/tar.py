@@ -20,6 +20,7 @@ from pipeline.shards.header import (
     numbers,
     text,
 )
+from pipeline.shards.kinds import sign
 from pipeline.storage import ByteSource
 
 MAX_META_BYTES = 1 << 20  # names and PAX records longer than this are damage
@@ -40,11 +41,6 @@ _SPECIAL = {
     ord("S"): "sparse file",
 }
 _OF_AN_END = ("truncated_shard", "missing_end", "not_tar")
-_SIGNS = (
-    (b"\x1f\x8b", "gzip: such a shard is to be named .tar.gz"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard: such a shard is to be named .tar.zst"),
-    (b"PK\x03\x04", "a zip archive"),
-)
 
 
 class Member(NamedTuple):
@@ -226,7 +222,9 @@ class _Scan:
         if not block.strip(b"\0"):
             yield from self._zeros()
         elif not self.position and len(block) < BLOCK and not _may_begin_header(block):
-            yield Damage(0, "not_tar", "the file is shorter than a header")
+            kind = sign(block)
+            detail = "the file is shorter than a header"
+            yield Damage(0, "not_tar", f"{detail} ({kind})" if kind else detail)
             self.position, self.whole = _NO_END, False
         elif len(block) < BLOCK:
             detail = "the archive ends inside a header"
@@ -276,8 +274,8 @@ class _Scan:
             lost = text(block[:100]) if known else ""
             yield Damage(self.position, "bad_header", detail, lost)
         else:
-            packed = next((f" ({word})" for sign, word in _SIGNS if block.startswith(sign)), "")
-            yield Damage(0, "not_tar", f"{detail}{packed}")
+            kind = sign(block)
+            yield Damage(0, "not_tar", f"{detail} ({kind})" if kind else detail)
         self.position += BLOCK
         self._seek_header()
         self.extension = Extension(self.position, damaged=True) if extended else None
