@@ -49,6 +49,10 @@ def zst_in_pieces(data: bytes) -> bytes:
     return b"".join(frames)
 
 
+def xz(data: bytes) -> bytes:
+    return lzma.compress(data, preset=0)
+
+
 def bz2_in_pieces(data: bytes) -> bytes:
     """As pbzip2 makes them: many streams."""
     return b"".join(bz2.compress(data[i : i + 7000]) for i in range(0, len(data), 7000))
@@ -56,7 +60,7 @@ def bz2_in_pieces(data: bytes) -> bytes:
 
 def xz_in_pieces(data: bytes) -> bytes:
     """Many streams with padding between and behind them."""
-    return b"".join(lzma.compress(data[i : i + 7000]) + bytes(8) for i in range(0, len(data), 7000))
+    return b"".join(xz(data[i : i + 7000]) + bytes(8) for i in range(0, len(data), 7000))
 
 
 PACKS: list[tuple[str, Pack]] = [
@@ -66,7 +70,7 @@ PACKS: list[tuple[str, Pack]] = [
     (".tar.zst", zst_in_pieces),
     (".tar.bz2", bz2.compress),
     (".tbz2", bz2_in_pieces),
-    (".tar.xz", lzma.compress),
+    (".tar.xz", xz),
     (".txz", xz_in_pieces),
 ]
 
@@ -241,7 +245,7 @@ def bomb(path: Path, pack: Pack, megabytes: int) -> None:
     path.write_bytes(pack(data.getvalue()))
 
 
-@pytest.mark.parametrize(("suffix", "pack"), PACKS[::2])
+@pytest.mark.parametrize(("suffix", "pack"), [PACKS[0], PACKS[2], PACKS[6]])
 def test_bombs_are_too_large_and_cost_no_memory(tmp_path: Path, suffix: str, pack: Pack) -> None:
     path = tmp_path / f"x{suffix}"
     bomb(path, pack, 96)
