@@ -9,7 +9,7 @@ from sealed import seal
 from tones import write_tar
 
 from jobs import __main__ as command
-from jobs import _job, nightly, pack
+from jobs import _job, demo, nightly, pack
 from pipeline.storage import locks
 
 READERS = {"search", "init"}  # they write into no job's folder
@@ -71,6 +71,16 @@ def test_a_night_and_an_inference_into_one_output_do_not_meet(
 ) -> None:
     infer = importlib.import_module("jobs.infer").JOB
     assert folder_of(infer, config) == folder_of(nightly.job_for("2026-11-21"), config)
+
+
+def test_a_second_demo_at_once_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "demo"
+    with locks.lock(str(folder)):
+        assert demo.main([f"run={folder}"]) == 75
+        assert list(folder.iterdir()) == []
+    assert "another job works on this folder" in capsys.readouterr().err
 
 
 def test_pack_gives_its_folder_back(config: Path) -> None:
