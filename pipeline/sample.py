@@ -127,7 +127,7 @@ FILTERS: Mapping[str, str] = {
 # What is odd about a sample that is used all the same, as every player would use it. These are counted as noted, beside
 # the samples that are written, and never add to the bad fraction.
 NOTES: Mapping[str, str] = {
-    "noted_cut_end": "the sound's last frame is cut short; all that is whole is used",
+    "noted_cut_end": "less than a frame, or at most 1 % of what is declared, is missing at the sound's end",
     "noted_count": "the header's count does not fit, and every frame of the sound is whole",
     "noted_tracks": "the file holds several sounds side by side; the first is used",
     "noted_rest": "behind the sound, the file holds bytes that belong to nothing",
