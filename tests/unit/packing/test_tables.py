@@ -258,3 +258,23 @@ def test_a_file_over_the_limit_is_not_read(tmp_path):
     result = pack(tmp_path / "t.jsonl", tmp_path / "out", columns={"jpg": "i", "txt": "t"})
     [row] = result.quarantined
     assert (row.reason, row.setting, row.field) == ("too_large", "limits.member_bytes", "jpg")
+
+
+def test_members_that_no_reader_takes_are_refused(tmp_path):
+    """Bytes in a cell that are over the limit, and names of members that readers pass over."""
+    rows = [
+        {"k": "large", "j": b"x" * 2000, "b": None, "t": "x"},
+        {"k": "backup", "j": b"x", "b": "what an editor keeps", "t": "x"},
+        {"k": "good", "j": b"x", "b": None, "t": "x"},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    columns = {"jpg": "j", "bak": "b", "txt": "t"}
+    reading = Reading(limits=Limits(member_bytes=1000))
+    result = pack(
+        tmp_path / "t.parquet", tmp_path / "out", columns=columns, key="k", reading=reading
+    )
+    assert [(row.key, row.reason) for row in result.quarantined] == [
+        ("large", "too_large"),
+        ("backup", "bad_key"),
+    ]
+    assert samples(tmp_path / "out").keys() == {"good"}
