@@ -23,11 +23,12 @@ from pipeline.engine.batch import check_bad_fraction
 from pipeline.engine.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.cleaning import Cleaned, clean
 from pipeline.engine.data import read_parts
+from pipeline.engine.epochs_ledger import check_epochs
 from pipeline.engine.failures import plain_errors
 from pipeline.engine.labels import LabelCount, check_labels, class_names, count_labels
 from pipeline.engine.prepare import check_tokenizer, ensure_tokenizer, plan_parts
 from pipeline.engine.train_loop import Job, train_worker
-from pipeline.engine.train_progress import training_progress
+from pipeline.engine.train_progress import read_history, training_progress
 from pipeline.engine.train_record import recipe_of, settings_of, shards_of
 from pipeline.errors import ConfigError, RunError
 from pipeline.modalities.decode import Decoder
@@ -127,6 +128,7 @@ def _train(job: Job, cleaned: Cleaned, counts: Mapping[str, LabelCount], summary
         for split, found in cleaned.parts.items()
     }
     summary.first_sample = process_clock()
+    earlier = len(read_history(config.run)) if job.resume else 0
     in_memory = config.train.cache == "memory"
     with plain_errors("train"), training_progress(config, job.num_samples):
         if in_memory:
@@ -138,6 +140,9 @@ def _train(job: Job, cleaned: Cleaned, counts: Mapping[str, LabelCount], summary
         _fit(config, job, datasets)
     if not in_memory:
         _count(config, counts, summary)
+    num_read = sum(count.samples for count in counts.values())
+    fresh, bad = read_history(config.run)[earlier:], read_quarantine(config.run)
+    check_epochs(fresh, num_read, bad, config.cluster.workers, config.run)
 
 
 def _count(config: Config, counts: Mapping[str, LabelCount], summary: Summary) -> None:

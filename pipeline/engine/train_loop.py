@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline import storage
 from pipeline.config import Config, TrainConfig
+from pipeline.engine.epochs_ledger import ROWS
 from pipeline.engine.seeds import augmentation_chance, epoch_seed
 from pipeline.engine.train_progress import PROGRESS
 from pipeline.engine.train_record import settings_of
@@ -110,6 +111,7 @@ class _Worker:
         }
         self.precision = _precision(self.config, self.device)
         self.noted = 0.0
+        self.rows: dict[str, int] = {}  # of each split, taken in this epoch
 
     def run(self) -> None:
         self._load()
@@ -117,11 +119,14 @@ class _Worker:
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.rank))
             began = time.monotonic()
             sums, rate = self._epoch(epoch)
+            rows = {f"{ROWS}train": _total(self.rows["train"], self.size, self.device)}
             train = self._metrics(sums)
             row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
             row |= {f"train_{name}": value for name, value in train.items()}
             if self.rank == 0:
                 row |= {f"val_{name}": value for name, value in self._validate().items()}
+                rows[f"{ROWS}val"] = float(self.rows.get("val", 0))
+            row |= rows
             seconds = time.monotonic() - began
             row["seconds"] = round(seconds, 3)
             row["samples_per_second"] = round(sums.get("samples", 0.0) / seconds, 1)
@@ -198,7 +203,9 @@ class _Worker:
         batches: Iterator[pa.Table] = shard.iter_batches(
             batch_size=size, batch_format="pyarrow", **shuffle
         )
+        self.rows[split] = 0
         for table in batches:
+            self.rows[split] += table.num_rows
             yield to_tensors(table, self.decoder.codecs, self.job.classes)
 
     def _save(self, row: dict[str, float]) -> None:
@@ -227,6 +234,14 @@ class _Worker:
             self.noted = time.monotonic()
             note = json.dumps({"epoch": epoch + fraction}).encode()
             storage.write_bytes(storage.join(self.job.config.run, CHECKPOINTS, PROGRESS), note)
+
+
+def _total(count: int, size: int, device: torch.device) -> float:
+    """A count, added up over all workers."""
+    total = torch.tensor(float(count), dtype=torch.float64, device=device)
+    if size > 1:
+        torch.distributed.all_reduce(total)
+    return float(total)
 
 
 def _summed(sums: Mapping[str, Tensor], size: int) -> dict[str, float]:

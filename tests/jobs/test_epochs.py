@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tones import make_samples, write_tar
 
@@ -64,3 +65,21 @@ def test_training_from_the_disk_is_the_same_training(tone_config: Path, tmp_path
     assert not cache.exists(), "nothing reads it any more"
     np.testing.assert_allclose(curves["none"], curves["disk"], rtol=1e-4)
     np.testing.assert_allclose(curves["disk again"], curves["disk"], rtol=1e-4)
+
+
+def test_a_row_lost_on_the_way_to_the_workers_ends_the_training(
+    tone_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One of all, behind the ledger of the decoders."""
+
+    def lossy(table: pa.Table, output: str) -> pa.Table:
+        good = set_bad_aside(table, output)
+        return good.slice("train-000001" in good["shard"][0].as_py())
+
+    monkeypatch.setattr("pipeline.engine.train.set_bad_aside", lossy)
+    assert _job.main(train.JOB, [str(tone_config), "train.epochs=1"]) == 1
+    assert "were read and" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "model" / "bundle.json").exists()
