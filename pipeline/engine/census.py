@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics.distribution import Distribution
+from pipeline.modalities.text.repair import normalized
 from pipeline.sample import NOTES, Fault
 from pipeline.shards.plan import Part
 
@@ -42,6 +43,7 @@ class Census:
         notes: ``modality.what`` -> members that decoding will cut or enlarge.
         misnamed: ``field.found`` -> members whose content is not what the extension promises.
         labels: Label -> samples.
+        respelled: Label -> samples in which it is written in another Unicode form than NFC.
         unlabelled: Reason -> samples without a usable label.
         strays: Kind -> members that belong to no sample (:mod:`pipeline.shards.strays`).
         damages: Reason -> places where a shard is damaged.
@@ -73,6 +75,7 @@ class Census:
     notes: Counter[str] = field(default_factory=Counter)
     misnamed: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    respelled: Counter[str] = field(default_factory=Counter)
     unlabelled: Counter[str] = field(default_factory=Counter)
     strays: Counter[str] = field(default_factory=Counter)
     damages: Counter[str] = field(default_factory=Counter)
@@ -118,6 +121,13 @@ class Census:
         kept = self.examples.setdefault(subject, [])
         if len(kept) < MAX_EXAMPLES:
             kept.append(place)
+
+    def label(self, written: str) -> None:
+        """Counts a label as the jobs read it, and whether that is as it is written."""
+        label = normalized(written)
+        self.count(self.labels, label)
+        if label != written:
+            self.count(self.respelled, label)
 
     def refuse(self, fault: Fault) -> None:
         """Counts a quarantine row, and keeps it as an example of its reason."""

@@ -16,7 +16,8 @@ from pipeline.engine.picks import Pick
 from pipeline.errors import SampleError, ShardError
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
-from pipeline.modalities.decode import Decoder, read_label
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.labels import label_place, written_label
 from pipeline.modalities.rows import setting_of
 from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
 from pipeline.shards.index import index_url, write_index
@@ -261,8 +262,8 @@ class _Look:
             return
         try:
             depth = self.inspector.checks.limits.json_depth
-            label = read_label(self._small(path.partition(".")[0]), path, depth)
-            self.census.count(self.census.labels, label)
+            written = written_label(self._small(label_place(path, self.members)[0]), path, depth)
+            self.census.label(written)
         except SampleError as error:
             self.census.unlabelled[error.reason] += 1
             self.census.example(error.reason, f"{self.item.key} in {self.shard}: {error.what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,10 +15,14 @@ from pipeline.config import Config
 from pipeline.engine.decoded import is_decoded, num_rows, read_labels
 from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.limits import Limits
-from pipeline.modalities.decode import read_label
+from pipeline.logs import event
+from pipeline.modalities.labels import written_label
+from pipeline.modalities.text.repair import normalized
 from pipeline.sample import Fault
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
+
+logger = logging.getLogger(__name__)
 
 PARTS_A_TASK = 16
 FEW_VALUES = 10  # of a number, that may well be names of classes
@@ -31,11 +36,13 @@ class LabelCount:
         labels: Label -> samples that have it.
         samples: Samples read, the bad ones included.
         reasons: Why samples have no label that can be used -> how many.
+        respelled: Label -> samples in which it is written in another Unicode form than NFC.
     """
 
     labels: Counter[str]
     samples: int
     reasons: Counter[str] = field(default_factory=Counter)
+    respelled: Counter[str] = field(default_factory=Counter)
 
 
 def count_labels(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
@@ -55,17 +62,19 @@ def count_labels(parts: Sequence[Part], label: str, limits: Limits) -> LabelCoun
         sum((count.labels for count in counts), Counter[str]()),
         sum(count.samples for count in counts),
         sum((count.reasons for count in counts), Counter[str]()),
+        sum((count.respelled for count in counts), Counter[str]()),
     )
 
 
 def _count_group(parts: Sequence[Part], label: str, limits: Limits) -> LabelCount:
     labels: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    respelled: Counter[str] = Counter()
     samples = 0
     for part in parts:
         if is_decoded(part):
             found = read_labels(part)
-            labels.update(found)
+            labels.update(map(normalized, found))
             samples += num_rows([part])
             reasons["missing_label"] += num_rows([part]) - len(found)
             continue
@@ -75,10 +84,13 @@ def _count_group(parts: Sequence[Part], label: str, limits: Limits) -> LabelCoun
                 continue
             samples += 1
             try:
-                labels[read_label(item, label, limits.json_depth)] += 1
+                written = written_label(item, label, limits.json_depth)
+                name = normalized(written)
+                labels[name] += 1
+                respelled.update([name] if name != written else [])
             except SampleError as error:  # decoding will quarantine it
                 reasons[error.reason] += 1
-    return LabelCount(labels, samples, +reasons)
+    return LabelCount(labels, samples, +reasons, respelled)
 
 
 def class_names(config: Config, counted: LabelCount) -> tuple[str, ...]:
@@ -88,8 +100,11 @@ def class_names(config: Config, counted: LabelCount) -> tuple[str, ...]:
         ConfigError: The training split has no labels, or only one, or labels that do not look like classes.
     """
     objective = config.require_objective()
+    if counted.respelled:
+        # They look the same, and would be classes of their own.
+        event(logger, "labels_joined", form="NFC", samples=dict(counted.respelled.most_common(5)))
     if objective.classes:
-        return tuple(objective.classes)
+        return tuple(dict.fromkeys(map(normalized, objective.classes)))
     if len(counted.labels) < 2:
         only = f"only the label {next(iter(counted.labels))!r}" if counted.labels else "no label"
         raise ConfigError(

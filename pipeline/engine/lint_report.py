@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from pipeline.config import Config
 from pipeline.engine.census import OTHER, Census
 from pipeline.engine.lint import Findings
 from pipeline.modalities.content import expected_kind
+from pipeline.modalities.labels import label_place
 from pipeline.sample import NOTES, REASONS
 from pipeline.shards.strays import KINDS
 
@@ -25,7 +26,7 @@ def build(config: Config, found: Findings) -> dict[str, Any]:
     ``duplicates``; and ``estimate``, null where there is none.
     """
     total = found.total()
-    uses = field_uses(config)
+    uses = field_uses(config, total.field_bytes)
     tree = {
         "version": VERSION,
         "problems": list(_problems(config, found, total)),
@@ -39,12 +40,12 @@ def build(config: Config, found: Findings) -> dict[str, Any]:
     return tree
 
 
-def field_uses(config: Config) -> dict[str, str]:
-    """Field -> what a setting uses it for: a modality, ``metadata`` or ``label``."""
+def field_uses(config: Config, fields: Container[str]) -> dict[str, str]:
+    """Field -> what a setting uses it for: a modality, ``metadata`` or ``label``; of the ``fields`` there are."""
     uses = dict.fromkeys(config.input.metadata, "metadata")
     label = getattr(config.objective, "label", None)
     if label:
-        uses[label.partition(".")[0]] = "label"
+        uses[label_place(label, fields)[0]] = "label"
     for modality, each in config.modalities.by_name().items():
         uses |= dict.fromkeys(each.fields, modality)
     return uses
@@ -90,6 +91,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         },
         "media": media,
         "labels": dict(sorted(census.labels.items(), key=lambda each: (-each[1], each[0]))),
+        "respelled": dict(census.respelled.most_common()),
         "unlabelled": dict(census.unlabelled),
         "damage": dict(census.damages.most_common()),
         "strays": dict(census.strays.most_common()),
@@ -193,7 +195,7 @@ def _lacking(config: Config, found: Findings) -> Iterator[dict[str, Any]]:
 
 def _unread(config: Config, total: Census) -> Iterator[dict[str, Any]]:
     """Media that no setting names, such as photos called .webp beside fields: [jpg]."""
-    uses = field_uses(config)
+    uses = field_uses(config, total.field_bytes)
     for name, sizes in total.field_bytes.items():
         kind = expected_kind(name)
         if name not in uses and kind in ("image", "audio", "video"):
@@ -206,6 +208,9 @@ def _labels(config: Config, found: Findings, total: Census) -> Iterator[dict[str
     for reason, number in total.unlabelled.most_common():
         what = f"samples that train and evaluate refuse: {reason}"
         yield _problem(WARNING, what, number, total.examples.get(reason))
+    if total.respelled:
+        what = "labels are in another Unicode form than NFC, and are joined with those that look the same"
+        yield _problem(NOTE, what, sum(total.respelled.values()), sorted(total.respelled)[:5])
     train = found.censuses.get("train")
     if train is None or not train.labels or OTHER in train.labels:
         return

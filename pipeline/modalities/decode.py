@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import RunError, SampleError, in_words
-from pipeline.limits import JSON_DEPTH, Limits
+from pipeline.errors import RunError, SampleError
+from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
+from pipeline.modalities.labels import class_of, label_place, read_label, unknown_label
+from pipeline.modalities.members import check_json, field_text
 from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
-from pipeline.modalities.strict_json import DEPTH, TooDeep, read_json
-from pipeline.modalities.text.codec import read_text
 from pipeline.modalities.watch import Care, Watch
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
-
-METADATA = "input.metadata"
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Decoder:
         codecs: Modality -> codec.
         fields: Modality -> extensions; the first that a sample has is decoded.
         metadata: Fields that are checked and carried along as strings.
-        label: Field of the label, ``json.path`` inside a JSON field, or None where labels play no part.
+        label: Field of the label, a path in a JSON field such as ``json.path``, or None where labels play no part.
         classes: Labels that are allowed; any where None.
         label_optional: A sample without a label that can be read keeps a null; otherwise it is bad.
         on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
@@ -163,8 +159,11 @@ class Decoder:
             SampleError: The sample cannot be used, whatever its modalities hold.
         """
         label = self._label(sample)
-        if label is not None and self.classes is not None and label not in self.classes:
-            raise unknown_label(label, self.label or "")
+        if label is not None and self.classes is not None:
+            known = class_of(label, self.classes)
+            if known is None:
+                raise unknown_label(label, label_place(self.label or "", sample.fields)[0])
+            label = known
         metadata = {
             name: _metadata(sample, name, self.limits.json_depth)
             for name in self.metadata
@@ -190,80 +189,11 @@ class Decoder:
             raise
 
 
-def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
-    """Reads a sample's label: the text of a field, or a value inside a JSON field.
-
-    Args:
-        sample: The sample.
-        label: ``cls``, or a path such as ``json.person.age``.
-        json_depth: Levels that the JSON may have.
-
-    Raises:
-        SampleError: The label is missing or not a single value.
-    """
-    name, _, path = label.partition(".")
-    if name not in sample.fields:
-        raise missing_label(name)
-    data = sample.fields[name].data
-    if not path:
-        text = _strict_text(data, name, "bad_label").strip()
-        if not text:
-            raise SampleError("the label is empty", reason="bad_label", field=name)
-        return text
-    value = _strict_json(data, name, "bad_label", json_depth)
-    for step in path.split("."):
-        if not isinstance(value, dict) or step not in value:
-            raise missing_label(name, f"no {path} in the JSON")
-        value = value[step]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
-    if isinstance(value, float) and not isfinite(value):
-        raise SampleError(f"{path} is not finite", reason="bad_label", field=name)
-    return str(value)
-
-
-def missing_label(field: str, what: str = "the sample has no label") -> SampleError:
-    """The fault of a sample without a label in the field that should hold it."""
-    return SampleError(what, reason="missing_label", field=field, setting="objective.label")
-
-
-def unknown_label(label: str, field: str) -> SampleError:
-    """The fault of a sample whose label is none of the classes."""
-    what = f"the label {label[:80]!r} is not one of the classes"
-    return SampleError(what, reason="unknown_label", field=field, setting="objective.classes")
-
-
 def _metadata(sample: Sample, name: str, json_depth: int) -> str:
-    text = _strict_text(sample.fields[name].data, name, "bad_metadata")
+    text = field_text(sample.fields[name].data, name, "bad_metadata")
     if name.rpartition(".")[2] == "json":
-        _check_json(text, name, "bad_metadata", json_depth)
+        check_json(text, name, "bad_metadata", json_depth)
     return text
-
-
-def _strict_text(data: memoryview, name: str, reason: str) -> str:
-    try:
-        return read_text(data, name)
-    except SampleError as error:
-        setting = METADATA if reason == "bad_metadata" else ""
-        raise SampleError(error.what, reason=reason, field=name, setting=setting) from None
-
-
-def _strict_json(data: memoryview, name: str, reason: str, depth: int) -> Any:
-    return _check_json(_strict_text(data, name, reason), name, reason, depth)
-
-
-def _check_json(text: str, name: str, reason: str, depth: int) -> Any:
-    try:
-        return read_json(text, depth)
-    except TooDeep as error:
-        what, setting = f"not JSON: {error}", JSON_DEPTH
-        raise SampleError(what, reason=reason, field=name, setting=setting) from None
-    except (ValueError, RecursionError) as error:
-        what, setting = (
-            f"not JSON: {in_words(error)}"[:200],
-            METADATA if reason == "bad_metadata" else "",
-        )
-        raise SampleError(what, reason=reason, field=name, setting=setting) from None
 
 
 __all__ = ["LABEL", "METADATA_PREFIX", "Decoder", "read_label"]

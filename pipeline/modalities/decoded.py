@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import SampleError
-from pipeline.modalities.decode import METADATA_PREFIX, Decoder, missing_label, unknown_label
+from pipeline.modalities.decode import METADATA_PREFIX, Decoder
+from pipeline.modalities.labels import class_of, missing_label, unknown_label
 from pipeline.sample import (
     DROPPED,
     ERROR,
@@ -78,6 +79,8 @@ def read_decoded(
     for name, codec in decoder.codecs.items():
         found[name] = _values(found[name], codec.column.type)
     present = {name: np.asarray(found[name].is_valid()) for name in decoder.codecs}
+    if label:
+        found[LABEL] = _spelled(found[LABEL], decoder.classes)
     errors = _errors(found.get(LABEL), present, decoder)
     good = np.array([error is None for error in errors], dtype=bool)
     rows = {
@@ -146,12 +149,21 @@ def _errors(
         if label is None and decoder.label and not decoder.label_optional:
             error = missing_label(decoder.label)
         elif label is not None and decoder.classes is not None and label not in decoder.classes:
+            # As spelled by the classes already: see read_decoded.
             error = unknown_label(label, decoder.label or "")
         elif not some:
             what = f"none of {', '.join(present)}"
             error = SampleError(what, reason="no_modality", setting="modalities")
         errors.append(None if error is None else _row(error))
     return errors
+
+
+def _spelled(labels: pa.Array, classes: frozenset[str] | None) -> pa.Array:
+    """Labels as the classes spell them, where these differ in Unicode's form only."""
+    texts = labels.to_pylist()
+    if classes is None or all(text is None or text in classes for text in texts):
+        return labels
+    return pa.array([text and (class_of(text, classes) or text) for text in texts], pa.string())
 
 
 def _row(error: SampleError) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.labels import label_place
 from pipeline.settings import sections_of
 from pipeline.starter.look import FieldLook, Look
 from pipeline.starter.sources import Start
@@ -43,7 +44,7 @@ def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
         tree["modalities"] = None
     if start.pack:
         tree["pack"] = dict(start.pack)
-    unread = sorted(set(look.fields) - set(_used(tree)))
+    unread = sorted(set(look.fields) - set(_used(tree, look.fields)))
     if unread:
         notes.append(f"no setting reads the fields {', '.join(unread)}")
     return _text(tree, look, start), notes
@@ -73,13 +74,13 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
     return sections
 
 
-def _used(tree: Mapping[str, Any]) -> Iterator[str]:
+def _used(tree: Mapping[str, Any], fields: Container[str]) -> Iterator[str]:
     for section in (tree["modalities"] or {}).values():
         yield from section["fields"]
     yield from tree["input"].get("metadata", [])
     label = tree.get("objective", {}).get("label", "")
     yield label
-    yield label.partition(".")[0]
+    yield label_place(label, fields)[0]
 
 
 def _text(tree: Mapping[str, Any], look: Look, start: Start) -> str:

@@ -32,11 +32,16 @@ def clean(text: str) -> str:
         return text.strip()
     text = _stream_safe(_LEVELS.sub(r"\1", text))
     for _ in range(_MAX_ROUNDS):
-        repaired = unicodedata.normalize("NFC", _stream_safe(_repaired(text)))
+        repaired = normalized(_repaired(text))
         if repaired == text:
             break
         text = repaired
     return text.strip()
+
+
+def normalized(text: str) -> str:
+    """A text in the form NFC, its runs of combining marks broken as :func:`clean` breaks them."""
+    return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
 
 
 def _repaired(text: str) -> str:

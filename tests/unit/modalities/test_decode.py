@@ -11,7 +11,8 @@ from tones import png, sample_fields, wav, write_tar
 from pipeline.engine.tasks import decode_part
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder, read_label
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.labels import read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import REASONS, Field, Sample
 from pipeline.shards.plan import expand, plan

@@ -1,0 +1,154 @@
+"""Labels: in which field one stands, whatever dots its name has, and which class one names, however it is written."""
+
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tones import write_tar
+
+from pipeline.config import Config, validate
+from pipeline.engine.inspection import Inspector
+from pipeline.engine.labels import class_names, count_labels
+from pipeline.engine.lint import Findings
+from pipeline.engine.lint_report import build
+from pipeline.errors import SampleError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.labels import class_of, label_place, read_label
+from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.sample import Field, Sample
+from pipeline.shards.plan import expand, plan
+from pipeline.shards.reader import read_part
+
+COMPOSED, APART = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
+
+
+def sample(fields: dict[str, bytes]) -> Sample:
+    members = {name: Field(memoryview(data), 0, len(data)) for name, data in fields.items()}
+    return Sample("k", "x.tar", 0, members)
+
+
+@pytest.mark.parametrize(
+    ("label", "fields", "found"),
+    [
+        ("cls", {"cls": b"low"}, "low"),
+        ("target.cls", {"target.cls": b"low"}, "low"),
+        ("target.cls", {"target": b'{"cls": "high"}'}, "high"),
+        ("target.cls", {"target": b'{"cls": "high"}', "target.cls": b"low"}, "low"),
+        ("info.json.kind", {"info.json": b'{"kind": "low"}'}, "low"),
+        ("info.json.kind", {"info.json": b'{"kind": "low"}', "info": b'{"json": {"kind": "high"}}'}, "low"),
+        ("info.json.kind", {"info": b'{"json": {"kind": "high"}}'}, "high"),
+        ("info.json.a.b", {"info.json": b'{"a": {"b": 3}}'}, "3"),
+        ("info.json.a.b", {"info.json.a": b'{"b": 4}', "info.json": b'{"a": {"b": 3}}'}, "4"),
+        ("json.kind", {"info.json": b'{"kind": "low"}'}, None),
+        ("target.cls", {"cls": b"low"}, None),
+        ("info.json.kind", {"info.json": b'{"other": "low"}'}, None),
+    ],
+)  # fmt: skip
+def test_the_longest_field_that_there_is(
+    label: str, fields: dict[str, bytes], found: str | None, tmp_path: Path
+) -> None:
+    """In decoding, in counting for training, and in lint."""
+    if found is not None:
+        assert read_label(sample(fields), label) == found
+    else:
+        with pytest.raises(SampleError) as caught:
+            read_label(sample(fields), label)
+        assert caught.value.reason == "missing_label"
+    write_tar(tmp_path / "x.tar", {"k": fields | {"txt": b"a"}})
+    parts = plan(expand(str(tmp_path / "x.tar")))
+    settings = config(tmp_path, label)
+    counted = count_labels(parts, label, settings.limits)
+    assert counted.labels == Counter([found] if found else [])
+    census = Inspector(settings, 0).inspect(parts[0], 1).census
+    assert census.labels == counted.labels
+    assert census.unlabelled == counted.reasons
+    rows = decoded(parts[0], label, None)
+    assert [row["label"] for row in rows] == [found]
+
+
+def config(folder: Path, label: str, **objective: object) -> Config:
+    return validate(
+        {
+            "run": str(folder / "run"),
+            "input": {"train": str(folder / "*.tar")},
+            "modalities": {"text": {}},
+            "objective": {"kind": "classify", "label": label, **objective},
+        }
+    )
+
+
+def decoded(part: object, label: str, classes: list[str] | None) -> list[dict]:
+    decoder = Decoder.build(
+        ModalitiesConfig.model_validate({"text": {}}),
+        train_tokenizer(["a"], 300),
+        label=label,
+        classes=classes,
+    )
+    return decoder.decode(read_part(part), "{}").to_pylist()  # type: ignore[arg-type]
+
+
+def test_what_a_label_is_for_is_told_by_the_field_that_there_is(tmp_path: Path) -> None:
+    write_tar(tmp_path / "x.tar", {"k": {"target.cls": b"low", "target": b"x", "txt": b"a"}})
+    settings = config(tmp_path, "target.cls")
+    [part] = plan(expand(str(tmp_path / "x.tar")))
+    census = Inspector(settings, 0).inspect(part, 1).census
+    report = build(
+        settings, Findings({"train": census}, {}, {"across_splits": {}, "across_shards": {}})
+    )
+    uses = {name: field["use"] for name, field in report["total"]["fields"].items()}
+    assert uses == {"target.cls": "label", "target": "", "txt": "text"}
+
+
+def test_labels_that_look_the_same_are_one_class(tmp_path: Path) -> None:
+    labels = [COMPOSED, APART, "tea", APART, COMPOSED]
+    samples = {f"k{n}": {"cls": label.encode(), "txt": b"a"} for n, label in enumerate(labels)}
+    write_tar(tmp_path / "x.tar", samples)
+    parts = plan(expand(str(tmp_path / "x.tar")))
+    settings = config(tmp_path, "cls")
+    counted = count_labels(parts, "cls", settings.limits)
+    assert counted.labels == {COMPOSED: 4, "tea": 1}
+    assert counted.respelled == {COMPOSED: 2}
+    assert class_names(settings, counted) == (COMPOSED, "tea")
+    for classes in (
+        [COMPOSED, "tea"],
+        [APART, "tea"],
+    ):  # of a bundle that was trained on one of the forms
+        assert class_names(config(tmp_path, "cls", classes=classes), counted) == (COMPOSED, "tea")
+        rows = decoded(parts[0], "cls", classes)
+        assert [row["label"] for row in rows] == [
+            classes[0],
+            classes[0],
+            "tea",
+            classes[0],
+            classes[0],
+        ]
+    census = Inspector(settings, 0).inspect(parts[0], 1).census
+    assert census.labels == counted.labels
+    report = build(
+        settings, Findings({"train": census}, {}, {"across_splits": {}, "across_shards": {}})
+    )
+    [note] = [each for each in report["problems"] if "Unicode form" in each["what"]]
+    assert (note["count"], note["examples"]) == (2, [COMPOSED])
+
+
+def test_joining_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_tar(tmp_path / "x.tar", {"a": {"cls": APART.encode()}, "b": {"cls": b"tea"}})
+    settings = config(tmp_path, "cls")
+    counted = count_labels(plan(expand(str(tmp_path / "x.tar"))), "cls", settings.limits)
+    with caplog.at_level("INFO"):
+        class_names(settings, counted)
+    assert "labels_joined" in caplog.text
+
+
+def test_a_class_is_named_in_any_form() -> None:
+    assert class_of(APART, frozenset([COMPOSED, "tea"])) == COMPOSED
+    assert class_of(COMPOSED, frozenset([APART])) == APART
+    assert class_of(COMPOSED, frozenset([APART, COMPOSED])) == COMPOSED
+    assert class_of("coffee", frozenset([COMPOSED])) is None
+
+
+def test_the_place_of_a_label_without_a_field_is_its_first_part() -> None:
+    assert label_place("json.a.b", {"txt"}) == ("json", "a.b")
+    assert label_place("cls", ()) == ("cls", "")
