@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipeline import pulse
-from pipeline.errors import PipelineError, SinkError, in_words
+from pipeline.errors import SinkError, in_words
 from pipeline.storage.conditional import create_once, read_versioned, replace_version
 from pipeline.storage.files import read_local
 from pipeline.storage.location import check_writable, is_local, local_path
@@ -27,6 +27,7 @@ STAGING = "_staging"
 STAGING_TRIES = 100  # to put a file into it while others remove it
 _SPOOLED_BYTES = 64 << 20  # of a remote file under way that are held in memory, not on the disk
 _REMOVERS = 16  # files removed at a time
+_FIX = "check the location and run it again"
 _WHOLE_BYTES = 1 << 30  # objects up to this size are put in one conditional request
 
 Check = Callable[[IO[bytes]], None]
@@ -179,17 +180,13 @@ def remove(url: str) -> None:
         SinkError: It cannot be removed.
     """
     check_writable(url)
+    what = "cannot be removed"
     with contextlib.suppress(FileNotFoundError):
         if is_local(url):
-            with as_sink_errors(url, "cannot be removed"):
+            with as_sink_errors(url, what):
                 local_path(url).unlink(missing_ok=True)
         else:
-            retried(
-                lambda: store_of(url).remove(url),
-                what="cannot be removed",
-                where=url,
-                kind=SinkError,
-            )
+            retried(lambda: store_of(url).remove(url), what=what, where=url, kind=SinkError)
 
 
 def remove_all(urls: Iterable[str]) -> None:
@@ -293,10 +290,9 @@ def as_sink_errors(url: str, what: str = "cannot be written") -> Iterator[None]:
             errno.EROFS: "choose a folder that is not read-only",
             errno.ENOTDIR: "a part of the path is a file",
         }
-        fix = fixes.get(error.errno or 0, "check the location and run it again")
+        fix = fixes.get(error.errno or 0, _FIX)
         raise SinkError(f"{what}: {error.strerror or error}", where=url, fix=fix) from error
     except Exception as error:
-        if isinstance(error, PipelineError) or not of_a_library(error):
+        if not of_a_library(error):  # ours, or a bug
             raise
-        fix = "check the location and run it again; the log has the whole of it"
-        raise SinkError(f"{what}: {in_words(error)}", where=url, fix=fix) from error
+        raise SinkError(f"{what}: {in_words(error)}", where=url, fix=_FIX) from error
