@@ -4,6 +4,8 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tones import write_tar
 
@@ -15,6 +17,7 @@ from pipeline.engine.lint_report import build
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoded import read_decoded
 from pipeline.modalities.labels import class_of, label_place, read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import Field, Sample
@@ -152,3 +155,33 @@ def test_a_class_is_named_in_any_form() -> None:
 def test_the_place_of_a_label_without_a_field_is_its_first_part() -> None:
     assert label_place("json.a.b", {"txt"}) == ("json", "a.b")
     assert label_place("cls", ()) == ("cls", "")
+
+
+def test_a_label_is_read_in_one_form() -> None:
+    assert read_label(sample({"cls": APART.encode()}), "cls") == COMPOSED
+    assert read_label(sample({"json": f'{{"a": "{APART}"}}'.encode()}), "json.a") == COMPOSED
+
+
+@pytest.mark.parametrize("form", [COMPOSED, APART])
+def test_rows_that_were_decoded_before_are_joined_with_a_models_classes(
+    tmp_path: Path, form: str
+) -> None:
+    table = pa.table(
+        {
+            "key": ["a", "b", "c"],
+            "shard": ["x.tar"] * 3,
+            "label": [COMPOSED, APART, "coffee"],
+            "text": pa.array([[1], [2], [3]], pa.list_(pa.int32())),
+        }
+    )
+    url = str(tmp_path / "part.parquet")
+    pq.write_table(table, url)
+    decoder = Decoder.build(
+        ModalitiesConfig.model_validate({"text": {}}),
+        train_tokenizer(["a"], 300),
+        label="cls",
+        classes=[form, "tea"],
+    )
+    rows = read_decoded(url, 0, 3, 0, "{}", decoder).to_pylist()
+    assert [row["label"] for row in rows] == [form, form, None]
+    assert rows[2]["error"]["reason"] == "unknown_label"
