@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -141,9 +141,11 @@ class Decoder:
             watch=watch,
             care=care,
         )
-        for group in groups(items, care.suspects if care else ()):
+        amending: list[Fault] = []
+        for group in groups(_first_words(items, amending), care.suspects if care else ()):
             rows.add(group, self.check)
             del group  # and its encoded bytes, before the next is read
+        rows.amend(amending)
         if tally is not None and not tally.ended:
             raise RunError(
                 f"{tally.samples} samples were read, and then no more",
@@ -187,6 +189,17 @@ class Decoder:
             if self.label_optional:
                 return None
             raise
+
+
+def _first_words(
+    items: Iterable[Sample | Fault], amending: list[Fault]
+) -> Iterator[Sample | Fault]:
+    """The items of which nothing was said before; those that amend go into a list of their own."""
+    for item in items:
+        if isinstance(item, Fault) and item.amends:
+            amending.append(item)
+        else:
+            yield item
 
 
 def _metadata(sample: Sample, name: str, json_depth: int) -> str:

@@ -148,7 +148,6 @@ class Rows:
             name: [] for name in (KEY, SHARD, ORDINAL, MODALITIES, LABEL, ERROR, DROPPED, REMARKS)
         }
         self._base |= {METADATA_PREFIX + name: [] for name in metadata}
-        self._rows_of: dict[int, int] = {}  # ordinal -> row, once a row is amended
 
     def add(self, group: Sequence[Sample | Fault], check: Check) -> None:
         """Decodes a group.
@@ -201,6 +200,17 @@ class Rows:
             row.dropped.append(fault)
         else:
             row.fault = fault
+
+    def amend(self, faults: Sequence[Fault]) -> None:
+        """Makes rows bad ones, whatever they were, when all are there."""
+        keys = enumerate(self._base[KEY])
+        rows = {self._base[ORDINAL][row]: row for row, key in keys if faults and key is not None}
+        for fault in faults:
+            bad = {MODALITIES: [], ERROR: _error(fault), DROPPED: [], REMARKS: []}
+            for values in self._values.values():
+                values.drop_row(rows[fault.ordinal])
+            for name in self._base.keys() - {KEY, SHARD, ORDINAL}:
+                self._base[name][rows[fault.ordinal]] = bad.get(name)
 
     def _members(
         self, name: str, rows: Sequence[_Row]

@@ -66,6 +66,10 @@ class Values:
         """Whether a row of the group has a value."""
         return self._present[self._first + row]
 
+    def drop_row(self, row: int) -> None:
+        """Takes a row of any group its value."""
+        self._present[row] = False
+
     def drop(self, row: int) -> None:
         """Takes a row of the group its value."""
         self._present[self._first + row] = False

@@ -17,7 +17,7 @@ from pipeline.errors import SampleError
 from pipeline.modalities.labels import read_label
 from pipeline.sample import NOTES, REASONS, Field, Sample
 from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.reader import read_part, settled
 
 TESTS = Path(__file__).parents[1]
 IMAGES, SOUNDS, TEXTS = list(images.cases()), list(sounds.cases()), list(texts.cases())
@@ -116,7 +116,7 @@ def test_shards(case: TarCase, tmp_path: Path) -> None:
     before = sorted(tmp_path.iterdir())
     keys, faults = [], []
     for part in plan(expand(str(tmp_path))):
-        for item in read_part(part):
+        for item in settled(read_part(part)):
             if isinstance(item, Sample):
                 keys.append(item.key)
             else:

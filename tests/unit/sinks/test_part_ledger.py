@@ -1,12 +1,15 @@
 """What came of the samples of a part is held against what the reader counted in the archive."""
 
+import gzip
+import io
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tones import make_samples, write_tar
+from tones import make_samples, png, write_tar
 
 from pipeline.engine import batch
 from pipeline.engine.batch import BatchJob
@@ -163,3 +166,29 @@ def test_strays_are_counted_up_to_the_summary(tmp_path: Path) -> None:
     tally = Tally()
     list(reader.read_part(parts_of(path)[0], None, tally))
     assert tally.strays == Counter({"system": 1, "AppleDouble": 1})
+
+
+@pytest.mark.parametrize("part_bytes", [1, 1 << 30])
+@pytest.mark.parametrize("packed", [False, True])
+def test_samples_that_are_not_side_by_side_are_bad_rows_without_values(
+    tmp_path: Path, part_bytes: int, packed: bool
+) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.png", "b.png", "a.txt", "c.png", "b.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = len(png())
+            tar.addfile(info, io.BytesIO(png()))
+    if packed:
+        path.with_suffix(".tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path = path.with_suffix(".tar.gz")
+    rows = []
+    for part in parts_of(path, part_bytes):
+        table = decode_here(part, decoder())
+        ledger(table)
+        rows += table.to_pylist()
+    reasons = [(row["key"], (row["error"] or {}).get("reason")) for row in rows]
+    bad = "interleaved"
+    assert reasons == [("a", bad), ("b", bad), ("a", bad), ("c", None), ("b", bad)]
+    assert [row["image"] is not None for row in rows] == [False, False, False, True, False]
+    assert [row["modalities"] for row in rows] == [[], [], [], ["image"], []]
