@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -205,6 +206,18 @@ class Fault:
 
     def __post_init__(self) -> None:
         require_setting(self.reason, self.setting)
+
+    def to_row(self) -> dict[str, Any]:
+        """A value of :data:`ERROR_TYPE`."""
+        return {
+            "field": self.source.field,
+            "reason": self.reason,
+            "detail": self.detail,
+            "setting": self.setting or None,
+            "offset": self.source.offset,
+            "size": self.source.size,
+            "bytes": self.data,
+        }
 
 
 @dataclass(slots=True)

@@ -206,7 +206,7 @@ class Rows:
         keys = enumerate(self._base[KEY])
         rows = {self._base[ORDINAL][row]: row for row, key in keys if faults and key is not None}
         for fault in faults:
-            bad = {MODALITIES: [], ERROR: _error(fault), DROPPED: [], REMARKS: []}
+            bad = {MODALITIES: [], ERROR: fault.to_row(), DROPPED: [], REMARKS: []}
             for values in self._values.values():
                 values.drop_row(rows[fault.ordinal])
             for name in self._base.keys() - {KEY, SHARD, ORDINAL}:
@@ -263,9 +263,9 @@ class Rows:
             ORDINAL: item.ordinal,
             MODALITIES: row.present if good else [],
             LABEL: row.label if good else None,
-            ERROR: _error(row.fault) if row.fault else None,
-            DROPPED: [_error(each) for each in row.dropped if good],
-            REMARKS: [_error(each) for each in row.remarks if good],
+            ERROR: row.fault.to_row() if row.fault else None,
+            DROPPED: [each.to_row() for each in row.dropped if good],
+            REMARKS: [each.to_row() for each in row.remarks if good],
         }
         base |= {METADATA_PREFIX + name: value for name, value in row.metadata.items() if good}
         for name, column in self._base.items():
@@ -292,15 +292,3 @@ class Rows:
             else:
                 columns.append(pa.array(self._base[column.name], type=column.type))
         return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _error(fault: Fault) -> dict[str, Any]:
-    return {
-        "field": fault.source.field,
-        "reason": fault.reason,
-        "detail": fault.detail,
-        "setting": fault.setting or None,
-        "offset": fault.source.offset,
-        "size": fault.source.size,
-        "bytes": fault.data,
-    }
