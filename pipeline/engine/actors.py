@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 from pipeline import pulse
 from pipeline.engine.beats import tell_driver
@@ -134,6 +134,14 @@ class _Predictor:
     def predict(self, table: pa.Table) -> tuple[bool, pa.Table]:
         # The flag is small, and says whether there are predictions without their being fetched.
         return True, self._predict(table)
+
+
+def is_lost(error: RayError) -> bool:
+    """Whether an error says that the actor is gone, or cannot be reached, so that another has to take its place."""
+    # Of one that Ray ended where memory ran short, no call says anything else any more.
+    gone = isinstance(error, RayActorError | OutOfMemoryError)
+    # An actor that could not be given its block is not lost itself.
+    return gone and not isinstance(error, RayTaskError)
 
 
 def first_line(error: Exception) -> str:

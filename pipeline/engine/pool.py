@@ -17,10 +17,10 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError
 
 from pipeline import pulse
-from pipeline.engine.actors import ACTOR_AHEAD, Actor, Actors, Predict
+from pipeline.engine.actors import ACTOR_AHEAD, Actor, Actors, Predict, is_lost
 from pipeline.engine.beats import tell_driver
 from pipeline.engine.failures import is_loss
 from pipeline.engine.nodes import NodeWatch
@@ -238,9 +238,11 @@ class _Run(Generic[T]):
         """Does again what was lost; anything else that went wrong is raised."""
         if not is_loss(error):
             raise error
-        # An actor that could not be given its block is not lost itself.
-        died = isinstance(error, RayActorError) and not isinstance(error, RayTaskError)
-        if died and step.actor is not None and (other := self.actors.replace(step.actor, error)):
+        if (
+            step.actor is not None
+            and is_lost(error)
+            and (other := self.actors.replace(step.actor, error))
+        ):
             self._loading(other)
         if step.attempt is not None:
             self._again(step.attempt, step.stage, error)
