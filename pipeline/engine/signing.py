@@ -32,12 +32,12 @@ from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.watch import CHECKS, Care, Unwatched, Watch
-from pipeline.sample import KEY, ORDINAL, Sample
+from pipeline.sample import KEY, ORDINAL, Fault, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
 
 FOLDER, SUFFIX = "signatures", ".arrow"
-VERSION = 1  # of the signatures; another one makes them anew
+VERSION = 2  # of the signatures and of which samples have one; another one makes them anew
 CONTENT = "content"
 READERS = 8  # files read at a time
 WIDTHS = {"image": PICTURE_BYTES, "text": TEXT_BYTES, "audio": SOUND_BYTES}
@@ -121,14 +121,17 @@ class _Signing:
     schema: pa.Schema
 
     def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
-        rows = []
+        rows: dict[int, dict[str, Any]] = {}
         for item in read_part(self.part, decoder.limits):
-            if isinstance(item, Sample) and item.ordinal not in care.condemned:
+            if isinstance(item, Fault):
+                if item.amends:  # what came behind the sample has shown that it is not whole
+                    rows.pop(item.ordinal, None)
+            elif item.ordinal not in care.condemned:
                 row = self._row(item, decoder, watch)
                 if row is not None:
-                    rows.append(row)
+                    rows[item.ordinal] = row
             watch.rests()
-        return pa.Table.from_pylist(rows, schema=self.schema)
+        return pa.Table.from_pylist(list(rows.values()), schema=self.schema)
 
     def _row(self, sample: Sample, decoder: Decoder, watch: Watch) -> dict[str, Any] | None:
         """None for a sample that decoding will refuse, which is no copy of any other."""
