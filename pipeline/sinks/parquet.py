@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import storage
+from pipeline.errors import SinkError
 from pipeline.metrics.statistics import Sums
 from pipeline.modalities.decode import METADATA_PREFIX
 from pipeline.sample import (
@@ -33,13 +34,7 @@ from pipeline.sample import (
 from pipeline.shards.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, ledger, settings_by_reason
-from pipeline.sinks.folder import (
-    PARTS,
-    QUARANTINE,
-    attempt_name,
-    part_of,
-    read_manifest,
-)
+from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of, read_manifest
 from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.provenance import Provenance, identity_digest
@@ -88,9 +83,8 @@ class ParquetSink:
 
     def check(self, parts: Sequence[Part] | None = None) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
-        done = {record["part"] for record in self.recorded()} | Records(
-            self.output
-        ).attempts().keys()
+        done = {record["part"] for record in self.recorded()}
+        done |= Records(self.output).attempts().keys()
         planned = None if parts is None else {part.id for part in parts}
         self.provenance.check(self.config, done, planned)
 
@@ -140,7 +134,7 @@ class ParquetSink:
         if part.retry:
             before = self._records([part.id])[part.id]
             files = list(before.get("data", ()))
-            total, bad = _with_earlier(part, result, bad, before, self._bad_rows(before))
+            total, bad = _with_earlier(table, result, bad, before, self._bad_rows(before))
         if self.measure:
             measured = self.measure(table)
             result, total = (replace(each, statistics=measured) for each in (result, total))
@@ -258,23 +252,33 @@ class ParquetSink:
         return storage.join(self.output, *names)
 
 
+def _names(rows: pa.Table) -> list[tuple[int, str]]:
+    """Ordinals and keys of samples."""
+    return sorted(zip(rows[ORDINAL].to_pylist(), rows[KEY].to_pylist(), strict=True))
+
+
 def _with_earlier(
-    part: Part, result: PartResult, bad: pa.Table, before: Record, rows: pa.Table
+    table: pa.Table, result: PartResult, bad: pa.Table, before: Record, rows: pa.Table
 ) -> tuple[PartResult, pa.Table]:
     """The ledger and the quarantine of a whole part, now that its bad samples have been tried again.
 
     Args:
-        part: Reduced to those samples.
+        table: The rows of those samples.
         result: The ledger of these.
         bad: The rows of these that are bad still.
         before: The record of the part.
         rows: Its rows in the quarantine.
+
+    Raises:
+        SinkError: Others were tried than those in the quarantine.
     """
-    again = pc.and_(
-        pc.equal(rows[OUTCOME], QUARANTINED),
-        pc.is_in(rows[ORDINAL], value_set=pa.array(part.only, pa.int64())),
-    )
-    again = pc.and_(again, rows[KEY].is_valid())
+    again = pc.and_(pc.equal(rows[OUTCOME], QUARANTINED), rows[KEY].is_valid())
+    if _names(table) != _names(rows.filter(again)):
+        raise SinkError(
+            "the samples that were tried again are not those in the quarantine: an earlier version counted otherwise",
+            where=f"shard={result.shard} part={result.part}",
+            fix="leave out infer.retry_quarantined, or run the job into another output folder",
+        )
     bad = pa.concat_tables([rows.filter(pc.invert(again)), bad]).sort_by([(ORDINAL, "ascending")])
     reasons = bad["reason"].value_counts().to_pylist()
     total = replace(
