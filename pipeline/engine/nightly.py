@@ -13,6 +13,7 @@ from functools import reduce
 from pipeline.config import Config
 from pipeline.engine.batch import BatchJob, check_bad_fraction
 from pipeline.engine.beats import heard
+from pipeline.engine.checks import Needs, check
 from pipeline.engine.cluster import connect
 from pipeline.engine.decoded import split_input
 from pipeline.engine.infer import inference_job
@@ -141,15 +142,16 @@ class _Night:
 
     def _attempt(self) -> None:
         with listings_remembered():
-            self._look_for_shards()
+            self._look_for_mistakes()
             self._work()
 
-    def _look_for_shards(self) -> None:
-        """Finds out that there are none before Ray is started for them."""
+    def _look_for_mistakes(self) -> None:
+        """Finds out that there are no shards, or no model, before Ray is started for them."""
         setting = "infer.input"
         _, shards = split_input(self._config.patterns(self._config.infer.input, setting))
         if shards:
             expand(shards, where=setting)
+        check(self._config, Needs(model=True))
 
     def _work(self) -> None:
         config = self._config

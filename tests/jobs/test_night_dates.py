@@ -1,11 +1,13 @@
-"""Nights of dates whose shards are not there: each is tried, says so, and is tried again, without Ray."""
+"""Nights whose shards or whose model are not there: each is tried, says so, and is tried again, without Ray."""
 
 import json
 from pathlib import Path
 
 import pytest
+from tones import make_samples, write_tar
 
 from jobs import nightly
+from pipeline.engine import nightly as engine
 from pipeline.nightly.ledger import Ledger
 
 
@@ -33,3 +35,25 @@ def test_a_date_without_shards_is_noted_and_tried_again(
             assert sum(line.startswith(f"{tries}. ") for line in text.splitlines()) == 1
     assert ledger.read("2026-11-01") is None
     assert "Started a local Ray" not in capfd.readouterr().err
+
+
+def test_a_night_without_a_model_says_so_before_ray_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_ray(*_: object) -> None:
+        raise AssertionError("Ray was to be started")
+
+    monkeypatch.setattr(engine, "connect", no_ray)
+    write_tar(tmp_path / "x.tar", make_samples(2, seed=1))
+    config = tmp_path / "night.yaml"
+    settings = {
+        "run": str(tmp_path / "run"),
+        "modalities": {"image": {"fields": ["png"]}},
+        "infer": {"input": f"{tmp_path}/x.tar"},
+    }
+    config.write_text(json.dumps(settings))
+    assert nightly.main([str(config), "--date", "2026-11-03"]) == 2
+    page = Ledger(str(tmp_path / "run")).read("2026-11-03")
+    assert page is not None
+    assert (page.status, page.exit_code, len(page.attempts)) == ("failed", 2, 1)
+    assert "no model bundle" in page.error
