@@ -151,7 +151,7 @@ class Guard:
         except (EOFError, ConnectionResetError):
             how = f"the decoder's process {self._child.wait()}"
             raise _Died(Death("decoder_crashed", how, self._journal.read())) from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             detail = f"the decoder's process sent what is no answer: {error}"[:300]
             raise _Died(Death("decoder_crashed", detail, self._journal.read())) from None
         finally:

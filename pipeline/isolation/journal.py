@@ -62,7 +62,7 @@ class Journal:
         """
         try:
             steps, index, first, last = map(int, values)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return Entry(0, None, 0, 0)
         sound = 0 <= index < len(self.names) and 0 <= first <= last < first + _LARGEST_GROUP
         return Entry(steps, self.names[index], first, last) if sound else Entry(steps, None, 0, 0)

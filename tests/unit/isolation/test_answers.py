@@ -54,6 +54,10 @@ def send_bomb(path: str, *_: object) -> None:
     send(pickle.dumps(Bomb(path)))
 
 
+def send_text(text: str, *_: object) -> None:
+    send(text.encode())
+
+
 def raise_bomb(path: str, *_: object) -> None:
     raise ArmedError(path)
 
@@ -105,12 +109,21 @@ def test_places_outside_the_shared_memory_are_not_read(places: Any) -> None:
         taken(places, arena)
 
 
-def test_an_answer_that_is_none_is_a_child_that_crashed() -> None:
+@pytest.mark.parametrize("places", [[[0, 1 << 62]], [[0, float("inf")]]])
+def test_an_answer_that_is_none_is_a_child_that_crashed(places: Any) -> None:
     with pytest.raises(InputError, match=r"ended 3 times.*no answer"):
-        ask(send_places, [[0, 1 << 62]])
+        ask(send_places, places)
 
 
-@pytest.mark.parametrize("entry", [[1, 99, 0, 1], [1, 0, 0, 1 << 60], [1, 0, -5, 2], "x", None])
+def test_an_answer_that_is_nested_without_end_is_a_child_that_crashed() -> None:
+    with pytest.raises(InputError, match=r"ended 3 times.*no answer"):
+        ask(send_text, "[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [[1, 99, 0, 1], [1, 0, 0, 1 << 60], [1, 0, -5, 2], [1, 0, float("inf"), 2], "x", None],
+)
 def test_a_journal_that_lies_blames_no_sample(entry: Any) -> None:
     assert Journal(("image",)).entry(entry).modality is None
 
