@@ -29,7 +29,8 @@ _NO_END = 1 << 62
 
 _FILE = ord("0")
 _FILES = frozenset(b"0\x007")  # regular, old regular, contiguous
-_FOLDER = ord("5")
+# Folders, those of incremental archives with a list of what was in them, and the label of a volume.
+_NO_MEMBERS = frozenset(b"5DV")
 _SPARSE = ord("S")
 _NO_CONTENT = frozenset(b"123456")  # whatever size they declare
 _SPECIAL = {
@@ -89,8 +90,8 @@ class Damage:
 def scan(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[Member | Damage]:
     """Walks the headers from ``start``, which must be a header, to ``end``, by default the end of the archive.
 
-    After damage the scan goes on with the next block that is a valid header. Folders are passed over. A member's
-    content is there to be read when the member comes, and need not be later: some sources only go forward.
+    After damage the scan goes on with the next block that is a valid header. Folders and labels are passed over. A
+    member's content is there to be read when the member comes, and need not be later: some sources only go forward.
     """
     items = _Scan(source, start, end).run()
     return _explained(items, source, end) if isinstance(source, Unpacked) else items
@@ -171,7 +172,7 @@ class _Scan:
         if not self.source.holds(content + size):
             return self._cut(name, header, content, size)
         self.position = content + (size + BLOCK - 1) // BLOCK * BLOCK
-        if kind == _FOLDER or (not special and name.endswith("/")):
+        if kind in _NO_MEMBERS or (not special and name.endswith("/")):
             return None
         if extension is not None and extension.damaged:
             return None  # its name is lost, and reported

@@ -427,6 +427,44 @@ def test_one_hundredth_may_be_missing(form: str, missing: int) -> None:
     assert sound.remark is None or sound.remark.reason == "noted_cut_end"
 
 
+def wave64(form: bytes, sound: bytes) -> bytes:
+    """A W64 with a format of any kind; sizes count their own header of 24 bytes, and chunks begin at eighths."""
+    tail = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+    body = b"wave" + tail
+    for name, content in ((b"fmt ", form), (b"data", sound)):
+        body += name + tail + struct.pack("<Q", 24 + len(content)) + content
+        body += bytes(-len(content) % 8)
+    head = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
+    return head + struct.pack("<Q", len(head) + 8 + len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("subtype", "code", "bits"),
+    [
+        ("PCM_16", 1, 16),
+        ("PCM_24", 1, 24),
+        ("PCM_32", 1, 32),
+        ("FLOAT", 3, 32),
+        ("DOUBLE", 3, 64),
+        ("ULAW", 7, 8),
+    ],
+)
+def test_the_format_of_a_w64_may_be_extensible(subtype: str, code: int, bits: int) -> None:
+    plain = encoded(tone(3000, 2), "WAV", subtype=subtype)
+    sound = plain[plain.index(b"data") + 8 :][: 3000 * 2 * bits // 8]
+    long = struct.pack("<HHIH", 22, bits, 3, code) + SUBFORMAT
+    for form in (fmt(code, 2, bits=bits), fmt(0xFFFE, 2, bits=bits) + long):
+        same(decoded(wave64(form, sound)), library(plain))
+        np.testing.assert_array_equal(decoded(wave64(form, sound)).mono, decoded(plain).mono)
+    with pytest.raises(SampleError, match="declares"):
+        decoded(wave64(form, sound)[:-2000])
+
+
+def test_a_w64_without_a_format_is_told_in_words() -> None:
+    with pytest.raises(SampleError, match="fmt"):
+        decoded(wave64(b"", SOUND))
+
+
 def test_what_is_less_than_a_frame_may_be_missing() -> None:
     few = wav(fmt(channels=2), SOUND[:80])[:-3]  # 3 of 80 bytes, of frames of 4
     sound = decoded(few)

@@ -113,6 +113,19 @@ def test_what_is_no_tar_is_said_to_be_none(data: bytes) -> None:
     assert damages[0].reason == "not_tar"
 
 
+@pytest.mark.parametrize("options", [["--label=a.png"], ["--listed-incremental=list"]])
+def test_labels_and_lists_of_folders_are_no_members(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_bytes(b"text")
+    command = ["tar", "--format=gnu", *options, "-cf", "out.tar", "in"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    data = (tmp_path / "out.tar").read_bytes()
+    assert data[156:157] in (b"V", b"D")
+    members, damages = split(data)
+    assert not damages
+    assert [(m.name, m.size, m.special) for m in members] == [("in/a.txt", 4, "")]
+
+
 def test_sizes_of_8_gib_and_more_are_read() -> None:
     header = tarfile.TarInfo("big.bin")
     header.size = 9 << 30

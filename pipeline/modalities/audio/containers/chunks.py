@@ -25,6 +25,7 @@ _W64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _LINEAR = (1, 3, 6, 7)  # PCM, floats, A-law and mu-law: as many bytes as samples, times a number
 _ADPCM, _MPEG, _EXTENSIBLE = (2, 0x11), (0x50, 0x55), 0xFFFE
+_FORMAT_BYTES = 512  # more than any format has
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 
 
@@ -52,6 +53,7 @@ class Sound(NamedTuple):
         start: Offset of the first sample.
         coding: How the samples are coded, as far as it matters here.
         told: Samples of each channel by another field; None where there is none.
+        form: The format of a W64, as a WAV has it.
     """
 
     size_at: int
@@ -60,6 +62,7 @@ class Sound(NamedTuple):
     start: int
     coding: Coding
     told: int | None = None
+    form: bytes = b""
 
 
 def walk_chunks(data: memoryview) -> Layout:
@@ -92,11 +95,22 @@ def walk_chunks(data: memoryview) -> Layout:
         declared = min(declared, held)
         fixed = struct.pack(sound.size_form, declared + sound.extra)
         content = memoryview(patched(data, sound.size_at, fixed))
+    if sound.form:
+        content = memoryview(_as_wav(sound.form, content[sound.start : sound.start + declared]))
     samples = None
     if sound.coding.frame_bytes:
         samples = declared // sound.coding.frame_bytes * sound.coding.frame_samples
         remark = remark or _check_count(sound, samples)
     return Layout([Stretch(content, samples)], remark)
+
+
+def _as_wav(form: bytes, sound: memoryview) -> bytes:
+    """A W64 as a WAV: of a W64 whose format is extensible, libsndfile takes floats for whole numbers."""
+    head = struct.pack("<4sI", b"fmt ", len(form)) + form
+    head += struct.pack("<4sI", b"data", len(sound))
+    return b"".join(
+        [struct.pack("<4sI4s", b"RIFF", 4 + len(head) + len(sound), b"WAVE"), head, sound]
+    )
 
 
 def _begins_chunk(data: memoryview, offset: int, order: str) -> bool:
@@ -150,16 +164,17 @@ def _find_riff(data: memoryview, order: str = "<", offset: int = 12) -> Sound | 
 
 def _find_w64(data: memoryview) -> Sound | None:
     """Sizes are of 64 bits, and count the 24 bytes of their own header; chunks begin at multiples of 8."""
-    offset, coding = 40, Coding()
+    offset, form = 40, b""
     if bytes(data[:16]) != _W64_RIFF:
         return None
     while offset + 24 <= len(data):
         name, tail = bytes(data[offset : offset + 4]), bytes(data[offset + 4 : offset + 16])
         [size] = struct.unpack_from("<Q", data, offset + 16)
         if tail == _W64_TAIL and name == b"fmt ":
-            coding = _coding(data[offset + 24 : offset + 64], "<")
+            form = bytes(data[offset + 24 : offset + min(size, 24 + _FORMAT_BYTES)])
         elif tail == _W64_TAIL and name == b"data":
-            return Sound(offset + 16, "<Q", 24, offset + 24, coding)
+            coding = _coding(memoryview(form), "<")
+            return Sound(offset + 16, "<Q", 24, offset + 24, coding, form=form)
         offset += max(24, size + 7 & ~7)
     return None
 
@@ -194,6 +209,8 @@ def _chunks(data: memoryview, offset: int, order: str) -> Iterator[tuple[bytes, 
 
 def _coding(chunk: memoryview, order: str) -> Coding:
     """From a WAV's format."""
+    if len(chunk) < 16:
+        return Coding()
     code, block = struct.unpack_from(f"{order}H10xH", chunk)
     if code == _EXTENSIBLE and len(chunk) >= 26:
         [code] = struct.unpack_from(f"{order}H", chunk, 24)
