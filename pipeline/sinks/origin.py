@@ -9,10 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import storage
+from pipeline import runs, storage
+from pipeline.storage.location import WEB_SCHEMES, scheme_of
 
 INPUT = "_input.json"  # in _commit, beside the identity
 _SLASHES = re.compile("(?<!:)//+")
+# Names in the query of a web address that sign it, as S3, Google, Azure, CloudFront and others write them.
+_SIGNING = re.compile(
+    r"(?i)x-[a-z]+-.*|.*(?:signature|token|accesskeyid|accessid|auth)|expires|policy|key-pair-id|sig"
+    r"|s[veptrs]|srt|spr|sip|sdd|sk(?:oid|tid|t|e|s|v)"
+)
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,18 @@ class Origin:
 
 
 def full_location(pattern: str) -> str:
-    """A pattern in the one spelling by which two are compared: absolute, without ``.``, doubled slashes or a query."""
+    """A pattern in the one spelling by which two are compared: absolute, without ``.``, doubled slashes or a signature.
+
+    The query of a web address may say which file is meant. A digest stands for it, since it may open doors too.
+    """
     if storage.is_local(pattern):
         return os.path.abspath(storage.local_path(pattern))
-    return _SLASHES.sub("/", storage.without_query(pattern)).rstrip("/")
+    place = _SLASHES.sub("/", storage.without_query(pattern)).rstrip("/")
+    query = pattern.partition("?")[2] if scheme_of(pattern) in WEB_SCHEMES else ""
+    asked = sorted(
+        pair for pair in query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0])
+    )
+    return f"{place}?{runs.fingerprint(asked)[:8]}" if asked else place
 
 
 def shown(patterns: Sequence[str]) -> str:

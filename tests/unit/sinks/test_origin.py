@@ -26,7 +26,17 @@ def test_an_input_is_the_same_however_it_is_spelled(
     assert Origin.of(["b.tar", "a.tar"]) == Origin.of(["a.tar", "b.tar"])
     signed = "https://host/x.tar?X-Amz-Signature=abc"
     assert Origin.of(signed).patterns == ("https://host/x.tar",), "no signature is kept"
+    assert Origin.of(f"{signed}&X-Amz-Date=1&Expires=2&sv=3&se=4&sig=5") == Origin.of(signed)
     assert Origin.of("s3://bucket//in/").patterns == ("s3://bucket/in",)
+
+
+def test_files_that_a_web_server_is_asked_for_by_a_query_are_told_apart() -> None:
+    first, other = (Origin.of(f"https://host/get?file={name}.tar&sig=1") for name in ("a", "b"))
+    assert first == Origin.of("https://host/get?sig=2&file=a.tar")
+    assert first != other
+    assert "a.tar" not in str(first), "it may be a key under a name that nobody knows"
+    assert other.refusal(first, ROWS, {"c"}) is not None
+    assert other.refusal(first, ROWS, ROWS) is None
 
 
 @pytest.mark.parametrize(
