@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.errors import InputError
 from pipeline.isolation import Guard
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.watch import CHECKS, Care, Watch
-from pipeline.sample import Field, Sample, Tally
+from pipeline.sample import PART, Field, Sample, Tally
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
 
@@ -43,10 +44,23 @@ def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:
     alone, and is then a bad row with the reason ``decoder_crashed``, ``decoder_timeout`` or ``decoder_memory``.
 
     Raises:
-        InputError: The shard is not there, or reading it ends the child again and again.
+        InputError: The shard is not there, or reading it ends the child again and again; or what came back is of
+            another part, as from a child that a sample has taken over.
     """
     # A copy of this process would inherit an object store's client without the threads that it needs.
-    table: pa.Table = isolated(_Decoding(part), decoder, part)
+    table = isolated(_Decoding(part), decoder, part)
+    # The sink goes by what the rows say of their part: identity, attempt, and with them the names of files.
+    if (
+        not isinstance(table, pa.Table)
+        or not table.schema.equals(decoder.schema)
+        or table[PART].unique().to_pylist() not in ([], [part.to_json()])
+    ):
+        end_child()
+        raise InputError(
+            "the process that decodes it has sent other rows than those of this part",
+            where=part.url,
+            fix="look at the shard before it is read again: it may have been made to do this",
+        )
     return table
 
 
