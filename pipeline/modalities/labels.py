@@ -51,10 +51,7 @@ def written_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
         raise missing_label(name)
     data = sample.fields[name].data
     if not path:
-        text = field_text(data, name, "bad_label").strip()
-        if not text:
-            raise SampleError("the label is empty", reason="bad_label", field=name)
-        return text
+        return _not_empty(field_text(data, name, "bad_label"), name)
     value = field_json(data, name, "bad_label", json_depth)
     for step in path.split("."):
         if not isinstance(value, dict) or step not in value:
@@ -64,7 +61,15 @@ def written_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
         raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
     if isinstance(value, float) and not isfinite(value):
         raise SampleError(f"{path} is not finite", reason="bad_label", field=name)
-    return str(value)
+    return _not_empty(str(value), name)
+
+
+def _not_empty(text: str, field: str) -> str:
+    """A label without the white space around it: one class, however it was stored."""
+    text = text.strip()
+    if not text:
+        raise SampleError("the label is empty", reason="bad_label", field=field)
+    return text
 
 
 def class_of(label: str, classes: frozenset[str]) -> str | None:

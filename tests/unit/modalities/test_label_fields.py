@@ -44,6 +44,8 @@ def sample(fields: dict[str, bytes]) -> Sample:
         ("info.json.kind", {"info": b'{"json": {"kind": "high"}}'}, "high"),
         ("info.json.a.b", {"info.json": b'{"a": {"b": 3}}'}, "3"),
         ("info.json.a.b", {"info.json.a": b'{"b": 4}', "info.json": b'{"a": {"b": 3}}'}, "4"),
+        ("json.kind", {"json": b'{"kind": " low\\n"}'}, "low"),  # as in a field of its own
+        ("cls", {"cls": b" low\n"}, "low"),
         ("json.kind", {"info.json": b'{"kind": "low"}'}, None),
         ("target.cls", {"cls": b"low"}, None),
         ("info.json.kind", {"info.json": b'{"other": "low"}'}, None),
@@ -69,6 +71,15 @@ def test_the_longest_field_that_there_is(
     assert census.unlabelled == counted.reasons
     rows = decoded(parts[0], label, None)
     assert [row["label"] for row in rows] == [found]
+
+
+@pytest.mark.parametrize(
+    ("label", "fields"), [("cls", {"cls": b" \n"}), ("json.kind", {"json": b'{"kind": " "}'})]
+)
+def test_an_empty_label_is_none(label: str, fields: dict[str, bytes]) -> None:
+    with pytest.raises(SampleError, match="the label is empty") as caught:
+        read_label(sample(fields), label)
+    assert caught.value.reason == "bad_label"
 
 
 def config(folder: Path, label: str, **objective: object) -> Config:
