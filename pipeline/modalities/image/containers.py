@@ -104,6 +104,14 @@ _TYPE_BYTES = {
 }
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _SAMPLES, _ROWS_PER_STRIP, _PLANES = 256, 257, 277, 278, 284
+# Tags that tell kinds apart, as the standard calls them.
+_KIND = {
+    258: "BitsPerSample",
+    339: "SampleFormat",
+    262: "PhotometricInterpretation",
+    259: "Compression",
+    266: "FillOrder",
+}
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _PLACES = ((273, 279), (324, 325))  # offsets and sizes of strips, and of tiles
 
@@ -144,6 +152,20 @@ def check_tiff(data: memoryview, max_pixels: int) -> None:
             wanted = math.ceil(height / (one(_ROWS_PER_STRIP, height) or 1)) * planes
         if offsets and len(offsets) < wanted:
             raise ValueError(f"the TIFF has {len(offsets)} of {wanted} stretches of pixels")
+
+
+def tiff_kind(data: memoryview) -> str | None:
+    """What kind a TIFF is, by its tags; None where its directory is damaged."""
+    try:
+        numbers = {tag: values for tag, kind, values in _tags(data) if kind in _NUMBERS}
+    except ValueError:
+        return None
+    if not (numbers.get(_WIDTH) and numbers.get(_HEIGHT)):
+        return None
+    told = {name: numbers.get(tag) for tag, name in _KIND.items()}
+    return ", ".join(
+        f"{name} {' '.join(map(str, values))}" for name, values in told.items() if values
+    )
 
 
 def _tags(data: memoryview) -> Iterator[tuple[int, int, Sequence[int]]]:

@@ -15,7 +15,13 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pipeline.modalities.content import SNIFFED_BYTES, sniff
 from pipeline.modalities.foreign import RAISED, Refusing
-from pipeline.modalities.image.containers import check_avif, check_gif, check_tiff, check_webp
+from pipeline.modalities.image.containers import (
+    check_avif,
+    check_gif,
+    check_tiff,
+    check_webp,
+    tiff_kind,
+)
 from pipeline.modalities.image.jpeg import OVERSAMPLING, check_pixels, orientation
 from pipeline.modalities.image.png import Outline, check_rows, read_outline
 from pipeline.modalities.image.png_values import clear_to_white, has_clear_colour
@@ -182,6 +188,9 @@ def _open(data: memoryview, form: str) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=(form,))
     except UnidentifiedImageError:  # its message names an object in memory
+        kind = tiff_kind(data) if form == "TIFF" else None
+        if kind is not None:
+            raise ValueError(f"no reader here knows TIFFs with {kind}") from None
         raise ValueError(f"the header of the {form} is damaged") from None
 
 

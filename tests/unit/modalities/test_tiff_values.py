@@ -265,3 +265,14 @@ def test_lab() -> None:
 )  # fmt: skip
 def test_what_is_not_known_is_refused(write: Callable[[], bytes]) -> None:
     assert decoded(write()) is None
+
+
+def test_kinds_that_no_reader_knows_are_not_called_damaged() -> None:
+    codec = ImageConfig(size=SIDE).codec(None)
+    values = np.zeros((SIDE, SIDE, 3))
+    kinds = "BitsPerSample 32 32 32, SampleFormat 3 3 3, PhotometricInterpretation 2"
+    with pytest.raises(SampleError, match=f"no reader here knows TIFFs with {kinds}"):
+        codec.decode(memoryview(tiff(values, RGB, 32, REAL)), "tif")
+    damaged = tiff(values, RGB, 8).replace(struct.pack("<HHI", 256, 3, 1), bytes(8))
+    with pytest.raises(SampleError, match="header of the TIFF is damaged"):
+        codec.decode(memoryview(damaged), "tif")
