@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pipeline.modalities.audio.containers import walk
 from pipeline.modalities.audio.containers.flac import walk_flac
 from pipeline.modalities.audio.containers.layout import Layout, Remark, is_unknown, shortage
 from pipeline.modalities.audio.containers.ogg import walk_ogg
@@ -207,7 +208,9 @@ def _by_soundfile(content: Content) -> AudioHeader | str:
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        # Where a writer could not know the length, the header is put right.
+        stretch = walk(data, whole=False).stretches[0]
+        with soundfile.SoundFile(io.BytesIO(stretch.data)) as sound:
             seconds = sound.frames / sound.samplerate
             if not sound.frames:
                 return "the sound holds no samples"

@@ -460,6 +460,18 @@ def test_the_format_of_a_w64_may_be_extensible(subtype: str, code: int, bits: in
         decoded(wave64(form, sound)[:-2000])
 
 
+@pytest.mark.parametrize("form", ["AIFF", "AU", "CAF", "W64"])
+def test_headers_of_streams_are_read_as_their_sound_is(form: str) -> None:
+    data = written(form, "PCM_16")
+    name = b"SSND" if form == "AIFF" else b"data"
+    places = {"AIFF": (4, ">I"), "CAF": (4, ">Q"), "W64": (16, "<Q")}
+    place, order = (8, ">I") if form == "AU" else places[form]
+    start = 0 if form == "AU" else data.index(name)
+    unknown = (1 << 8 * struct.calcsize(order)) - 1
+    streamed = replaced(data, start + place, struct.pack(order, unknown))
+    assert header_of(streamed).seconds == pytest.approx(decoded(streamed).seconds)
+
+
 def test_a_w64_without_a_format_is_told_in_words() -> None:
     with pytest.raises(SampleError, match="fmt"):
         decoded(wave64(b"", SOUND))
