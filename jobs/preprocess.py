@@ -8,6 +8,7 @@ from jobs._job import Job, main
 from pipeline.config import Config
 from pipeline.engine.checks import Needs
 from pipeline.runs import Summary, process_clock
+from pipeline.sample import KEY, LABEL, MODALITIES, SHARD
 
 
 def work(config: Config, summary: Summary) -> None:
@@ -40,7 +41,9 @@ def output(config: Config) -> str:
 def needs(config: Config) -> Needs:
     """What must be there."""
     inputs = {"preprocess.input": config.preprocess.input}
-    return Needs(inputs, metadata=config.input.metadata)
+    label = [LABEL] if config.objective is not None else []
+    columns = (KEY, SHARD, MODALITIES, *label, *config.modalities.by_name())
+    return Needs(inputs, metadata=config.input.metadata, columns=columns)
 
 
 def plan(config: Config) -> str:

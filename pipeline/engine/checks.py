@@ -37,12 +37,14 @@ class Needs:
         objective: Whether there must be an objective.
         model: Whether there must be a model to run.
         metadata: Fields that the job carries along.
+        columns: That the job writes itself, and that metadata would stand beside.
     """
 
     inputs: Mapping[str, Patterns] = field(default_factory=dict)
     objective: bool = False
     model: bool = False
     metadata: Sequence[str] = ()
+    columns: Sequence[str] = ()
 
 
 @dataclass
@@ -78,7 +80,8 @@ def check(config: Config, needs: Needs) -> None:
                 mistakes.append(ConfigError(f"{setting} names nothing", where="configuration"))
         except (ConfigError, ModelError) as error:
             mistakes.append(error)
-    mistakes += _metadata(needs.metadata, looks)
+    carried = [name for name in needs.metadata if name not in needs.columns]
+    mistakes += _metadata(carried, looks)
     if mistakes:
         raise join_errors(mistakes)
     _note_unread_media(config, looks)
@@ -90,6 +93,9 @@ def _without_data(config: Config, needs: Needs) -> Iterator[PipelineError]:
             config.require_objective()
         except ConfigError as error:
             yield error
+    for name in needs.metadata:
+        if name in needs.columns:
+            yield second_column(name)
     if needs.model and not is_encoder(config.infer.model or ""):
         folder = config.folder("model", config.infer.model)
         if not storage.exists(storage.join(folder, MANIFEST)):
@@ -98,6 +104,15 @@ def _without_data(config: Config, needs: Needs) -> Iterator[PipelineError]:
                 where=folder,
                 fix="train one with `python -m jobs.train`, or set infer.model",
             )
+
+
+def second_column(name: str) -> ConfigError:
+    """What is wrong with a metadata field that has the name of a column."""
+    return ConfigError(
+        f"the metadata field {name} would be a second column of that name",
+        where="input.metadata",
+        fix=f"leave {name} out of input.metadata",
+    )
 
 
 def _look(config: Config, shards: Sequence[Shard]) -> _Look:

@@ -7,10 +7,10 @@ import json
 from pipeline import __version__, runs, storage
 from pipeline.config import Config
 from pipeline.engine.batch import BatchJob
+from pipeline.engine.checks import second_column
 from pipeline.engine.cleaning import cleaning_of
 from pipeline.engine.decoded import KIND, TOKENIZER, VERSION, tokenizer_digest
 from pipeline.engine.prepare import ensure_tokenizer, plan_parts
-from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure, statistics
 from pipeline.modalities.audio import HOP_SECONDS
 from pipeline.modalities.decode import Decoder
@@ -86,11 +86,7 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         return NoneSink(measure)
     columns = (*([LABEL] if decoder.label else []), *decoder.codecs)
     for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
-        raise ConfigError(
-            f"the metadata field {name} would be a second column of that name",
-            where="input.metadata",
-            fix=f"leave {name} out of input.metadata",
-        )
+        raise second_column(name)
     identity = {
         "kind": KIND,
         "version": VERSION,

@@ -84,7 +84,7 @@ class Retention:
         kept = earlier[-self.config.keep_snapshots :] if self.config.keep_snapshots else []
         for number in folders.keys() - kept:
             if storage.is_local(self.output):
-                shutil.rmtree(storage.local_path(folders[number]))
+                storage.remove_folder(folders[number])
             else:
                 storage.remove(storage.join(folders[number], MANIFEST))
         if not kept and storage.is_local(self.output):

@@ -34,6 +34,7 @@ from pipeline.storage.writing import (
     read_version,
     remove,
     remove_all,
+    remove_folder,
     replace_if,
     write_bytes,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "read_version",
     "remove",
     "remove_all",
+    "remove_folder",
     "replace_if",
     "walk_files",
     "without_query",

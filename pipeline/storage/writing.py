@@ -6,6 +6,7 @@ import contextlib
 import errno
 import mmap
 import os
+import shutil
 import tempfile
 import uuid
 import zlib
@@ -194,6 +195,17 @@ def remove_all(urls: Iterable[str]) -> None:
     with ThreadPoolExecutor(_REMOVERS) as pool:
         for _ in pool.map(remove, urls):
             pulse.beat()
+
+
+def remove_folder(url: str) -> None:
+    """Removes a local folder with all that is in it.
+
+    Raises:
+        SinkError: Something of it cannot be removed.
+    """
+    with as_sink_errors(url):
+        shutil.rmtree(local_path(url))
+    pulse.beat()
 
 
 def copy(url: str, name: str) -> None:

@@ -15,7 +15,7 @@ from pipeline.settings import sections_of
 PLACES = {
     "run",
     "input.train", "input.val", "input.test",
-    "pack.source", "pack.output",
+    "pack.source", "pack.output", "pack.root",
     "lint.input", "lint.output",
     "preprocess.input", "preprocess.output",
     "infer.input", "infer.model", "infer.weights", "infer.output",

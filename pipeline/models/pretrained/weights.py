@@ -72,7 +72,7 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
             loaded = torch.load(path, map_location=device, weights_only=True)
     except UNREADABLE as error:
         raise ModelError(
-            f"the weights cannot be read: {in_words(error)}",
+            f"the weights cannot be read: {_why(error)}",
             where=str(path),
             fix="copy the file again; it must be .safetensors, or a state dict that torch.save wrote",
         ) from None
@@ -98,6 +98,13 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         if state and all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): each for name, each in state.items()}
     return state
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without torch's advice to run what it holds."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is no state dict, or holds more than one"
+    return in_words(error)
 
 
 def _shapes(path: Path) -> dict[str, Tensor]:
