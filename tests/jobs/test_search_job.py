@@ -160,7 +160,12 @@ def test_what_cannot_be_asked_is_one_line(
     no("--audio", str(bad), says=["bad_audio"])
     no("--image", str(tmp_path / "none.png"), says=["there is no such file", "none.png"])
     no("--image", str(tmp_path), says=["there is no such file"])
-    no("--image", str(bad), "limits.member_bytes=4", says=["limits.member_bytes is 4"])
+    no(
+        "--image",
+        str(bad),
+        "limits.member_bytes=4",
+        says=["over the limit of 4", "limits.member_bytes"],
+    )
     no("--text", "x" * 1001, says=["--text", "modalities.text.max_bytes is 1000", "too_large"])
     no("--text", "nul \0", says=["--text", "bad_text"])
     no("--text", "bytes \udcff", says=["--text", "bad_text"])
