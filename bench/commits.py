@@ -29,7 +29,7 @@ from PIL import Image
 
 from bench.ingest import environment
 from pipeline.config import load
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.models.bundle import Bundle

@@ -27,8 +27,8 @@ from bench.planning import environment, peak_bytes
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.copies import Limits, Signatures, find_copies
-from pipeline.engine.signing import Signer, load
-from pipeline.engine.verdict import EXACT, NEAR, Compared, Result, Verdict
+from pipeline.engine.cleaning.signing import Signer, load
+from pipeline.engine.cleaning.verdict import EXACT, NEAR, Compared, Result, Verdict
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.left_out import write_left_out
 from pipeline.shards.plan import Part

@@ -27,9 +27,9 @@ from ray.data import Dataset
 
 from bench.workload import MODALITIES, make_shards
 from pipeline.config import ClusterConfig, TrainConfig
-from pipeline.engine.cache import CachedDecoder, prepare_cache
-from pipeline.engine.cluster import connect
-from pipeline.engine.data import read_parts
+from pipeline.engine.cluster.session import connect
+from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
+from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

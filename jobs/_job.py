@@ -16,7 +16,7 @@ from argcomplete.completers import FilesCompleter
 
 from pipeline import logs
 from pipeline.config import Config, load, to_yaml
-from pipeline.engine.checks import Needs, check
+from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
 from pipeline.printable import printable_lines
 from pipeline.redaction import redact

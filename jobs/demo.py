@@ -148,7 +148,7 @@ class _Demo:
 
     def _connect(self) -> None:
         """Starts Ray when the first step needs it, and keeps it for the others."""
-        from pipeline.engine.cluster import connect
+        from pipeline.engine.cluster.session import connect
 
         self.stack.enter_context(connect(self.config.cluster))
         self._connect = lambda: None  # type: ignore[method-assign]
@@ -174,7 +174,7 @@ class _Demo:
 
     def _evaluate(self) -> None:
         """Evaluates the fusion model, then adds the models of one modality to its comparison."""
-        from pipeline.engine.evaluate import METRICS, write_metrics
+        from pipeline.engine.plans.evaluate import METRICS, write_metrics
 
         self._connect()
         _job.run(evaluate.JOB, self.config, began=process_clock())
@@ -228,7 +228,7 @@ def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, Any]
     """The difference of two models' accuracies on the samples that both have judged, with its interval."""
     import pyarrow.parquet as pq
 
-    from pipeline.engine.evaluate import PREDICTIONS
+    from pipeline.engine.plans.evaluate import PREDICTIONS
 
     right: list[dict[tuple[str, str], bool]] = []
     for folder in (alone, whole):

@@ -6,16 +6,16 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
-from pipeline.engine.checks import Needs
+from pipeline.engine.plans.checks import Needs
 from pipeline.runs import Summary
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Evaluates; see :func:`pipeline.engine.evaluate.evaluate`."""
-    from pipeline.engine.batch import check_bad_fraction
-    from pipeline.engine.cluster import connect
-    from pipeline.engine.evaluate import evaluate
-    from pipeline.engine.predict import predictor_pool
+    """Evaluates; see :func:`pipeline.engine.plans.evaluate.evaluate`."""
+    from pipeline.engine.cluster.session import connect
+    from pipeline.engine.executors.batch import check_bad_fraction
+    from pipeline.engine.infer.predictors import predictor_pool
+    from pipeline.engine.plans.evaluate import evaluate
 
     with connect(config.cluster):
         pool = predictor_pool(config)
@@ -36,7 +36,7 @@ def needs(config: Config) -> Needs:
 
 def plan(config: Config) -> str:
     """What would be read."""
-    from pipeline.engine.explain import explain_input
+    from pipeline.engine.plans.dry_run import explain_input
 
     return explain_input(config, {"evaluate.input": config.evaluate.input})
 

@@ -6,15 +6,15 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
-from pipeline.engine.checks import Needs
+from pipeline.engine.plans.checks import Needs
 from pipeline.runs import Summary, process_clock
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Predicts; see :mod:`pipeline.engine.infer`."""
-    from pipeline.engine.batch import check_bad_fraction
-    from pipeline.engine.cluster import connect
-    from pipeline.engine.infer import inference_job
+    """Predicts; see :mod:`pipeline.engine.plans.infer`."""
+    from pipeline.engine.cluster.session import connect
+    from pipeline.engine.executors.batch import check_bad_fraction
+    from pipeline.engine.plans.infer import inference_job
 
     with connect(config.cluster):
         job = inference_job(config)
@@ -26,10 +26,10 @@ def work(config: Config, summary: Summary) -> None:
 
 
 def settle(config: Config, *, follows: bool = False) -> Config:
-    """Finds the folder of a new version; see :func:`pipeline.engine.infer.with_version`."""
+    """Finds the folder of a new version; see :func:`pipeline.engine.plans.infer.with_version`."""
     if not config.infer.new_version:
         return config
-    from pipeline.engine.infer import with_version
+    from pipeline.engine.plans.infer import with_version
 
     return with_version(config, follows=follows)
 
@@ -46,8 +46,8 @@ def needs(config: Config) -> Needs:
 
 def plan(config: Config) -> str:
     """What would be done."""
-    from pipeline.engine.explain import explain_job
-    from pipeline.engine.infer import inference_job
+    from pipeline.engine.plans.dry_run import explain_job
+    from pipeline.engine.plans.infer import inference_job
 
     return explain_job(config, inference_job)
 

@@ -15,9 +15,9 @@ from pipeline.runs import Summary, process_clock
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Looks through the shards; see :mod:`pipeline.engine.lint`."""
-    from pipeline.engine.lint import REPORT, check, lint, metrics, stretches
-    from pipeline.engine.lint_report import build
+    """Looks through the shards; see :mod:`pipeline.engine.lint.plan`."""
+    from pipeline.engine.lint.page import build
+    from pipeline.engine.lint.plan import REPORT, check, lint, metrics, stretches
 
     folder = output(config)
     todo = stretches(config)
@@ -49,7 +49,7 @@ def answer(summary: Summary) -> str:
 
 def plan(config: Config) -> str:
     """What would be done."""
-    from pipeline.engine.lint import explain
+    from pipeline.engine.lint.plan import explain
 
     return explain(config)
 

@@ -52,12 +52,12 @@ def job_for(date: str, ends: datetime.datetime | None = None) -> Job:
     """The job of one night, which stops where its time has come."""
 
     def dated(config: Config) -> Config:
-        from pipeline.engine.dated import for_date
+        from pipeline.engine.plans.dated import for_date
 
         return infer.settle(for_date(config, date), follows=True)
 
     def work(config: Config, summary: Summary) -> None:
-        from pipeline.engine.nightly import run_night
+        from pipeline.engine.plans.nightly import run_night
 
         summary.outputs = {"embeddings": infer.output(config)}
         run_night(config, date, summary, ends)
@@ -75,7 +75,7 @@ def job_for(date: str, ends: datetime.datetime | None = None) -> Job:
 
 def _once(options: argparse.Namespace) -> int:
     """Runs a night, and before it the dates that are still to do, each in a process of its own."""
-    from pipeline.engine.dated import is_dated
+    from pipeline.engine.plans.dated import is_dated
 
     config = load(options.config, options.words)
     date = logical_date(options.date, options.timezone)
@@ -115,7 +115,7 @@ def _ends(options: argparse.Namespace, config: Config) -> datetime.datetime | No
 
 def _run_apart(command: Sequence[str]) -> int:
     """Runs the night of another date; its answer goes to stderr, since stdout has this night's."""
-    from pipeline.engine.signals import as_interrupt
+    from pipeline.engine.cluster.signals import as_interrupt
 
     with as_interrupt():
         night = process.begin(command, stdout=sys.__stderr__.fileno() if sys.__stderr__ else None)
@@ -127,7 +127,7 @@ def _run_apart(command: Sequence[str]) -> int:
 
 
 def _serve(options: argparse.Namespace, config: Config) -> int:
-    from pipeline.engine.schedule import serve
+    from pipeline.nightly.schedule import serve
 
     zone = options.timezone or UTC
     command = emit.night_command(

@@ -28,7 +28,7 @@ def work(config: Config, summary: Summary) -> None:
     Raises:
         BadDataError: More is bad than ``input.max_bad_fraction`` allows; the shards of the rest are in place by then.
     """
-    from pipeline.engine.progress import Progress
+    from pipeline.engine.observe.progress import Progress
 
     section = _section(config)
     summary.first_sample = process_clock()

@@ -6,23 +6,23 @@ import sys
 
 from jobs._job import Job, main
 from pipeline.config import Config
-from pipeline.engine.checks import Needs
+from pipeline.engine.plans.checks import Needs
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import KEY, LABEL, MODALITIES, SHARD
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Decodes; see :mod:`pipeline.engine.preprocess`."""
-    from pipeline.engine.cluster import connect
+    """Decodes; see :mod:`pipeline.engine.plans.preprocess`."""
+    from pipeline.engine.cluster.session import connect
 
     def prepare() -> None:
-        from pipeline.engine.preprocess import prepare_preprocess
+        from pipeline.engine.plans.preprocess import prepare_preprocess
 
         prepare_preprocess(config)
 
     with connect(config.cluster, meanwhile=prepare):
-        from pipeline.engine.batch import check_bad_fraction
-        from pipeline.engine.preprocess import preprocess_job, write_statistics
+        from pipeline.engine.executors.batch import check_bad_fraction
+        from pipeline.engine.plans.preprocess import preprocess_job, write_statistics
 
         job = preprocess_job(config)
         job.begin()
@@ -48,8 +48,8 @@ def needs(config: Config) -> Needs:
 
 def plan(config: Config) -> str:
     """What would be done."""
-    from pipeline.engine.explain import explain_job
-    from pipeline.engine.preprocess import preprocess_job
+    from pipeline.engine.plans.dry_run import explain_job
+    from pipeline.engine.plans.preprocess import preprocess_job
 
     return explain_job(config, preprocess_job)
 

@@ -13,8 +13,8 @@ PAGE = "report.html"
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Gathers and renders; see :mod:`pipeline.engine.report` and :mod:`pipeline.reports`."""
-    from pipeline.engine.report import gather
+    """Gathers and renders; see :mod:`pipeline.engine.plans.report` and :mod:`pipeline.reports`."""
+    from pipeline.engine.plans.report import gather
     from pipeline.reports.page import render
 
     summary.first_sample = process_clock()

@@ -26,7 +26,7 @@ from pipeline.runs import Summary, process_clock
 from pipeline.sample import KEY, SHARD
 
 if TYPE_CHECKING:
-    from pipeline.engine.query import Question
+    from pipeline.engine.search.query import Question
 
 SECTIONS = ("run", "input", "modalities", "infer", "search", "limits")
 MODALITIES = ("image", "text", "audio")
@@ -45,9 +45,9 @@ def job_for(options: argparse.Namespace) -> Job:
     """The job that answers one question."""
 
     def work(config: Config, summary: Summary) -> None:
-        from pipeline.engine.gallery import neighbour_texts
-        from pipeline.engine.search import report, search
-        from pipeline.engine.signals import as_interrupt
+        from pipeline.engine.cluster.signals import as_interrupt
+        from pipeline.engine.search.gallery import neighbour_texts
+        from pipeline.engine.search.plan import report, search
 
         question = _question(options)
         with as_interrupt():
@@ -59,7 +59,7 @@ def job_for(options: argparse.Namespace) -> Job:
                 row["text"] = texts.get((row[SHARD], row[KEY]))
             summary.metrics = {"rows_compared": float(answer.compared)}
             if options.html is not None:
-                from pipeline.engine.gallery import gallery
+                from pipeline.engine.search.gallery import gallery
                 from pipeline.reports.search import render
 
                 page = render(gallery(config, question, answer))
@@ -67,7 +67,7 @@ def job_for(options: argparse.Namespace) -> Job:
                 summary.outputs = {"html": options.html}
 
     def plan(config: Config) -> str:
-        from pipeline.engine.search import listing, snapshot
+        from pipeline.engine.search.plan import listing, snapshot
 
         _question(options)
         written = snapshot(config, listing(config)[0])
@@ -93,7 +93,7 @@ def _question(options: argparse.Namespace) -> Question:
     Raises:
         ConfigError: Nothing, or what does not go together.
     """
-    from pipeline.engine.query import Question
+    from pipeline.engine.search.query import Question
 
     question = Question(
         text=options.text,

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = _Output(as_json=options.json)
     try:
         _check(options.job)
-        from pipeline.engine.submit import plan, submit
+        from pipeline.engine.cluster.submit import plan, submit
 
         if options.dry_run:
             job_words = [*options.overrides, *words[end + 1 :]]

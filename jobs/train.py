@@ -6,15 +6,15 @@ import sys
 
 from jobs._job import Job, counts, main
 from pipeline.config import Config
-from pipeline.engine.checks import Needs
+from pipeline.engine.plans.checks import Needs
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import kept_epoch
 from pipeline.runs import Summary
 
 
 def work(config: Config, summary: Summary) -> None:
-    """Trains, unless the run has that model; see :func:`pipeline.engine.train.train`."""
-    from pipeline.engine.train_record import finished
+    """Trains, unless the run has that model; see :func:`pipeline.engine.train.fit.train`."""
+    from pipeline.engine.train.record import finished
 
     summary.outputs = {"model": config.folder("model")}
     bundle = finished(config)
@@ -22,8 +22,8 @@ def work(config: Config, summary: Summary) -> None:
         summary.parts_skipped = bundle.training["parts"]
         describe(bundle, summary)
         return
-    from pipeline.engine.cluster import connect
-    from pipeline.engine.train import train
+    from pipeline.engine.cluster.session import connect
+    from pipeline.engine.train.fit import train
 
     with connect(config.cluster):
         describe(train(config, summary), summary)
@@ -50,8 +50,8 @@ def needs(config: Config) -> Needs:
 
 def plan(config: Config) -> str:
     """What would be read."""
-    from pipeline.engine.explain import explain_input
-    from pipeline.engine.train_record import finished
+    from pipeline.engine.plans.dry_run import explain_input
+    from pipeline.engine.train.record import finished
 
     bundle = finished(config)
     if bundle is not None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from object_store import bucket, s3_server
-from ray_cluster import family, ray_head
-from tones import make_samples, write_tar
+from support.object_store import bucket, s3_server
+from support.ray_cluster import family, ray_head
+from support.tones import make_samples, write_tar
 
 from pipeline.config import ClusterConfig
 
@@ -62,7 +62,7 @@ cluster: {{num_cpus: 2}}
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One Ray of 2 CPUs; jobs that run in this process find it and use it."""
-    from pipeline.engine.cluster import connect
+    from pipeline.engine.cluster.session import connect
 
     with connect(ClusterConfig(num_cpus=2)):
         yield

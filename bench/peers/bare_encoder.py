@@ -49,7 +49,7 @@ def set_up(model: str, weights: str, batch_size: int, keep_memory: bool = False)
 
     from pipeline.modalities import ModalitiesConfig
     from pipeline.models.memory import keep_freed_memory
-    from pipeline.objectives.model import ModelSpec, open_model
+    from pipeline.prediction.spec import ModelSpec, open_model
 
     if keep_memory:
         keep_freed_memory()

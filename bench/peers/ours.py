@@ -14,9 +14,9 @@ from typing import Any
 from bench.peers import common
 from bench.workload import MODALITIES
 from pipeline.config import Config, validate
-from pipeline.engine.batch import BatchJob
-from pipeline.engine.cluster import connect
-from pipeline.engine.data import read_parts
+from pipeline.engine.cluster.session import connect
+from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.train.data import read_parts
 from pipeline.modalities.decode import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.plan import expand, plan

@@ -1,6 +1,6 @@
 """What a night is: its settings, its page in the run's ledger, what has arrived since, and how far the data has moved.
 
-Nothing here knows Ray; :mod:`pipeline.engine.nightly` runs a night.
+Nothing here knows Ray; :mod:`pipeline.engine.plans.nightly` runs a night.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def render_table(report: Mapping[str, Any], outputs: Mapping[str, str]) -> str:
     """The answer for a terminal.
 
     Args:
-        report: As :func:`pipeline.engine.search.report` makes it.
+        report: As :func:`pipeline.engine.search.plan.report` makes it.
         outputs: What was written.
     """
     rows = [["rank", "score", "shard", "key"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tones import png, wav
+from support.tones import png, wav
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig

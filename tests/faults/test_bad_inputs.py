@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bad_inputs import MARKER, Case, canary, images, sounds, tars, texts
-from bad_inputs.reading import MODALITIES, decoder, tables
-from bad_inputs.tars import TarCase
-from tones import png, wav, write_tar
+from support.bad_inputs import MARKER, Case, canary, images, sounds, tars, texts
+from support.bad_inputs.reading import MODALITIES, decoder, tables
+from support.bad_inputs.tars import TarCase
+from support.tones import png, wav, write_tar
 
 from pipeline.errors import SampleError
 from pipeline.modalities.labels import read_label
@@ -175,7 +175,7 @@ def test_all_of_them_among_good_ones(tmp_path: Path) -> None:
 
 def read_in_a_child(folder: Path) -> tuple[int, float]:
     """Number of rows, and the most memory in MiB that reading them took."""
-    command = [sys.executable, "-m", "bad_inputs.reading", str(folder)]
+    command = [sys.executable, "-m", "support.bad_inputs.reading", str(folder)]
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     env = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

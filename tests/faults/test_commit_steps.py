@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-PROGRAM = Path(__file__).with_name("commit_steps.py")
+PROGRAM = Path(__file__).parents[1] / "support" / "commit_steps.py"
 
 
 @pytest.fixture

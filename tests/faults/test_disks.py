@@ -11,11 +11,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from disks import fill, remount, small_disk
-from tones import make_samples, write_tar
+from support.disks import fill, remount, small_disk
+from support.tones import make_samples, write_tar
 
 from jobs import _job, preprocess
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import PipelineError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

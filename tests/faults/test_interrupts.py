@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from ray_cluster import PROJECT, Family
-from tones import make_samples, write_tar
+from support.ray_cluster import PROJECT, Family
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from evil import KILLERS, evil_decoder
-from tones import write_tar
+from support.evil import KILLERS, evil_decoder
+from support.tones import write_tar
 
 from pipeline.config import Config
-from pipeline.engine import isolated
-from pipeline.engine.isolated import decode_here
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.decoding import isolated
+from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import InputError, SampleError
 from pipeline.isolation.guard import Death, learn
 from pipeline.isolation.journal import Entry
@@ -153,7 +153,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from evil import evil_decoder\n"
-        "from pipeline.engine.isolated import decode_isolated, _guard_for\n"
+        "from pipeline.engine.decoding.isolated import decode_isolated, _guard_for\n"
         "from pipeline.limits import Limits\n"
         "from pipeline.shards.plan import expand, plan\n"
         f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"

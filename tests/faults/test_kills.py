@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from encoders import in_this_process
-from tones import make_samples, write_tar
+from support.encoders import in_this_process
+from support.tones import make_samples, write_tar
 
 from bench.soak.kills import SURVIVED, InferenceJob, Point
 from bench.soak.readers import Poller, read_output

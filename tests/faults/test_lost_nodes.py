@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from encoders import in_this_process
-from ray_cluster import PROJECT, Family, Head, running_head, running_node
-from tones import make_samples, write_tar
+from support.encoders import in_this_process
+from support.ray_cluster import PROJECT, Family, Head, running_head, running_node
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import write_bundle
 from pipeline import storage

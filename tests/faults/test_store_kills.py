@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from bench.soak.kills import MARK, PROJECT, InferenceJob
 from pipeline import storage

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.tones import make_samples, png, write_tar
 from test_jobs import rows, run, summary
-from tones import make_samples, png, write_tar
 
 from jobs import infer, preprocess, train
 from pipeline.sample import REASONS

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from PIL import Image
-from tones import CLASSES, write_tar
+from support.tones import CLASSES, write_tar
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from ray_cluster import PROJECT, RAY, Head
+from support.ray_cluster import PROJECT, RAY, Head
 
 
 def submit(head: Head, job: str, config: Path, *overrides: str) -> str:

@@ -11,13 +11,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from ray_cluster import PROJECT, RAY, Family, Head
+from support.ray_cluster import PROJECT, RAY, Family, Head
 
 # What a driver does in all these tests: look where it is, and let a worker import the project.
 DRIVER = """
 import sys, ray
 from pipeline.config import ClusterConfig
-from pipeline.engine.cluster import connect
+from pipeline.engine.cluster.session import connect
 
 @ray.remote
 def where():
@@ -31,8 +31,8 @@ with connect(ClusterConfig(address=sys.argv[1], num_cpus=1)) as cluster:
 SUBMIT = """
 import sys
 from pathlib import Path
-from pipeline.engine.package import working_dir
-from pipeline.engine.submit import run_command
+from pipeline.engine.cluster.package import working_dir
+from pipeline.engine.cluster.submit import run_command
 from pipeline.errors import PipelineError
 
 try:
@@ -188,7 +188,7 @@ def test_a_cluster_that_is_not_there_is_one_clear_line(address: str, tmp_path) -
     code = """
         import sys, time
         from pipeline.config import ClusterConfig
-        from pipeline.engine.cluster import connect
+        from pipeline.engine.cluster.session import connect
         from pipeline.errors import PipelineError
         start = time.monotonic()
         try:
@@ -245,7 +245,7 @@ def test_json_is_set_apart_from_the_log(capsys: pytest.CaptureFixture[str]) -> N
 LONG = """
 import os, signal, sys, time, ray
 from pipeline.config import ClusterConfig
-from pipeline.engine.cluster import configure_data, connect
+from pipeline.engine.cluster.session import configure_data, connect
 
 # As from an interactive shell; a background process of a script ignores SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

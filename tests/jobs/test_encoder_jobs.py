@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
-from encoders import in_this_process, save_clip
+from support.encoders import in_this_process, save_clip
+from support.tones import make_samples, write_tar
 from test_jobs import rows, run, summary
-from tones import make_samples, write_tar
 
 from jobs import evaluate, infer, nightly
 from pipeline.config import load
-from pipeline.engine.predict import model_spec, precision_of, predictor_pool
+from pipeline.engine.infer.predictors import model_spec, precision_of, predictor_pool
 from pipeline.errors import ConfigError
-from pipeline.objectives.model import open_model
+from pipeline.prediction.spec import open_model
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

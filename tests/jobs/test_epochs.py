@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from jobs import _job, train
-from pipeline.engine.cache import CachedDecoder, prepare_cache
-from pipeline.engine.data import read_parts
+from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
+from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import expand, plan
@@ -79,7 +79,7 @@ def test_a_row_lost_on_the_way_to_the_workers_ends_the_training(
         good = set_bad_aside(table, output)
         return good.slice("train-000001" in good["shard"][0].as_py())
 
-    monkeypatch.setattr("pipeline.engine.train.set_bad_aside", lossy)
+    monkeypatch.setattr("pipeline.engine.train.fit.set_bad_aside", lossy)
     assert _job.main(train.JOB, [str(tone_config), "train.epochs=1"]) == 1
     assert "were read and" in capsys.readouterr().err
     assert not (tmp_path / "run" / "model" / "bundle.json").exists()

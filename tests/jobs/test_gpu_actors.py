@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import torch
-from ray_cluster import PROJECT, Family
-from tones import make_samples, write_tar
+from support.ray_cluster import PROJECT, Family
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 
@@ -16,7 +16,7 @@ import json, sys
 import ray
 from jobs import _job, infer
 from pipeline.config import load
-from pipeline.engine.predict import predictor_pool
+from pipeline.engine.infer.predictors import predictor_pool
 
 ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 found = {}

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from sealed import seal
+from support.sealed import seal
+from support.tones import make_samples, write_tar
 from test_jobs import run
-from tones import make_samples, write_tar
 
 from jobs import infer, nightly
 from pipeline import storage

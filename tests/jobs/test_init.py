@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, png, write_tar
+from support.tones import make_samples, png, write_tar
 
 from jobs import _job, init, pack
 from pipeline.config import Config, load

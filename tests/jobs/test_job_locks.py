@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sealed import seal
-from tones import write_tar
+from support.sealed import seal
+from support.tones import write_tar
 
 from jobs import __main__ as command
 from jobs import _job, demo, nightly, pack

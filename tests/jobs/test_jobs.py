@@ -8,7 +8,7 @@ import numpy as np
 import polars
 import pyarrow.parquet as pq
 import pytest
-from tones import CLASSES, make_samples, png, write_tar
+from support.tones import CLASSES, make_samples, png, write_tar
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from jobs import _job, lint
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from jobs import nightly
-from pipeline.engine import nightly as engine
+from pipeline.engine.plans import nightly as engine
 from pipeline.nightly.ledger import Ledger
 
 

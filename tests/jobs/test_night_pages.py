@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import nightly
-from pipeline.engine.nightly import _Night
+from pipeline.engine.plans.nightly import _Night
 from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.ledger import Ledger
 from pipeline.sinks.parquet import ParquetSink

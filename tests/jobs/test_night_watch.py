@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import pulse
-from pipeline.engine.beats import heard
-from pipeline.engine.tasks import work_through
+from pipeline.engine.executors.tasks import work_through
+from pipeline.engine.observe.beats import heard
 from pipeline.nightly.ledger import Ledger
 
 

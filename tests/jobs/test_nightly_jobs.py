@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+from support.tones import make_samples, write_tar
 from test_jobs import rows, run
-from tones import make_samples, write_tar
 
 from jobs import infer, nightly, train
-from pipeline.engine import nightly as engine
-from pipeline.engine.schedule import _Runner
+from pipeline.engine.plans import nightly as engine
 from pipeline.errors import SinkError
 from pipeline.nightly import NightlyConfig
 from pipeline.nightly.clock import time_zone
 from pipeline.nightly.ledger import Ledger, Night
+from pipeline.nightly.schedule import _Runner
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

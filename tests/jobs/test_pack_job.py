@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tones import png
+from support.tones import png
 
 from jobs import _job, pack
 from pipeline.packing.config import PackConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tones import CLASSES, make_samples, write_tar
+from support.tones import CLASSES, make_samples, write_tar
 
 from jobs import _job, preprocess
 

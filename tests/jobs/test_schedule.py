@@ -15,12 +15,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
-from ray_cluster import PROJECT, Family
-from tones import make_samples, write_tar
+from support.ray_cluster import PROJECT, Family
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import nightly
-from pipeline.engine import schedule
+from pipeline.nightly import schedule
 from pipeline.nightly.cron import parse_cron
 from pipeline.nightly.ledger import Ledger
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from sealed import seal
-from tones import CLASSES, WORDS, make_samples
+from support.sealed import seal
+from support.tones import CLASSES, WORDS, make_samples
 
 from jobs import _job, infer, search
 from pipeline import storage

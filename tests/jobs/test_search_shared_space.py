@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoders import save_clip
+from support.encoders import save_clip
+from support.tones import make_samples
 from test_jobs import rows, run
-from tones import make_samples
 
 from jobs import infer, search
 

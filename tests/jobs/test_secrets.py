@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tones import make_samples, write_tar
-from web_server import WebFolder, serve
+from support.tones import make_samples, write_tar
+from support.web_server import WebFolder, serve
 
 from jobs import _job, lint, nightly, preprocess, report
 from pipeline.storage import retry
@@ -115,7 +115,7 @@ def test_an_unexpected_error_has_it_nowhere(
     def fail(*_: object) -> None:
         raise ValueError(f"{signed} with Authorization: Basic {header}")
 
-    monkeypatch.setattr("pipeline.engine.lint.lint", fail)
+    monkeypatch.setattr("pipeline.engine.lint.plan.lint", fail)
     assert _job.main(lint.JOB, [str(config)]) == 1
     said = "".join(capfd.readouterr())
     assert "Traceback" in said

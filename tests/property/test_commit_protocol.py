@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from obstore.store import MemoryStore
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder
 from pipeline.nightly.inventory import Inventory

@@ -26,7 +26,7 @@ HANG_SECONDS = 900  # that a batch may take; not a measure, but an end
 def run_batch(first: int, count: int, folder: Path) -> Counter[str]:
     """Runs mutations in a process of their own, and names the one at which it ended before its time."""
     progress = folder / f"progress-{first}"
-    command = [sys.executable, "-m", "mutations", str(first), str(count), str(progress)]
+    command = [sys.executable, "-m", "support.mutations", str(first), str(count), str(progress)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
     try:
         done = subprocess.run(

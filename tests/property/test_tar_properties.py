@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from byte_source import Bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.byte_source import Bytes
 
 from pipeline import storage
 from pipeline.sample import Fault, Sample

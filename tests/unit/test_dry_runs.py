@@ -49,7 +49,7 @@ def test_the_demo_says_what_is_done_and_what_is_not(
 def test_submit_says_what_it_would_hand_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.engine.submit.api_address", lambda address: address)
+    monkeypatch.setattr("pipeline.engine.cluster.submit.api_address", lambda address: address)
     config = tmp_path / "my.yaml"
     config.write_text(
         "run: s3://bucket/r\nmodalities: {image: }\ninput: {train: s3://bucket/*.tar}\n"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tones import wav, write_tar
+from support.tones import wav, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.inspection import Inspector
-from pipeline.engine.verdict import SETTINGS as CLEANING
+from pipeline.engine.cleaning.verdict import SETTINGS as CLEANING
+from pipeline.engine.lint.findings import Inspector
 from pipeline.errors import OF_SETTINGS, NoSettingError, SampleError
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

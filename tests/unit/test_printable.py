@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tones import write_tar
+from support.tones import write_tar
 
 from jobs._job import main
 from jobs.lint import JOB

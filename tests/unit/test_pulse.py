@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from web_server import serve
+from support.web_server import serve
 
 from pipeline import pulse, storage
 from pipeline.cleaning.copies import TRAIN, Limits, Signatures, find_copies
@@ -15,7 +15,7 @@ from pipeline.isolation import Guard
 from pipeline.limits import Limits as DecodeLimits
 from pipeline.modalities.base import Item
 from pipeline.modalities.watch import Care, Ticking, Unwatched, Watch
-from pipeline.objectives.ahead import ahead
+from pipeline.prediction.ahead import ahead
 from pipeline.shards.plan import Shard, hash_shard
 from pipeline.storage.lease import Lease
 

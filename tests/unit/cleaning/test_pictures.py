@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, real_photos
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
+from support.pictures import encoded, real_photos
 
 from pipeline.cleaning.groups import equal_pairs
 from pipeline.cleaning.pictures import Pictures, distances, picture_signature

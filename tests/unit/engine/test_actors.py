@@ -11,8 +11,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from pipeline.engine.actors import is_lost
-from pipeline.engine.failures import is_loss
+from pipeline.engine.cluster.failures import is_loss
+from pipeline.engine.infer.actors import is_lost
 
 
 def of_a_stage(cause: Exception) -> RayError:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-from pipeline.engine import cache
-from pipeline.engine.cache import CachedDecoder, cached, clear_cache, prepare_cache
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.decoding import cache
+from pipeline.engine.decoding.cache import CachedDecoder, cached, clear_cache, prepare_cache
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

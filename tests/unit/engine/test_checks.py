@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from jobs import _job, evaluate, infer, preprocess, train
 from pipeline.config import load
-from pipeline.engine import cluster
-from pipeline.engine.checks import LOOKED_AT_SAMPLES, Needs, check
+from pipeline.engine.cluster import session as cluster
+from pipeline.engine.plans.checks import LOOKED_AT_SAMPLES, Needs, check
 from pipeline.errors import ConfigError
 from pipeline.shards import patterns
 from pipeline.shards.listings import listings_remembered

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ray.data import Dataset
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-from pipeline.engine.data import read_parts
-from pipeline.engine.failures import plain_errors
-from pipeline.engine.tasks import decode_part, group_parts, work_through
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.executors.tasks import decode_part, group_parts, work_through
+from pipeline.engine.train.data import read_parts
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.config import Config, validate
-from pipeline.engine import decoded
-from pipeline.engine.decoded import find_folder, limit_rows, num_rows, split_input
-from pipeline.engine.labels import count_labels
-from pipeline.engine.prepare import ensure_tokenizer, plan_parts
-from pipeline.engine.preprocess import preprocess_job
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.decoding import decoded_folder as decoded
+from pipeline.engine.decoding.decoded_folder import find_folder, limit_rows, num_rows, split_input
+from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
+from pipeline.engine.plans.preprocess import preprocess_job
+from pipeline.engine.train.labels import count_labels
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

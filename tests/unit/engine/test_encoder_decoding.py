@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from encoders import png, save_clap, spec, tone
-from tones import write_tar
+from support.encoders import png, save_clap, spec, tone
+from support.tones import write_tar
 
 from pipeline.config import validate
-from pipeline.engine.infer import _comparing
-from pipeline.engine.isolated import decode_isolated, end_child
-from pipeline.engine.predict import model_spec
-from pipeline.engine.signing import Signer, load
-from pipeline.objectives.model import open_model
+from pipeline.engine.cleaning.signing import Signer, load
+from pipeline.engine.decoding.isolated import decode_isolated, end_child
+from pipeline.engine.infer.predictors import model_spec
+from pipeline.engine.plans.infer import _comparing
+from pipeline.prediction.spec import open_model
 from pipeline.shards.plan import expand, plan
 from pipeline.shards.reader import read_part
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.engine.epochs_ledger import check_epochs
+from pipeline.engine.train.epochs_ledger import check_epochs
 from pipeline.errors import RunError
 from pipeline.sample import FIELD_DROPPED, FILTERED, KEY, OUTCOME, QUARANTINED
 

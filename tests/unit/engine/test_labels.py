@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.labels import (
+from pipeline.engine.train.labels import (
     LabelCount,
     check_labels,
     class_names,

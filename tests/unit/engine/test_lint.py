@@ -16,17 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tones import make_samples, png, sample_fields, wav, write_tar
+from support.tones import make_samples, png, sample_fields, wav, write_tar
 
 from pipeline import storage
 from pipeline.config import Config, validate
-from pipeline.engine import lint_tasks
-from pipeline.engine.data import decode_part
-from pipeline.engine.estimate import carry_over
-from pipeline.engine.isolated import decode_here
-from pipeline.engine.lint import Findings, check, lint, stretches
-from pipeline.engine.lint_report import build
-from pipeline.engine.prepare import ensure_tokenizer
+from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.lint.estimate import carry_over
+from pipeline.engine.lint.page import build
+from pipeline.engine.lint.plan import Findings, check, lint, stretches
+from pipeline.engine.lint.plan import tasks as lint_tasks
+from pipeline.engine.plans.prepare import ensure_tokenizer
+from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.engine.nodes import NEVER, STALL_SECONDS, NodeWatch
+from pipeline.engine.cluster.nodes import NEVER, STALL_SECONDS, NodeWatch
 from pipeline.errors import RunError
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pipeline.engine.package import PROJECT, working_dir
+from pipeline.engine.cluster.package import PROJECT, working_dir
 
 
 def test_code_and_a_configuration_from_outside_travel_together(tmp_path) -> None:

@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from ray import cloudpickle
 from ray.exceptions import RayError
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import _job, infer
-from pipeline.engine.nodes import NodeWatch
-from pipeline.engine.pool import Share, Stages, through_stages
-from pipeline.engine.tasks import RETRIES
+from pipeline.engine.cluster.nodes import NodeWatch
+from pipeline.engine.executors.tasks import RETRIES
+from pipeline.engine.infer.pool import Share, Stages, through_stages
 from pipeline.shards.plan import Part
 
 pytestmark = pytest.mark.usefixtures("local_ray")

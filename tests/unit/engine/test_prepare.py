@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tones import write_tar
+from support.tones import write_tar
 
-from pipeline.engine import prepare
+from pipeline.engine.plans import prepare
 from pipeline.errors import InputError
 from pipeline.shards.plan import PART_BYTES, Shard, expand, plan
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import validate
-from pipeline.engine.query import Question, row_query, searched_column
-from pipeline.engine.search import search
+from pipeline.engine.search.plan import search
+from pipeline.engine.search.query import Question, row_query, searched_column
 from pipeline.errors import ConfigError, InputError
 from pipeline.search.written import Written
 

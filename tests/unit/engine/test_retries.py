@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-from pipeline.engine.batch import BatchJob
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

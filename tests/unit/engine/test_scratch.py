@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.engine import scratch
+from pipeline.engine.cluster import scratch
 from pipeline.errors import RunError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import validate
-from pipeline.engine.signing import Signer, load, read_keys
+from pipeline.engine.cleaning.signing import Signer, load, read_keys
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.shards.plan import Part

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tones import write_tar
+from support.tones import write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.prepare import TOKENIZER_TEXTS, ensure_tokenizer
+from pipeline.engine.plans.prepare import TOKENIZER_TEXTS, ensure_tokenizer
 from pipeline.errors import ConfigError
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from sealed import seal
-from tones import make_samples, write_tar
+from support.sealed import seal
+from support.tones import make_samples, write_tar
 
 from jobs import _job, train
 from pipeline.config import Config, load
-from pipeline.engine import cluster
-from pipeline.engine.train_record import (
+from pipeline.engine.cluster import session as cluster
+from pipeline.engine.train.record import (
     finished,
     recipe_of,
     seen_in_training,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-from pipeline.engine import isolated as engine
-from pipeline.engine.isolated import decode_here, decode_isolated, end_child
+from pipeline.engine.decoding import isolated as engine
+from pipeline.engine.decoding.isolated import decode_here, decode_isolated, end_child
 from pipeline.errors import InputError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

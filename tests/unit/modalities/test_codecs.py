@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, psnr_db, reference
 from PIL import Image
-from tones import png, wav
+from support.pictures import encoded, psnr_db, reference
+from support.tones import png, wav
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tones import png, sample_fields, wav, write_tar
+from support.tones import png, sample_fields, wav, write_tar
 
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tones import sample_fields
+from support.tones import sample_fields
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig, rows, values

@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tones import png, wav
+from support.tones import png, wav
 
 from pipeline.config import validate
 from pipeline.errors import ConfigError, SampleError

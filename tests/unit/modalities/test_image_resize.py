@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pictures import psnr_db, resized_and_cropped
 from PIL import Image, ImageOps
+from support.pictures import psnr_db, resized_and_cropped
 
 from pipeline.modalities.image import resize
 from pipeline.modalities.image.resize import Picture, resize_and_crop

@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, psnr_db, real_photos, reference
 from PIL import Image, ImageOps
+from support.pictures import encoded, psnr_db, real_photos, reference
 
 from pipeline.errors import SampleError
 from pipeline.modalities.image import ImageConfig

@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from jpegs import adobe, write_jpeg, write_lossless
+from support.jpegs import adobe, write_jpeg, write_lossless
 
 from pipeline.errors import SampleError
 from pipeline.modalities.image import ImageConfig

@@ -7,13 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tones import write_tar
+from support.tones import write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.inspection import Inspector
-from pipeline.engine.labels import class_names, count_labels
-from pipeline.engine.lint import Findings
-from pipeline.engine.lint_report import build
+from pipeline.engine.lint.findings import Inspector
+from pipeline.engine.lint.page import build
+from pipeline.engine.lint.plan import Findings
+from pipeline.engine.train.labels import class_names, count_labels
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

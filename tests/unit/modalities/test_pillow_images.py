@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from pictures import encoded, psnr_db, real_photos, reference
 from PIL import Image, features
+from support.pictures import encoded, psnr_db, real_photos, reference
 
 from pipeline.errors import SampleError
 from pipeline.modalities.image import ImageConfig

@@ -5,7 +5,7 @@ Source: W3C PNG (third edition), 11.2.1, 11.3.1.1, 13.12 and 13.16.
 
 import numpy as np
 import pytest
-from bad_inputs.images import PASSES, chunk, header, idat, png
+from support.bad_inputs.images import PASSES, chunk, header, idat, png
 
 from pipeline.errors import SampleError
 from pipeline.modalities.image import ImageConfig

@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tones import png, wav
+from support.tones import png, wav
 
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.content import EXTENSIONS, KINDS, Content, misnamed, sniff

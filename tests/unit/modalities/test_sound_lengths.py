@@ -11,8 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import soundfile
-from bad_inputs import replaced
-from bad_inputs.sound_files import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.bad_inputs import replaced
+from support.bad_inputs.sound_files import (
     SOUND,
     SUBFORMAT,
     chunk,
@@ -30,8 +32,6 @@ from bad_inputs.sound_files import (
     wav,
     written,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio import AudioConfig

@@ -8,10 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import soundfile
-from bad_inputs import images, sounds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.bad_inputs import images, sounds
 
 from pipeline.errors import NoSettingError, SampleError
 from pipeline.modalities.audio.containers.chunks import walk_chunks

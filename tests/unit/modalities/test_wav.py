@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from tones import wav
+from support.tones import wav
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio import AudioConfig

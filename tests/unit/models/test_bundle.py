@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from sealed import seal
+from support.sealed import seal
 
 from pipeline.config import load
-from pipeline.engine.predict import model_spec
+from pipeline.engine.infer.predictors import model_spec
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Bundle
-from pipeline.objectives.model import open_model
+from pipeline.prediction.spec import open_model
 
 KEPT = {"epoch": 8, "of": 12, "chosen_by": "val_accuracy"}
 

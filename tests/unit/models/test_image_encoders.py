@@ -9,15 +9,15 @@ import pytest
 import timm
 import torch
 import torchvision
-from encoders import decode, embed, matrix, png, sample, spec
 from PIL import Image
 from safetensors.torch import save_file
+from support.encoders import decode, embed, matrix, png, sample, spec
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.models import get_model_weights
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.objectives.model import open_model
-from pipeline.objectives.predictor import load_predictor
+from pipeline.prediction.predictor import load_predictor
+from pipeline.prediction.spec import open_model
 
 SAMPLES = [sample(f"k{i}", i, png=png(i)) for i in range(11)]
 

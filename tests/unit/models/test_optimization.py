@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.modalities.layers import TransformerBlock
-from pipeline.models.optimization import WeightAverage, build_optimizer, learning_rate_at
+from pipeline.training.optimization import WeightAverage, build_optimizer, learning_rate_at
 
 
 class Small(nn.Module):

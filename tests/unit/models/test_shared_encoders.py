@@ -12,7 +12,9 @@ import open_clip
 import pytest
 import torch
 import transformers
-from encoders import (
+from PIL import Image
+from safetensors.torch import save_file
+from support.encoders import (
     LENGTH,
     decode,
     embed,
@@ -27,13 +29,11 @@ from encoders import (
     spec,
     tone,
 )
-from PIL import Image
-from safetensors.torch import save_file
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.pretrained.sentences import pool
-from pipeline.objectives.model import open_model
-from pipeline.objectives.predictor import load_predictor
+from pipeline.prediction.predictor import load_predictor
+from pipeline.prediction.spec import open_model
 
 TEXTS = ["a cat sits on the mat", "photo of a dog", "red", "", "a loud blue song " * 9]
 SAMPLES = [

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
-from pipeline.models.optimization import WeightAverage, build_optimizer
 from pipeline.models.record import extended, kept_epoch, score_name
-from pipeline.models.training_state import TrainingState
+from pipeline.training.optimization import WeightAverage, build_optimizer
+from pipeline.training.state import TrainingState
 
 
 def begin(width: int = 4) -> TrainingState:

@@ -7,11 +7,11 @@ import duckdb
 import polars
 import pyarrow.dataset as ds
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.config import validate
-from pipeline.engine.dated import for_date
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.plans.dated import for_date
 from pipeline.modalities.decode import Decoder
 from pipeline.shards.plan import expand, plan
 from pipeline.sinks import ParquetConfig

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pipeline.objectives.ahead import ahead, threaded
+from pipeline.prediction.ahead import ahead, threaded
 
 
 def test_items_come_in_order_and_a_few_ahead() -> None:

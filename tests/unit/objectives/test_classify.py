@@ -13,9 +13,9 @@ from torch import nn
 from pipeline.modalities.audio.nets import AudioEncoder
 from pipeline.modalities.image.nets import ImageEncoder
 from pipeline.modalities.text.nets import TextEncoder
-from pipeline.models.optimization import build_optimizer
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.classify.model import Classifier
+from pipeline.training.optimization import build_optimizer
 
 CLASSES = ("zero", "one", "two", "three")
 MODALITIES = ("image", "text", "audio")

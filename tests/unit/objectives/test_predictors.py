@@ -11,16 +11,16 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
-from encoders import decode, embed, matrix, png, sample, spec, tone
 from safetensors.torch import save_file
-from sealed import seal
+from support.encoders import decode, embed, matrix, png, sample, spec, tone
+from support.sealed import seal
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Bundle
 from pipeline.objectives import restore
-from pipeline.objectives.classify.predictor import BundlePredictor
-from pipeline.objectives.model import ModelSpec
-from pipeline.objectives.predictor import load_predictor
+from pipeline.prediction.bundle import BundlePredictor
+from pipeline.prediction.predictor import load_predictor
+from pipeline.prediction.spec import ModelSpec
 
 CLASSES = ("bell", "bird", "dog")
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")

@@ -8,10 +8,10 @@ import numpy as np
 from browser import Browser, find_browser
 from page_reader import PageReader, structural_problems
 from PIL import Image
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.augmented import augmented_samples, marked_text
+from pipeline.engine.plans.augmented import augmented_samples, marked_text
 from pipeline.modalities.decode import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.reports.content import AugmentedSample, AugmentedView, ReportData

@@ -3,7 +3,7 @@
 import pytest
 from browser import Browser, find_browser
 from page_reader import PageReader, structural_problems
-from tones import png, wav
+from support.tones import png, wav
 
 from pipeline.reports import search as search_module
 from pipeline.reports.content import Example

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from byte_source import Bytes
-from tones import make_samples, write_tar
+from support.byte_source import Bytes
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.limits import Limits

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.sample import Fault

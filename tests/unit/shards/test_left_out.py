@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.sample import Fault, Sample
 from pipeline.shards.left_out import read_left_out, write_left_out

@@ -4,7 +4,7 @@ import glob
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.packing.folder import _walk

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline.sample import Fault, Sample
 from pipeline.shards.outline import HEAD_BYTES, Outline, outline_part

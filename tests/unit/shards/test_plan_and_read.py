@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import webdataset
-from tones import make_samples, png, write_tar
+from support.tones import make_samples, png, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.sample import Fault, Sample

@@ -6,9 +6,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from byte_source import Bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.byte_source import Bytes
 
 from pipeline import storage
 from pipeline.shards.tar import BLOCK, Damage, Member, scan

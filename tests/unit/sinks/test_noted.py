@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from evil import EvilCodec, evil_decoder
-from tones import write_tar
+from support.evil import EvilCodec, evil_decoder
+from support.tones import write_tar
 
-from pipeline.engine.cache import cached
-from pipeline.engine.isolated import decode_here
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.decoding.cache import cached
+from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.modalities.decode import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.plan import Part, expand, plan

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
-from pipeline.engine.tasks import decode_part
+from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import ConfigError, RunError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

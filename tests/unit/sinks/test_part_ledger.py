@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tones import make_samples, png, write_tar
+from support.tones import make_samples, png, write_tar
 
-from pipeline.engine import batch
-from pipeline.engine.batch import BatchJob
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.executors import batch
+from pipeline.engine.executors.batch import BatchJob
 from pipeline.errors import RunError
 from pipeline.modalities import ModalitiesConfig, decode
 from pipeline.modalities.decode import Decoder

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 import pipeline
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decode import Decoder

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
-from pipeline.engine.isolated import decode_here
+from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities import ModalitiesConfig

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_store import Fault, FaultyStore, faulty_store
+from support.faulty_store import Fault, FaultyStore, faulty_store
 
 from pipeline import storage
 from pipeline.errors import SinkError

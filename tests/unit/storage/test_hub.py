@@ -7,7 +7,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError

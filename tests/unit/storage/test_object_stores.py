@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
+from support.tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError

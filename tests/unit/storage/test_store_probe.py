@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from faulty_store import Fault, FaultyStore, faulty_store
+from support.faulty_store import Fault, FaultyStore, faulty_store
 
 from pipeline import storage
 from pipeline.errors import ConfigError

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tones import make_samples, write_tar
-from web_server import WebFolder, serve
+from support.tones import make_samples, write_tar
+from support.web_server import WebFolder, serve
 
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError

@@ -1,0 +1,253 @@
+"""Signatures of the samples of a part, made on a worker and kept in RUN/signatures for the next run.
+
+RUN/signatures/DIGEST/PART.arrow is an Arrow IPC file with a row for every sample that can be used. DIGEST stands for
+the settings that signatures depend on, and a part's name for its content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import __version__, runs, storage
+from pipeline.cleaning.content import HASH_BYTES, content_hash
+from pipeline.cleaning.pictures import SIGNATURE_BYTES as PICTURE_BYTES
+from pipeline.cleaning.pictures import picture_signature
+from pipeline.cleaning.sounds import SIGNATURE_BYTES as SOUND_BYTES
+from pipeline.cleaning.sounds import sound_signature
+from pipeline.cleaning.texts import SIGNATURE_BYTES as TEXT_BYTES
+from pipeline.cleaning.texts import text_signature
+from pipeline.config import Config
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.cluster.session import num_cpus
+from pipeline.engine.decoding.isolated import isolated
+from pipeline.engine.executors.tasks import work_through
+from pipeline.engine.observe.progress import Progress
+from pipeline.errors import SampleError
+from pipeline.modalities.base import Codec
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.watch import CHECKS, Care, Unwatched, Watch
+from pipeline.sample import KEY, ORDINAL, Fault, Sample
+from pipeline.shards.plan import Part
+from pipeline.shards.reader import read_part
+
+FOLDER, SUFFIX = "signatures", ".arrow"
+VERSION = 2  # of the signatures and of which samples have one; another one makes them anew
+CONTENT = "content"
+READERS = 8  # files read at a time
+WIDTHS = {"image": PICTURE_BYTES, "text": TEXT_BYTES, "audio": SOUND_BYTES}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Signs the samples of a part; picklable.
+
+    Attributes:
+        decoder: Codecs, and what makes a sample one that can be used.
+        folder: Where the files lie.
+        near: Whether modalities are signed one by one too, for which they are decoded.
+    """
+
+    decoder: Decoder
+    folder: str
+    near: bool
+
+    @classmethod
+    def build(cls, config: Config, decoder: Decoder) -> Signer:
+        """The signer of a run.
+
+        Args:
+            config: The whole configuration.
+            decoder: Of the job that will read the samples.
+        """
+        near = config.cleaning.near
+        settings = config.modalities.model_dump(mode="json", exclude_none=True)
+        identity = {
+            "version": [VERSION, __version__],
+            "near": near,
+            # The bytes alone depend on no setting but which of them are looked at.
+            "modalities": settings | {"limits": config.limits.model_dump(mode="json")}
+            if near
+            else {name: settings[name]["fields"] for name in settings},
+            "verify": config.input.verify if near else None,
+            "label": [decoder.label, sorted(decoder.classes or ()), decoder.label_optional],
+            "metadata": list(decoder.metadata),
+        }
+        return cls(decoder, storage.join(config.run, FOLDER, runs.fingerprint(identity)), near)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Modality -> bytes of its signature; empty where the bytes alone are compared."""
+        names = self.decoder.codecs if self.near else ()
+        return {name: WIDTHS.get(name, HASH_BYTES) for name in names}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of a file."""
+        columns = [(KEY, pa.string()), (ORDINAL, pa.int64()), (CONTENT, pa.binary(HASH_BYTES))]
+        return pa.schema(columns + [(name, pa.binary(size)) for name, size in self.widths.items()])
+
+    def location(self, part: Part) -> str:
+        """The file of a part."""
+        return storage.join(self.folder, part.id + SUFFIX)
+
+    def __call__(self, part: Part) -> int:
+        """Signs a part's samples, writes their file, and returns how many there are."""
+        signing = _Signing(part, self.widths, self.schema)
+        if self.near and self.decoder.limits.isolate:
+            table = isolated(signing, self.decoder, part)
+        else:
+            table = signing(self.decoder, Unwatched(), Care())
+        with (
+            storage.create(self.location(part)) as file,
+            pa.ipc.new_file(file, table.schema) as writer,
+        ):
+            writer.write_table(table)
+        num_samples: int = table.num_rows
+        return num_samples
+
+
+@dataclass(frozen=True)
+class _Signing:
+    """Signs a part where its samples are decoded."""
+
+    part: Part
+    widths: Mapping[str, int]
+    schema: pa.Schema
+
+    def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
+        rows: dict[int, dict[str, Any]] = {}
+        for item in read_part(self.part, decoder.limits):
+            if isinstance(item, Fault):
+                if item.amends:  # what came behind the sample has shown that it is not whole
+                    rows.pop(item.ordinal, None)
+            elif item.ordinal not in care.condemned:
+                row = self._row(item, decoder, watch)
+                if row is not None:
+                    rows[item.ordinal] = row
+            watch.rests()
+        return pa.Table.from_pylist(list(rows.values()), schema=self.schema)
+
+    def _row(self, sample: Sample, decoder: Decoder, watch: Watch) -> dict[str, Any] | None:
+        """None for a sample that decoding will refuse, which is no copy of any other."""
+        members = {}
+        for name, fields in decoder.fields.items():
+            field = next((field for field in fields if field in sample.fields), None)
+            if field is not None:
+                members[name] = (sample.fields[field].data, field)
+        near = {}
+        try:
+            watch.begins(CHECKS, sample.ordinal, sample.ordinal)
+            decoder.check(sample)
+            for name in self.widths:
+                if name in members:
+                    watch.begins(name, sample.ordinal, sample.ordinal)
+                    near[name] = _sign(decoder.codecs[name], name, *members[name])
+        except SampleError:
+            return None
+        content = content_hash({name: data for name, (data, _) in members.items()})
+        return {KEY: sample.key, ORDINAL: sample.ordinal, CONTENT: content, **near}
+
+
+def _sign(codec: Codec, name: str, data: memoryview, field: str) -> bytes:
+    if name == "text":
+        return text_signature(str(codec.show(data, field))).tobytes()
+    value = codec.decode(data, field)
+    if name == "image":
+        return picture_signature(value).tobytes()
+    return sound_signature(value).tobytes() if name == "audio" else content_hash({name: data})
+
+
+def sign_parts(signer: Signer, parts: Sequence[Part]) -> None:
+    """Signs, on the workers, the parts that have no file of signatures yet."""
+    there = {info.url.rpartition("/")[2] for info in storage.list_files(signer.folder)}
+    todo = [part for part in parts if part.id + SUFFIX not in there]
+    if not todo:
+        return
+    with plain_errors("cleaning"), Progress("cleaning", len(todo), "parts") as progress:
+        for samples in work_through(todo, signer, num_cpus()):
+            progress.advance(1, samples)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """The signatures of some parts, as arrays; sample for sample in the order of the parts.
+
+    Attributes:
+        starts: (P + 1,) int64, where each part's samples begin.
+        ordinals: (N,) int64, of each sample in its shard.
+        content: (N, 2) uint64.
+        rows: Modality -> (N, W) uint8; zeros where it is missing.
+        present: Modality -> (N,) bool.
+    """
+
+    starts: np.ndarray
+    ordinals: np.ndarray
+    content: np.ndarray
+    rows: Mapping[str, np.ndarray]
+    present: Mapping[str, np.ndarray]
+
+
+def load(signer: Signer, parts: Sequence[Part]) -> Signed:
+    """Reads the signatures of parts: 24 bytes a sample, and with near copies up to 424."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in (ORDINAL, CONTENT, *signer.widths)}
+    present: dict[str, list[np.ndarray]] = {name: [] for name in signer.widths}
+    counts = [0]
+    for table in _tables(signer, parts):
+        counts.append(table.num_rows)
+        columns[ORDINAL].append(table[ORDINAL].to_numpy().copy())  # a view would keep the file
+        columns[CONTENT].append(_bytes(table[CONTENT], HASH_BYTES))
+        for name, width in signer.widths.items():
+            columns[name].append(_bytes(table[name], width))
+            present[name].append(table[name].is_valid().to_numpy())
+    # One column after the other, so that only one is there twice.
+    joined = {name: _joined(columns, name) for name in list(columns)}
+    return Signed(
+        starts=np.cumsum(counts),
+        ordinals=joined[ORDINAL],
+        content=joined[CONTENT].view(np.uint64),
+        rows={name: joined[name] for name in signer.widths},
+        present={name: np.concatenate(each) for name, each in present.items()},
+    )
+
+
+def read_keys(signer: Signer, part: Part, samples: np.ndarray) -> pa.ChunkedArray:
+    """The keys of some of a part's samples, numbered as they were signed."""
+    return _read(signer, part)[KEY].take(pa.array(samples))
+
+
+def _tables(signer: Signer, parts: Sequence[Part]) -> Iterator[pa.Table]:
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(parts), READERS):
+            yield from pool.map(lambda part: _read(signer, part), parts[start : start + READERS])
+
+
+def _read(signer: Signer, part: Part) -> pa.Table:
+    return pa.ipc.open_file(pa.BufferReader(storage.read_bytes(signer.location(part)))).read_all()
+
+
+def _bytes(column: pa.ChunkedArray, width: int) -> np.ndarray:
+    """A column of (N,) values of ``width`` bytes -> (N, width) uint8 of its own, zeros where null."""
+    rows = np.zeros((len(column), width), dtype=np.uint8)
+    start = 0
+    for chunk in column.chunks:
+        if not len(chunk):
+            continue
+        stored = np.frombuffer(
+            chunk.buffers()[1], np.uint8, count=len(chunk) * width, offset=chunk.offset * width
+        )
+        there = chunk.is_valid().to_numpy(zero_copy_only=False)
+        rows[start : start + len(chunk)][there] = stored.reshape(-1, width)[there]
+        start += len(chunk)
+    return rows
+
+
+def _joined(columns: dict[str, list[np.ndarray]], name: str) -> np.ndarray:
+    pieces = columns.pop(name)
+    joined: np.ndarray = np.concatenate(pieces)
+    return joined

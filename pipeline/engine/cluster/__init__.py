@@ -1,0 +1,1 @@
+"""Ray: sessions, addresses, authentication, processes, nodes, submission."""

@@ -1,0 +1,231 @@
+"""Batch jobs over parts: decode, optionally predict, write; each part committed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.engine.cleaning.clean import Cleaned, Find
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.cluster.session import num_cpus
+from pipeline.engine.executors.tasks import decode_part, work_through
+from pipeline.engine.infer.predictors import PredictorPool, predictor_here
+from pipeline.engine.observe.progress import Progress
+from pipeline.errors import RunError
+from pipeline.metrics.statistics import Sums, add_sums
+from pipeline.modalities.decode import Decoder
+from pipeline.nightly.inventory import Inventory
+from pipeline.prediction.spec import ModelSpec
+from pipeline.runs import Summary
+from pipeline.shards.plan import Part
+from pipeline.sinks.base import PartResult, Sink
+
+PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class BatchJob:
+    """What a batch job does with its parts.
+
+    Attributes:
+        name: Of the job.
+        parts: All parts of the input.
+        decoder: How they are decoded.
+        sink: Where the rows go.
+        pool: The processes that predict; None writes what was decoded.
+        clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
+        planned: All parts of the input, also where a retry does only some; set by :meth:`begin`.
+        todo: Parts that are not done yet; set by :meth:`begin`.
+        cleaned: What ``clean`` found; set by :meth:`begin`.
+        sums: What the sink measured of all parts; set by :meth:`run`.
+        retry: Does the bad samples of parts that are done, and nothing else.
+        fingerprint: Of the model; empty where there is none.
+        keep_deleted: Whether rows of shards that are gone from the input stay.
+        follows: Goes where its input leads; other jobs are refused where the rows that are there are of another one.
+        watch: Told of each commit; says whether to go on. What is in flight then may still be committed, and is
+            published by the next job.
+        publishing: Called when all is done that will be, before readers see any of it.
+        done: Identities of the parts that are done; grows while the job runs.
+        unpublished: Those of them that readers do not see; set by :meth:`begin`, and again by :meth:`run`.
+        redone: Parts that were done again since a process or a node was lost; set by :meth:`run`.
+        inventory: The shards, held against those that the output had; set by :meth:`begin`.
+    """
+
+    name: str
+    parts: Sequence[Part]
+    decoder: Decoder
+    sink: Sink
+    pool: PredictorPool | None = None
+    clean: Find | None = None
+    planned: Sequence[Part] = ()
+    todo: list[Part] = field(default_factory=list)
+    cleaned: Cleaned | None = None
+    sums: Sums = field(default_factory=dict)
+    retry: bool = False
+    fingerprint: str = ""
+    keep_deleted: bool = False
+    follows: bool = False
+    watch: Callable[[PartResult], bool] | None = None
+    publishing: Callable[[], None] | None = None
+    done: set[str] = field(default_factory=set)
+    unpublished: set[str] = field(default_factory=set)
+    redone: int = 0
+    inventory: Inventory | None = None
+
+    def check(self) -> None:
+        """Refuses an output that was made from something else; changes nothing."""
+        self.sink.check(None if self.follows else self.parts)
+
+    def begin(self) -> None:
+        """Makes the output ready and finds what is still to do."""
+        self.sink.begin(None if self.follows else self.parts, adds=self.retry)
+        self.planned = self.parts
+        recorded = self.sink.recorded()
+        self.inventory = Inventory.take(self.parts, recorded)
+        self.done = done = self.sink.done(self.parts)
+        self.unpublished = done - {record["part"] for record in recorded}
+        if self.retry:
+            self.parts = [part for part in self.parts if part.id in done]
+            self.todo = self.sink.retries(self.parts)
+            return
+        if self.clean is not None and any(part.id not in done for part in self.parts):
+            self.cleaned = self.clean(self.parts, done)
+            [self.parts] = self.cleaned.parts.values()
+        self.todo = [part for part in self.parts if part.id not in done]
+
+    def run(self, summary: Summary) -> None:
+        """Does the parts that are to do, commits, and adds their counts to ``summary``."""
+        summary.parts_skipped = len(self.parts) - len(self.todo)
+        summary.fingerprint = self.fingerprint
+        damaged, back = set[str](), set[str]()
+        self.sums, self.redone = {}, 0
+        with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
+            for result in self._results():
+                summary.parts_done += 1
+                summary.count(result)
+                if result.damages:
+                    damaged.add(result.shard)
+                self.sums = add_sums(self.sums, result.statistics or {})
+                self.done.add(result.part)
+                back.add(result.part)
+                progress.advance(1, result.read, result.quarantined)
+                if self.watch is not None and not self.watch(result):
+                    break
+            else:
+                self._check_all(back)
+        summary.shards_damaged = len(damaged)
+        if self.redone:
+            summary.metrics[PARTS_REDONE] = self.redone
+        if self.cleaned is not None and self.cleaned.report:
+            summary.metrics |= self.cleaned.metrics
+            summary.report["cleaning"] = self.cleaned.report
+        if self.publishing is not None:
+            self.publishing()
+        self._publish()
+
+    def _check_all(self, back: set[str]) -> None:
+        """Holds the parts that came back against those that were to be done.
+
+        Raises:
+            RunError: One is missing, which is a bug.
+        """
+        missing = [part for part in self.todo if part.id not in back]
+        if missing:
+            raise RunError(
+                f"{len(missing)} of {len(self.todo)} parts did not come back",
+                where=f"the first is shard={missing[0].shard} offset={missing[0].start}",
+                fix="run the job again; if it happens again, this is a bug: report it with the log",
+            )
+
+    def _publish(self) -> None:
+        """Shows what is done: of a changed shard that is not, the rows of before and none of the new."""
+        assert self.inventory is not None, "begin() comes first"
+        held = self.inventory.held(self.planned, self.done)
+        stays = held | self.inventory.deleted if self.keep_deleted or self.retry else held
+        ready = [part for part in self.parts if part.id in self.done and part.shard not in held]
+        shown = {part.id for part in ready}
+        self.sink.commit(
+            ready,
+            keep=self.inventory.rows_of(stays),
+            pending=[part.id for part in self.parts if part.id not in shown],
+            each=_each,
+        )
+        self.unpublished = self.done - shown
+
+    def add_recorded(self) -> None:
+        """Adds to ``sums`` those of the parts that were done before."""
+        fresh = {part.id for part in self.todo}
+        before = [part.id for part in self.parts if part.id not in fresh]
+        for sums in self.sink.recorded_statistics(before):
+            self.sums = add_sums(self.sums, sums)
+
+    def _results(self) -> Iterator[PartResult]:
+        with plain_errors(self.name):
+            if self.pool is None:
+                yield from work_through(self.todo, _WholeWay(self.decoder, self.sink), num_cpus())
+                return
+            if self.pool.whole_parts:
+                work = _WholeWay(self.decoder, self.sink, self.pool.spec)
+                each, at_once = self.pool.num_cpus, self.pool.num_actors
+                yield from work_through(self.todo, work, num_cpus(), each, at_once)
+                return
+            write = partial(_write, sink=self.sink)
+            yield from self.pool.through(
+                self.todo, self.decoder, write=write, on_loss=self._count_loss
+            )
+
+    def _count_loss(self) -> None:
+        self.redone += 1
+
+
+def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """As ``map``, on all CPUs where there is more than one thing to do."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with plain_errors("merging"):
+        numbered = work_through(list(enumerate(items)), _Numbered(work), num_cpus())
+        return [made for _, made in sorted(numbered, key=lambda each: each[0])]
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    """Keeps the number of a thing beside what was made of it."""
+
+    work: Callable[[Any], Any]
+
+    def __call__(self, item: tuple[int, Any]) -> tuple[int, Any]:
+        return item[0], self.work(item[1])
+
+
+@dataclass(frozen=True)
+class _WholeWay:
+    """The way of a part through one process."""
+
+    decoder: Decoder
+    sink: Sink
+    spec: ModelSpec | None = None
+
+    def __call__(self, part: Part) -> PartResult:
+        table = decode_part(part, self.decoder)
+        return self.sink.write(predictor_here(self.spec)(table) if self.spec else table)
+
+
+def _write(table: pa.Table, sink: Sink) -> PartResult:
+    """The last stage: hands a whole part to the sink."""
+    return sink.write(table)
+
+
+def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:
+    """Raises when more is bad than the configuration allows; the good ones are committed by then.
+
+    Raises:
+        BadDataError: Too much is.
+    """
+    summary.check_bad(config.input.max_bad_fraction, where)

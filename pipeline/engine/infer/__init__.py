@@ -1,0 +1,1 @@
+"""Processes that hold a model, and parts on their way through them."""

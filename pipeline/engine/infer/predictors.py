@@ -1,0 +1,189 @@
+"""The processes that hold a model, and what they do with a block."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.engine.cluster.session import num_cpus, resource
+from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.infer.actors import Predict
+from pipeline.engine.infer.pool import Share, Stages, through_stages
+from pipeline.errors import ConfigError
+from pipeline.logs import event
+from pipeline.modalities.decode import Decoder
+from pipeline.prediction.spec import Model, ModelSpec, Precision
+from pipeline.shards.plan import Part
+
+if TYPE_CHECKING:
+    from pipeline.prediction.predictor import Predictor
+
+ACTORS_CPUS_FRACTION = (
+    0.5  # of the CPUs, at most, that actors count as; decode tasks keep their own share
+)
+ACTOR_CPUS = 0.5  # what an actor of one thread is counted as
+CPU_STEPS = 1000  # of a CPU, in which Ray counts them; rounded up, the last process would not fit
+MEMORY_FRACTION = 0.25  # of the cluster's, that the copies of an encoder's weights on CPUs may take
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PredictorPool:
+    """The processes that hold a model.
+
+    Attributes:
+        spec: The model, and how it runs.
+        num_actors: How many.
+        num_gpus: Of each.
+        num_cpus: That each is counted as, on CPUs.
+        whole_parts: Whether each decodes and writes its parts itself. Where a network on CPUs takes nearly all of the
+            time, stages would only take turns, and handing their blocks on took a tenth of two cores.
+    """
+
+    spec: ModelSpec
+    num_actors: int
+    num_gpus: float
+    num_cpus: float = ACTOR_CPUS
+    whole_parts: bool = False
+
+    def share(self) -> Share:
+        """What its actors and the tasks beside them take of the cluster."""
+        # Ray does not schedule well by both.
+        cpus_each = 0 if self.num_gpus else self.num_cpus
+        return Share(self.num_actors, cpus_each, self.num_gpus, num_cpus())
+
+    def through(
+        self,
+        parts: Sequence[Part],
+        decoder: Decoder,
+        load: Callable[[], Predict] | None = None,
+        write: Callable[[pa.Table], T] | None = None,
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> Iterator[T | pa.Table]:
+        """Decodes parts and predicts them, with no more actors than there are parts.
+
+        Args:
+            parts: Which.
+            decoder: How they are decoded.
+            load: Makes, once an actor, what turns a decoded part into another table; None loads the predictor.
+            write: What is done with that table where it is; None hands it over.
+            on_loss: Called for every part that is done again since a process or a node was lost.
+
+        Raises:
+            ray.exceptions.RayError: See :func:`pipeline.engine.infer.pool.through_stages`.
+        """
+        decode = partial(decode_part, decoder=decoder)
+        stages = Stages(decode, load or partial(_predictor, self.spec), write)
+        return through_stages(parts, stages, self.share(), on_loss)
+
+
+def _predictor(spec: ModelSpec) -> Predict:
+    """Loads the predictor in the actor, so that the driver need not hold the network."""
+    from pipeline.prediction.predictor import load_predictor
+
+    return load_predictor(spec)
+
+
+_loaded: tuple[bytes, Predictor] | None = None
+
+
+def predictor_here(spec: ModelSpec) -> Predictor:
+    """The predictor of this process, loaded at the first of its parts; another model takes its place."""
+    global _loaded
+    described = pickle.dumps(spec)
+    if _loaded is None or _loaded[0] != described:
+        from pipeline.prediction.predictor import load_predictor
+
+        _loaded = None  # two networks need not fit
+        _loaded = described, load_predictor(spec)
+    return _loaded[1]
+
+
+def model_spec(config: Config) -> ModelSpec:
+    """The model that the configuration names, to be run in this process."""
+    return ModelSpec(
+        model=config.folder("model", config.infer.model),
+        modalities=config.modalities,
+        weights=config.infer.weights,
+        batch_size=config.infer.batch_size,
+        float16=config.infer.float16,
+        precision=precision_of(config),
+        compile=config.infer.compile,
+        objective=config.objective.model_dump(mode="json") if config.objective else None,
+    )
+
+
+def precision_of(config: Config) -> Precision:
+    """The configured precision; ``auto`` by the devices that the model is configured to run on.
+
+    It says so before there is a model, since rows of the one and of the other must not meet in one output.
+    """
+    if config.infer.precision != "auto":
+        return config.infer.precision
+    return "bfloat16" if config.cluster.gpus_per_worker else "float32"
+
+
+def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
+    """As many actors as the configuration or the cluster asks for.
+
+    With GPUs, as many as fit. A bundle on CPUs has one actor and one thread for every two cores, so that decoding has
+    the others. An encoder on CPUs takes nearly all of the time: its processes do whole parts, one of one thread for
+    every core, fewer with more threads where their copies of the weights would fill the memory. The threads do not
+    depend on ``infer.actors``, since a network's last digits may depend on them.
+
+    Args:
+        config: The whole configuration.
+        model: What :func:`pipeline.prediction.spec.open_model` said of it.
+    """
+    gpus, cpus = config.cluster.gpus_per_worker, num_cpus()
+    spec = replace(model_spec(config), device="cuda" if gpus else "cpu")
+    encoder = model.encoder if model is not None else None
+    threads = 1
+    if gpus:
+        by_size = _on_gpus(config, gpus)
+    elif encoder is None:
+        by_size = cpus // 2
+    else:
+        copies = int(MEMORY_FRACTION * resource("memory") / max(1, encoder.num_bytes))
+        by_size = min(cpus, max(1, copies))
+        threads = min(cpus // by_size, os.cpu_count() or 1)
+    num_actors = max(1, config.infer.actors or by_size)
+    threads = config.infer.threads or threads
+    spec = replace(spec, encoder=encoder, num_threads=threads)
+    whole_parts = encoder is not None and not gpus
+    if whole_parts:
+        # No more than its threads use: a share of all CPUs of a cluster may be more than any node has.
+        share = min(threads, os.cpu_count() or 1, cpus / num_actors)
+        counted = math.floor(share * CPU_STEPS) / CPU_STEPS
+    else:
+        counted = min(ACTOR_CPUS * threads, ACTORS_CPUS_FRACTION * cpus / num_actors)
+    return PredictorPool(spec, num_actors, gpus, counted, whole_parts)
+
+
+def _on_gpus(config: Config, gpus: float) -> int:
+    """How many actors of so many GPUs each fit on the cluster.
+
+    Raises:
+        ConfigError: None does, and no more will come.
+    """
+    there = resource("GPU")
+    if there < gpus and config.cluster.address == "local":
+        raise ConfigError(
+            f"each actor is to have {gpus:g} GPUs, and there are {there:g} on this machine",
+            where="cluster.gpus_per_worker",
+            fix="set cluster.gpus_per_worker=0 to run on CPUs",
+        )
+    if gpus > 1:
+        event(logger, "gpus_idle", each=gpus, used=1)
+    return int(there / gpus)

@@ -1,0 +1,302 @@
+"""What preprocessing will cost: measured on a few samples drawn at random, and carried over to all."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import runs, storage
+from pipeline.config import Config
+from pipeline.engine.decoding.isolated import harmless
+from pipeline.errors import SampleError
+from pipeline.inspection.picks import Pick
+from pipeline.logs import without_library_noise
+from pipeline.metrics.statistics import Measure
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.text.codec import read_training_text, train_tokenizer
+from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
+from pipeline.shards.plan import Part
+from pipeline.shards.reader import read_part
+from pipeline.shards.source import is_packed, open_shard
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.parquet import ParquetSink
+
+TOKENIZER_SAMPLES = 1000  # drawn to train a tokenizer from, where the run has none yet
+GROUPS = 8  # of samples of similar size, each measured for itself
+PASSES = 4  # of each measurement at most
+SECONDS = 5.0  # of decoding, after which no further pass begins
+COPIES = 2  # of a part's decoded rows in a worker: the arrays, and the table made of them
+PART = Part("estimate", "", "estimate")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to preprocess.
+
+    Attributes:
+        samples: Samples, those left out that are known to be bad.
+        bytes: Content of the fields that are decoded.
+        parts: Parts they are cut into.
+        largest_part: Samples of the largest part.
+    """
+
+    samples: int
+    bytes: float
+    parts: int
+    largest_part: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of preprocessing.
+
+    Attributes:
+        drawn: Samples measured.
+        samples: Samples it is carried over to.
+        decode_cpu_seconds: CPU time of decoding.
+        error_fraction: Standard error of it, as a fraction.
+        write_cpu_seconds: CPU time of writing Parquet.
+        cores: Of this machine, as many as the job would use.
+        wall_seconds: At best: that time divided by the cores, the start of the job left out.
+        output_bytes: Size of the Parquet files.
+        decoded_bytes: Size of the decoded rows in memory, all of them.
+        peak_memory_bytes: Of the workers, with one part in work on each core.
+    """
+
+    drawn: int
+    samples: int
+    decode_cpu_seconds: float
+    error_fraction: float
+    write_cpu_seconds: float
+    cores: int
+    wall_seconds: float
+    output_bytes: int
+    decoded_bytes: int
+    peak_memory_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The values, JSON-ready."""
+        values = asdict(self).items()
+        return {name: round(v, 4) if isinstance(v, float) else v for name, v in values}
+
+
+def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | None:
+    """Decodes and writes some of the drawn samples, and carries their cost over to all.
+
+    Args:
+        config: The configuration.
+        picks: The drawn samples.
+        work: What there is to do.
+
+    Returns:
+        None where no sample was drawn.
+    """
+    ranked = sorted(picks, reverse=True)
+    samples = _read(ranked[: config.lint.estimate_samples])
+    if not samples:
+        return None
+    decoder = Decoder.build(
+        config.modalities,
+        _tokenizer(config, ranked),
+        metadata=config.input.metadata,
+        label=getattr(config.objective, "label", None),
+        label_optional=True,
+        **config.handling(),
+    )
+    samples = harmless(decoder, samples)
+    if not samples:
+        return None
+    with _one_thread(), without_library_noise():
+        sizes, seconds = _time_groups(decoder, samples)
+        table = decoder.decode(samples, PART.to_json())
+    decode_seconds, error = carry_over(sizes, seconds, work.samples, work.bytes)
+
+    num_good = int(table.num_rows - table[ERROR].is_valid().to_numpy().sum())
+    good = work.samples * num_good / len(samples)
+    one = table.filter(pc.invert(table[ERROR].is_valid())).slice(0, 1)
+    small, large = _Written.of(config, decoder, one), _Written.of(config, decoder, table)
+    row_bytes = max(0.0, large.bytes - small.bytes) / max(1, num_good - 1)
+    row_seconds = max(0.0, large.seconds - small.seconds) / max(1, num_good - 1)
+    write_seconds = work.parts * small.seconds + row_seconds * good
+
+    cores = config.cluster.num_cpus or os.cpu_count() or 1
+    busy = max(1, min(cores, work.parts))
+    decoded = table.nbytes / len(samples)
+    return Estimate(
+        drawn=len(samples),
+        samples=work.samples,
+        decode_cpu_seconds=decode_seconds,
+        error_fraction=error,
+        write_cpu_seconds=write_seconds,
+        cores=busy,
+        wall_seconds=(decode_seconds + write_seconds) / busy,
+        output_bytes=round(small.bytes + row_bytes * max(0.0, good - 1)),
+        decoded_bytes=round(decoded * work.samples),
+        peak_memory_bytes=round(busy * (_own_bytes() + COPIES * decoded * work.largest_part)),
+    )
+
+
+def carry_over(
+    sizes: np.ndarray, seconds: np.ndarray, num_samples: int, num_bytes: float
+) -> tuple[float, float]:
+    """Carries the time of a few groups of samples over to all samples.
+
+    Time is taken as so much a sample and so much a byte, neither negative, fitted to the groups.
+
+    Args:
+        sizes: (G, 2), samples and bytes of each group.
+        seconds: (G,), its time.
+        num_samples: All samples.
+        num_bytes: All bytes.
+
+    Returns:
+        Seconds for all, and the standard error as a fraction of them.
+
+    Source: Cochran, Sampling Techniques (1977), chapter 7, regression estimators.
+    """
+    counts, weights = sizes[:, 0], sizes[:, 1]
+    of_bytes, of_samples = 0.0, float(seconds.sum() / counts.sum())
+    if len(seconds) > 2 and np.ptp(weights / counts) > 0:
+        mean_bytes, mean_seconds = weights / counts, seconds / counts
+        slope, level = np.polyfit(mean_bytes, mean_seconds, 1, w=np.sqrt(counts))
+        if level < 0:  # time in proportion to the bytes
+            slope, level = seconds.sum() / weights.sum(), 0.0
+        if slope > 0:
+            of_bytes, of_samples = float(slope), float(level)
+    total = of_samples * num_samples + of_bytes * num_bytes
+    left = (seconds - of_samples * counts - of_bytes * weights) / counts
+    spread = math.sqrt(float(left @ left) / max(1, len(left) - 2) / len(left)) * num_samples
+    return total, spread / total if total else 0.0
+
+
+def _own_bytes() -> int:
+    """Memory of this process, which has imported what a worker has, without what it shares with others."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            resident, shared = map(int, file.read().split()[1:3])
+    except OSError:  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Keeps linear algebra to one thread, as Ray does in a task: others would burn CPU time while they wait."""
+    from threadpoolctl import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        threadpool_limits,  # scikit-learn's own
+    )
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
+
+
+def _time_groups(decoder: Decoder, samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """CPU time of decoding groups of samples of similar size: (G, 2) samples and bytes, and (G,) seconds."""
+
+    def weight(sample: Sample) -> int:
+        used = {name for fields in decoder.fields.values() for name in fields}
+        return sum(field.size for name, field in sample.fields.items() if name in used)
+
+    ordered = sorted(samples, key=weight)
+    bounds = np.linspace(0, len(ordered), min(GROUPS, len(ordered)) + 1).astype(int)
+    groups = [ordered[a:b] for a, b in itertools.pairwise(bounds)]
+    sizes = np.array([[len(group), sum(map(weight, group))] for group in groups], dtype=np.float64)
+    passes: list[list[float]] = []
+    began = time.monotonic()
+    while len(passes) < PASSES and (not passes or time.monotonic() - began < SECONDS):
+        passes.append([_seconds(decoder, group) for group in [*groups, samples]])
+    # The first is left out where there are others: in it things are imported, and memory is got from the system.
+    each = np.median(passes[1:] or passes, axis=0)
+    # Groups tell how time grows with size; all at once, as in a part, how much of it there is.
+    return sizes, each[:-1] * (each[-1] / each[:-1].sum())
+
+
+def _seconds(decoder: Decoder, group: Sequence[Sample]) -> float:
+    began = time.process_time()
+    decoder.decode(group, PART.to_json())
+    return time.process_time() - began
+
+
+class _Written(NamedTuple):
+    """What a part takes when it is written as Parquet: bytes, and CPU time."""
+
+    bytes: int
+    seconds: float
+
+    @classmethod
+    def of(cls, config: Config, decoder: Decoder, table: pa.Table) -> _Written:
+        """Writes a part's rows, for a moment, and measures; the fastest of a few passes counts."""
+        for name in (PART_ROWS, PART_SAMPLES):
+            count = pa.array([table.num_rows] * table.num_rows, pa.int32())
+            table = table.set_column(table.column_names.index(name), name, count)
+        if not table.num_rows:
+            return cls(0, 0.0)
+        measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
+        settings = config.sink if isinstance(config.sink, ParquetConfig) else ParquetConfig()
+        best = math.inf
+        for _ in range(PASSES):
+            with tempfile.TemporaryDirectory(prefix="lint-") as folder:
+                began = time.process_time()
+                sink = ParquetSink(
+                    folder, settings, {}, {}, tuple(decoder.codecs), (ORDINAL,), measure
+                )
+                sink.begin()
+                sink.write(table)
+                sink.commit([PART])
+                best = min(best, time.process_time() - began)
+                size = sum(i.size for i in storage.list_files(folder) if i.url.endswith(".parquet"))
+        return cls(size, best)
+
+
+def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
+    """The run's tokenizer, or one from the drawn texts: lint leaves none behind that later jobs would use."""
+    text = config.modalities.text
+    if text is None:
+        return None
+    url = storage.join(config.run, runs.TOKENIZER)
+    if storage.exists(url):
+        return storage.read_bytes(url).decode()
+    texts = []
+    for sample in _read(ranked, text.fields):
+        for name, field in sample.fields.items():
+            with contextlib.suppress(SampleError):  # decoding will quarantine it
+                texts.append(read_training_text(field.data, name, text))
+    return train_tokenizer(texts, text.vocab_size)
+
+
+def _read(picks: Sequence[Pick], only: Sequence[str] | None = None) -> list[Sample]:
+    """Reads drawn samples, in their order; those of one shard together."""
+    read: dict[tuple[str, int], Sample] = {}
+    for part in {pick.part.url: pick.part for pick in picks}.values():
+        wanted = {pick.outline.ordinal: pick for pick in picks if pick.part.url == part.url}
+        if is_packed(part.shard):
+            samples = (each for each in read_part(part) if isinstance(each, Sample))
+            read |= {(part.url, s.ordinal): s for s in samples if s.ordinal in wanted}
+            continue
+        source = open_shard(part.shard, part.url)
+        for ordinal, pick in wanted.items():
+            fields = {
+                name: Field(source.read(member.offset, member.size), member.offset, member.size)
+                for name, member in pick.outline.members
+            }
+            read[part.url, ordinal] = Sample(pick.outline.key, part.shard, ordinal, fields)
+        source.close()
+    return [
+        replace(
+            sample, fields={n: f for n, f in sample.fields.items() if only is None or n in only}
+        )
+        for pick in picks
+        if (sample := read.get((pick.part.url, pick.outline.ordinal))) is not None
+    ]

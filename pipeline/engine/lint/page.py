@@ -1,0 +1,239 @@
+"""What was found in shards, as one JSON-ready tree: the numbers, and what of them should worry the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.engine.lint.plan import Findings
+from pipeline.inspection.census import OTHER, Census
+from pipeline.modalities.content import expected_kind
+from pipeline.modalities.labels import label_place
+from pipeline.sample import NOTES, REASONS
+from pipeline.shards.strays import KINDS
+
+VERSION = 1
+ERROR, WARNING, NOTE = "error", "warning", "note"
+MANY_FIELDS = 100  # more of them are parts of keys
+UNEVEN_LABELS = 10.0  # times as many samples of the largest class as of the smallest
+
+
+def build(config: Config, found: Findings) -> dict[str, Any]:
+    """Puts together what ``lint.json`` holds.
+
+    ``problems``, the most serious first; ``total`` and each of ``splits``, as counts, ranges and histograms;
+    ``duplicates``; and ``estimate``, null where there is none.
+    """
+    total = found.total()
+    uses = field_uses(config, total.field_bytes)
+    tree = {
+        "version": VERSION,
+        "problems": list(_problems(config, found, total)),
+        "total": _census(total, config, uses),
+        "splits": {name: _census(each, config, uses) for name, each in found.censuses.items()},
+        "duplicates": found.duplicates,
+        "estimate": None,
+    }
+    if found.estimate is not None:
+        tree["estimate"] = {"of": list(found.estimated), **found.estimate.to_json()}
+    return tree
+
+
+def field_uses(config: Config, fields: Container[str]) -> dict[str, str]:
+    """Field -> what a setting uses it for: a modality, ``metadata`` or ``label``; of the ``fields`` there are."""
+    uses = dict.fromkeys(config.input.metadata, "metadata")
+    label = getattr(config.objective, "label", None)
+    if label:
+        uses[label_place(label, fields)[0]] = "label"
+    for modality, each in config.modalities.by_name().items():
+        uses |= dict.fromkeys(each.fields, modality)
+    return uses
+
+
+def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str, Any]:
+    modalities = list(config.modalities.by_name())
+    with_each = {
+        name: sum(n for combo, n in census.modalities.items() if name in combo.split("+"))
+        for name in modalities
+    }
+    looked_at = sum(census.modalities.values())
+    media: dict[str, Any] = {
+        name: {"formats": dict(counts.most_common())} for name, counts in census.formats.items()
+    }
+    for name, sizes in census.ranges.items():
+        modality, _, quantity = name.partition(".")
+        media[modality][quantity] = sizes.summary()
+    for name, counts in census.values.items():
+        modality, _, quantity = name.partition(".")
+        media[modality][quantity] = dict(counts.most_common())
+    for name, number in census.notes.items():
+        modality, _, quantity = name.partition(".")
+        media[modality][quantity] = number
+    fields = sorted(
+        census.field_bytes.items(), key=lambda each: (-each[1].summary()["count"], each[0])
+    )
+    return {
+        "shards": census.shards,
+        "shards_damaged": census.shards_damaged,
+        "samples": census.samples,
+        "samples_bad": census.bad,
+        "samples_noted": census.noted,
+        "members": census.members,
+        "bytes": census.bytes,
+        "sample_bytes": census.sample_bytes.summary(),
+        "shard_samples": census.shard_samples.summary(),
+        "shard_bytes": census.shard_bytes.summary(),
+        "modalities": dict(census.modalities.most_common()),
+        "lacking": {name: looked_at - number for name, number in with_each.items()},
+        "fields": {
+            name: {"use": uses.get(name, ""), "bytes": sizes.summary()} for name, sizes in fields
+        },
+        "media": media,
+        "labels": dict(sorted(census.labels.items(), key=lambda each: (-each[1], each[0]))),
+        "respelled": dict(census.respelled.most_common()),
+        "unlabelled": dict(census.unlabelled),
+        "damage": dict(census.damages.most_common()),
+        "strays": dict(census.strays.most_common()),
+        "bad": dict(census.reasons.most_common()),
+        "noted": dict(census.remarks.most_common()),
+        "settings": {name: dict(each.most_common()) for name, each in census.settings.items()},
+        "misnamed": dict(census.misnamed.most_common()),
+        "indexes": dict(census.indexes.most_common()),
+    }
+
+
+def _problem(
+    level: str, what: str, count: int, examples: list[str] | None = None
+) -> dict[str, Any]:
+    return {"level": level, "what": what, "count": count, "examples": examples or []}
+
+
+def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[str, Any]]:
+    """The most serious first."""
+    for reason, number in total.damages.most_common():
+        what = f"{_plural(number, 'damage')} of shards ({reason}): {REASONS[reason]}"
+        what += _settings(total, reason)
+        yield _problem(ERROR, what, number, total.examples[f"damage.{reason}"])
+    for reason, number in total.reasons.most_common():
+        what = f"bad {_plural(number, 'sample')} ({reason}): {REASONS[reason]}"
+        what += _settings(total, reason)
+        yield _problem(ERROR, what, number, total.examples[reason])
+    for reason, number in total.remarks.most_common():
+        what = f"{_plural(number, 'sample')} noted ({reason}): {NOTES[reason]}"
+        yield _problem(WARNING, what, number, total.examples[reason])
+    for words, number in found.not_read.most_common():
+        yield _problem(
+            WARNING, f"{_plural(number, 'file')} beside the shards not read: {words}", number
+        )
+    for kind, number in total.strays.most_common():
+        what = f"{_plural(number, 'member')} of no sample passed over: {KINDS[kind]}"
+        yield _problem(NOTE, what, number, total.examples[f"strays.{kind}"])
+    yield from _shared_keys(found)
+    yield from _names(total)
+    yield from _lacking(config, found)
+    yield from _labels(config, found, total)
+    yield from _unread(config, total)
+    yield from _notes(config, total)
+
+
+def _settings(total: Census, reason: str) -> str:
+    """The settings that would let through what a reason stands for."""
+    names = sorted(total.settings.get(reason, ()))
+    return f"; see {', '.join(names)}" if names else ""
+
+
+def _plural(number: int, noun: str) -> str:
+    return noun if number == 1 else f"{noun}s"
+
+
+def _shared_keys(found: Findings) -> Iterator[dict[str, Any]]:
+    groups = [
+        (f"keys of {first} are in {second} too", each)
+        for pair, each in found.duplicates["across_splits"].items()
+        for first, second in [pair.split(" & ")]
+    ]
+    groups += [
+        (f"keys are in more than one shard of {split}", each)
+        for split, each in found.duplicates["across_shards"].items()
+    ]
+    for what, each in groups:
+        examples = []
+        for one in each["examples"]:
+            same = ", ".join(one["same_fields"])
+            shards = " and ".join(one["shards"])
+            examples.append(
+                f"{one['key']} in {shards}: {'same ' + same if same else 'all differs'}"
+            )
+        yield _problem(WARNING, what, each["keys"], examples)
+
+
+def _names(total: Census) -> Iterator[dict[str, Any]]:
+    for subject, number in total.misnamed.most_common():
+        name, _, content = subject.rpartition(".")
+        what = f"members named .{name} hold {content}"
+        yield _problem(WARNING, what, number, total.examples.get(subject))
+    if len(total.field_bytes) > MANY_FIELDS:
+        what = "different fields: the key ends at the first dot, so keys must have none"
+        yield _problem(WARNING, what, len(total.field_bytes), list(total.field_bytes)[:5])
+
+
+def _lacking(config: Config, found: Findings) -> Iterator[dict[str, Any]]:
+    """Modalities that a whole split lacks; one line for those that no split has."""
+    for name in config.modalities.by_name():
+        without = [
+            (split, census.samples)
+            for split, census in found.censuses.items()
+            if census.samples and not any(name in combo.split("+") for combo in census.modalities)
+        ]
+        if len(without) == len(found.censuses):
+            without = [("", sum(samples for _, samples in without))]
+        for split, samples in without:
+            of = f" of {split}" if split else ""
+            yield _problem(WARNING, f"samples{of}, and none has {name}", samples)
+
+
+def _unread(config: Config, total: Census) -> Iterator[dict[str, Any]]:
+    """Media that no setting names, such as photos called .webp beside fields: [jpg]."""
+    uses = field_uses(config, total.field_bytes)
+    for name, sizes in total.field_bytes.items():
+        kind = expected_kind(name)
+        if name not in uses and kind in ("image", "audio", "video"):
+            setting = f": add it to modalities.{kind}.fields" if kind in ("image", "audio") else ""
+            what = f"members named .{name} are {kind} that no setting reads{setting}"
+            yield _problem(NOTE, what, int(sizes.summary()["count"]))
+
+
+def _labels(config: Config, found: Findings, total: Census) -> Iterator[dict[str, Any]]:
+    for reason, number in total.unlabelled.most_common():
+        what = f"samples that train and evaluate refuse: {reason}"
+        yield _problem(WARNING, what, number, total.examples.get(reason))
+    if total.respelled:
+        what = "labels are in another Unicode form than NFC, and are joined with those that look the same"
+        yield _problem(NOTE, what, sum(total.respelled.values()), sorted(total.respelled)[:5])
+    train = found.censuses.get("train")
+    if train is None or not train.labels or OTHER in train.labels:
+        return
+    for split, census in found.censuses.items():
+        strange = {name: n for name, n in census.labels.items() if name not in train.labels}
+        if strange and split != "train":
+            what = f"samples of {split} have a label that train has not"
+            yield _problem(WARNING, what, sum(strange.values()), sorted(strange)[:5])
+    largest, smallest = max(train.labels.values()), min(train.labels.values())
+    if largest >= UNEVEN_LABELS * smallest:
+        rare = [f"{name}: {n}" for name, n in train.labels.most_common()[::-1][:5]]
+        what = "classes of train, the largest with {:.0f} times the samples of the smallest"
+        yield _problem(NOTE, what.format(largest / smallest), len(train.labels), rare)
+
+
+def _notes(config: Config, total: Census) -> Iterator[dict[str, Any]]:
+    audio, image = config.modalities.audio, config.modalities.image
+    if audio and (number := total.notes["audio.cut"]):
+        yield _problem(NOTE, f"sounds are cut to max_seconds ({audio.max_seconds:g})", number)
+    if image and (number := total.notes["image.enlarged"]):
+        yield _problem(NOTE, f"images are smaller than size ({image.size}) and enlarged", number)
+    for why, number in total.indexes.most_common():
+        if why != "written":
+            yield _problem(NOTE, f"shards got no index ({why})", number)
+    if number := total.notes["text.empty"]:
+        yield _problem(NOTE, "texts are empty", number)

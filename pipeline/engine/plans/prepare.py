@@ -1,0 +1,216 @@
+"""What a job finds out before it decodes its first sample: its parts, the tokenizer, the classes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import ray
+
+from pipeline import storage
+from pipeline.config import Config, Patterns
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.decoding.decoded_folder import (
+    limit_rows,
+    num_rows,
+    split_input,
+    tokenizer_digest,
+)
+from pipeline.errors import BadDataError, ConfigError, SampleError
+from pipeline.limits import Limits
+from pipeline.logs import event
+from pipeline.modalities.text import TextConfig
+from pipeline.modalities.text.codec import read_training_text, train_tokenizer
+from pipeline.runs import TOKENIZER
+from pipeline.sample import Fault, Sample
+from pipeline.shards.kinds import SUFFIXES
+from pipeline.shards.plan import (
+    Part,
+    Shard,
+    expand,
+    hash_shard,
+    limit,
+    needs_scan,
+    plan_shard,
+    replan,
+)
+from pipeline.shards.reader import read_part
+
+logger = logging.getLogger(__name__)
+
+TOKENIZER_TEXTS = 10_000
+FIELDS_LOOKED_AT = 1_000  # samples whose fields are compared with the configured ones
+PARTS_A_TASK = 16
+WORKERS_SCAN_BYTES = (
+    4 << 30
+)  # of large shards; below, one process has scanned them before a worker has started
+WORKERS_HASH_BYTES = 1 << 30  # as much as one process hashes in a second
+T = TypeVar("T")
+
+
+def plan_parts(
+    config: Config,
+    patterns: Patterns,
+    where: str,
+    *,
+    label: str | None = None,
+    tokenizer: str | None = None,
+    metadata: Sequence[str] = (),
+    known: Iterable[Mapping[str, Any]] = (),
+) -> list[Part]:
+    """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
+
+    Args:
+        config: The whole configuration.
+        patterns: A split, or patterns of shards and folders that preprocess wrote; those folders come first.
+        where: The setting that names them.
+        label: What preprocess must have taken as the label; any where None.
+        tokenizer: What it must have tokenized texts with; any where None.
+        metadata: Fields that it must have kept.
+        known: Records of parts that were done before: shards that have not changed since are not opened.
+
+    Raises:
+        ConfigError: Nothing matches, none of the configured fields is in the data, or a folder was preprocessed with
+            other settings.
+        BadDataError: There are shards, and nothing in them can be read.
+    """
+    folders, shards = split_input(config.patterns(patterns, where))
+    wanted: dict[str, Any] = {"modalities": config.modalities.decoding()}
+    wanted |= {} if label is None else {"label": label}
+    wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
+    for folder in folders:
+        folder.check(where, metadata, **wanted)
+    parts = [part for folder in folders for part in folder.parts()]
+    left = config.input.max_samples
+    if left is not None:
+        parts = limit_rows(parts, left)
+        left -= num_rows(parts)
+    if shards and left != 0:
+        expanded = expand(shards, where=where)
+        if config.input.fingerprint == "content":
+            expanded = hash_shards(expanded)
+        before = replan(expanded, [record["plan"] for record in known]) if left is None else {}
+        if left is None:
+            found = plan_shards(expanded, before)
+        else:
+            found = limit((part for shard in expanded for part in plan_shard(shard)), left)
+        if len(before) < len(expanded):
+            _check_fields(config, [part for part in found if part.shard not in before], where)
+        parts += found
+    if not parts:
+        raise BadDataError("the preprocessed folder holds no samples", where=f"{where}={patterns}")
+    return parts
+
+
+def plan_shards(
+    shards: Sequence[Shard], known: Mapping[str, list[Part]] | None = None
+) -> list[Part]:
+    """The parts of shards in their order; where many bytes are to be scanned for headers, the workers do it.
+
+    Args:
+        shards: All.
+        known: Shard -> its parts, of those that need no planning.
+    """
+    cuts = dict(known or {})
+    unknown = [shard for shard in shards if shard.name not in cuts]
+    large = [shard for shard in unknown if needs_scan(shard)]
+    planned = on_workers(plan_shard, large, WORKERS_SCAN_BYTES, "planning")
+    cuts |= {shard.name: parts for shard, parts in zip(large, planned, strict=True)}
+    return [part for shard in shards for part in cuts.get(shard.name) or plan_shard(shard)]
+
+
+def hash_shards(shards: Sequence[Shard]) -> list[Shard]:
+    """Shards whose version is a digest of their content, for which all of it is read."""
+    return on_workers(hash_shard, shards, WORKERS_HASH_BYTES, "hashing")
+
+
+def on_workers(
+    work: Callable[[Shard], T], shards: Sequence[Shard], at_least: int, name: str
+) -> list[T]:
+    """Does something to shards, here where they have fewer bytes than ``at_least`` together, else on the workers."""
+    if sum(shard.size for shard in shards) < at_least or not ray.is_initialized():
+        return [work(shard) for shard in shards]
+    task: Any = ray.remote(work).options(num_cpus=0.5)
+    with plain_errors(name):
+        found: list[T] = ray.get([task.remote(shard) for shard in shards])
+    return found
+
+
+def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: str | None) -> None:
+    """Checks that preprocessed folders among the patterns were tokenized with this tokenizer.
+
+    Raises:
+        ConfigError: One was not.
+    """
+    if tokenizer is not None:
+        for folder in split_input(config.patterns(patterns, where))[0]:
+            folder.check(where, tokenizer=tokenizer_digest(tokenizer))
+
+
+def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
+    """Looks at the first samples: is there anything for this configuration in them?"""
+    items = itertools.chain.from_iterable(read_part(part, config.limits) for part in parts)
+    samples = (item for item in items if isinstance(item, Sample))
+    seen: set[str] = set()
+    wanted = {name for each in config.modalities.by_name().values() for name in each.fields}
+    looked_at = 0
+    for sample in itertools.islice(samples, FIELDS_LOOKED_AT):
+        looked_at += 1
+        seen |= set(sample.fields)
+        if seen & wanted:
+            return
+    if not looked_at:
+        raise BadDataError(
+            f"none of the {len({part.shard for part in parts})} shards holds a sample that can be read",
+            where=f"{where}, the first is {parts[0].url}",
+            fix=f"check that they are tar files: {', '.join(SUFFIXES)}",
+        )
+    raise ConfigError(
+        f"none of the configured fields ({', '.join(sorted(wanted))}) is in the data",
+        where=f"{where}, the first {looked_at} samples",
+        fix=f"the fields there are: {', '.join(sorted(seen))}; set modalities.NAME.fields",
+    )
+
+
+def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
+    """The run's tokenizer, trained now if there is none yet.
+
+    It is trained from the first 10,000 texts of ``input.train``, or of the job's own input where that is not set. A
+    preprocessed folder there brings the one that its texts were tokenized with.
+
+    Returns:
+        The tokenizer's JSON, None where the configuration has no text.
+    """
+    text = config.modalities.text
+    if text is None:
+        return None
+    url = storage.join(config.run, TOKENIZER)
+    if storage.exists(url):
+        return storage.read_bytes(url).decode()
+    patterns = config.patterns(config.input.train or own_input, "the job's input")
+    folders, shards = split_input(patterns)
+    tokenizer = next((found for folder in folders if (found := folder.tokenizer)), None)
+    if tokenizer is None:
+        expanded = expand(shards, where="input.train")
+        # One shard after the other, so that those behind the last text are not scanned.
+        parts = (part for shard in expanded for part in plan_shard(shard))
+        texts = _texts(parts, text, config.limits)
+        tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
+    storage.write_bytes(url, tokenizer.encode())
+    event(logger, "tokenizer_trained", path=url)
+    return tokenizer
+
+
+def _texts(parts: Iterable[Part], text: TextConfig, limits: Limits) -> Iterator[str]:
+    for part in parts:
+        for item in read_part(part, limits):
+            if isinstance(item, Fault):
+                continue
+            name = next((name for name in text.fields if name in item.fields), None)
+            if name is None:
+                continue
+            with contextlib.suppress(SampleError):  # decoding will quarantine it
+                yield read_training_text(item.fields[name].data, name, text)

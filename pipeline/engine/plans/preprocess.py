@@ -1,0 +1,115 @@
+"""Preprocessing: decoded samples into Parquet, and their statistics."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline import __version__, runs, storage
+from pipeline.config import Config
+from pipeline.engine.cleaning.clean import cleaning_of
+from pipeline.engine.decoding.decoded_folder import KIND, TOKENIZER, VERSION, tokenizer_digest
+from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.plans.checks import second_column
+from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
+from pipeline.metrics.statistics import Measure, statistics
+from pipeline.modalities.audio import HOP_SECONDS
+from pipeline.modalities.decode import Decoder
+from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.base import Sink
+from pipeline.sinks.none import NoneSink
+from pipeline.sinks.origin import Origin
+from pipeline.sinks.parquet import ParquetSink
+
+STATISTICS = "stats.json"
+
+
+def prepare_preprocess(config: Config) -> None:
+    """What can be done before there is a cluster: the run's tokenizer.
+
+    Raises:
+        ConfigError: Nothing matches the input.
+    """
+    ensure_tokenizer(config, config.preprocess.input)
+
+
+def preprocess_job(config: Config) -> BatchJob:
+    """The decoding that a configuration describes.
+
+    Raises:
+        ConfigError: A metadata field is called as another column.
+    """
+    tokenizer = ensure_tokenizer(config, config.preprocess.input)
+    label = config.objective.label if config.objective else None
+    decoder = Decoder.build(
+        config.modalities,
+        tokenizer,
+        metadata=config.input.metadata,
+        label=label,
+        label_optional=True,
+        **config.handling(),
+    )
+    sink = _sink(config, decoder, tokenizer)
+    return BatchJob(
+        name="preprocess",
+        parts=plan_parts(
+            config,
+            config.preprocess.input,
+            "preprocess.input",
+            tokenizer=tokenizer,
+            metadata=config.input.metadata,
+            known=sink.recorded(),
+        ),
+        decoder=decoder,
+        sink=sink,
+        clean=cleaning_of(config, "preprocess", config.preprocess.input, decoder),
+    )
+
+
+def write_statistics(job: BatchJob, output: str) -> str:
+    """Writes stats.json, the same bytes whatever ran when and where; returns its location.
+
+    Args:
+        job: A job that has run.
+        output: The folder.
+    """
+    job.add_recorded()
+    found = statistics(job.sums, job.decoder.schema, {"audio": HOP_SECONDS})
+    url = storage.join(output, STATISTICS)
+    storage.write_bytes(url, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    return url
+
+
+def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
+    measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
+    if not isinstance(config.sink, ParquetConfig):
+        return NoneSink(measure)
+    columns = (*([LABEL] if decoder.label else []), *decoder.codecs)
+    for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
+        raise second_column(name)
+    identity = {
+        "kind": KIND,
+        "version": VERSION,
+        "modalities": config.modalities.decoding(),
+        "metadata": list(decoder.metadata),
+        "label": decoder.label,
+        "tokenizer": tokenizer_digest(tokenizer),
+        **config.cleaning.identity(training=config.preprocess.input == "train"),
+    }
+    return ParquetSink(
+        config.folder("decoded", config.preprocess.output),
+        config.sink,
+        identity,
+        footer={"config": runs.fingerprint(identity), "pipeline_version": __version__},
+        columns=columns,
+        order=(ORDINAL,),  # as in the shard, so that training on the folder sees the same order
+        measure=measure,
+        keep_statistics=True,
+        attachments={} if tokenizer is None else {TOKENIZER: tokenizer.encode()},
+        origin=Origin.of(
+            config.patterns(config.preprocess.input, "preprocess.input"), config.input.max_samples
+        ),
+        replace=config.preprocess.replace,
+        replacing="preprocess.replace",
+        remedy="choose another preprocess.output",
+    )

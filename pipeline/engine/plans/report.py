@@ -1,0 +1,299 @@
+"""Gathers what the report of a run shows: the data, what was quarantined, the history, the evaluation, examples."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import os
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import __version__, storage
+from pipeline.config import SPLITS, Config, Patterns, to_yaml
+from pipeline.engine.cleaning.signing import FOLDER as SIGNATURES
+from pipeline.engine.decoding.decoded_folder import (
+    is_decoded,
+    num_rows,
+    read_labels,
+    read_modalities,
+    split_input,
+)
+from pipeline.engine.decoding.isolated import show
+from pipeline.engine.plans.augmented import augmented_samples
+from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
+from pipeline.engine.plans.prepare import ensure_tokenizer
+from pipeline.errors import SampleError
+from pipeline.limits import Limits
+from pipeline.logs import without_library_noise
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.labels import read_label
+from pipeline.models.bundle import MANIFEST
+from pipeline.reports.content import Example, ReportData
+from pipeline.runs import METRICS_LOG, SUMMARY
+from pipeline.sample import KEY, LABEL, SHARD, Sample
+from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.reader import read_part
+from pipeline.sinks.quarantine import read_quarantine
+
+MAX_COUNTED = 100_000  # samples of a split that are counted
+JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
+CLEANED_JOBS = ("preprocess", "train", "infer", "evaluate")
+MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
+SHOWN_PROBABILITIES = 5
+
+
+def gather(config: Config, config_path: str) -> ReportData:
+    """Reads a run folder and its shards.
+
+    Args:
+        config: The whole configuration.
+        config_path: Its file, for the commands that the page shows.
+    """
+    label = config.objective.label if config.objective else None
+    decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
+    parts = {
+        split: _parts(patterns, f"input.{split}")
+        for split in SPLITS
+        if (patterns := getattr(config.input, split))
+    }
+    quarantine = [
+        row
+        for folder in JOB_FOLDERS
+        for row in read_quarantine(_folder(config, folder)).to_pylist()
+    ]
+    unique = list({(row[SHARD], row[KEY], row["reason"]): row for row in quarantine}.values())
+    first = next(iter(parts), None)
+    examples = _first_examples(parts[first], first, config, decoder, label) if first else []
+    return ReportData(
+        title=storage.local_path(config.run).name,
+        generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        config_path=config_path,
+        summary=_summaries(config),
+        splits={split: _count(found, decoder, label) for split, found in parts.items()},
+        quarantine=unique,
+        filters=_filters(config),
+        cleaning=_cleaning(config),
+        examples=[*examples, *_predicted(config, decoder, parts)],
+        augmented=augmented_samples(config, decoder, parts.get("train", [])),
+        history=_lines(storage.join(config.run, METRICS_LOG)),
+        kept=_kept(config),
+        evaluation=_json(storage.join(config.folder("evaluation"), METRICS)),
+        config_yaml=to_yaml(config),
+        environment=environment(),
+    )
+
+
+def _kept(config: Config) -> dict[str, Any] | None:
+    """Which epoch the run's model has the weights of; None before there is one that says so."""
+    bundle = _json(storage.join(config.folder("model"), MANIFEST))
+    found: dict[str, Any] | None = ((bundle or {}).get("training") or {}).get("kept")
+    return found
+
+
+def _filters(config: Config) -> dict[str, Any]:
+    """The limits that are set, as ``modality.limit`` -> value."""
+    return {
+        f"{name}.{limit}": ", ".join(value) if isinstance(value, tuple) else value
+        for name, each in config.modalities.by_name().items()
+        for limit, value in each.filter
+        if value is not None
+    }
+
+
+def _cleaning(config: Config) -> list[dict[str, Any]]:
+    """What the jobs of this run found that looked for copies, as the configuration still asks for it."""
+    if not config.cleaning.active:
+        return []
+    found = (_json(storage.join(config.run, SIGNATURES, f"{job}.json")) for job in CLEANED_JOBS)
+    return [each for each in found if each is not None]
+
+
+def environment() -> dict[str, str]:
+    """Versions, commit and machine."""
+    import numpy
+    import ray
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "pipeline": f"{__version__} {commit.stdout.strip()}".strip(),
+        "Python": platform.python_version(),
+        "Ray": ray.__version__,
+        "NumPy": numpy.__version__,
+        "PyArrow": pa.__version__,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+    }
+
+
+def _folder(config: Config, name: str) -> str:
+    return config.folder(name) if name else config.run
+
+
+def _parts(patterns: Patterns, where: str) -> list[Part]:
+    folders, shards = split_input(patterns)
+    parts = [part for folder in folders for part in folder.parts()]
+    return parts + (plan(expand(shards, where=where)) if shards else [])
+
+
+def _count(parts: Sequence[Part], decoder: Decoder, label: str | None) -> dict[str, Any]:
+    """Samples, labels and modalities of a split, from its headers and labels, or from the columns of a folder."""
+    labels: Counter[str] = Counter()
+    modalities: Counter[str] = Counter()
+    num_samples = 0
+    for part in filter(is_decoded, parts):
+        num_samples += num_rows([part])
+        labels.update(read_labels(part) if label else [])
+        modalities.update(name for row in read_modalities(part) for name in row)
+    for sample in itertools.islice(_samples(parts, decoder.limits), MAX_COUNTED):
+        num_samples += 1
+        modalities.update(
+            name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
+        )
+        found = _label(sample, label)
+        if found is not None:
+            labels[found] += 1
+    return {"num_samples": num_samples, "labels": labels, "modalities": modalities}
+
+
+def _first_examples(
+    parts: Sequence[Part], split: str, config: Config, decoder: Decoder, label: str | None
+) -> list[Example]:
+    """Samples of a split, the labels in turn."""
+    wanted = config.report.num_examples
+    by_label: dict[str | None, list[Sample]] = {}
+    for sample in itertools.islice(_samples(parts[:1], decoder.limits), 50 * max(wanted, 1)):
+        by_label.setdefault(_label(sample, label), []).append(sample)
+    rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
+    in_turn = (sample for each in rounds for sample in each if sample is not None)
+    examples = (_example(sample, split, decoder, label) for sample in in_turn)
+    return list(itertools.islice((each for each in examples if each is not None), wanted))
+
+
+def _predicted(
+    config: Config, decoder: Decoder, parts: Mapping[str, Sequence[Part]]
+) -> list[Example]:
+    """The most confident mistakes, and right ones spread over the split."""
+    url = storage.join(config.folder("evaluation"), PREDICTIONS)
+    evaluation = _json(storage.join(config.folder("evaluation"), METRICS))
+    if evaluation is None or not storage.exists(url):
+        return []
+    table = pq.read_table(pa.BufferReader(storage.read_bytes(url)))
+    rows = _chosen(table, config.report.num_examples)
+    wanted = {(row[SHARD], row[KEY]): row for row in rows}
+    split = config.evaluate.input
+    known = isinstance(split, str) and split in parts
+    found = parts[str(split)] if known else _parts(split, "evaluate.input")
+    shards = {shard for shard, _ in wanted}
+    examples = {}
+    chosen = (part for part in found if part.shard in shards)
+    for sample in _samples(chosen, decoder.limits):
+        row = wanted.get((sample.shard, sample.key))
+        if row is not None:
+            example = _example(
+                sample, str(split), decoder, None, row, classes=evaluation["classes"]
+            )
+            if example is not None:
+                examples[sample.shard, sample.key] = example
+    return [examples[name] for name in wanted if name in examples]
+
+
+def _chosen(table: pa.Table, count: int) -> list[dict[str, Any]]:
+    right = table.filter(pa.compute.equal(table[LABEL], table["prediction"]))
+    wrong = table.filter(pa.compute.not_equal(table[LABEL], table["prediction"]))
+    step = max(1, right.num_rows // max(1, count))
+    spread = right.take(list(range(0, right.num_rows, step))[:count])
+    mistakes = wrong.sort_by([("score", "descending")]).slice(0, count)
+    rows: list[dict[str, Any]] = pa.concat_tables([mistakes, spread]).to_pylist()
+    return rows
+
+
+def _example(
+    sample: Sample,
+    split: str,
+    decoder: Decoder,
+    label: str | None,
+    row: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = (),
+) -> Example | None:
+    """One sample as it is shown; None where it cannot be decoded."""
+    shown: dict[str, Any] = {}
+    try:
+        with without_library_noise():
+            for name in decoder.codecs:
+                field = next((name for name in decoder.fields[name] if name in sample.fields), None)
+                if field is not None and name in MEDIA:
+                    shown[MEDIA[name]] = show(decoder, name, sample.fields[field].data, field)
+    except SampleError:
+        return None
+    if row is not None:
+        ranked = sorted(zip(row["probabilities"], classes, strict=True), reverse=True)
+        shown |= {
+            "label": row[LABEL],
+            "prediction": row["prediction"],
+            "score": row["score"],
+            "probabilities": {name: value for value, name in ranked[:SHOWN_PROBABILITIES]},
+        }
+    else:
+        shown["label"] = _label(sample, label)
+    return Example(key=sample.key, shard=sample.shard, split=split, **shown)
+
+
+def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:
+    """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
+    shards = itertools.filterfalse(is_decoded, parts)
+    return (item for part in shards for item in read_part(part, limits) if isinstance(item, Sample))
+
+
+def _label(sample: Sample, label: str | None) -> str | None:
+    try:
+        return read_label(sample, label) if label else None
+    except SampleError:
+        return None
+
+
+def _summaries(config: Config) -> dict[str, float | int | str]:
+    """The run's own summary where a job such as the demo wrote one, else those of its jobs."""
+    whole = _json(storage.join(config.run, SUMMARY))
+    jobs = {
+        name: _json(storage.join(config.folder(name), SUMMARY))
+        for name in ("model", "embeddings", "evaluation")
+    }
+    numbers: dict[str, float | int | str] = {}
+    for name, found in jobs.items():
+        if found is not None:
+            numbers[f"{name} seconds"] = found["seconds"]
+            numbers[f"{name} samples per second"] = found["samples_per_second"]
+    if whole is not None:
+        numbers["seconds"] = whole["seconds"]
+    elif numbers:
+        numbers["seconds"] = sum(found["seconds"] for found in jobs.values() if found)
+    return numbers
+
+
+def _json(url: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(storage.read_bytes(url))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def _lines(url: str) -> list[dict[str, Any]]:
+    try:
+        text = storage.read_bytes(url).decode()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines()]

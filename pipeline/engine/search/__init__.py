@@ -1,0 +1,1 @@
+"""Searches over what was written, with pictures and sounds from the shards."""

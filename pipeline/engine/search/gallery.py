@@ -1,0 +1,181 @@
+"""Gathers what the page of a search shows: the samples of the neighbours, read again from the shards of the input."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.decoding.decoded_folder import split_input
+from pipeline.engine.decoding.isolated import end_child, show
+from pipeline.engine.search.plan import PREDICTION, Answer
+from pipeline.engine.search.query import Question, unfiltered
+from pipeline.errors import PipelineError, SampleError
+from pipeline.limits import Limits
+from pipeline.logs import without_library_noise
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.reports.content import Example
+from pipeline.reports.search import Neighbour, SearchPage
+from pipeline.sample import KEY, SHARD, Sample
+from pipeline.shards.plan import Part, Shard, expand, shard_fingerprint
+from pipeline.shards.reader import read_part
+from pipeline.shards.source import is_packed
+
+TEXT = "text"
+MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
+MAX_SAMPLES = 100  # that are read; the neighbours behind are shown as rows
+MAX_READ_BYTES = (
+    512 << 20
+)  # of a shard that is not on this machine, or packed: all before a sample has to be read
+
+Name = tuple[str, str]  # shard and key
+
+
+@dataclass
+class _Found:
+    """What could be read of a sample, and why the rest could not."""
+
+    shown: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
+    """What the page shows of an answer; that a sample cannot be found or read becomes a note."""
+    asked = answer.query.row
+    names = [(each[SHARD], each[KEY]) for each in answer.neighbours]
+    wanted = ([(asked.shard, asked.key)] if asked else []) + names[:MAX_SAMPLES]
+    found = _read(config, wanted)
+    if asked is not None:
+        own = found[asked.shard, asked.key]
+        query = Example(asked.key, asked.shard, "", **own.shown)
+    else:
+        own = _Found({MEDIA[name]: each for name, each in (answer.query.shown or {}).items()})
+        query = Example("", "", "", **own.shown, prediction=answer.query.prediction)
+    late = _Found(notes=[f"only the first {MAX_SAMPLES} are shown"])
+    neighbours = [
+        _neighbour(each, found.get(name, late))
+        for each, name in zip(answer.neighbours, names, strict=True)
+    ]
+    return SearchPage(
+        title=asked.key if asked else " + ".join(_titles(question)),
+        generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        query=query,
+        query_notes=own.notes,
+        facts=[
+            ("embeddings", config.folder("embeddings", config.infer.output)),
+            ("column", answer.column),
+            ("rows", f"{answer.compared:,}"),
+            ("index", config.search.index),
+        ],
+        neighbours=neighbours,
+    )
+
+
+def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
+    """The texts of the first neighbours, as a person reads them.
+
+    Only of shards that can be read in part, plain tars on this machine: others would be read whole for a line of text.
+    """
+    text = config.modalities.by_name().get(TEXT)
+    if text is None:
+        return {}
+    names = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
+    alone = config.model_copy(update={"modalities": ModalitiesConfig.model_validate({TEXT: text})})
+    samples = _read(alone, names, max_far_bytes=0)
+    return {name: sample.shown[TEXT] for name, sample in samples.items() if TEXT in sample.shown}
+
+
+def _titles(question: Question) -> Iterator[str]:
+    for name, value in question.told.items():
+        yield f"“{value}”" if name == "text" else value.rpartition("/")[2]
+
+
+def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
+    example = Example(
+        key=row[KEY],
+        shard=row[SHARD],
+        split="",
+        prediction=row.get(PREDICTION),
+        score=row.get("prediction_score"),
+        **found.shown,
+    )
+    return Neighbour(row["rank"], row["score"], example, row["metadata"], found.notes)
+
+
+def _read(
+    config: Config, wanted: Sequence[Name], max_far_bytes: int = MAX_READ_BYTES
+) -> dict[Name, _Found]:
+    """Reads samples by shard and key; each of them is in the answer."""
+    found = {name: _Found() for name in wanted}
+    try:
+        folders, patterns = split_input(config.patterns(config.infer.input, "infer.input"))
+        shards = {shard.name: shard for shard in expand(patterns)} if patterns else {}
+    except PipelineError as error:
+        return {name: _Found(notes=[f"the input cannot be read: {error.what}"]) for name in wanted}
+    decoder = Decoder.build(unfiltered(config.modalities), "", **config.handling())
+    gone = "of a preprocessed folder no picture or sound is left" if folders else "is not there"
+    try:
+        for name in {shard for shard, _ in wanted}:
+            keys = {key for shard, key in wanted if shard == name}
+            shard = shards.get(name)
+            if shard is not None and _is_far(shard) and shard.size > max_far_bytes:
+                notes = {key: ["not shown: its shard is too large to be read"] for key in keys}
+            else:
+                notes = _read_shard(shard, keys, decoder, found, f"the shard {gone}")
+            for key in keys:
+                found[name, key].notes += notes.get(key, [])
+    finally:
+        end_child()
+    return found
+
+
+def _read_shard(
+    shard: Shard | None,
+    keys: set[str],
+    decoder: Decoder,
+    found: Mapping[Name, _Found],
+    gone: str,
+) -> dict[str, list[str]]:
+    """Reads some samples of a shard into ``found``; returns why some are not there."""
+    if shard is None:
+        return {key: [gone] for key in keys}
+    left = set(keys)
+    why = "the shard has no such sample any more"
+    try:
+        for sample in _samples(shard, decoder.limits):
+            if sample.key in left:
+                left.remove(sample.key)
+                _show(sample, decoder, found[shard.name, sample.key])
+            if not left:
+                break
+    except PipelineError as error:
+        why = f"the shard cannot be read: {error.what}"
+    return {key: [why] for key in left}
+
+
+def _is_far(shard: Shard) -> bool:
+    """Whether all before a sample has to be read to get at it."""
+    return is_packed(shard.name) or not storage.is_local(shard.url)
+
+
+def _samples(shard: Shard, limits: Limits) -> Iterator[Sample]:
+    part = Part(shard.name, shard.url, shard_fingerprint(shard))
+    return (item for item in read_part(part, limits) if isinstance(item, Sample))
+
+
+def _show(sample: Sample, decoder: Decoder, found: _Found) -> None:
+    """What a person sees, hears and reads of a sample."""
+    for name in decoder.codecs:
+        extension = next((each for each in decoder.fields[name] if each in sample.fields), None)
+        if extension is None or name not in MEDIA:
+            continue
+        try:
+            with without_library_noise():
+                data = sample.fields[extension].data
+                found.shown[MEDIA[name]] = show(decoder, name, data, extension)
+        except SampleError as error:
+            found.notes.append(f"{name}: {error.what}")

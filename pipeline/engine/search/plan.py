@@ -1,0 +1,231 @@
+"""Nearest neighbours of a query among the rows that batch inference wrote."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.search.query import Query, Question, given_query, row_query, searched_column
+from pipeline.errors import ConfigError, InputError
+from pipeline.nightly import DATE
+from pipeline.sample import KEY, MODALITIES, SHARD
+from pipeline.search.approximate import Approximate
+from pipeline.search.exact import Found, nearest
+from pipeline.search.written import Written
+from pipeline.sinks.folder import MANIFEST
+
+TOP = 10
+FOLDER = "search"  # of the run, where an index is kept
+PREDICTION, SCORE = "prediction", "score"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        column: The column that was searched.
+        query: What was asked.
+        neighbours: Each with ``rank``, ``score``, ``shard``, ``key``, ``modalities``, ``prediction`` and
+            ``prediction_score`` where there are, and ``metadata``; the nearest first.
+        compared: Rows that there were to choose from.
+    """
+
+    column: str
+    query: Query
+    neighbours: list[dict[str, Any]]
+    compared: int
+
+
+def search(config: Config, question: Question) -> Answer:
+    """Finds the nearest neighbours; begins again where a night has published another snapshot meanwhile.
+
+    Raises:
+        ConfigError: There is nothing to search, the question does not fit it, or fewer rows than are asked for.
+        ModelError: No model to embed the query with.
+        InputError: A file cannot be read.
+    """
+    names, content = listing(config)
+    while True:
+        try:
+            return _answer(config, question, snapshot(config, names), content)
+        except (InputError, FileNotFoundError):
+            before = content
+            names, content = listing(config)
+            if content == before:
+                raise
+
+
+def _answer(
+    config: Config, question: Question, written: Written, content: Mapping[str, Any]
+) -> Answer:
+    column = searched_column(written, question)
+    if question.key is not None:
+        query = row_query(written, question, column)
+    else:
+        query = given_query(config, written, question, column)
+    _check(query, written.width(column), written.output, column)
+    without = None if query.row is None else query.row.row
+    found = _nearest(config, written, content, column, query.vector, question.top or TOP, without)
+    wanted = question.top
+    if wanted is not None and wanted > found.compared:
+        raise ConfigError(
+            f"{wanted} neighbours are wanted, and there are {found.compared} rows to choose from",
+            where=f"--top {wanted}",
+            fix="ask for fewer",
+        )
+    if not found.hits:
+        raise ConfigError(
+            f"no row has a value in the column {column}",
+            where=written.output,
+            fix="choose another with --in or --column",
+        )
+    return Answer(column, query, _described(written, found), found.compared)
+
+
+def report(config: Config, question: Question, answer: Answer) -> dict[str, Any]:
+    """The answer, ready for JSON."""
+    row = answer.query.row
+    asked: dict[str, Any] = dict(question.told)
+    if row is not None:
+        asked |= {KEY: row.key, SHARD: row.shard}
+    if answer.query.prediction is not None:
+        asked[PREDICTION] = answer.query.prediction
+    return {
+        "query": asked,
+        "output": config.folder("embeddings", config.infer.output),
+        "column": answer.column,
+        "index": config.search.index,
+        "top": question.top or TOP,
+        "rows_compared": answer.compared,
+        "neighbours": answer.neighbours,
+    }
+
+
+def listing(config: Config) -> tuple[list[str], dict[str, Any]]:
+    """Names of the files of a configuration's output, and what their content is known by.
+
+    A manifest says which they are; in a plain folder they are the Parquet files.
+
+    Raises:
+        ConfigError: There are none.
+        InputError: The manifest is damaged.
+    """
+    output = config.folder("embeddings", config.infer.output)
+    content: dict[str, Any]
+    try:
+        manifest = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))
+        names = [file["name"] for file in manifest["files"]]
+        content = {"manifest": manifest}
+    except FileNotFoundError:
+        infos = storage.list_files(output) if storage.can_list(output) else []
+        infos = [each for each in infos if each.url.endswith(".parquet")]
+        names = [each.url.rpartition("/")[2] for each in infos]
+        content = {
+            "files": [[name, i.size, i.version] for name, i in zip(names, infos, strict=True)]
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"the manifest cannot be read: {type(error).__name__}",
+            where=storage.join(output, MANIFEST),
+            fix="run jobs.infer again",
+        ) from None
+    if names:
+        return names, content
+    dated = DATE in output
+    raise ConfigError(
+        "there are no embeddings to search",
+        where=output,
+        fix="set infer.output to the folder of one date" if dated else "run jobs.infer first",
+    )
+
+
+def snapshot(config: Config, names: Sequence[str]) -> Written:
+    """The written files that :func:`listing` found.
+
+    Raises:
+        ConfigError: They hold no rows.
+        InputError: One cannot be read.
+    """
+    output = config.folder("embeddings", config.infer.output)
+    written = Written(output, tuple(storage.join(output, name) for name in names))
+    if not written.starts[-1]:
+        raise ConfigError("the output holds no rows", where=output, fix="run jobs.infer first")
+    return written
+
+
+def _check(query: Query, width: int, output: str, column: str) -> None:
+    """A query must be comparable with the rows.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if len(query.vector) != width:
+        raise ConfigError(
+            f"the query's embedding has {len(query.vector)} numbers, and {column} has {width}",
+            where=output,
+            fix="search a column of the same model",
+        )
+    if not np.isfinite(query.vector).all() or not query.vector.any():
+        raise ConfigError(
+            "the query's embedding has no direction: its numbers are all zero, or not finite",
+            where=output,
+            fix="choose another query",
+        )
+
+
+def _nearest(
+    config: Config,
+    written: Written,
+    content: Mapping[str, Any],
+    column: str,
+    vector: np.ndarray,
+    top: int,
+    without: int | None,
+) -> Found:
+    if config.search.index == "usearch":
+        folder = storage.join(config.run, FOLDER)
+        return Approximate(written, column, content, folder).nearest(vector, top, without)
+    return nearest(vector, written.scan(column), top, without)
+
+
+def _described(written: Written, found: Found) -> list[dict[str, Any]]:
+    """The neighbours with what their rows say."""
+    own = [name for name in (MODALITIES, PREDICTION, SCORE) if name in written.schema.names]
+    metadata = [
+        field.name
+        for field in written.schema
+        if field.name not in (KEY, SHARD, *own) and _is_single(field.type)
+    ]
+    rows = written.fetch([hit.row for hit in found.hits], [KEY, SHARD, *own, *metadata])
+    described = []
+    for rank, (hit, row) in enumerate(zip(found.hits, rows, strict=True), 1):
+        each = {"rank": rank, "score": hit.score, SHARD: row[SHARD], KEY: row[KEY]}
+        each |= {MODALITIES: row[MODALITIES]} if MODALITIES in own else {}
+        if PREDICTION in own:
+            each[PREDICTION] = row[PREDICTION]
+            each["prediction_score"] = _plain(row.get(SCORE))
+        each["metadata"] = {name: _plain(row[name]) for name in metadata}
+        described.append(each)
+    return described
+
+
+def _is_single(kind: pa.DataType) -> bool:
+    """Whether values are shown in a table: no lists, and no bytes."""
+    tests = (pa.types.is_nested, pa.types.is_binary, pa.types.is_large_binary)
+    return not any(test(kind) for test in tests)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

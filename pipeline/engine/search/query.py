@@ -1,0 +1,279 @@
+"""A query: a text, an image or a sound as the model that wrote the rows embeds it, or a row that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.decoding.isolated import decode_alone, end_child, show
+from pipeline.errors import ConfigError, SampleError
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decode import Decoder
+from pipeline.modalities.text import TextConfig
+from pipeline.prediction.spec import ModelSpec, open_model
+from pipeline.sample import ERROR, REASONS
+from pipeline.search.written import EMBEDDING, Place, Written
+
+NAMED_SHARDS = 8  # in an error
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for; either a row's key, or one thing of one or more modalities.
+
+    Attributes:
+        text: A text.
+        image: Location of an image.
+        audio: Location of a sound.
+        key: Key of a row.
+        shard: Its shard, where several have one of that key.
+        column: The column that is searched.
+        among: The modality whose ``<modality>_embedding`` is searched, in a shared space.
+        by: The modality whose ``<modality>_embedding`` of the row with ``key`` is the query.
+        top: How many neighbours are wanted, and must be there; None for up to ten.
+    """
+
+    text: str | None = None
+    image: str | None = None
+    audio: str | None = None
+    key: str | None = None
+    shard: str | None = None
+    column: str | None = None
+    among: str | None = None
+    by: str | None = None
+    top: int | None = None
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """Modality -> what is given of it."""
+        found = {"image": self.image, "text": self.text, "audio": self.audio}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """As ``given``, ready to be written."""
+        return {name: _text(value) for name, value in self.given.items()}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query, embedded.
+
+    Attributes:
+        vector: (D,) float.
+        row: Where it is in the snapshot, for a row that is there.
+        prediction: What the model says of it; None where it says nothing.
+        shown: Modality -> its text, or what a person sees (PNG) or hears (WAV).
+    """
+
+    vector: np.ndarray
+    row: Place | None = None
+    prediction: str | None = None
+    shown: Mapping[str, str | bytes] | None = None
+
+
+def searched_column(written: Written, question: Question) -> str:
+    """The column that is searched: the one named, that of a modality, or ``embedding``.
+
+    Raises:
+        ConfigError: There is no such column, or no telling which of several.
+    """
+    if question.column is not None:
+        column = question.column
+    elif question.among is not None:
+        column = f"{question.among}_{EMBEDDING}"
+        if column not in written.embeddings:
+            raise ConfigError(
+                f"there is no column {column}: the model has no space that it shares with {question.among}",
+                where=written.output,
+                fix=f"leave --in out, or choose --column: {', '.join(written.embeddings)}",
+            )
+    else:
+        there = list(written.embeddings)
+        if EMBEDDING not in there and len(there) > 1:
+            raise ConfigError(
+                f"there are several columns of embeddings: {', '.join(there)}",
+                where=written.output,
+                fix="say which to search: --in MODALITY, or --column NAME",
+            )
+        column = there[0] if EMBEDDING not in there and there else EMBEDDING
+    written.width(column)
+    return column
+
+
+def row_query(written: Written, question: Question, column: str) -> Query:
+    """The embedding of a row that is there; no model is asked.
+
+    Raises:
+        ConfigError: No row has that key, several have, or it has no such embedding.
+    """
+    assert question.key is not None
+    # What is no text (bytes of the command line) becomes one that no row has.
+    key, shard = _text(question.key), None if question.shard is None else _text(question.shard)
+    places = written.find(key, shard)
+    where = f"--key {key}" + (f" --shard {shard}" if shard else "")
+    if not places:
+        raise ConfigError(
+            "no row has this key", where=f"{where}, {written.output}", fix="check its spelling"
+        )
+    if len(places) > 1:
+        shards = [place.shard for place in places]
+        more = f" and {len(shards) - NAMED_SHARDS} more" if len(shards) > NAMED_SHARDS else ""
+        raise ConfigError(
+            f"{len(places)} rows have this key, in {', '.join(shards[:NAMED_SHARDS])}{more}",
+            where=where,
+            fix="say which with --shard",
+        )
+    [place] = places
+    own = [f"{question.by}_{EMBEDDING}"] if question.by else [column, *written.embeddings]
+    width = written.width(column)
+    for name in own:
+        vector = written.vector(place.row, name)
+        if vector is not None and len(vector) == width:
+            return Query(vector, place)
+    raise ConfigError(
+        f"the row has no {own[0]}",
+        where=where,
+        fix="choose --from a modality that it has" if question.by else "choose another row",
+    )
+
+
+def given_query(config: Config, written: Written, question: Question, column: str) -> Query:
+    """What is given, decoded as samples are and embedded by the model of the configuration.
+
+    Raises:
+        ConfigError: It is bad, or of a modality that the model does not take, or the model makes no such column.
+        ModelError: No model, one that does not fit the configuration, or another one than wrote the rows.
+    """
+    spec = ModelSpec(
+        model=config.folder("model", config.infer.model),
+        modalities=unfiltered(config.modalities),
+        weights=config.infer.weights,
+        batch_size=1,
+        num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
+        precision=config.infer.precision,
+    )
+    model = open_model(spec)
+    if model.fingerprint != written.model:
+        raise ConfigError(
+            f"the rows were written by the model {written.model or '(which the files do not say)'}, "
+            f"and infer.model is {model.fingerprint}",
+            where=written.output,
+            fix="set infer.model to the one that wrote them, or run jobs.infer with this one",
+        )
+    decoder = model.decoder(**config.handling())
+    own = _own_column(question, column, [field.name for field in model.fields])
+    data = {name: _read(name, value, decoder, config) for name, value in question.given.items()}
+    try:
+        table = _decode(decoder, question, data)
+        shown = {name: _show(decoder, name, each) for name, each in data.items()}
+    finally:
+        end_child()
+    from pipeline.prediction.predictor import load_predictor
+
+    row = load_predictor(replace(spec, encoder=model.encoder))(table).to_pylist()[0]
+    return Query(np.asarray(row[own], np.float64), None, row.get("prediction"), shown)
+
+
+def unfiltered(modalities: ModalitiesConfig) -> ModalitiesConfig:
+    """Modalities without the filters that leave good samples out of jobs: whoever asks for one means it."""
+    changed = {
+        name: each.model_copy(update={"filter": type(each.filter)()})
+        for name, each in modalities.by_name().items()
+    }
+    return modalities.model_copy(update=changed)
+
+
+def _text(value: str) -> str:
+    """A value from the command line without bytes that are no text."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _own_column(question: Question, column: str, made: list[str]) -> str:
+    """The column of the query's own row that is compared with ``column`` of the others."""
+    given = list(question.given)
+    own = column
+    if column != EMBEDDING and column.endswith(f"_{EMBEDDING}"):
+        # Of several things at once, the space's own way to join them.
+        own = f"{given[0]}_{EMBEDDING}" if len(given) == 1 else EMBEDDING
+    if own not in made:
+        raise ConfigError(
+            f"the model makes no column {own} of {' and '.join(given)}",
+            where=f"column {column}",
+            fix=f"it makes {', '.join(made)}; choose another --column, or --key",
+        )
+    return own
+
+
+def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
+    """The bytes of what is given of a modality.
+
+    Raises:
+        ConfigError: The model does not take it, or there is no such file, or it is too large.
+    """
+    where = f"--{name}" if name == "text" else f"--{name} {value}"
+    if name not in decoder.codecs:
+        raise ConfigError(
+            f"the model takes no {name}", where=where, fix=f"it takes {', '.join(decoder.codecs)}"
+        )
+    if name == "text":
+        text: TextConfig | None = config.modalities.text
+        encoding = text.encoding if text else "utf-8"
+        # What came from the command line as bytes that are no text is refused as such.
+        errors = "surrogateescape" if encoding == "utf-8" else "strict"
+        try:
+            return value.encode(encoding, errors)
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"the text cannot be written in {encoding}: {error.reason}", where=where
+            ) from None
+    info = storage.file_info(value)
+    if info is None:
+        raise ConfigError("there is no such file", where=where, fix="check the path")
+    if info.size > config.limits.member_bytes:
+        raise ConfigError(
+            f"the file has {info.size} bytes, over the limit of {config.limits.member_bytes}",
+            where=where,
+            fix="give a smaller one, or raise limits.member_bytes",
+        )
+    try:
+        return storage.read_bytes(value)
+    except OSError as error:
+        raise ConfigError(
+            f"the file cannot be read: {error.strerror or error}",
+            where=where,
+            fix="check that you may read it",
+        ) from None
+
+
+def _decode(decoder: Decoder, question: Question, data: Mapping[str, bytes]) -> pa.Table:
+    """One good row.
+
+    Raises:
+        ConfigError: What is given is bad.
+    """
+    table = decode_alone(decoder, {decoder.fields[name][0]: each for name, each in data.items()})
+    error: dict[str, Any] | None = table[ERROR][0].as_py()
+    for each in [error] if error else table["dropped"][0].as_py():
+        bad = next((n for n in data if decoder.fields[n][0] == each["field"]), next(iter(data)))
+        path = "" if bad == "text" else f" {question.given[bad]}"
+        raise ConfigError(
+            each["detail"],
+            where=f"--{bad}{path}",
+            fix=f"as a sample it would be quarantined ({each['reason']}: {REASONS.get(each['reason'], '')})",
+        )
+    return table
+
+
+def _show(decoder: Decoder, name: str, data: bytes) -> str | bytes:
+    try:
+        return show(decoder, name, memoryview(data), decoder.fields[name][0])
+    except SampleError as error:  # it was decoded a moment ago
+        raise ConfigError(error.what, where=f"--{name}") from None

@@ -1,0 +1,67 @@
+"""The live line of a training: follows the log that worker 0 leaves in the run folder, wherever it runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline import storage
+from pipeline.config import Config
+from pipeline.engine.observe.progress import Progress
+from pipeline.models.record import CHECKPOINTS
+from pipeline.runs import METRICS_LOG
+
+PROGRESS = "progress.json"  # in the checkpoints' folder: how far an epoch is
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@contextmanager
+def training_progress(config: Config, num_samples: int) -> Iterator[None]:
+    """Shows epochs, samples a second and the last metrics, until the training ends."""
+    for name in (METRICS_LOG, f"{CHECKPOINTS}/{PROGRESS}"):
+        if not (name == METRICS_LOG and config.train.resume):
+            storage.remove(storage.join(config.run, name))
+    stop = threading.Event()
+    before = len(read_history(config.run))
+    with Progress("train", config.train.epochs, "epochs", before) as progress:
+        follower = threading.Thread(
+            target=_follow, args=(config, progress, num_samples, stop), daemon=True
+        )
+        follower.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            follower.join()
+
+
+def read_history(run: str) -> list[dict[str, float]]:
+    """The rows of the run's metrics.jsonl, one an epoch; none before the first epoch has ended."""
+    try:
+        text = storage.read_bytes(storage.join(run, METRICS_LOG)).decode()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _follow(config: Config, progress: Progress, num_samples: int, stop: threading.Event) -> None:
+    ended = False
+    while not ended:
+        ended = stop.wait(SECONDS_BETWEEN_LOOKS)
+        rows = read_history(config.run)
+        fresh = len(rows) - progress.done
+        note = ""
+        if rows:
+            shown = ("train_loss", "train_accuracy", "val_accuracy")
+            note = ", ".join(f"{name} {rows[-1][name]:.3f}" for name in shown if name in rows[-1])
+        progress.advance(fresh, fresh * num_samples, note=note or _part_of_epoch(config))
+
+
+def _part_of_epoch(config: Config) -> str:
+    try:
+        text = storage.read_bytes(storage.join(config.run, CHECKPOINTS, PROGRESS))
+    except FileNotFoundError:
+        return "decoding"
+    return f"{json.loads(text)['epoch']:.2f} epochs"

@@ -1,0 +1,91 @@
+"""Keys that come more than once across shards and splits, with examples whose content is compared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.inspection.census import Census
+from pipeline.modalities.content import Content
+from pipeline.shards.keys import Repeats, across_shards, across_splits, holds, key_hash
+from pipeline.shards.outline import Outline, outline_part
+from pipeline.shards.plan import Part
+from pipeline.shards.source import is_packed, open_shard
+
+COMPARED_BYTES = 64 << 20  # larger members are not compared
+
+
+def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, Any]:
+    """Keys that several shards of a split, or several splits, have.
+
+    Args:
+        censuses: Split -> what was found in it.
+
+    Returns:
+        JSON-ready: ``within_shards``, samples whose key an earlier sample of their shard has; ``across_shards``, split
+        -> keys and examples; ``across_splits``, the same for each pair of splits, ``train & test``.
+    """
+    splits = {name: [keys for _, keys in census.keys] for name, census in censuses.items()}
+    shards = {name: census.keys for name, census in censuses.items()}
+    found = {name: across_shards(keys) for name, keys in splits.items()}
+    shared = across_splits(splits)
+    return {
+        "within_shards": sum(each.reasons["duplicate_key"] for each in censuses.values()),
+        "across_shards": {
+            name: _described(repeats, [shards[name]])
+            for name, repeats in found.items()
+            if repeats.count
+        },
+        "across_splits": {
+            " & ".join(pair): _described(repeats, [shards[name] for name in pair])
+            for pair, repeats in shared.items()
+        },
+    }
+
+
+def _described(
+    repeats: Repeats, splits: Sequence[Sequence[tuple[Part, np.ndarray]]]
+) -> dict[str, Any]:
+    """A count, and for each example the two places: one split gives both, or each of two gives one."""
+    examples = []
+    for wanted in repeats.hashes:
+        found = [
+            [part for part, keys in shards if holds(keys, wanted)][: 3 - len(splits)]
+            for shards in splits
+        ]
+        first, second = (part for parts in found for part in parts)
+        examples.append(_compare(first, second, wanted))
+    return {"keys": repeats.count, "examples": examples}
+
+
+def _compare(first: Part, second: Part, wanted: int) -> dict[str, Any]:
+    """Finds a key in two shards again, and says which of its fields hold the same bytes."""
+    with contextlib.ExitStack() as stack:
+        places = [_find(part, wanted, stack) for part in (first, second)]
+        (mine, contents), (_, others) = places
+        same = [
+            name
+            for name, content in contents.items()
+            if name in others
+            and others[name].size == content.size <= COMPARED_BYTES
+            and bytes(content.whole()) == bytes(others[name].whole())
+        ]
+        return {"key": mine.key, "shards": [first.shard, second.shard], "same_fields": same}
+
+
+def _find(
+    part: Part, wanted: int, stack: contextlib.ExitStack
+) -> tuple[Outline, dict[str, Content]]:
+    """The sample of a key, and its members' content, readable until the stack is left."""
+    source = open_shard(part.shard, part.url, part.start, part.end)
+    stack.callback(source.close)
+    again = None if is_packed(part.shard) else source
+    outlines = (each for each in outline_part(source, part) if isinstance(each, Outline))
+    outline = next(each for each in outlines if key_hash(each.key) == wanted)
+    return outline, {
+        name: Content(member.size, outline.heads[member.offset], again, member.offset)
+        for name, member in outline.members
+    }

@@ -1,0 +1,1 @@
+"""Predicting with a bundle or a pretrained encoder; needs torch, and no Ray."""

@@ -1,0 +1,103 @@
+"""Predicts with a bundle."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pipeline.modalities.decode import Decoder
+from pipeline.models.batch import to_tensors
+from pipeline.models.bundle import Bundle
+from pipeline.objectives import prediction_fields, restore
+from pipeline.prediction.ahead import Prepared, ahead
+from pipeline.prediction.columns import good_rows, with_columns
+from pipeline.prediction.execution import Execution
+from pipeline.prediction.spec import ModelSpec
+
+
+class BundlePredictor:
+    """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
+
+    Networks see micro-batches of one shape, so that a sample's prediction does not depend on its neighbours, nor on
+    how many there are. On a GPU they are copied there while the one before is computed.
+
+    Args:
+        spec: Names the folder of the bundle.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        loaded = Bundle.load(spec.model)
+        self.execution = Execution(spec)
+        self.classify = self.execution.runner(self.execution.ready(restore(loaded)).predict)
+        self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
+        self.classes = loaded.classes
+        self.batch_size = spec.batch_size
+        self.fields = prediction_fields(loaded, float16=spec.float16)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Predicts the good rows of a block; bad rows pass with nulls."""
+        good = table.filter(pa.array(good_rows(table)))
+        predicted = self._columns(self.predict(good)) if good.num_rows else None
+        return with_columns(table, self.codecs, self.fields, predicted)
+
+    def predict(
+        self, table: pa.Table, modalities: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Predicts a table of good samples.
+
+        Args:
+            table: B rows.
+            modalities: Those that may be looked at; all unless given.
+
+        Returns:
+            Column name -> (B, ...) float32.
+        """
+        shown = self.codecs if modalities is None else modalities
+        names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
+        found: dict[str, list[Tensor]] = defaultdict(list)
+        batches = ahead(self._micro_batches(table, names, shown), self.execution.device)
+        for count, inputs in batches:
+            batch = dict(zip(names, inputs, strict=True))
+            for name, values in self.classify(batch).items():
+                found[name].append(values[:count].float())
+        return {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
+
+    def _micro_batches(
+        self, table: pa.Table, names: Sequence[str], shown: Container[str]
+    ) -> Iterator[Prepared]:
+        """Rows that count, and the tensors of those names, padded with the last row."""
+        for start in range(0, table.num_rows, self.batch_size):
+            rows = table.slice(start, self.batch_size)
+            batch = to_tensors(rows, self.codecs)
+            for name in self.codecs:
+                if name not in shown:
+                    batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
+            yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)
+
+    def _columns(self, predicted: Mapping[str, np.ndarray]) -> pa.Table:
+        probabilities = predicted["probabilities"]
+        best = probabilities.argmax(axis=1)
+        columns = []
+        for field in self.fields:
+            if field.name == "prediction":
+                columns.append(pa.array([self.classes[index] for index in best], field.type))
+            elif field.name == "score":
+                columns.append(pa.array(probabilities[np.arange(len(best)), best], field.type))
+            else:
+                flat = predicted[field.name].reshape(-1)
+                flat = flat.astype(field.type.value_type.to_pandas_dtype())
+                columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type))
+        return pa.Table.from_arrays(columns, schema=pa.schema(self.fields))
+
+
+def padded(values: Tensor, size: int) -> Tensor:
+    """Repeats the last row until there are ``size`` rows."""
+    missing = size - len(values)
+    return (
+        torch.cat([values, values[-1:].expand(missing, *values.shape[1:])]) if missing else values
+    )

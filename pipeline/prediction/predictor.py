@@ -1,0 +1,42 @@
+"""The stage that holds a model and predicts a block of samples at a time: a bundle or a pretrained encoder."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipeline.prediction.bundle import BundlePredictor
+from pipeline.prediction.encoder import EncoderPredictor
+from pipeline.prediction.spec import ModelSpec
+
+
+class Predictor(Protocol):
+    """Decoded samples in, the same rows with predictions in place of their modalities out."""
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The columns that it adds, the embedding first."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Predicts the good rows of a block; bad rows pass with nulls.
+
+        Args:
+            table: As :meth:`pipeline.prediction.spec.Model.decoder` decodes it.
+        """
+
+
+def load_predictor(spec: ModelSpec) -> Predictor:
+    """Loads what :func:`pipeline.prediction.spec.open_model` describes; needs no Ray.
+
+    ::
+
+        model = open_model(spec)
+        table = model.decoder().decode(samples, part="")
+        embeddings = load_predictor(spec)(table)["embedding"]
+
+    Raises:
+        ModelError: The model is missing, damaged, or does not fit the configuration.
+        RunError: The device that was asked for is not there.
+    """
+    return EncoderPredictor(spec) if spec.pretrained else BundlePredictor(spec)

@@ -1,0 +1,1 @@
+"""Training networks with torch: what needs no Ray."""

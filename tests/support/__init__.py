@@ -1,0 +1,1 @@
+"""What tests share: shards, stores, clusters, media with known faults."""
