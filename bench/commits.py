@@ -31,7 +31,7 @@ from bench.ingest import environment
 from pipeline.config import load
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.sample import PART, SHARD
 from pipeline.shards.plan import Part, Shard, plan, plan_shard, replan

@@ -29,7 +29,7 @@ from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.copies import Limits, Signatures, find_copies
 from pipeline.engine.cleaning.signing import Signer, load
 from pipeline.engine.cleaning.verdict import EXACT, NEAR, Compared, Result, Verdict
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.left_out import write_left_out
 from pipeline.shards.plan import Part
 

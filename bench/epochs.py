@@ -31,7 +31,7 @@ from pipeline.engine.cluster.session import connect
 from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
 from pipeline.shards.plan import Part, expand, plan

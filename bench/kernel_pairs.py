@@ -27,7 +27,7 @@ from pipeline.modalities.audio.codec import AudioCodec, read_mono
 from pipeline.modalities.audio.fft import load_rfft
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.base import Item
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.codec import ImageCodec
 from pipeline.modalities.text import TextConfig

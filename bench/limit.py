@@ -172,7 +172,7 @@ def published_worker(tokenizer: str) -> Callable[[str], int]:
 def our_worker(tokenizer: str) -> Callable[[str], int]:
     """The pipeline's decoder, ready in this process."""
     from pipeline.modalities import ModalitiesConfig
-    from pipeline.modalities.decode import Decoder
+    from pipeline.modalities.decoding.decoder import Decoder
     from pipeline.shards.plan import expand, plan
     from pipeline.shards.reader import read_part
 

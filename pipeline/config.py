@@ -17,7 +17,7 @@ from pipeline.limits import Limits
 from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
-from pipeline.modalities.rows import OnBadField
+from pipeline.modalities.decoding.rows import OnBadField
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.packing.config import PackConfig
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class Handling(TypedDict):
-    """Arguments of :meth:`pipeline.modalities.decode.Decoder.build` that every job gives alike."""
+    """Arguments of :meth:`pipeline.modalities.decoding.decoder.Decoder.build` that every job gives alike."""
 
     verify: Verify
     on_bad_field: OnBadField

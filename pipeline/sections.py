@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
-from pipeline.modalities.rows import OnBadField
+from pipeline.modalities.decoding.rows import OnBadField
 
 __all__ = ["SPLITS", "Patterns"]
 

@@ -21,7 +21,7 @@ from bench.limit import Bare
 from bench.peers import common
 from bench.workload import MODALITIES
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.shards.reader import read_part
 

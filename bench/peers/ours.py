@@ -17,7 +17,7 @@ from pipeline.config import Config, validate
 from pipeline.engine.cluster.session import connect
 from pipeline.engine.executors.batch import BatchJob
 from pipeline.engine.train.data import read_parts
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.plan import expand, plan
 from pipeline.sinks.none import NoneSink

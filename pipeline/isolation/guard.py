@@ -30,7 +30,7 @@ from pipeline.limits import (
     Limits,
     moved_by,
 )
-from pipeline.modalities.watch import Care, Verdict, Watch
+from pipeline.modalities.decoding.watch import Care, Verdict, Watch
 
 NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
 SECONDS_BETWEEN_LOOKS = 0.2

@@ -99,7 +99,7 @@ class Journal:
 
 
 class JournalWatch:
-    """A :class:`pipeline.modalities.watch.Watch` that writes the journal, with room in an arena.
+    """A :class:`pipeline.modalities.decoding.watch.Watch` that writes the journal, with room in an arena.
 
     Args:
         journal: What is written.
@@ -112,21 +112,21 @@ class JournalWatch:
         self._steps = 0
 
     def begins(self, modality: str, first: int, last: int) -> None:
-        """See :class:`pipeline.modalities.watch.Watch`."""
+        """See :class:`pipeline.modalities.decoding.watch.Watch`."""
         self._steps += 1
         self._journal.write(self._steps, modality, first, last)
         pulse.beat()
 
     def ticks(self) -> None:
-        """See :class:`pipeline.modalities.watch.Watch`."""
+        """See :class:`pipeline.modalities.decoding.watch.Watch`."""
         self._steps += 1
         self._journal.step(self._steps)
         pulse.beat()
 
     def rests(self) -> None:
-        """See :class:`pipeline.modalities.watch.Watch`."""
+        """See :class:`pipeline.modalities.decoding.watch.Watch`."""
         self._journal.rest()
 
     def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-        """See :class:`pipeline.modalities.watch.Watch`."""
+        """See :class:`pipeline.modalities.decoding.watch.Watch`."""
         return np.empty(shape, dtype) if self._arena is None else self._arena.room(shape, dtype)

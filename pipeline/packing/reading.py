@@ -13,8 +13,8 @@ from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.content import expected_kind
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.labels import read_label
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.targets import read_label
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
 from pipeline.shards.grouping import Group, group_members

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.pretrained import Encoder, describe, is_encoder
 from pipeline.objectives import prediction_fields
@@ -81,7 +81,7 @@ class Model(Protocol):
         """The settings that decoded rows depend on, ready for JSON."""
 
     def decoder(self, **handling: Any) -> Decoder:
-        """How samples are decoded for it; ``handling`` as in :meth:`pipeline.modalities.decode.Decoder.build`."""
+        """How samples are decoded for it; ``handling`` as in :meth:`pipeline.modalities.decoding.decoder.Decoder.build`."""
 
 
 def open_model(spec: ModelSpec) -> Model:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, InputError, in_words
-from pipeline.modalities.decoded import open_parquet
+from pipeline.modalities.decoding.decoded import open_parquet
 from pipeline.sample import KEY, SHARD
 
 EMBEDDING = "embedding"

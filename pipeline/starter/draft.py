@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import ModalityConfig
-from pipeline.modalities.labels import label_place
+from pipeline.modalities.decoding.targets import label_place
 from pipeline.settings import sections_of
 from pipeline.starter.look import FieldLook, Look
 from pipeline.starter.sources import Start

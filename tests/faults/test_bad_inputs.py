@@ -14,7 +14,7 @@ from support.bad_inputs.tars import TarCase
 from support.tones import png, wav, write_tar
 
 from pipeline.errors import SampleError
-from pipeline.modalities.labels import read_label
+from pipeline.modalities.decoding.targets import read_label
 from pipeline.sample import NOTES, REASONS, Field, Sample
 from pipeline.shards.plan import expand, plan
 from pipeline.shards.reader import read_part, settled

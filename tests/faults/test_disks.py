@@ -18,7 +18,7 @@ from jobs import _job, preprocess
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import PipelineError, SinkError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink

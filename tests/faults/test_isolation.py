@@ -19,7 +19,7 @@ from pipeline.errors import InputError, SampleError
 from pipeline.isolation.guard import Death, learn
 from pipeline.isolation.journal import Entry
 from pipeline.limits import Limits
-from pipeline.modalities.watch import Care
+from pipeline.modalities.decoding.watch import Care
 from pipeline.sample import Sample
 from pipeline.settings import settings
 from pipeline.shards.plan import Part, expand, plan

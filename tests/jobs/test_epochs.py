@@ -13,7 +13,7 @@ from jobs import _job, train
 from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import expand, plan
 from pipeline.sinks.quarantine import set_bad_aside
 

@@ -23,7 +23,7 @@ from support.tones import make_samples, write_tar
 from pipeline import storage
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
 from pipeline.shards.plan import Part, plan_shard
 from pipeline.shards.plan import Shard as Listed

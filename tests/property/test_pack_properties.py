@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.plain import PlainTextCodec
 from pipeline.packing.config import PackConfig
 from pipeline.packing.keys import escape_key, unescape_key

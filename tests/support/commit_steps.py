@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink

@@ -22,7 +22,7 @@ from pipeline.modalities.base import (
     dense_column,
     fixed_size_column,
 )
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 
 WIDTH = 4
 KILLERS = ("segfault", "abort", "exit", "sleep", "spin", "eat", "grab")

@@ -25,7 +25,7 @@ from PIL import Image
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio.containers.ogg import page_checksum
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.image.resize import Picture, resize_and_crop
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import REASONS, Field, Sample

@@ -16,7 +16,7 @@ from pipeline.config import Config, validate
 from pipeline.engine.cleaning.verdict import SETTINGS as CLEANING
 from pipeline.engine.lint.findings import Inspector
 from pipeline.errors import OF_SETTINGS, NoSettingError, SampleError
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import FILTERS, REASONS, Fault, Source
 from pipeline.settings import apply_override, settings

@@ -14,7 +14,7 @@ from pipeline.cleaning.copies import TRAIN, Limits, Signatures, find_copies
 from pipeline.isolation import Guard
 from pipeline.limits import Limits as DecodeLimits
 from pipeline.modalities.base import Item
-from pipeline.modalities.watch import Care, Ticking, Unwatched, Watch
+from pipeline.modalities.decoding.watch import Care, Ticking, Unwatched, Watch
 from pipeline.prediction.ahead import ahead
 from pipeline.shards.plan import Shard, hash_shard
 from pipeline.storage.lease import Lease

@@ -26,7 +26,7 @@ from pipeline.engine.cleaning.verdict import (
 )
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.logs import event
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.left_out import write_left_out
 from pipeline.shards.plan import Part
 

@@ -30,8 +30,8 @@ from pipeline.engine.executors.tasks import work_through
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.watch import CHECKS, Care, Unwatched, Watch
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.sample import KEY, ORDINAL, Fault, Sample
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part

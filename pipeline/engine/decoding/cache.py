@@ -22,7 +22,7 @@ import pyarrow as pa
 from pipeline import __version__, runs, storage
 from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import BASE_SCHEMA
 from pipeline.shards.plan import Part
 

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from pipeline import runs, storage
 from pipeline.config import Patterns
 from pipeline.errors import BadDataError, ConfigError, in_words
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.decoded import SUFFIX, open_parquet, read_decoded, read_rows
+from pipeline.modalities.decoding.decoded import SUFFIX, open_parquet, read_decoded, read_rows
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST

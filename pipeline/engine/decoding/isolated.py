@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.isolation import Guard
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.watch import CHECKS, Care, Watch
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.watch import CHECKS, Care, Watch
 from pipeline.sample import PART, Field, Sample, Tally
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part
@@ -98,7 +98,7 @@ def decode_alone(decoder: Decoder, fields: Mapping[str, bytes]) -> pa.Table:
         fields: Extension -> bytes.
 
     Returns:
-        One row, as :meth:`pipeline.modalities.decode.Decoder.decode` makes it; a bad one has its ``error``.
+        One row, as :meth:`pipeline.modalities.decoding.decoder.Decoder.decode` makes it; a bad one has its ``error``.
     """
     request = _Alone(dict(fields))
     if not decoder.limits.isolate:

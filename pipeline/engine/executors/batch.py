@@ -18,7 +18,7 @@ from pipeline.engine.infer.predictors import PredictorPool, predictor_here
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import RunError
 from pipeline.metrics.statistics import Sums, add_sums
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
 from pipeline.prediction.spec import ModelSpec
 from pipeline.runs import Summary

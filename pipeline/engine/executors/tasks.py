@@ -14,7 +14,7 @@ from pipeline.engine.decoding.cache import CachedDecoder, cached
 from pipeline.engine.decoding.decoded_folder import is_decoded, read_decoded_part
 from pipeline.engine.decoding.isolated import decode_here, decode_isolated
 from pipeline.engine.observe.beats import tell_driver
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part
 
 RETRIES = 3  # of a task whose worker dies

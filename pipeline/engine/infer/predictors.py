@@ -20,7 +20,7 @@ from pipeline.engine.infer.actors import Predict
 from pipeline.engine.infer.pool import Share, Stages, through_stages
 from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.prediction.spec import Model, ModelSpec, Precision
 from pipeline.shards.plan import Part
 

@@ -25,7 +25,7 @@ from pipeline.errors import SampleError
 from pipeline.inspection.picks import Pick
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
 from pipeline.shards.plan import Part

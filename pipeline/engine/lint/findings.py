@@ -16,9 +16,9 @@ from pipeline.inspection.headers import LOOKS, Rules
 from pipeline.inspection.picks import Pick
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.labels import label_place, written_label
-from pipeline.modalities.rows import setting_of
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.rows import setting_of
+from pipeline.modalities.decoding.targets import label_place, written_label
 from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
 from pipeline.shards.index import index_url, write_index
 from pipeline.shards.keys import key_hash

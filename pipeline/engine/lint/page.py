@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.engine.lint.plan import Findings
 from pipeline.inspection.census import OTHER, Census
 from pipeline.modalities.content import expected_kind
-from pipeline.modalities.labels import label_place
+from pipeline.modalities.decoding.targets import label_place
 from pipeline.sample import NOTES, REASONS
 from pipeline.shards.strays import KINDS
 

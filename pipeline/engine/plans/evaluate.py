@@ -26,7 +26,7 @@ from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError, RunError
 from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
 from pipeline.objectives import objective_of

@@ -15,7 +15,7 @@ from pipeline.engine.executors.batch import BatchJob
 from pipeline.engine.infer.predictors import model_spec, precision_of, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.errors import ConfigError
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.drift import Profile
 from pipeline.prediction.spec import Model, open_model
 from pipeline.sinks import ParquetConfig

@@ -13,7 +13,7 @@ from pipeline.engine.plans.checks import second_column
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.metrics.statistics import Measure, statistics
 from pipeline.modalities.audio import HOP_SECONDS
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink

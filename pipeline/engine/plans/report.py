@@ -33,8 +33,8 @@ from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.labels import read_label
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.targets import read_label
 from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY

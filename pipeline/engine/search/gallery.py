@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage
 from pipeline.sample import KEY, SHARD, Sample

@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.engine.decoding.isolated import decode_alone, end_child, show
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text import TextConfig
 from pipeline.prediction.spec import ModelSpec, open_model
 from pipeline.sample import ERROR, REASONS

@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, RandomSeedConfig
 from pipeline.engine.cluster.session import configure_data, num_cpus
 from pipeline.engine.decoding.cache import CachedDecoder
 from pipeline.engine.executors.tasks import RETRIES, decode_part
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import PART
 from pipeline.shards.plan import Part
 

@@ -31,7 +31,7 @@ from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of, settings_of, shards_of
 from pipeline.engine.train.worker import Job, train_worker
 from pipeline.errors import ConfigError, RunError
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, score_name
 from pipeline.redaction import redact

@@ -16,7 +16,7 @@ from pipeline.engine.decoding.decoded_folder import is_decoded, num_rows, read_l
 from pipeline.errors import BadDataError, ConfigError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import event
-from pipeline.modalities.labels import written_label
+from pipeline.modalities.decoding.targets import written_label
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import Fault
 from pipeline.shards.plan import Part

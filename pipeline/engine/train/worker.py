@@ -20,7 +20,7 @@ from pipeline.config import Config, TrainConfig
 from pipeline.engine.train.epochs_ledger import ROWS
 from pipeline.engine.train.progress import PROGRESS
 from pipeline.engine.train.record import settings_of
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_device, to_tensors
 from pipeline.models.memory import keep_freed_memory
 from pipeline.models.record import BEST, CHECKPOINTS, LAST, score_name

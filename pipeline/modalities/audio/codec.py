@@ -23,7 +23,7 @@ from pipeline.modalities.base import (
     dense_column,
     fixed_size_column,
 )
-from pipeline.modalities.foreign import Refusing
+from pipeline.modalities.decoding.foreign import Refusing
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioFilterConfig

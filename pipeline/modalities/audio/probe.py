@@ -11,7 +11,7 @@ from pipeline.modalities.audio.containers.flac import walk_flac
 from pipeline.modalities.audio.containers.layout import Layout, Remark, is_unknown, shortage
 from pipeline.modalities.audio.containers.ogg import walk_ogg
 from pipeline.modalities.content import Content
-from pipeline.modalities.foreign import RAISED, refusal
+from pipeline.modalities.decoding.foreign import RAISED, refusal
 
 MAX_CHUNKS = 64  # of a WAV before its data
 OGG_TAIL_BYTES = 1 << 16  # a page of Ogg is at most 65,307 bytes, and the last one tells the length

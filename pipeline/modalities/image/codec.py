@@ -16,7 +16,7 @@ from pipeline.modalities.base import (
     dense_column,
     fixed_size_column,
 )
-from pipeline.modalities.foreign import Refusing
+from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
 from pipeline.modalities.image.jpeg import MAX_SCANS, decode_jpeg, is_jpeg
 from pipeline.modalities.image.pillow import FORMATS, decode_with_pillow, shown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.modalities.foreign import Refusing
+from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.image.codec import MAX_SCANS, ImageCodec
 from pipeline.modalities.image.resize import Box, cut
 

@@ -7,7 +7,7 @@ import re
 import simplejpeg
 
 from pipeline.errors import SampleError
-from pipeline.modalities.foreign import RAISED, refusal
+from pipeline.modalities.decoding.foreign import RAISED, refusal
 from pipeline.modalities.image.jpeg_head import START_OF_SCAN, Head
 from pipeline.modalities.image.jpeg_whole import check_whole
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pipeline.modalities.content import SNIFFED_BYTES, sniff
-from pipeline.modalities.foreign import RAISED, Refusing
+from pipeline.modalities.decoding.foreign import RAISED, Refusing
 from pipeline.modalities.image.containers import (
     check_avif,
     check_gif,

@@ -7,7 +7,7 @@ import warnings
 from typing import NamedTuple
 
 from pipeline.modalities.content import Content
-from pipeline.modalities.foreign import RAISED
+from pipeline.modalities.decoding.foreign import RAISED
 
 MAX_SEGMENTS = 1000  # of a JPEG before its frame header
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.engine.decoding import isolated
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.shards.plan import expand, plan
 

@@ -12,7 +12,7 @@ from pipeline.engine.decoding.cache import CachedDecoder, cached, clear_cache, p
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 
 DECODER = Decoder.build(

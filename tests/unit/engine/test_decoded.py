@@ -20,7 +20,7 @@ from pipeline.engine.plans.preprocess import preprocess_job
 from pipeline.engine.train.labels import count_labels
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import (
     ERROR,
     KEY,

@@ -28,7 +28,7 @@ from pipeline.engine.lint.plan import tasks as lint_tasks
 from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.runs import Summary
 from pipeline.shards.plan import expand, plan

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config import validate
 from pipeline.engine.cleaning.signing import Signer, load, read_keys
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.shards.plan import Part
 from pipeline.shards.reader import read_part

@@ -12,8 +12,8 @@ from pipeline.engine.decoding import isolated as engine
 from pipeline.engine.decoding.isolated import decode_here, decode_isolated, end_child
 from pipeline.errors import InputError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.watch import Care, Watch
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.sample import PART
 from pipeline.shards.plan import Part, expand, plan
 

@@ -14,7 +14,7 @@ from support.tones import make_samples, write_tar
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import BASE_SCHEMA, ERROR, LABEL
 from pipeline.shards.plan import expand, plan

@@ -21,7 +21,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.audio.codec import AudioCodec
 from pipeline.modalities.audio.mel import mel_filters
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.codec import ImageCodec
 from pipeline.modalities.text.codec import PAD, TextCodec, clean, train_tokenizer
@@ -262,7 +262,7 @@ def test_shown_is_what_a_browser_plays() -> None:
 
 def test_decoding_and_writing_never_import_torch_or_ray() -> None:
     code = (
-        "import sys; import pipeline.modalities.decode, pipeline.sinks.parquet, pipeline.config;"
+        "import sys; import pipeline.modalities.decoding.decoder, pipeline.sinks.parquet, pipeline.config;"
         "from pipeline.modalities import ModalitiesConfig as M;"
         "c = M.model_validate({'image': {}, 'audio': {}}).by_name();"
         "[m.codec(None) for m in c.values()];"

@@ -11,8 +11,8 @@ from support.tones import png, sample_fields, wav, write_tar
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.labels import read_label
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.targets import read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import REASONS, Field, Sample
 from pipeline.shards.plan import expand, plan

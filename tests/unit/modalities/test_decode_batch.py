@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from support.tones import sample_fields
 
 from pipeline.errors import SampleError
-from pipeline.modalities import ModalitiesConfig, rows, values
+from pipeline.modalities import ModalitiesConfig, values
 from pipeline.modalities.base import Codec, Item, dense_to_column
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding import rows
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import Fault, Field, Sample, Source
 

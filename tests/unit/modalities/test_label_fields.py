@@ -16,9 +16,9 @@ from pipeline.engine.lint.plan import Findings
 from pipeline.engine.train.labels import class_names, count_labels
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
-from pipeline.modalities.decoded import read_decoded
-from pipeline.modalities.labels import class_of, label_place, read_label
+from pipeline.modalities.decoding.decoded import read_decoded
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.targets import class_of, label_place, read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import Field, Sample
 from pipeline.shards.plan import expand, plan

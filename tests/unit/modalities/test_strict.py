@@ -19,7 +19,7 @@ from pipeline.modalities.audio.containers.flac import Digest, read_stream_info
 from pipeline.modalities.audio.containers.mp3 import walk_mp3
 from pipeline.modalities.audio.containers.mp3_frames import walk_frames
 from pipeline.modalities.audio.containers.ogg import page_checksum, walk_ogg
-from pipeline.modalities.foreign import RAISED, Refusing
+from pipeline.modalities.decoding.foreign import RAISED, Refusing
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.jpeg_head import count_scans, read_head
 from pipeline.modalities.image.png import check_rows, read_outline

@@ -12,7 +12,7 @@ from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
 from pipeline.engine.plans.augmented import augmented_samples, marked_text
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.reports.content import AugmentedSample, AugmentedView, ReportData
 from pipeline.reports.page import render

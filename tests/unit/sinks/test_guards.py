@@ -13,7 +13,7 @@ from support.tones import make_samples, write_tar
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import LockedError, SinkError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig, layout, merge, showing
 from pipeline.sinks.parquet import ParquetSink

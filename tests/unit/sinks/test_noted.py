@@ -10,7 +10,7 @@ from support.tones import write_tar
 from pipeline.engine.decoding.cache import cached
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.executors.tasks import decode_part
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig

@@ -14,7 +14,7 @@ from pipeline import storage
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import ConfigError, RunError, SinkError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.origin import Origin

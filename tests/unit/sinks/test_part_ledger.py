@@ -15,8 +15,9 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.executors import batch
 from pipeline.engine.executors.batch import BatchJob
 from pipeline.errors import RunError
-from pipeline.modalities import ModalitiesConfig, decode
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decoding import decoder as decode
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.sample import Fault, Sample, Tally
 from pipeline.shards import reader

@@ -11,7 +11,7 @@ import pipeline
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.plan import expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink

@@ -16,7 +16,7 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decode import Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, ORDINAL, PART
 from pipeline.shards.plan import Part, expand, plan, replan
 from pipeline.sinks import ParquetConfig, merge

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import SampleError
-from pipeline.modalities.decode import METADATA_PREFIX, Decoder
-from pipeline.modalities.labels import class_of, missing_label, unknown_label
+from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
+from pipeline.modalities.decoding.targets import class_of, missing_label, unknown_label
 from pipeline.sample import (
     DROPPED,
     ERROR,

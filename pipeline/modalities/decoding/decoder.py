@@ -11,10 +11,10 @@ from pipeline.errors import RunError, SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
-from pipeline.modalities.labels import class_of, label_place, read_label, unknown_label
+from pipeline.modalities.decoding.rows import METADATA_PREFIX, OnBadField, Rows, groups
+from pipeline.modalities.decoding.targets import class_of, label_place, read_label, unknown_label
+from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.modalities.members import check_json, field_text
-from pipeline.modalities.rows import METADATA_PREFIX, OnBadField, Rows, groups
-from pipeline.modalities.watch import Care, Watch
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
 
 
