@@ -81,7 +81,7 @@ class Model(Protocol):
         """The settings that decoded rows depend on, ready for JSON."""
 
     def decoder(self, **handling: Any) -> Decoder:
-        """How samples are decoded for it; ``handling`` as in :meth:`pipeline.modalities.decoding.decoder.Decoder.build`."""
+        """How samples are decoded for it; ``handling`` as :meth:`.Decoder.build` takes it."""
 
 
 def open_model(spec: ModelSpec) -> Model:
