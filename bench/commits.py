@@ -34,7 +34,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.sample import PART, SHARD
-from pipeline.shards.plan import Part, Shard, plan, plan_shard, replan
+from pipeline.shards.planning.plan import Part, Shard, plan, plan_shard, replan
 from pipeline.sinks import ParquetConfig, records
 from pipeline.sinks.parquet import ParquetSink
 

@@ -30,8 +30,8 @@ from pipeline.cleaning.copies import Limits, Signatures, find_copies
 from pipeline.engine.cleaning.signing import Signer, load
 from pipeline.engine.cleaning.verdict import EXACT, NEAR, Compared, Result, Verdict
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.left_out import write_left_out
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.left_out import write_left_out
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (125_000, 250_000, 500_000, 1_000_000)

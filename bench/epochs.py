@@ -34,7 +34,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks.quarantine import set_bad_aside
 
 RESULTS = Path(__file__).parent / "results"

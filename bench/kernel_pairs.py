@@ -33,7 +33,7 @@ from pipeline.modalities.image.codec import ImageCodec
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import TextCodec, train_tokenizer
 from pipeline.sample import Field, Sample
-from pipeline.shards.tar import scan
+from pipeline.shards.tar.scanner import scan
 
 SAMPLES = 48  # a call goes through these
 TEXTS = 64

@@ -173,8 +173,8 @@ def our_worker(tokenizer: str) -> Callable[[str], int]:
     """The pipeline's decoder, ready in this process."""
     from pipeline.modalities import ModalitiesConfig
     from pipeline.modalities.decoding.decoder import Decoder
-    from pipeline.shards.plan import expand, plan
-    from pipeline.shards.reader import read_part
+    from pipeline.shards.planning.plan import expand, plan
+    from pipeline.shards.reading.reader import read_part
 
     decoder = Decoder.build(ModalitiesConfig.model_validate(MODALITIES), tokenizer)
 

@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 
 from pipeline import storage
-from pipeline.shards.cuts import cut, samples
-from pipeline.shards.plan import PART_BYTES, expand, needs_scan, plan
-from pipeline.shards.tar import scan
+from pipeline.shards.planning.cuts import cut, samples
+from pipeline.shards.planning.plan import PART_BYTES, expand, needs_scan, plan
+from pipeline.shards.tar.scanner import scan
 from pipeline.storage import FileInfo
 
 RESULTS = Path(__file__).parent / "results"

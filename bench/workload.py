@@ -18,8 +18,8 @@ import soxr
 from PIL import Image
 
 from pipeline.sample import Sample
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 SOURCE = Path("../shared/data/perf")
 DISTINCT = 300

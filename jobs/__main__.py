@@ -25,7 +25,6 @@ from jobs._job import COMMAND, parser_for
 from pipeline.errors import ConfigError
 
 COMPLETION, SHELLS = "completion", ("bash", "zsh")
-_NOT_JOBS = {"demo_data"}
 
 
 def main() -> int:
@@ -58,7 +57,6 @@ def job_names() -> Mapping[str, str]:
     return {
         path.stem: (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]
         for path in modules
-        if path.stem not in _NOT_JOBS
     }
 
 

@@ -154,7 +154,7 @@ class _Demo:
         self._connect = lambda: None  # type: ignore[method-assign]
 
     def _make_data(self) -> None:
-        from jobs.demo_data import make_demo_data
+        from jobs.demo_source.data import make_demo_data
 
         began = process_clock()
         make_demo_data(self.folder / "data")

@@ -20,7 +20,7 @@ from pipeline import logs
 from pipeline.errors import ConfigError, PipelineError
 
 INTERRUPTED = 130
-_NOT_JOBS = {"submit", "demo", "demo_data", "init"}  # the demo starts jobs itself, on this machine
+_NOT_JOBS = {"submit", "demo", "init"}  # the demo starts jobs itself, on this machine
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from pipeline.errors import require_setting
 KEY = "key"  # string, null for damage to the shard itself
 SHARD = "shard"  # string, path below the pattern's fixed prefix
 ORDINAL = "ordinal"  # int64, position of the sample in its shard
-PART = "part"  # string, the part's description as JSON (pipeline.shards.plan.Part)
+PART = "part"  # string, the part's description as JSON (pipeline.shards.planning.plan.Part)
 # The ledger of a part, in each of its rows: what the reader counted in the archive, whatever rows came of it.
 PART_ROWS = "part_rows"  # int32, samples, and damages of the shard
 PART_SAMPLES = "part_samples"  # int32, samples

@@ -22,8 +22,8 @@ from bench.peers import common
 from bench.workload import MODALITIES
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading.reader import read_part
 
 PROCESSES = 2
 COLUMNS = ["key", "shard", "modalities", "image", "text", "audio"]

@@ -28,7 +28,7 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=2)
     options.add_argument("--keep-memory", action="store_true", help="as the job does on CPUs")
     given = options.parse_args()
-    from pipeline.shards.plan import expand, plan
+    from pipeline.shards.planning.plan import expand, plan
 
     parts = plan(expand(given.shards))
     context = multiprocessing.get_context("spawn")
@@ -90,7 +90,7 @@ def embed(part: Any) -> int:
     """Decodes and embeds a part; returns its samples."""
     import torch
 
-    from pipeline.shards.reader import read_part
+    from pipeline.shards.reading.reader import read_part
 
     table = STATE["decoder"].decode(read_part(part), part.to_json())
     flat = table["image"].combine_chunks().flatten().to_numpy()

@@ -19,7 +19,7 @@ from pipeline.engine.executors.batch import BatchJob
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks.none import NoneSink
 
 

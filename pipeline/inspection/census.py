@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.metrics.distribution import Distribution
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import NOTES, Fault
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 MAX_NAMES = 1000  # distinct fields, labels, ... counted one by one; the rest together, as OTHER
 MAX_EXAMPLES = 5
@@ -45,7 +45,7 @@ class Census:
         labels: Label -> samples.
         respelled: Label -> samples in which it is written in another Unicode form than NFC.
         unlabelled: Reason -> samples without a usable label.
-        strays: Kind -> members that belong to no sample (:mod:`pipeline.shards.strays`).
+        strays: Kind -> members that belong to no sample (:mod:`pipeline.shards.tar.strays`).
         damages: Reason -> places where a shard is damaged.
         reasons: Reason -> samples that decoding is bound to refuse.
         remarks: Reason -> good samples with something odd about them.

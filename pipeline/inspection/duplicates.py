@@ -10,10 +10,10 @@ import numpy as np
 
 from pipeline.inspection.census import Census
 from pipeline.modalities.content import Content
-from pipeline.shards.keys import Repeats, across_shards, across_splits, holds, key_hash
-from pipeline.shards.outline import Outline, outline_part
-from pipeline.shards.plan import Part
-from pipeline.shards.source import is_packed, open_shard
+from pipeline.shards.packed.source import is_packed, open_shard
+from pipeline.shards.planning.keys import Repeats, across_shards, across_splits, holds, key_hash
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.outline import Outline, outline_part
 
 COMPARED_BYTES = 64 << 20  # larger members are not compared
 

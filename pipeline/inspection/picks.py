@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pipeline.shards.outline import Outline
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.outline import Outline
 
 
 @dataclass(order=True, frozen=True)

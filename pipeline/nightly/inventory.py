@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
 from pipeline.packing.keys import escape_key
 from pipeline.packing.reading import Reading
-from pipeline.packing.tables import TABLE_SUFFIXES
-from pipeline.shards.names import check_extensions
-from pipeline.shards.strays import stray_kind
+from pipeline.packing.tables.table import TABLE_SUFFIXES
+from pipeline.shards.tar.names import check_extensions
+from pipeline.shards.tar.strays import stray_kind
 from pipeline.storage import walk_files
 
 _TABLES = (*TABLE_SUFFIXES, ".xlsx", ".xls", ".ods", ".arrow", ".feather")

@@ -6,7 +6,7 @@ import re
 from urllib.parse import unquote
 
 from pipeline.errors import SampleError
-from pipeline.shards.strays import stray_kind
+from pipeline.shards.tar.strays import stray_kind
 
 # A percent sign that unescaping would take for an escape.
 _PERCENT = re.compile(r"%(?=[0-9A-Fa-f]{2})")

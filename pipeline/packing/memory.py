@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
 from pipeline.runs import differences
-from pipeline.shards.writer import set_shards
+from pipeline.shards.writing.writer import set_shards
 
 # Settings that say where the shards go, not what is in them.
 _NOT_REMEMBERED = frozenset({"output", "name", "overwrite"})

@@ -20,7 +20,7 @@ from pipeline.packing.reading import Reading
 from pipeline.packing.source import Source, read_source
 from pipeline.packing.split import split_of, stratified
 from pipeline.packing.unread import unread_fields
-from pipeline.shards.writer import ShardInfo, ShardSetWriter
+from pipeline.shards.writing.writer import ShardInfo, ShardSetWriter
 
 logger = logging.getLogger(__name__)
 

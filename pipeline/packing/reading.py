@@ -17,9 +17,9 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import read_label
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
-from pipeline.shards.grouping import Group, group_members
-from pipeline.shards.reader import group_fault
-from pipeline.shards.tar import Member
+from pipeline.shards.reading.reader import group_fault
+from pipeline.shards.tar.grouping import Group, group_members
+from pipeline.shards.tar.scanner import Member
 
 LABEL_FIELDS = ("cls", "label")
 

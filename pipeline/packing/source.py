@@ -12,9 +12,9 @@ from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
 from pipeline.packing.folder import read_folder
 from pipeline.packing.reading import Reading
-from pipeline.packing.rows import read_rows
 from pipeline.packing.split import check_fractions
-from pipeline.packing.tables import TABLE_SUFFIXES
+from pipeline.packing.tables.rows import read_rows
+from pipeline.packing.tables.table import TABLE_SUFFIXES
 
 _TABLE_ONLY = (
     "columns", "key", "values", "text_from_file", "root", "allow_outside", "delimiter", "encoding", "split_column",

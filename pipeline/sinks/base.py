@@ -24,7 +24,7 @@ from pipeline.sample import (
     REMARKS,
     SHARD,
 )
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.metrics.statistics import Measure
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.base import PartResult, ledger
 
 

@@ -31,7 +31,7 @@ from pipeline.sample import (
     QUARANTINED,
     SHARD,
 )
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult, ledger, settings_by_reason
 from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of, read_manifest

@@ -13,16 +13,16 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, sniff
-from pipeline.packing.cells import content_of, is_media, names_file, text_of
 from pipeline.packing.config import DEFAULT_SPLIT, PackConfig
 from pipeline.packing.entries import Entry
 from pipeline.packing.reading import Reading
 from pipeline.packing.source import read_source
-from pipeline.packing.tables import TABLE_SUFFIXES, column_names, read_table
+from pipeline.packing.tables.cells import content_of, is_media, names_file, text_of
+from pipeline.packing.tables.table import TABLE_SUFFIXES, column_names, read_table
 from pipeline.sample import Sample
 from pipeline.sections import SPLITS
-from pipeline.shards.plan import Part, Shard, expand, shard_fingerprint
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
+from pipeline.shards.reading.reader import read_part
 from pipeline.starter.look import LABEL_NAMES, is_label
 
 LOOKED_AT = 200  # samples

@@ -17,7 +17,7 @@ from support.tones import make_samples, write_tar
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 

@@ -16,8 +16,8 @@ from support.tones import png, wav, write_tar
 from pipeline.errors import SampleError
 from pipeline.modalities.decoding.targets import read_label
 from pipeline.sample import NOTES, REASONS, Field, Sample
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part, settled
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part, settled
 
 TESTS = Path(__file__).parents[1]
 IMAGES, SOUNDS, TEXTS = list(images.cases()), list(sounds.cases()), list(texts.cases())

@@ -19,7 +19,7 @@ from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import PipelineError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.storage import writing

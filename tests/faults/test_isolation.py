@@ -22,8 +22,8 @@ from pipeline.limits import Limits
 from pipeline.modalities.decoding.watch import Care
 from pipeline.sample import Sample
 from pipeline.settings import settings
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading.reader import read_part
 
 REASON = {"sleep": "decoder_timeout", "spin": "decoder_timeout", "eat": "decoder_memory"}
 REASON |= {"grab": "decoder_memory"}
@@ -155,7 +155,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
         "from evil import evil_decoder\n"
         "from pipeline.engine.decoding.isolated import decode_isolated, _guard_for\n"
         "from pipeline.limits import Limits\n"
-        "from pipeline.shards.plan import expand, plan\n"
+        "from pipeline.shards.planning.plan import expand, plan\n"
         f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"
         "decoder = evil_decoder(limits=Limits(decode_seconds=600))\n"
         "guard = _guard_for(decoder)\n"

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from jobs.demo_data import make_demo_data, make_demo_source
+from jobs.demo_source.data import make_demo_data, make_demo_source
 
 pytest.importorskip("espeakng_loader", reason="the demo's voices are an extra")
 

@@ -14,7 +14,7 @@ from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks.quarantine import set_bad_aside
 
 pytestmark = pytest.mark.usefixtures("local_ray")

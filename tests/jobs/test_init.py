@@ -13,8 +13,8 @@ from jobs import _job, init, pack
 from pipeline.config import Config, load
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.image import ImageConfig
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 
 def start(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Config, str]:

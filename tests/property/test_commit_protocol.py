@@ -25,8 +25,8 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
-from pipeline.shards.plan import Part, plan_shard
-from pipeline.shards.plan import Shard as Listed
+from pipeline.shards.planning.plan import Part, plan_shard
+from pipeline.shards.planning.plan import Shard as Listed
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.storage import conditional, stores, writing

@@ -15,11 +15,11 @@ from pipeline.packing.keys import escape_key, unescape_key
 from pipeline.packing.pack import pack
 from pipeline.packing.reading import Reading
 from pipeline.packing.split import split_of
-from pipeline.shards.names import check_key, is_extension
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
-from pipeline.shards.strays import stray_kind
-from pipeline.shards.writer import ShardSetWriter
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
+from pipeline.shards.tar.names import check_key, is_extension
+from pipeline.shards.tar.strays import stray_kind
+from pipeline.shards.writing.writer import ShardSetWriter
 
 keys = st.text(min_size=1, max_size=120)
 

@@ -17,11 +17,11 @@ from support.byte_source import Bytes
 
 from pipeline import storage
 from pipeline.sample import Fault, Sample
-from pipeline.shards import reader
-from pipeline.shards.header import BLOCK, BadHeader, numbers
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part, settled
-from pipeline.shards.tar import Damage, Member, scan
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading import reader
+from pipeline.shards.reading.reader import read_part, settled
+from pipeline.shards.tar.header import BLOCK, BadHeader, numbers
+from pipeline.shards.tar.scanner import Damage, Member, scan
 
 FORMATS = ("v7", "oldgnu", "gnu", "ustar", "pax")
 

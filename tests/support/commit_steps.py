@@ -28,7 +28,7 @@ from pipeline import storage
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine

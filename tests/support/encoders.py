@@ -16,8 +16,8 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import ModelSpec, open_model
 from pipeline.sample import Field, Sample
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 ALL = {"image": {"fields": ["png", "jpg"]}, "text": {}, "audio": {}}
 

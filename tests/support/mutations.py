@@ -29,8 +29,8 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.image.resize import Picture, resize_and_crop
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import REASONS, Field, Sample
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part, settled
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part, settled
 
 BLOCK = 512
 EXTREMES = tuple(

@@ -20,8 +20,8 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import FILTERS, REASONS, Fault, Source
 from pipeline.settings import apply_override, settings
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 SETTING_NAMES = {path for path, _, _ in settings(Config)}
 LIMITED = sorted(name for name in {**REASONS, **FILTERS} if name.startswith(OF_SETTINGS))

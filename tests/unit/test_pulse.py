@@ -16,7 +16,7 @@ from pipeline.limits import Limits as DecodeLimits
 from pipeline.modalities.base import Item
 from pipeline.modalities.decoding.watch import Care, Ticking, Unwatched, Watch
 from pipeline.prediction.ahead import ahead
-from pipeline.shards.plan import Shard, hash_shard
+from pipeline.shards.planning.plan import Shard, hash_shard
 from pipeline.storage.lease import Lease
 
 

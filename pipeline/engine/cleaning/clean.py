@@ -27,8 +27,8 @@ from pipeline.engine.cleaning.verdict import (
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.left_out import write_left_out
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.left_out import write_left_out
 
 HELD_OUT = ("val", "test")  # where training samples leak from
 METRICS = {EXACT: "duplicates", NEAR: "near_duplicates", LEAK: "leaks"}

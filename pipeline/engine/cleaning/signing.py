@@ -33,8 +33,8 @@ from pipeline.modalities.base import Codec
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.sample import KEY, ORDINAL, Fault, Sample
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part
 
 FOLDER, SUFFIX = "signatures", ".arrow"
 VERSION = 2  # of the signatures and of which samples have one; another one makes them anew

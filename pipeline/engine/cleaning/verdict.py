@@ -15,8 +15,8 @@ from pipeline.cleaning.copies import Copies
 from pipeline.engine.cleaning.signing import Signed, Signer, read_keys
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.sample import FILTERS
-from pipeline.shards.left_out import LeftOut
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.left_out import LeftOut
 
 TRAIN_SPLIT = "train"  # whose samples leak from the other splits
 EXACT, NEAR, LEAK = "filtered_duplicate", "filtered_near_duplicate", "filtered_leak"

@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError
 from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import BASE_SCHEMA
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 CACHE = "cache"
 SUFFIX = ".arrow"

@@ -20,7 +20,7 @@ from pipeline.errors import BadDataError, ConfigError, in_words
 from pipeline.modalities.decoding.decoded import SUFFIX, open_parquet, read_decoded, read_rows
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import LABEL, MODALITIES
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
 from pipeline.sinks.provenance import identity_digest
 

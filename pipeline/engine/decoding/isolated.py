@@ -15,8 +15,8 @@ from pipeline.isolation import Guard
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Watch
 from pipeline.sample import PART, Field, Sample, Tally
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part
 
 Request = Callable[[Decoder, Watch, Care], Any]
 

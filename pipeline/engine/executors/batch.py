@@ -22,7 +22,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
 from pipeline.prediction.spec import ModelSpec
 from pipeline.runs import Summary
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.base import PartResult, Sink
 
 PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost

@@ -15,7 +15,7 @@ from pipeline.engine.decoding.decoded_folder import is_decoded, read_decoded_par
 from pipeline.engine.decoding.isolated import decode_here, decode_isolated
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 RETRIES = 3  # of a task whose worker dies
 TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without asking the driver

@@ -26,7 +26,7 @@ from pipeline.engine.executors.tasks import RETRIES, TASKS_AHEAD
 from pipeline.engine.infer.actors import ACTOR_AHEAD, Actor, Actors, Predict, is_lost
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.logs import event
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 LOOK_SECONDS = 5.0  # without anything done, after which the nodes are looked at
 DECODE, PREDICT, WRITE, LOAD = "decode", "predict", "write", "load"

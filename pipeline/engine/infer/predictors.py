@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.prediction.spec import Model, ModelSpec, Precision
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 if TYPE_CHECKING:
     from pipeline.prediction.predictor import Predictor

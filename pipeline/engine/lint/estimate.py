@@ -28,9 +28,9 @@ from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
-from pipeline.shards.source import is_packed, open_shard
+from pipeline.shards.packed.source import is_packed, open_shard
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 

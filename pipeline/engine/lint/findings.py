@@ -20,12 +20,12 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.rows import setting_of
 from pipeline.modalities.decoding.targets import label_place, written_label
 from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
-from pipeline.shards.index import index_url, write_index
-from pipeline.shards.keys import key_hash
-from pipeline.shards.outline import Outline, outline_part
-from pipeline.shards.plan import Part
-from pipeline.shards.source import is_packed, open_shard
-from pipeline.shards.tar import Member
+from pipeline.shards.packed.source import is_packed, open_shard
+from pipeline.shards.planning.index import index_url, write_index
+from pipeline.shards.planning.keys import key_hash
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.outline import Outline, outline_part
+from pipeline.shards.tar.scanner import Member
 
 NO_MODALITY = "none"
 TOLD_SAMPLES = 1000  # how often progress is told

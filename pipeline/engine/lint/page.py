@@ -11,7 +11,7 @@ from pipeline.inspection.census import OTHER, Census
 from pipeline.modalities.content import expected_kind
 from pipeline.modalities.decoding.targets import label_place
 from pipeline.sample import NOTES, REASONS
-from pipeline.shards.strays import KINDS
+from pipeline.shards.tar.strays import KINDS
 
 VERSION = 1
 ERROR, WARNING, NOTE = "error", "warning", "note"

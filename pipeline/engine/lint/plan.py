@@ -19,8 +19,8 @@ from pipeline.inspection.duplicates import find_duplicates
 from pipeline.inspection.picks import Pick
 from pipeline.logs import event
 from pipeline.runs import Summary
-from pipeline.shards.patterns import archives_beside
-from pipeline.shards.plan import PART_BYTES, expand, limit, plan
+from pipeline.shards.planning.patterns import archives_beside
+from pipeline.shards.planning.plan import PART_BYTES, expand, limit, plan
 from pipeline.sinks.folder import QUARANTINE
 from pipeline.sinks.quarantine import clear_quarantine
 

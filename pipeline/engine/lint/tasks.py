@@ -17,7 +17,7 @@ from pipeline.engine.lint.findings import Follow, Inspection, Inspector
 from pipeline.engine.observe.progress import Progress
 from pipeline.inspection.picks import Pick
 from pipeline.sample import NOTED, NOTES, OUTCOME, QUARANTINE_SCHEMA, QUARANTINED, Fault
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import write_rows
 
 HERE_BYTES = (

@@ -18,7 +18,7 @@ from pipeline.models.batch import to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView
 from pipeline.reports.pictures import image_png, spectrogram_png
 from pipeline.sample import ERROR, KEY, MODALITIES, SHARD
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.training.seeds import augmentation_chance
 
 SAMPLES = 3

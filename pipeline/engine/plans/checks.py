@@ -19,8 +19,8 @@ from pipeline.models.bundle import MANIFEST
 from pipeline.models.pretrained import is_encoder
 from pipeline.sample import Sample
 from pipeline.settings import join_errors
-from pipeline.shards.plan import Part, Shard, expand, shard_fingerprint
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
+from pipeline.shards.reading.reader import read_part
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from pipeline.objectives import objective_of
 from pipeline.prediction.spec import BundleModel, ModelSpec
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
 
 logger = logging.getLogger(__name__)

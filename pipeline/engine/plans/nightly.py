@@ -25,8 +25,8 @@ from pipeline.nightly.hook import run_hook
 from pipeline.nightly.ledger import DONE, FAILED, STOPPED, UNFINISHED, Attempt, Ledger, Night
 from pipeline.nightly.watchdog import Watchdog
 from pipeline.runs import Summary, Total, process_clock
-from pipeline.shards.listings import listings_remembered
-from pipeline.shards.plan import expand
+from pipeline.shards.planning.listings import listings_remembered
+from pipeline.shards.planning.plan import expand
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import PartResult
 

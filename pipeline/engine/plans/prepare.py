@@ -26,8 +26,8 @@ from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
-from pipeline.shards.kinds import SUFFIXES
-from pipeline.shards.plan import (
+from pipeline.shards.packed.kinds import SUFFIXES
+from pipeline.shards.planning.plan import (
     Part,
     Shard,
     expand,
@@ -37,7 +37,7 @@ from pipeline.shards.plan import (
     plan_shard,
     replan,
 )
-from pipeline.shards.reader import read_part
+from pipeline.shards.reading.reader import read_part
 
 logger = logging.getLogger(__name__)
 

@@ -39,8 +39,8 @@ from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, LABEL, SHARD, Sample
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading.reader import read_part
 from pipeline.sinks.quarantine import read_quarantine
 
 MAX_COUNTED = 100_000  # samples of a split that are counted

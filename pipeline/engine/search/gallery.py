@@ -21,9 +21,9 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage
 from pipeline.sample import KEY, SHARD, Sample
-from pipeline.shards.plan import Part, Shard, expand, shard_fingerprint
-from pipeline.shards.reader import read_part
-from pipeline.shards.source import is_packed
+from pipeline.shards.packed.source import is_packed
+from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
+from pipeline.shards.reading.reader import read_part
 
 TEXT = "text"
 MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}

@@ -19,7 +19,7 @@ from pipeline.engine.decoding.cache import CachedDecoder
 from pipeline.engine.executors.tasks import RETRIES, decode_part
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import PART
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 # Of an actor: less than half, so that a model's actor or a trainer fits on a core beside it; and not equal to theirs,
 # or Ray fuses the two stages.

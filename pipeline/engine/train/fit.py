@@ -37,7 +37,7 @@ from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, sc
 from pipeline.redaction import redact
 from pipeline.runs import Summary, Total, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import (
     clear_quarantine,
     num_noted,

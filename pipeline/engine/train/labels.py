@@ -19,8 +19,8 @@ from pipeline.logs import event
 from pipeline.modalities.decoding.targets import written_label
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import Fault
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part
 
 logger = logging.getLogger(__name__)
 

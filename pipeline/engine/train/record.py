@@ -13,7 +13,7 @@ from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError, ModelError
 from pipeline.models.bundle import MANIFEST, Bundle
 from pipeline.models.record import CHECKPOINTS, LAST
-from pipeline.shards.plan import expand, shard_fingerprint
+from pipeline.shards.planning.plan import expand, shard_fingerprint
 from pipeline.sinks.origin import Origin, full_location, shown
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from pipeline.engine.executors.tasks import decode_part
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 
 MODALITIES = ModalitiesConfig.model_validate(
     {

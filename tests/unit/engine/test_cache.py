@@ -13,7 +13,7 @@ from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 
 DECODER = Decoder.build(
     ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None, label="cls"

@@ -12,8 +12,8 @@ from pipeline.config import load
 from pipeline.engine.cluster import session as cluster
 from pipeline.engine.plans.checks import LOOKED_AT_SAMPLES, Needs, check
 from pipeline.errors import ConfigError
-from pipeline.shards import patterns
-from pipeline.shards.listings import listings_remembered
+from pipeline.shards.planning import patterns
+from pipeline.shards.planning.listings import listings_remembered
 
 
 @pytest.fixture

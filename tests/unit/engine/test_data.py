@@ -19,7 +19,7 @@ from pipeline.engine.train.data import read_parts
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 
 SIZES = (30, 3, 1, 17, 8, 25)  # samples of each shard: as uneven as real ones
 DECODER = Decoder.build(

@@ -31,7 +31,7 @@ from pipeline.sample import (
     PART_STRAYS,
     SHARD,
 )
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 
 SETTINGS = {
     "image": {"fields": ["png"], "size": 8},

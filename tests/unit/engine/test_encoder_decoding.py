@@ -11,8 +11,8 @@ from pipeline.engine.decoding.isolated import decode_isolated, end_child
 from pipeline.engine.infer.predictors import model_spec
 from pipeline.engine.plans.infer import _comparing
 from pipeline.prediction.spec import open_model
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 
 def test_sounds_and_texts_come_whole_out_of_the_child(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline.engine.train.labels import (
     doubtful_classes,
 )
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 
 
 def config(**objective: object) -> Config:

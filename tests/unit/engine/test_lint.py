@@ -31,7 +31,7 @@ from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.runs import Summary
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine

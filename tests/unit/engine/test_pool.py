@@ -24,7 +24,7 @@ from jobs import _job, infer
 from pipeline.engine.cluster.nodes import NodeWatch
 from pipeline.engine.executors.tasks import RETRIES
 from pipeline.engine.infer.pool import Share, Stages, through_stages
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not find the tests

@@ -9,7 +9,7 @@ from support.tones import write_tar
 
 from pipeline.engine.plans import prepare
 from pipeline.errors import InputError
-from pipeline.shards.plan import PART_BYTES, Shard, expand, plan
+from pipeline.shards.planning.plan import PART_BYTES, Shard, expand, plan
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pipeline.engine.executors.tasks import decode_part
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, limit, plan
+from pipeline.shards.planning.plan import Part, expand, limit, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 

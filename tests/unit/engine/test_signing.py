@@ -10,8 +10,8 @@ from pipeline.config import validate
 from pipeline.engine.cleaning.signing import Signer, load, read_keys
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import read_part
 
 
 def test_halves_of_a_sample_are_no_copies_of_any_other(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.copies import Copies
 from pipeline.engine.cleaning.verdict import EXACT, LEAK, NEAR, REASONS, Compared, Verdict
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 # Sample 1 is sample 0 again, 2 is nearly it, 3 leaks from 5, and so does 2.
 COPIES = Copies(

@@ -15,7 +15,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.sample import PART
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 
 DECODER = Decoder.build(
     ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None

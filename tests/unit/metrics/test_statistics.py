@@ -17,7 +17,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import BASE_SCHEMA, ERROR, LABEL
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 
 MODALITIES = ModalitiesConfig.model_validate(
     {

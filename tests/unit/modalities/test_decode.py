@@ -15,7 +15,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import REASONS, Field, Sample
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 
 MODALITIES = ModalitiesConfig.model_validate(
     {

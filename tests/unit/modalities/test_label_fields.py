@@ -21,8 +21,8 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import class_of, label_place, read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.sample import Field, Sample
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 COMPOSED, APART = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
 

@@ -13,7 +13,7 @@ from pipeline.config import validate
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.plans.dated import for_date
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 

@@ -1,7 +1,7 @@
 """What has arrived, changed or gone."""
 
 from pipeline.nightly.inventory import Inventory
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 
 def part(shard: str, version: str, index: int = 0) -> Part:

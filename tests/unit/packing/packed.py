@@ -2,8 +2,8 @@
 
 from pipeline.packing import pack as packing
 from pipeline.packing.config import PackConfig
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 
 def pack(source, output, *, reading=None, **settings):

@@ -11,8 +11,8 @@ from pipeline.errors import ConfigError
 from pipeline.packing import pack as packing
 from pipeline.packing.config import PackConfig
 from pipeline.packing.split import split_of
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 COLUMNS = {"jpg": "image_path", "txt": "caption", "cls": "label"}
 ROWS = [

@@ -9,7 +9,7 @@ from packed import pack, samples
 from pipeline.errors import ConfigError, SinkError
 from pipeline.limits import Limits
 from pipeline.packing.reading import Reading
-from pipeline.shards.writer import ShardSetWriter
+from pipeline.shards.writing.writer import ShardSetWriter
 
 COLUMNS = {"txt": "t", "cls": "c"}
 

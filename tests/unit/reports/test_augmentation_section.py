@@ -17,7 +17,7 @@ from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.reports.content import AugmentedSample, AugmentedView, ReportData
 from pipeline.reports.page import render
 from pipeline.reports.pictures import image_png, spectrogram_png
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 
 HOSTILE = "</p><script>alert(1)</script>"
 

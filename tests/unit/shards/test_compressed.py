@@ -19,9 +19,9 @@ from support.tones import make_samples, write_tar
 from pipeline import storage
 from pipeline.limits import Limits
 from pipeline.sample import Fault, Sample
-from pipeline.shards.compressed import Unpacked
-from pipeline.shards.plan import expand, limit, needs_scan, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.packed.compressed import Unpacked
+from pipeline.shards.planning.plan import expand, limit, needs_scan, plan
+from pipeline.shards.reading.reader import read_part
 
 Pack = Callable[[bytes], bytes]
 

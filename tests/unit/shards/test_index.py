@@ -13,9 +13,9 @@ from support.tones import make_samples, write_tar
 
 from pipeline import storage
 from pipeline.errors import ConfigError, ShardError
-from pipeline.shards.index import index_url, write_index
-from pipeline.shards.patterns import Shard
-from pipeline.shards.plan import Part, expand, plan, plan_shard
+from pipeline.shards.planning.index import index_url, write_index
+from pipeline.shards.planning.patterns import Shard
+from pipeline.shards.planning.plan import Part, expand, plan, plan_shard
 from pipeline.storage import files, source
 from pipeline.storage.source import RemoteSource
 
@@ -25,7 +25,8 @@ def not_used(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Why indexes were not relied on, since this was last asked."""
     causes: list[str] = []
     monkeypatch.setattr(
-        "pipeline.shards.index.event", lambda _, word, **fields: causes.append(f"{word} {fields}")
+        "pipeline.shards.planning.index.event",
+        lambda _, word, **fields: causes.append(f"{word} {fields}"),
     )
 
     def new() -> list[str]:
@@ -110,7 +111,9 @@ def test_gives_the_parts_that_a_scan_gives(
     write_index(str(path), str(path.with_suffix(".idx")))
     with pytest.MonkeyPatch.context() as patch:
         refused: list[str] = []
-        patch.setattr("pipeline.shards.index.event", lambda *_, **words: refused.append(f"{words}"))
+        patch.setattr(
+            "pipeline.shards.planning.index.event", lambda *_, **words: refused.append(f"{words}")
+        )
         with_index, without = both(path, part_bytes)
     assert with_index == without
     assert not refused

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.shards import keys
-from pipeline.shards.keys import across_shards, across_splits, holds, key_hash
+from pipeline.shards.planning import keys
+from pipeline.shards.planning.keys import across_shards, across_splits, holds, key_hash
 
 shards_of = st.lists(st.sets(st.integers(0, 30)), max_size=4)
 

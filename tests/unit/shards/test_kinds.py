@@ -13,10 +13,10 @@ from support.tones import make_samples, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.sample import Fault
-from pipeline.shards.kinds import NOT_READ
-from pipeline.shards.patterns import archives_beside
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.packed.kinds import NOT_READ
+from pipeline.shards.planning.patterns import archives_beside
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 
 
 @pytest.mark.parametrize("suffix", NOT_READ)

@@ -5,9 +5,9 @@ from pathlib import Path
 from support.tones import make_samples, write_tar
 
 from pipeline.sample import Fault, Sample
-from pipeline.shards.left_out import read_left_out, write_left_out
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading.left_out import read_left_out, write_left_out
+from pipeline.shards.reading.reader import read_part
 
 
 def test_left_out_samples_are_faults_of_the_same_part(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from support.tones import make_samples, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.packing.folder import _walk
-from pipeline.shards.plan import expand
+from pipeline.shards.planning.plan import expand
 
 
 @pytest.fixture

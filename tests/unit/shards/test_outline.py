@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.tones import make_samples, write_tar
 
 from pipeline.sample import Fault, Sample
-from pipeline.shards.outline import HEAD_BYTES, Outline, outline_part
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
-from pipeline.shards.source import open_shard
+from pipeline.shards.packed.source import open_shard
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.outline import HEAD_BYTES, Outline, outline_part
+from pipeline.shards.reading.reader import read_part
 
 
 def outlines(path: Path) -> list[Outline | Fault]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
-from pipeline.shards import patterns
-from pipeline.shards.patterns import expand
+from pipeline.shards.planning import patterns
+from pipeline.shards.planning.patterns import expand
 
 TREE = (
     "a.tar", "b.tar", "ab.tar", "a-b.tar", "sub/a.tar", "sub/x.tar", "sub/deep/a.tar", "sub/deep/xx.tar",

@@ -8,8 +8,8 @@ from support.tones import make_samples, png, write_tar
 
 from pipeline.errors import ConfigError
 from pipeline.sample import Fault, Sample
-from pipeline.shards.plan import Part, expand, limit, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, limit, plan
+from pipeline.shards.reading.reader import read_part
 
 
 def names(patterns: str | list[str]) -> list[str]:

@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from pipeline.errors import ConfigError, LockedError, SampleError
-from pipeline.shards.writer import ShardSetWriter
+from pipeline.shards.writing.writer import ShardSetWriter
 
 KIB = 1024
 

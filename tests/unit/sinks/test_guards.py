@@ -14,7 +14,7 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import LockedError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig, layout, merge, showing
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.storage import locks

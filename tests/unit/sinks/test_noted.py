@@ -12,7 +12,7 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
-from pipeline.shards.plan import Part, expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import ledger
 from pipeline.sinks.parquet import ParquetSink

@@ -20,10 +20,10 @@ from pipeline.modalities.decoding import decoder as decode
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.sample import Fault, Sample, Tally
-from pipeline.shards import reader
-from pipeline.shards.grouping import Group
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.tar import Damage
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading import reader
+from pipeline.shards.tar.grouping import Group
+from pipeline.shards.tar.scanner import Damage
 from pipeline.sinks.base import PartResult, ledger
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.quarantine import set_bad_aside

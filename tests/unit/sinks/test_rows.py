@@ -12,7 +12,7 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import expand, plan
+from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 

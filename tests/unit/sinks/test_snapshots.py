@@ -18,7 +18,7 @@ from pipeline.metrics.statistics import Measure
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, ORDINAL, PART
-from pipeline.shards.plan import Part, expand, plan, replan
+from pipeline.shards.planning.plan import Part, expand, plan, replan
 from pipeline.sinks import ParquetConfig, merge
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine

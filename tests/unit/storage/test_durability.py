@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import storage
-from pipeline.shards.writer import ShardSetWriter
+from pipeline.shards.writing.writer import ShardSetWriter
 
 DATA = b"x" * 100_000
 

@@ -9,8 +9,8 @@ from support.tones import make_samples, write_tar
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.sample import Sample
-from pipeline.shards.plan import expand, limit, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, limit, plan
+from pipeline.shards.reading.reader import read_part
 
 
 def put(bucket: str, name: str, path: Path) -> None:

@@ -10,8 +10,8 @@ from support.tones import make_samples, write_tar
 
 from pipeline.errors import InputError
 from pipeline.sample import Sample
-from pipeline.shards.plan import Part, expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.shards.reading.reader import read_part
 from pipeline.storage import files, retry, source
 from pipeline.storage.source import RemoteSource
 

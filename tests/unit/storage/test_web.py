@@ -15,8 +15,8 @@ from support.web_server import WebFolder, serve
 from pipeline import storage
 from pipeline.errors import ConfigError, InputError
 from pipeline.sample import Sample
-from pipeline.shards.plan import expand, plan
-from pipeline.shards.reader import read_part
+from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.reading.reader import read_part
 from pipeline.storage import retry, source
 
 ROOT = Path(__file__).parents[3]
@@ -147,8 +147,8 @@ def test_https(tmp_path: Path, web: WebFolder) -> None:
     """In a process of its own: which certificates are trusted is settled when aiohttp is imported."""
     certificate = make_certificate(tmp_path)
     program = (
-        "import sys; from pipeline.shards.plan import expand, plan;"
-        "from pipeline.shards.reader import read_part;"
+        "import sys; from pipeline.shards.planning.plan import expand, plan;"
+        "from pipeline.shards.reading.reader import read_part;"
         "print(sum(len(list(read_part(p))) for p in plan(expand(sys.argv[1]))))"
     )
     with serve(web.folder, certificate) as secure:

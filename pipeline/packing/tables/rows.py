@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SampleError
-from pipeline.packing.cells import (
+from pipeline.packing.config import PackConfig
+from pipeline.packing.entries import Entry, Rejected
+from pipeline.packing.keys import escape_key
+from pipeline.packing.reading import Reading
+from pipeline.packing.split import check_split_name
+from pipeline.packing.tables.cells import (
     content_of,
     file_of,
     is_empty,
@@ -16,14 +21,9 @@ from pipeline.packing.cells import (
     whole_number,
     whole_numbers,
 )
-from pipeline.packing.columns import Column, Columns, named_columns
-from pipeline.packing.config import PackConfig
-from pipeline.packing.entries import Entry, Rejected
-from pipeline.packing.keys import escape_key
-from pipeline.packing.reading import Reading
-from pipeline.packing.split import check_split_name
-from pipeline.packing.tables import Row, column_names, read_table
-from pipeline.shards.names import check_extensions
+from pipeline.packing.tables.columns import Column, Columns, named_columns
+from pipeline.packing.tables.table import Row, column_names, read_table
+from pipeline.shards.tar.names import check_extensions
 
 
 def read_rows(

@@ -10,11 +10,11 @@ from hashlib import blake2b
 from typing import Any
 
 from pipeline import pulse, storage
-from pipeline.shards.cuts import cut, samples
-from pipeline.shards.index import indexed_cuts
-from pipeline.shards.key_order import Ranges, within
-from pipeline.shards.patterns import SPECIAL, Shard, expand
-from pipeline.shards.source import is_packed, open_shard
+from pipeline.shards.packed.source import is_packed, open_shard
+from pipeline.shards.planning.cuts import cut, samples
+from pipeline.shards.planning.index import indexed_cuts
+from pipeline.shards.planning.key_order import Ranges, within
+from pipeline.shards.planning.patterns import SPECIAL, Shard, expand
 
 PART_BYTES = 32 << 20
 _HASHED_BYTES = 8 << 20

@@ -8,9 +8,9 @@ from functools import partial
 
 from pipeline.errors import in_words
 from pipeline.limits import EXPANSION, UNPACKED_BYTES, Limits, moved_by
-from pipeline.shards.kinds import packed_with, sign
-from pipeline.shards.packed_input import PIECE_BYTES, BadStream, PackedInput
-from pipeline.shards.streams import STREAMS, unpack_streams
+from pipeline.shards.packed.input import PIECE_BYTES, BadStream, PackedInput
+from pipeline.shards.packed.kinds import packed_with, sign
+from pipeline.shards.packed.streams import STREAMS, unpack_streams
 from pipeline.storage import ByteSource
 
 ZSTD_WINDOW_BYTES = (

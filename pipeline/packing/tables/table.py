@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, in_words
-from pipeline.packing.delimited import BROKEN, Encoding, find_encoding, read_delimited
+from pipeline.packing.tables.delimited import BROKEN, Encoding, find_encoding, read_delimited
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 

@@ -18,8 +18,8 @@ from types import TracebackType
 
 from pipeline.errors import ConfigError, SinkError
 from pipeline.logs import event
-from pipeline.shards.names import check_extensions, check_key
-from pipeline.shards.tar_shard import TarShard, member_bytes
+from pipeline.shards.tar.names import check_extensions, check_key
+from pipeline.shards.writing.tar_shard import TarShard, member_bytes
 from pipeline.storage import locks
 
 logger = logging.getLogger(__name__)

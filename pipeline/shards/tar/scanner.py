@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.shards.compressed import Unpacked
-from pipeline.shards.header import (
+from pipeline.shards.packed.compressed import Unpacked
+from pipeline.shards.packed.kinds import sign
+from pipeline.shards.tar.header import (
     BLOCK,
     EXTENDED,
     BadHeader,
@@ -20,7 +21,6 @@ from pipeline.shards.header import (
     numbers,
     text,
 )
-from pipeline.shards.kinds import sign
 from pipeline.storage import ByteSource
 
 MAX_META_BYTES = 1 << 20  # names and PAX records longer than this are damage

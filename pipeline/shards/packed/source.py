@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline import storage
 from pipeline.limits import Limits
-from pipeline.shards.compressed import Unpacked
-from pipeline.shards.kinds import packed_with
+from pipeline.shards.packed.compressed import Unpacked
+from pipeline.shards.packed.kinds import packed_with
 
 
 def is_packed(name: str) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from pipeline.limits import Limits
 from pipeline.sample import Fault, Source, Tally
-from pipeline.shards.grouping import group_members
-from pipeline.shards.plan import Part
-from pipeline.shards.reader import empty_shard, group_fault
-from pipeline.shards.sample_order import SampleOrder
-from pipeline.shards.source import is_packed
-from pipeline.shards.tar import Damage, Member, scan
+from pipeline.shards.packed.source import is_packed
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.reader import empty_shard, group_fault
+from pipeline.shards.reading.sample_order import SampleOrder
+from pipeline.shards.tar.grouping import group_members
+from pipeline.shards.tar.scanner import Damage, Member, scan
 from pipeline.storage import ByteSource
 
 HEAD_BYTES = (
@@ -49,9 +49,9 @@ def outline_part(
 ) -> Iterator[Outline | Fault]:
     """Lists the samples of a part in the order of the shard.
 
-    The samples, and the faults with their reasons, are those of :func:`pipeline.shards.reader.read_part`; a sample that
-    has a fault is an outline all the same, so that its members are counted. Damage to the shard is a bare fault, and so
-    is, at the end, one that amends what was said of an earlier sample.
+    The samples, and the faults with their reasons, are those of :func:`pipeline.shards.reading.reader.read_part`; a
+    sample that has a fault is an outline all the same, so that its members are counted. Damage to the shard is a bare
+    fault, and so is, at the end, one that amends what was said of an earlier sample.
 
     Args:
         source: The shard, open.

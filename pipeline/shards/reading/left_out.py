@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pipeline import storage
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 # Ordinal -> why its sample is left out: a word of ``pipeline.sample.FILTERS``, the rest in words, and the setting.
 LeftOut = Mapping[int, tuple[str, str, str]]

@@ -9,12 +9,12 @@ from pipeline import storage
 from pipeline.errors import RunError
 from pipeline.limits import MEMBER_BYTES, Limits, beyond
 from pipeline.sample import Fault, Field, Sample, Source, Tally
-from pipeline.shards.grouping import Group, group_members
-from pipeline.shards.left_out import LeftOut, read_left_out
-from pipeline.shards.plan import Part
-from pipeline.shards.sample_order import REPEATS, SampleOrder
-from pipeline.shards.source import open_shard
-from pipeline.shards.tar import Damage, Member, scan
+from pipeline.shards.packed.source import open_shard
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.reading.left_out import LeftOut, read_left_out
+from pipeline.shards.reading.sample_order import REPEATS, SampleOrder
+from pipeline.shards.tar.grouping import Group, group_members
+from pipeline.shards.tar.scanner import Damage, Member, scan
 
 
 def read_part(

@@ -13,8 +13,8 @@ from braceexpand import braceexpand
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.shards.kinds import SUFFIXES, not_read
-from pipeline.shards.listings import remembered
+from pipeline.shards.packed.kinds import SUFFIXES, not_read
+from pipeline.shards.planning.listings import remembered
 from pipeline.storage import FileInfo
 
 logger = logging.getLogger(__name__)

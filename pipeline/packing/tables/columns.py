@@ -11,11 +11,11 @@ from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.content import EXTENSIONS, TEXT
-from pipeline.packing.cells import is_empty, names_file, whole_numbers
 from pipeline.packing.config import PackConfig
 from pipeline.packing.reading import Reading
-from pipeline.packing.tables import Row
-from pipeline.shards.names import is_extension
+from pipeline.packing.tables.cells import is_empty, names_file, whole_numbers
+from pipeline.packing.tables.table import Row
+from pipeline.shards.tar.names import is_extension
 
 # Fields whose columns hold values, beside those that the configuration reads as texts, labels or metadata.
 _VALUE_FIELDS = frozenset({"txt", "text", "caption", "transcript", "cls", "label", "id", "json"})

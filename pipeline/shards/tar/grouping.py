@@ -1,7 +1,7 @@
 """Which members of a tar make a sample: neighbours whose names share a key.
 
-Members that belong to no sample part no neighbours: those of :mod:`pipeline.shards.strays`, which are left out before,
-and those without an extension, which come as groups of their own behind the sample that they lie in.
+Members that belong to no sample part no neighbours: those of :mod:`pipeline.shards.tar.strays`, which are left out
+before, and those without an extension, which come as groups of their own behind the sample that they lie in.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline.shards.strays import LAST_LETTERS, stray_kind
-from pipeline.shards.tar import Damage, Member
+from pipeline.shards.tar.scanner import Damage, Member
+from pipeline.shards.tar.strays import LAST_LETTERS, stray_kind
 
 Members = list[tuple[str, Member]]
 
@@ -41,7 +41,7 @@ def group_members(
     from any damage has.
 
     Args:
-        items: From :func:`pipeline.shards.tar.scan`.
+        items: From :func:`pipeline.shards.tar.scanner.scan`.
         on_stray: Told of each member that belongs to no sample and is passed over, and of its kind.
     """
     grouping = _Grouping()

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from pipeline import storage
 from pipeline.errors import ConfigError, PipelineError, ShardError
 from pipeline.logs import event
-from pipeline.shards.cuts import Cuts, SampleStart, cut
-from pipeline.shards.grouping import Group, group_members, split_name
-from pipeline.shards.header import BLOCK
-from pipeline.shards.patterns import Shard
-from pipeline.shards.source import is_packed
-from pipeline.shards.strays import stray_kind
-from pipeline.shards.tar import Damage, Member, scan
+from pipeline.shards.packed.source import is_packed
+from pipeline.shards.planning.cuts import Cuts, SampleStart, cut
+from pipeline.shards.planning.patterns import Shard
+from pipeline.shards.tar.grouping import Group, group_members, split_name
+from pipeline.shards.tar.header import BLOCK
+from pipeline.shards.tar.scanner import Damage, Member, scan
+from pipeline.shards.tar.strays import stray_kind
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def indexed_cuts(shard: Shard, source: storage.ByteSource, part_bytes: int) -> C
     Args:
         shard: Which.
         source: The shard, open.
-        part_bytes: As for :func:`pipeline.shards.cuts.cut`.
+        part_bytes: As for :func:`pipeline.shards.planning.cuts.cut`.
 
     Returns:
         None where there is no index that can be relied on.

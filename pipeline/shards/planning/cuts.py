@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.shards.grouping import group_members
-from pipeline.shards.key_order import KeyOrder, Ranges, to_ranges
-from pipeline.shards.tar import Damage, scan
+from pipeline.shards.planning.key_order import KeyOrder, Ranges, to_ranges
+from pipeline.shards.tar.grouping import group_members
+from pipeline.shards.tar.scanner import Damage, scan
 from pipeline.storage import ByteSource
 
 

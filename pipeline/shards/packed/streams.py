@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.shards.kinds import sign
-from pipeline.shards.packed_input import PIECE_BYTES, BadStream, PackedInput
+from pipeline.shards.packed.input import PIECE_BYTES, BadStream, PackedInput
+from pipeline.shards.packed.kinds import sign
 
 XZ_MEMORY_BYTES = 192 << 20  # what `xz -9` asks for is 65 MiB
 _FED_BYTES = 512  # at a time: what a damaged call had unpacked is lost with it

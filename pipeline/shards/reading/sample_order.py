@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Iterator
 
 from pipeline.sample import Fault, Source
-from pipeline.shards.grouping import Group
-from pipeline.shards.key_order import KeyOrder
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.key_order import KeyOrder
+from pipeline.shards.planning.plan import Part
+from pipeline.shards.tar.grouping import Group
 
 DUPLICATE, INTERLEAVED = "duplicate_key", "interleaved"
 REPEATS = {

@@ -1,0 +1,1 @@
+"""Tables as a source of packing: their files, columns, cells and rows."""

@@ -1,0 +1,1 @@
+"""Planning: patterns -> shards -> parts, from the shards or their sidecar indexes."""

@@ -1,0 +1,1 @@
+"""Reading: the samples of a part, whole or by their headers."""

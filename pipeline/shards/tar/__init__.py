@@ -1,0 +1,1 @@
+"""Tars: headers, members, and which members make a sample."""

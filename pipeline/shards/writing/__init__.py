@@ -1,0 +1,1 @@
+"""Writing: sets of shards, bounded in size and the same whenever they are written."""
