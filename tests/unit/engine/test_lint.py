@@ -24,7 +24,7 @@ from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.lint.estimate import carry_over
 from pipeline.engine.lint.page import build
 from pipeline.engine.lint.plan import Findings, check, lint, stretches
-from pipeline.engine.lint.plan import tasks as lint_tasks
+from pipeline.engine.lint import tasks as lint_tasks
 from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
