@@ -21,10 +21,10 @@ from support.tones import make_samples, png, sample_fields, wav, write_tar
 from pipeline import storage
 from pipeline.config import Config, validate
 from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.lint import tasks as lint_tasks
 from pipeline.engine.lint.estimate import carry_over
 from pipeline.engine.lint.page import build
 from pipeline.engine.lint.plan import Findings, check, lint, stretches
-from pipeline.engine.lint import tasks as lint_tasks
 from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
