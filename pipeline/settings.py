@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -83,10 +83,11 @@ def explain(
         overridden: Settings that came from the command line.
     """
     paths = [path for path, _, _ in settings(model)]
+    tags = frozenset(_tags(model))
     mistakes = []
     for mistake in sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden"):
         # Tags of unions stand in the location between the field and its keys; they are no settings.
-        path = ".".join(_without_tags([str(step) for step in mistake["loc"]], paths))
+        path = ".".join(_without_tags([str(step) for step in mistake["loc"]], paths, tags))
         place = "command line" if path in overridden else where
         mistakes.append(_mistake(mistake, path, paths, place))
     return join_errors(mistakes)
@@ -137,19 +138,22 @@ def _nearest(path: str, paths: Sequence[str]) -> str:
     return f"the settings {f'of {section}' if section else 'there'} are {', '.join(siblings)}"
 
 
-def _without_tags(steps: Sequence[str], paths: Sequence[str]) -> list[str]:
+def _without_tags(steps: Sequence[str], paths: Sequence[str], tags: frozenset[str]) -> list[str]:
     """Drops the tags of unions from the location of an error."""
     names = {name for path in paths for name in path.split(".")}
     kept = [
-        step
-        for index, step in enumerate(steps)
-        if index == 0 or step not in _tags() or step in names
+        step for index, step in enumerate(steps) if index == 0 or step not in tags or step in names
     ]
     return [step for step in kept if not re.fullmatch(r"(str|list\[str\]|\d+)", step)]
 
 
-def _tags() -> set[str]:
-    return {"parquet", "none", "concat", "gated", "attention", "late", "classify"}
+def _tags(model: type[BaseModel]) -> Iterator[str]:
+    """The kinds of all members of unions below a section."""
+    for name, field in model.model_fields.items():
+        if name == "kind":
+            yield from (str(kind) for kind in get_args(field.annotation))
+        for child in sections_of(field.annotation):
+            yield from _tags(child)
 
 
 def settings(model: type[BaseModel]) -> list[tuple[str, str, str]]:

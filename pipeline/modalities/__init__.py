@@ -34,8 +34,10 @@ class ModalitiesConfig(Section):
             raise ValueError(f"name at least one of {', '.join(type(self).model_fields)}")
         return self
 
-    def decoding(self, *, exclude_none: bool = True, filters: bool = True) -> dict[str, Any]:
-        """The settings that decoded rows depend on, ready for JSON: all but the augmentation and the limits.
+    def decoding(
+        self, *, exclude_none: bool = True, filters: bool = True, encoders: bool = False
+    ) -> dict[str, Any]:
+        """The settings that decoded rows depend on, ready for JSON: not the augmentation, the limits and the encoder.
 
         A limit decides only whether a sample is refused; one that is raised leaves what is decoded as it was. A filter
         that is off is left out, so that what was made before there were filters is still recognised.
@@ -44,6 +46,7 @@ class ModalitiesConfig(Section):
             exclude_none: Leaves out modalities that are not configured, rather than giving None.
             filters: Whether filters that are on are told. They say which rows there are, not what their values are:
                 a model takes samples that its training left out.
+            encoders: Whether encoders other than a modality's default are told: a model depends on them too.
         """
         settings = self.model_dump(mode="json", exclude_none=exclude_none)
         for name, config in self.by_name().items():
@@ -51,6 +54,8 @@ class ModalitiesConfig(Section):
                 settings[name].pop(setting, None)
             if not (filters and config.filter.active):
                 settings[name].pop("filter")
+            if not encoders or config.encoder == type(config).model_fields["encoder"].default:
+                settings[name].pop("encoder")
         return settings
 
     def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:

@@ -34,6 +34,16 @@ class FilterConfig(Section):
         return any(limit is not None for _, limit in self)
 
 
+class EncoderConfig(Section):
+    """Which network a modality is encoded by; a member of the modality's union of encoders.
+
+    Each member has ``kind``, and ``build(modality, width)`` that gives a network: a batch of the codec's values ->
+    :class:`pipeline.modalities.layers.Features` of ``width`` channels. Networks are imported where they are built.
+    """
+
+    kind: str
+
+
 class Dense(NamedTuple):
     """A column as arrays of one shape, ready for a network.
 
@@ -135,6 +145,7 @@ class ModalityConfig(Section):
     LIMITS: ClassVar[tuple[str, ...]] = ()
 
     fields: tuple[str, ...]
+    encoder: EncoderConfig
     filter: FilterConfig = FilterConfig()
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
@@ -166,7 +177,7 @@ class ModalityConfig(Section):
         """
         return {}
 
-    def encoder(self, width: int) -> nn.Module:
+    def build_encoder(self, width: int) -> nn.Module:
         """Builds the network that turns a batch of values into features of ``width``."""
         raise TypeError(f"{type(self).__name__} is abstract")
 

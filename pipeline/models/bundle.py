@@ -63,7 +63,9 @@ class Bundle:
         return {
             "format": FORMAT,
             "objective": dict(self.objective),
-            "modalities": self.modalities.decoding(exclude_none=False, filters=False),
+            "modalities": self.modalities.decoding(
+                exclude_none=False, filters=False, encoders=True
+            ),
             "classes": list(self.classes),
             "metrics": dict(self.metrics),
             "training": dict(self.training),
@@ -154,8 +156,7 @@ class Bundle:
         Raises:
             ModelError: They differ; names the setting.
         """
-        ours = self.modalities.decoding(filters=False)
-        theirs = configured.decoding(filters=False)
+        ours, theirs = _compared(self.modalities), _compared(configured)
         for name in sorted({*ours, *theirs}):
             left, right = ours.get(name), theirs.get(name)
             if left is None or right is None:
@@ -165,13 +166,13 @@ class Bundle:
                     where=where,
                     fix=f"use the modalities of the bundle: {', '.join(ours)}",
                 )
-            for setting in sorted(left):
-                if setting != "fields" and left[setting] != right.get(setting):
+            for setting, ours_of_it, theirs_of_it in _leaves(f"modalities.{name}", left, right):
+                if setting != f"modalities.{name}.fields":
                     raise ModelError(
-                        f"modalities.{name}.{setting} is {right.get(setting)} in the configuration "
-                        f"and {left[setting]} in the model",
+                        f"{setting} is {_short(theirs_of_it)} in the configuration "
+                        f"and {_short(ours_of_it)} in the model",
                         where=where,
-                        fix=f"set modalities.{name}.{setting}={left[setting]}",
+                        fix=f"set {setting}={_short(ours_of_it)}",
                     )
 
     def check_objective(self, configured: Mapping[str, Any] | None, where: str) -> None:
@@ -210,6 +211,15 @@ class Bundle:
             kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
             fingerprint=self.fingerprint,
         )
+
+
+def _compared(modalities: ModalitiesConfig) -> dict[str, dict[str, Any]]:
+    """What a model and a configuration must have in common of each modality."""
+    settings = modalities.decoding(filters=False)
+    return {
+        name: settings[name] | {"encoder": modality.encoder.model_dump(mode="json")}
+        for name, modality in modalities.by_name().items()
+    }
 
 
 def _leaves(

@@ -28,7 +28,10 @@ def build(
     config: ObjectiveConfig, modalities: ModalitiesConfig, classes: Sequence[str]
 ) -> Classifier:
     """Builds an untrained network for the configured modalities."""
-    encoders = {name: each.encoder(config.width) for name, each in modalities.by_name().items()}
+    encoders = {
+        name: modality.build_encoder(config.width)
+        for name, modality in modalities.by_name().items()
+    }
     return config.build(encoders, classes)
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ModelError
-from pipeline.models import pretrained
-from pipeline.models.pretrained.base import EMBEDDING, Encoder
-from pipeline.models.pretrained.towers import Tower
+from pipeline.modalities import pretrained
+from pipeline.modalities.pretrained.base import EMBEDDING, EncoderDescription
+from pipeline.modalities.pretrained.towers import Tower
 from pipeline.prediction.ahead import ahead
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
@@ -43,7 +43,7 @@ class EncoderPredictor:
         if not on_gpu:
             # Threads of a tokenizer's own would take the time of the network, and of decoding.
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        self.encoder: Encoder = encoder_of(spec)
+        self.encoder: EncoderDescription = encoder_of(spec)
         self.batch_size = spec.batch_size
         self.multiple = spec.batch_size
         if not self.execution.one_shape:

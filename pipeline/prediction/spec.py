@@ -11,8 +11,8 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.pretrained import EncoderDescription, describe, is_encoder
 from pipeline.models.bundle import Bundle
-from pipeline.models.pretrained import Encoder, describe, is_encoder
 from pipeline.objectives import prediction_fields
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -23,7 +23,7 @@ class ModelSpec:
     """Which model is asked, and how it runs; picklable.
 
     Attributes:
-        model: Folder of a bundle, or an encoder as ``KIND:NAME`` (:mod:`pipeline.models.pretrained`).
+        model: Folder of a bundle, or an encoder as ``KIND:NAME`` (:mod:`pipeline.modalities.pretrained`).
         modalities: Those that the job is configured with.
         objective: The objective that the job is configured with, as JSON; None where there is none.
         weights: File or folder of an encoder's weights.
@@ -45,7 +45,7 @@ class ModelSpec:
     precision: Precision = "auto"
     compile: bool = False
     device: str | None = None
-    encoder: Encoder | None = None
+    encoder: EncoderDescription | None = None
     objective: Mapping[str, Any] | None = None
 
     @property
@@ -74,7 +74,7 @@ class Model(Protocol):
         """The tokenizer that preprocessed texts must have been made with; None where any is good."""
 
     @property
-    def encoder(self) -> Encoder | None:
+    def encoder(self) -> EncoderDescription | None:
         """What a pretrained encoder takes and gives; None for a bundle."""
 
     def decoding(self) -> Mapping[str, Any]:
@@ -94,7 +94,7 @@ def open_model(spec: ModelSpec) -> Model:
     return EncoderModel.open(spec) if spec.pretrained else BundleModel.open(spec)
 
 
-def encoder_of(spec: ModelSpec) -> Encoder:
+def encoder_of(spec: ModelSpec) -> EncoderDescription:
     """The encoder that is asked for, for the modalities that the job is configured with.
 
     Raises:
@@ -151,7 +151,7 @@ class BundleModel:
 class EncoderModel:
     """A pretrained encoder; see :class:`Model`."""
 
-    encoder: Encoder
+    encoder: EncoderDescription
     modalities: ModalitiesConfig
     fields: list[pa.Field]
     fingerprint: str

@@ -43,7 +43,7 @@ def test_from_bytes_to_features(name: str) -> None:
     batch = to_tensors(table, {name: codec})
     assert batch[f"{name}_present"].tolist() == [True, False, True]
     assert not batch[name][1].any(), "what is missing is zeros behind a mask"
-    features = config(name).encoder(32)(batch[name])
+    features = config(name).build_encoder(32)(batch[name])
     assert features.tokens.shape[0] == 3
     assert features.tokens.shape[2] == 32
     assert features.mask.shape == features.tokens.shape[:2]

@@ -15,8 +15,8 @@ from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.logs import event
 from pipeline.modalities.content import MEDIA_KINDS, expected_kind
+from pipeline.modalities.pretrained import is_encoder
 from pipeline.models.bundle import MANIFEST
-from pipeline.models.pretrained import is_encoder
 from pipeline.sample import Sample
 from pipeline.settings import join_errors
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
+from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfig
 from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class AudioConfig(ModalityConfig):
     max_minutes: float = Field(
         default=30.0, gt=0, description="longer sounds are quarantined, by their decoded length"
     )
+    encoder: AudioEncoderConfig = AudioCnnConfig()
     augment: AudioAugmentConfig = AudioAugmentConfig()
     filter: AudioFilterConfig = AudioFilterConfig()
 
@@ -139,11 +141,8 @@ class AudioConfig(ModalityConfig):
         if not data:
             raise SampleError("the sound is empty", reason="bad_audio", field=field)
 
-    def encoder(self, width: int) -> nn.Module:
-        from pipeline.modalities.audio.nets import AudioEncoder
-
-        num_mels, num_frames = self.codec(None).shape
-        return AudioEncoder(num_mels=num_mels, num_frames=num_frames, width=width)
+    def build_encoder(self, width: int) -> nn.Module:
+        return self.encoder.build(self, width)
 
     def augmentation(self) -> Any:
         from pipeline.modalities.audio.augment import AudioAugmentation

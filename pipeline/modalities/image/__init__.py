@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,6 +94,7 @@ class ImageConfig(ModalityConfig):
     max_scans: int = Field(
         default=100, ge=1, description="JPEGs that come in more scans are quarantined"
     )
+    encoder: ImageEncoderConfig = ImageCnnConfig()
     augment: ImageAugmentConfig = ImageAugmentConfig()
     filter: ImageFilterConfig = ImageFilterConfig()
 
@@ -128,10 +130,8 @@ class ImageConfig(ModalityConfig):
         if not data:
             raise SampleError("the image is empty", reason="bad_image", field=field)
 
-    def encoder(self, width: int) -> nn.Module:
-        from pipeline.modalities.image.nets import ImageEncoder
-
-        return ImageEncoder(size=self.size, width=width)
+    def build_encoder(self, width: int) -> nn.Module:
+        return self.encoder.build(self, width)
 
     def augmentation(self) -> Any:
         from pipeline.modalities.image.augment import ImageAugmentation

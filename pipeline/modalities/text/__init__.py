@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.text.encoders import TextEncoderConfig, TextTransformerConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +68,7 @@ class TextConfig(ModalityConfig):
     )
     max_bytes: int = Field(default=1 << 20, gt=0, description="larger texts are quarantined")
     encoding: str = Field(default="utf-8", description="of the texts, by Python's name")
+    encoder: TextEncoderConfig = TextTransformerConfig()
     augment: TextAugmentConfig = TextAugmentConfig()
     filter: TextFilterConfig = TextFilterConfig()
 
@@ -106,10 +108,8 @@ class TextConfig(ModalityConfig):
 
         read_member(data, field, self.max_bytes, self.encoding)
 
-    def encoder(self, width: int) -> nn.Module:
-        from pipeline.modalities.text.nets import TextEncoder
-
-        return TextEncoder(vocab_size=self.vocab_size, max_tokens=self.max_tokens, width=width)
+    def build_encoder(self, width: int) -> nn.Module:
+        return self.encoder.build(self, width)
 
     def augmentation(self) -> Any:
         from pipeline.modalities.text.augment import TextAugmentation

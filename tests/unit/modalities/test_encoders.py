@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.modalities.audio.nets import AudioEncoder, _level_and_contrast
-from pipeline.modalities.image.nets import ImageEncoder
-from pipeline.modalities.text.nets import TextEncoder
+from pipeline.modalities.audio.encoders.cnn import AudioEncoder
+from pipeline.modalities.audio.encoders.spectrogram import level_and_contrast
+from pipeline.modalities.image.encoders.cnn import ImageEncoder
+from pipeline.modalities.text.encoders.transformer import TextEncoder
 
 
 @pytest.mark.parametrize("size", [8, 28, 64, 225])
@@ -40,7 +41,7 @@ def test_steady_noise_leaves_no_contrast() -> None:
     sound = noise.repeat(1, 1, 20)
     sound[:, :, 14:] = sound.amax(dim=(1, 2), keepdim=True) - 80  # padding
     sound[0, 5, 3] += 10.0
-    level, contrast = _level_and_contrast(sound).unbind(1)
+    level, contrast = level_and_contrast(sound).unbind(1)
     assert (contrast[1].abs() < 1e-4).all()
     assert (contrast[:, :, 14:] == 0).all()
     # One of 14 frames is 10 dB louder, so the background is 10 / 14 dB higher; 20 dB are 1.

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.errors import PipelineError
-from pipeline.models import pretrained
+from pipeline.modalities import pretrained
 
 MODELS = [
     "torchvision:shufflenet_v2_x0_5",

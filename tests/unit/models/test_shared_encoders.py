@@ -31,7 +31,7 @@ from support.encoders import (
 )
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.models.pretrained.sentences import pool
+from pipeline.modalities.pretrained.sentences import pool
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
 

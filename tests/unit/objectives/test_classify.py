@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.modalities.audio.nets import AudioEncoder
-from pipeline.modalities.image.nets import ImageEncoder
-from pipeline.modalities.text.nets import TextEncoder
+from pipeline.modalities.audio.encoders.cnn import AudioEncoder
+from pipeline.modalities.image.encoders.cnn import ImageEncoder
+from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.classify.model import Classifier
 from pipeline.training.optimization import build_optimizer

@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderDescription:
     """A pretrained encoder; picklable.
 
     Attributes:
@@ -54,7 +54,7 @@ class Encoder:
         """The name, but not where a folder lies: the same files elsewhere are the same model."""
         return "hf" if self.model.startswith("hf:") else self.model
 
-    def for_job(self, configured: Sequence[str]) -> Encoder:
+    def for_job(self, configured: Sequence[str]) -> EncoderDescription:
         """The encoder for those of its modalities that a job is configured with.
 
         Raises:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.errors import ModelError
-from pipeline.models.pretrained.base import read_json, read_list
+from pipeline.modalities.pretrained.base import read_json, read_list
 
 MODULES, POOLING = "modules.json", "pooling_mode"
 MEAN, CLS, MAX = "mean", "cls", "max"

@@ -13,34 +13,34 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError, in_words
-from pipeline.models.pretrained.base import Encoder
+from pipeline.modalities.pretrained.base import EncoderDescription
 
 if TYPE_CHECKING:
-    from pipeline.models.pretrained.towers import Tower
+    from pipeline.modalities.pretrained.towers import Tower
 
-__all__ = ["KINDS", "Encoder", "describe", "is_encoder", "load"]
+__all__ = ["KINDS", "EncoderDescription", "describe", "is_encoder", "load"]
 
 
 def _torchvision() -> ModuleType:
-    from pipeline.models.pretrained import from_torchvision
+    from pipeline.modalities.pretrained import from_torchvision
 
     return from_torchvision
 
 
 def _timm() -> ModuleType:
-    from pipeline.models.pretrained import from_timm
+    from pipeline.modalities.pretrained import from_timm
 
     return from_timm
 
 
 def _transformers() -> ModuleType:
-    from pipeline.models.pretrained import from_transformers
+    from pipeline.modalities.pretrained import from_transformers
 
     return from_transformers
 
 
 def _open_clip() -> ModuleType:
-    from pipeline.models.pretrained import from_open_clip
+    from pipeline.modalities.pretrained import from_open_clip
 
     return from_open_clip
 
@@ -72,7 +72,7 @@ def is_encoder(model: str) -> bool:
     return False
 
 
-def describe(model: str, weights: str | None) -> Encoder:
+def describe(model: str, weights: str | None) -> EncoderDescription:
     """What an encoder takes and gives, without its weights in memory.
 
     Args:
@@ -84,11 +84,11 @@ def describe(model: str, weights: str | None) -> Encoder:
         ModelError: The weights or their folder are missing or damaged.
     """
     library, name = _library(model)
-    described: Encoder = library.describe(name, _weights(model, name, weights))
+    described: EncoderDescription = library.describe(name, _weights(model, name, weights))
     return described
 
 
-def load(encoder: Encoder) -> dict[str, Tower]:
+def load(encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds the networks of an encoder with their weights, in evaluation mode, on the CPU.
 
     Args:
@@ -101,7 +101,7 @@ def load(encoder: Encoder) -> dict[str, Tower]:
         ModelError: The weights here are others than those described, or do not fit.
     """
     library, name = _library(encoder.model)
-    here: Encoder = library.describe(name, encoder.weights)
+    here: EncoderDescription = library.describe(name, encoder.weights)
     if here.fingerprint != encoder.fingerprint:
         raise ModelError(
             "the weights are others than when the job began, or than on the machine that it began on",

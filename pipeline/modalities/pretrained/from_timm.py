@@ -15,14 +15,14 @@ from torch import nn
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.inputs import ImageInput
-from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
-from pipeline.models.pretrained.towers import ImageTower, Tower
-from pipeline.models.pretrained.weights import fill, read_weights, weights_file, without_weights
+from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
+from pipeline.modalities.pretrained.towers import ImageTower, Tower
+from pipeline.modalities.pretrained.weights import fill, read_weights, weights_file, without_weights
 
 CONFIG = "config.json"  # that timm writes beside weights
 
 
-def describe(name: str, weights: str) -> Encoder:
+def describe(name: str, weights: str) -> EncoderDescription:
     """An image network of timm; the embedding is what its classifier is given.
 
     The preprocessing is that of the name, with its tag (``resnet50.a1_in1k``), or of config.json beside the weights
@@ -44,10 +44,12 @@ def describe(name: str, weights: str) -> Encoder:
     device = next(network.parameters()).device
     with torch.inference_mode():
         width = network(torch.zeros(1, 3, inputs.size, inputs.size, device=device)).shape[-1]
-    return Encoder(f"timm:{name}", weights, {"image": inputs}, width, False, digest, size)
+    return EncoderDescription(
+        f"timm:{name}", weights, {"image": inputs}, width, False, digest, size
+    )
 
 
-def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds the network.
 
     Weights that are in the format of the network's authors are converted as timm does it.

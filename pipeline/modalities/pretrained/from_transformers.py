@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import AudioInput, ImageInput, Input, TextInput
-from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
-from pipeline.models.pretrained.clap import ClapAudioTower
-from pipeline.models.pretrained.sentences import Recipe, SentenceEncoder
-from pipeline.models.pretrained.tokens import Tokens
-from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower, pooled
-from pipeline.models.pretrained.weights import UNREADABLE
+from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
+from pipeline.modalities.pretrained.clap import ClapAudioTower
+from pipeline.modalities.pretrained.sentences import Recipe, SentenceEncoder
+from pipeline.modalities.pretrained.tokens import Tokens
+from pipeline.modalities.pretrained.towers import ImageTower, TextTower, Tower, pooled
+from pipeline.modalities.pretrained.weights import UNREADABLE
 
 CONFIG = "config.json"
 IMAGE_AND_TEXT, AUDIO_AND_TEXT = ("clip", "siglip"), ("clap",)
@@ -33,7 +33,7 @@ FILTERS = {2: "bilinear", 3: "bicubic", 1: "lanczos"}  # Pillow's numbers
 OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def describe(name: str, weights: str) -> Encoder:
+def describe(name: str, weights: str) -> EncoderDescription:
     """What a folder as ``save_pretrained`` writes it takes and gives.
 
     Args:
@@ -65,10 +65,10 @@ def describe(name: str, weights: str) -> Encoder:
             fix=f"choose one of {', '.join((*IMAGE_AND_TEXT, *AUDIO_AND_TEXT, *TEXT))}",
         )
     digest, size = digest_of(folder)
-    return Encoder(f"hf:{name}", weights, inputs, width, len(inputs) > 1, digest, size)
+    return EncoderDescription(f"hf:{name}", weights, inputs, width, len(inputs) > 1, digest, size)
 
 
-def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds the networks."""
     folder = local_file(encoder.weights, "infer.model=hf:")
     recipe = Recipe.read(folder)

@@ -1,4 +1,4 @@
-"""Network that turns token ids into features."""
+"""A small transformer over the tokens of a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Network that turns log-mel spectrograms into features."""
+"""A small residual CNN over log-mel spectrograms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.audio.encoders.spectrogram import level_and_contrast
 from pipeline.modalities.layers import ConvBlock, Features, stage_channels
 
 MAX_TOKENS = 16  # frames are averaged down to at most so many tokens
 MIN_STAGES = 3
-TOP_DB = 80.0  # the codec's range: nothing lies further below the loudest bin
 
 
 class AudioEncoder(nn.Module):
@@ -52,7 +52,7 @@ class AudioEncoder(nn.Module):
         Returns:
             Features of at most 16 tokens in the order of time; all real.
         """
-        maps = self.stages(_level_and_contrast(values.to(self.position.dtype)))
+        maps = self.stages(level_and_contrast(values.to(self.position.dtype)))
         tokens = self.join(self.pool(maps).flatten(1, 2).transpose(1, 2)) + self.position
         return Features(
             self.norm(tokens), torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
@@ -64,22 +64,3 @@ def _num_stages(num_mels: int, num_frames: int) -> int:
     wanted = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
     possible = math.floor(math.log2(min(num_mels, num_frames))) - 1
     return max(1, min(max(MIN_STAGES, wanted), possible))
-
-
-def _level_and_contrast(decibels: Tensor) -> Tensor:
-    """Makes two maps of a spectrogram: its level, and how far it rises above its own background.
-
-    Args:
-        decibels: float (B, F, N), dB.
-
-    Returns:
-        float (B, 2, F, N): first the level below the loudest bin, from -1 (80 dB) to 1; then the
-        difference to the mean of the mel bin over the frames that are not silent, which takes away
-        steady noise and the microphone, as cepstral mean subtraction does.
-    """
-    level = decibels - decibels.amax(dim=(1, 2), keepdim=True)
-    sounding = (level.amax(dim=1, keepdim=True) > 1.0 - TOP_DB).to(level.dtype)  # (B, 1, N)
-    background = (level * sounding).sum(dim=2, keepdim=True) / sounding.sum(dim=2, keepdim=True)
-    contrast = (level - background) * sounding
-    maps = torch.stack([level * (2.0 / TOP_DB) + 1.0, contrast * (4.0 / TOP_DB)], dim=-1)
-    return maps.permute(0, 3, 1, 2)  # channels last in memory: convolutions are faster

@@ -1,4 +1,4 @@
-"""Network that turns images into features."""
+"""A small residual CNN over images."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import ImageInput, Input, TextInput
-from pipeline.models.pretrained.base import Encoder, digest_of, local_file, read_json
-from pipeline.models.pretrained.towers import ImageTower, TextTower, Tower
-from pipeline.models.pretrained.weights import UNREADABLE, read_weights
+from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
+from pipeline.modalities.pretrained.towers import ImageTower, TextTower, Tower
+from pipeline.modalities.pretrained.weights import UNREADABLE, read_weights
 
 CONFIG = "open_clip_config.json"  # that open_clip writes beside weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
@@ -25,7 +25,7 @@ PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 FILTERS = ("bilinear", "bicubic")
 
 
-def describe(name: str, weights: str) -> Encoder:
+def describe(name: str, weights: str) -> EncoderDescription:
     """A dual encoder of open_clip.
 
     Args:
@@ -57,10 +57,10 @@ def describe(name: str, weights: str) -> Encoder:
     digest, num_bytes = digest_of(path)
     inputs: dict[str, Input] = {"image": image, "text": text}
     width = model["embed_dim"]
-    return Encoder(f"open_clip:{name}", weights, inputs, width, True, digest, num_bytes)
+    return EncoderDescription(f"open_clip:{name}", weights, inputs, width, True, digest, num_bytes)
 
 
-def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds both networks."""
     path = local_file(encoder.weights, "infer.weights=")
     config, _ = _configs(name, path)

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.models.pretrained.sentences import Recipe
-from pipeline.models.pretrained.towers import padded_length
+from pipeline.modalities.pretrained.sentences import Recipe
+from pipeline.modalities.pretrained.towers import padded_length
 
 
 class Tokens:

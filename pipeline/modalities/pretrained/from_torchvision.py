@@ -13,9 +13,9 @@ from torchvision.transforms import InterpolationMode
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.inputs import ImageInput
-from pipeline.models.pretrained.base import Encoder, digest_of, local_file
-from pipeline.models.pretrained.towers import ImageTower, Tower
-from pipeline.models.pretrained.weights import (
+from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file
+from pipeline.modalities.pretrained.towers import ImageTower, Tower
+from pipeline.modalities.pretrained.weights import (
     check_fit,
     fill,
     read_weights,
@@ -30,7 +30,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 FILTERS = {InterpolationMode.BILINEAR: "bilinear", InterpolationMode.BICUBIC: "bicubic"}
 
 
-def describe(name: str, weights: str) -> Encoder:
+def describe(name: str, weights: str) -> EncoderDescription:
     """An image classifier of torchvision; the embedding is what its last layer is given.
 
     The preprocessing is that of the weights whose file name this is, and of the model's default weights otherwise.
@@ -49,10 +49,12 @@ def describe(name: str, weights: str) -> Encoder:
     network, head, width = _headless(without_weights(partial(_build, name, inputs)), name)
     # Said before the job starts, rather than by its actors.
     check_fit(network, read_weights(path, "meta"), path, spare=[f"{head}.", *AUXILIARY])
-    return Encoder(f"torchvision:{name}", weights, {"image": inputs}, width, False, digest, size)
+    return EncoderDescription(
+        f"torchvision:{name}", weights, {"image": inputs}, width, False, digest, size
+    )
 
 
-def load(name: str, encoder: Encoder) -> dict[str, Tower]:
+def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds the network."""
     inputs = encoder.inputs["image"]
     assert isinstance(inputs, ImageInput)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.models.pretrained.towers import Tower, pooled
+from pipeline.modalities.pretrained.towers import Tower, pooled
 
 FLOOR = 1e-10  # of the power before the logarithm
 FUSED_VIEWS = (

@@ -1,0 +1,76 @@
+"""Members of each modality, and the settings that keep a test of an encoder quick."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import Codec, ModalityConfig
+from pipeline.modalities.text.codec import train_tokenizer
+from support.tones import wav
+
+TOKENIZER = train_tokenizer(["a tone"], 300)
+
+
+def picture(seed: int) -> bytes:
+    """A PNG of colours that differ from pixel to pixel."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+@dataclass(frozen=True)
+class ModalityCase:
+    """A modality that encoders are tested with.
+
+    Attributes:
+        name: Of the modality.
+        field: Extension of the members.
+        members: Two of them.
+        settings: Of the modality.
+        encoders: Kind -> settings that it needs, beside its defaults.
+    """
+
+    name: str
+    field: str
+    members: tuple[bytes, bytes]
+    settings: dict[str, Any]
+    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def config(self, kind: str | None = None) -> ModalityConfig:
+        """The modality's section, with an encoder of that kind."""
+        settings = dict(self.settings)
+        if kind is not None:
+            settings["encoder"] = {"kind": kind, **self.encoders.get(kind, {})}
+        return ModalitiesConfig.model_validate({self.name: settings}).by_name()[self.name]
+
+    def codec(self, kind: str) -> Codec:
+        return self.config(kind).codec(TOKENIZER)
+
+
+@cache
+def cases() -> dict[str, ModalityCase]:
+    """Modality -> its case."""
+    every = (
+        ModalityCase("image", "png", (picture(1), picture(2)), {"size": 32}),
+        ModalityCase(
+            "text",
+            "txt",
+            ("a tone 音".encode(), b"tone a a tone"),
+            {"max_tokens": 8, "vocab_size": 300},
+        ),
+        ModalityCase(
+            "audio",
+            "wav",
+            (wav(440.0), wav(1300.0)),
+            {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16},
+        ),
+    )
+    return {case.name: case for case in every}
