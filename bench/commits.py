@@ -83,7 +83,7 @@ def tiny_parts(folder: Path, count: int) -> dict[str, float]:
     records._load.cache_clear()  # a rerun is another process
     with timed(told, "recognised_seconds"):
         sink.begin()
-        known = replan(shards, [record["plan"] for record in sink.recorded()])
+        known = replan(shards, [record.plan for record in sink.recorded()])
         assert len(sink.done([each for name in known for each in known[name]])) == count
     with timed(told, "nothing_to_publish_seconds"):
         sink.commit(parts)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from pipeline.shards.planning.plan import Part
+
+
+class DonePart(Protocol):
+    """A part that an output has rows of (:class:`pipeline.sinks.records.Record`)."""
+
+    @property
+    def part(self) -> str:
+        """Identity of the part."""
+
+    @property
+    def shard(self) -> str:
+        """Its shard."""
 
 
 @dataclass(frozen=True)
@@ -28,28 +40,28 @@ class Inventory:
     rows: Mapping[str, frozenset[str]]
 
     @classmethod
-    def take(cls, parts: Iterable[Part], records: Sequence[Mapping[str, Any]]) -> Inventory:
+    def take(cls, parts: Iterable[Part], records: Iterable[DonePart]) -> Inventory:
         """Compares.
 
         Args:
             parts: Of the input.
-            records: Of the manifest, each with ``part`` and ``shard``.
+            records: Of the parts that the output has.
         """
-        there: dict[str, set[str]] = {}
+        present: dict[str, set[str]] = {}
         for part in parts:
-            there.setdefault(part.shard, set()).add(part.id)
+            present.setdefault(part.shard, set()).add(part.id)
         rows: dict[str, set[str]] = {}
         for record in records:
-            rows.setdefault(record["shard"], set()).add(record["part"])
-        both = there.keys() & rows.keys()
+            rows.setdefault(record.shard, set()).add(record.part)
+        both = present.keys() & rows.keys()
         # A night that stopped early has some of a shard's parts: no change, but more to do.
-        changed = frozenset(name for name in both if not rows[name] <= there[name])
+        changed = frozenset(name for name in both if not rows[name] <= present[name])
         return cls(
-            new=frozenset(there.keys() - rows.keys()),
+            new=frozenset(present.keys() - rows.keys()),
             changed=changed,
-            deleted=frozenset(rows.keys() - there.keys()),
+            deleted=frozenset(rows.keys() - present.keys()),
             unchanged=frozenset(both - changed),
-            rows={name: frozenset(each) for name, each in rows.items()},
+            rows={name: frozenset(ids) for name, ids in rows.items()},
         )
 
     def counts(self) -> dict[str, int]:

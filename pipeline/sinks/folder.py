@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
-
-from pipeline import storage
 
 MANIFEST = "_manifest.json"
 PARTS, COMMIT, QUARANTINE, SNAPSHOTS = "_parts", "_commit", "_quarantine", "_snapshots"
@@ -31,17 +26,3 @@ def part_of(url: str) -> str | None:
     """The part that a file is of, None where it is of none."""
     part = base_name(url).partition(".")[0]
     return part if _PART.fullmatch(part) else None
-
-
-def read_manifest(output: str) -> dict[str, Any] | None:
-    """The manifest of an output folder; None where nothing was published."""
-    try:
-        manifest: dict[str, Any] = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))
-    except FileNotFoundError:
-        return None
-    return manifest
-
-
-def listed_files(manifest: Mapping[str, Any]) -> set[str]:
-    """The files of a snapshot, data and quarantine."""
-    return {file["name"] for file in manifest["files"]} | set(manifest["quarantine"])

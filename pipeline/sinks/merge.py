@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +16,12 @@ from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
 from pipeline.sinks.layout import write_tables
+from pipeline.sinks.manifest import PartRows, SnapshotFile
 from pipeline.sinks.quarantine import as_quarantine
+from pipeline.sinks.records import PartFile
 
 SMALL_FILES = 32  # of one folder, from which on they are merged with one another
 PUBLISHED_BYTES = 256 << 20  # of rows of earlier files, that are kept for the next parts
-File = dict[str, Any]  # name, rows, bytes, and of each of its parts: id, shard, rows, retry
 
 
 class Place(NamedTuple):
@@ -66,17 +67,16 @@ class Piece:
     folder: str = ""
 
 
-def places(files: Iterable[File]) -> dict[str, Place]:
+def places(files: Iterable[SnapshotFile]) -> dict[str, Place]:
     """Part -> where its rows lie."""
-    found = {}
+    place_by_part = {}
     for file in files:
         first = 0
-        for part in file["parts"]:
-            rows = part["rows"]
-            size = file["bytes"] * rows // max(1, file["rows"])
-            found[part["id"]] = Place(file["name"], first, rows, part.get("retry", 0), size)
-            first += rows
-    return found
+        for part in file.parts:
+            size = file.bytes * part.rows // max(1, file.rows)
+            place_by_part[part.id] = Place(file.name, first, part.rows, part.retry, size)
+            first += part.rows
+    return place_by_part
 
 
 def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piece]]:
@@ -98,7 +98,7 @@ def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piec
         yield group
 
 
-def too_many(files: Sequence[File], config: ParquetConfig) -> set[str]:
+def too_many(files: Sequence[SnapshotFile], config: ParquetConfig) -> set[str]:
     """Names of small files, where a folder has ``SMALL_FILES`` of them or more.
 
     Every night leaves one that it had no others to merge with. A row is rewritten once in so many nights, until its
@@ -107,8 +107,8 @@ def too_many(files: Sequence[File], config: ParquetConfig) -> set[str]:
     limit = min(config.min_file_mb << 20, (config.file_mb << 20) // 8)  # many fit into one
     small = defaultdict[str, list[str]](list)
     for file in files:
-        if file["bytes"] < limit:
-            small[folder_of(file["name"])].append(file["name"])
+        if file.bytes < limit:
+            small[folder_of(file.name)].append(file.name)
     return {name for names in small.values() if len(names) >= SMALL_FILES for name in names}
 
 
@@ -136,7 +136,7 @@ class Merger:
     room: str = ""
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False)
 
-    def __call__(self, pieces: Sequence[Piece]) -> File:
+    def __call__(self, pieces: Sequence[Piece]) -> SnapshotFile:
         """Makes one file, part by part; memory holds one part, and those that are read ahead."""
         names = [attempt_name(piece.part, piece.retry) for piece in pieces]
         digest = runs.fingerprint([self.fingerprint, *names])[:16]
@@ -148,37 +148,39 @@ class Merger:
             self._take_over(first, name)
         else:
             # 100,000 tiny files of a store would be read for an hour, one after the other.
-            own = storage.read_ahead(self._own_rows, pieces, lambda piece: piece.size)
-            tables = (self._rows(*each) for each in zip(pieces, own, strict=True))
+            new = storage.read_ahead(self._new_rows, pieces, lambda piece: piece.size)
+            tables = (self._rows(piece, tables) for piece, tables in zip(pieces, new, strict=True))
             url = self._url(self.room + name)
             with storage.create(url, replace=False, check=has_rows(rows)) as file:
                 write_tables(file, tables, self.config.row_group_mb << 20)
             size = file.num_bytes
-        parts = [_entry(piece) for piece in pieces]
-        return {"name": name, "rows": rows, "bytes": size, "parts": parts}
+        parts = tuple(
+            PartRows(piece.part, piece.shard, piece.rows, piece.retry) for piece in pieces
+        )
+        return SnapshotFile(name, rows, size, parts)
 
     def _take_over(self, piece: Piece, name: str) -> None:
         """Makes a part's only file one of the snapshot, as it is."""
-        own = self._url(piece.names[0])
-        if not storage.exists(own):
+        url = self._url(piece.names[0])
+        if not storage.exists(url):
             raise self._gone(piece)
-        storage.copy(own, self._url(self.room + name))
+        storage.copy(url, self._url(self.room + name))
 
-    def _own_rows(self, piece: Piece) -> list[pa.Table]:
+    def _new_rows(self, piece: Piece) -> list[pa.Table]:
         """Those of each of a part's own files."""
         try:
             return [self._table(name) for name in piece.names]
         except FileNotFoundError:
             raise self._gone(piece) from None
 
-    def _rows(self, piece: Piece, own: list[pa.Table]) -> pa.Table:
+    def _rows(self, piece: Piece, new: list[pa.Table]) -> pa.Table:
         """A part's rows: its first ones, and those of bad samples that have become good since."""
-        tables = own if piece.place is None else [self._published(piece.place), *own]
+        tables = new if piece.place is None else [self._published(piece.place), *new]
         if len(tables) == 1:
             return tables[0]
-        whole = pa.concat_tables(tables)
-        # Its ordinals are not written; keys are unique within a shard.
-        return whole.sort_by([(name, "ascending") for name in self.order if name != ORDINAL])
+        # Ordinals are not written; keys are unique within a shard.
+        order = [(name, "ascending") for name in self.order if name != ORDINAL]
+        return pa.concat_tables(tables).sort_by(order)
 
     def _gone(self, piece: Piece) -> ConfigError:
         return ConfigError(
@@ -208,12 +210,9 @@ class Merger:
         return storage.join(self.output, name)
 
 
-def _entry(piece: Piece) -> dict[str, Any]:
-    told = {"id": piece.part, "shard": piece.shard, "rows": piece.rows}
-    return told | ({"retry": piece.retry} if piece.retry else {})
-
-
-def write_rows(output: str, folder: str, name: str, rows: pa.Table, config: ParquetConfig) -> File:
+def write_rows(
+    output: str, folder: str, name: str, rows: pa.Table, config: ParquetConfig
+) -> PartFile:
     """Writes rows of one attempt at a part; the file's name tells of its content, so that two never disagree.
 
     Args:
@@ -223,20 +222,13 @@ def write_rows(output: str, folder: str, name: str, rows: pa.Table, config: Parq
         rows: What is written.
         config: Size of row groups.
 
-    Returns:
-        Name in the output folder, rows, size and checksum.
     """
     url = storage.join(output, folder, f"{name}.parquet")
     with storage.create(url, replace=False, check=has_rows(rows.num_rows)) as file:
         write_tables(file, [rows], config.row_group_mb << 20)
-        whole = f"{name}.{file.crc32:08x}.parquet"
-        file.url = storage.join(output, folder, whole)
-    return {
-        "name": f"{folder}/{whole}",
-        "rows": rows.num_rows,
-        "bytes": file.num_bytes,
-        "crc32": f"{file.crc32:08x}",
-    }
+        full_name = f"{name}.{file.crc32:08x}.parquet"
+        file.url = storage.join(output, folder, full_name)
+    return PartFile(f"{folder}/{full_name}", rows.num_rows, file.num_bytes, f"{file.crc32:08x}")
 
 
 def has_rows(rows: int) -> Callable[[IO[bytes]], None]:
@@ -244,15 +236,15 @@ def has_rows(rows: int) -> Callable[[IO[bytes]], None]:
 
     def check(file: IO[bytes]) -> None:
         try:
-            found = pq.ParquetFile(file).metadata.num_rows
+            num_rows = pq.ParquetFile(file).metadata.num_rows
         except pa.ArrowInvalid as error:
             raise SinkError(
                 f"the file that was just written cannot be read: {in_words(error)}",
                 fix="check the disk, and run the job again",
             ) from error
-        if found != rows:
+        if num_rows != rows:
             raise SinkError(
-                f"the file that was just written has {found} rows instead of {rows}",
+                f"the file that was just written has {num_rows} rows instead of {rows}",
                 fix="check the disk, and run the job again",
             )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.metrics.statistics import Measure
+from pipeline.metrics.statistics import Measure, Sums
 from pipeline.shards.planning.plan import Part
-from pipeline.sinks.base import PartResult, ledger
+from pipeline.sinks.ledger import PartResult, ledger
+from pipeline.sinks.records import Record
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class NoneSink:
         result = ledger(table)
         return replace(result, statistics=self.measure(table)) if self.measure else result
 
-    def recorded(self) -> list[Mapping[str, Any]]:
+    def recorded(self) -> list[Record]:
         """None: nothing is remembered."""
         return []
 
@@ -55,7 +56,7 @@ class NoneSink:
     ) -> None:
         """Nothing is to be published."""
 
-    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Sums]:
         """None: nothing is remembered."""
         return iter(())
 

@@ -33,13 +33,14 @@ from pipeline.sample import (
 )
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.base import PartResult, ledger, settings_by_reason
-from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of, read_manifest
+from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of
+from pipeline.sinks.ledger import PartResult, ledger, settings_by_reason
+from pipeline.sinks.manifest import read_manifest
 from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
-from pipeline.sinks.records import MADE, Book, Record, Records, result_of, samples_read
+from pipeline.sinks.records import Book, PartFile, Record, Records
 from pipeline.sinks.snapshot import Each, Snapshot
 
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
@@ -83,7 +84,7 @@ class ParquetSink:
 
     def check(self, parts: Sequence[Part] | None = None) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
-        done = {record["part"] for record in self.recorded()}
+        done = {record.part for record in self.recorded()}
         done |= Records(self.output).attempts().keys()
         planned = None if parts is None else {part.id for part in parts}
         self.provenance.check(self.config, done, planned)
@@ -98,29 +99,28 @@ class ParquetSink:
         """Parts that are in the snapshot, and those that have a commit record and rows, from two listings."""
         records, book = Records(self.output), self._book()
         attempts = records.attempts()
-        found = {part.id for part in parts if part.id in attempts or part.id in book.records}
+        done = {part.id for part in parts if part.id in attempts or part.id in book.records}
         held = book.records.keys() | {
             part_of(info.url) for info in storage.list_files(self._url(PARTS))
         }
-        doubtful = {part: attempts[part] for part in found - held}
-        gone = {part for part, record in records.read(doubtful).items() if record["written"]}
-        return found - gone
+        doubtful = {part: attempts[part] for part in done - held}
+        gone = {part for part, record in records.read(doubtful).items() if record.result.written}
+        return done - gone
 
-    def recorded(self) -> list[Mapping[str, Any]]:
+    def recorded(self) -> list[Record]:
         """The records of the parts that readers see."""
         return list(self._book().records.values())
 
     def retries(self, parts: Sequence[Part]) -> list[Part]:
         """Of parts that are done, those that have bad samples, reduced to these."""
-        found = self._records([part.id for part in parts])
+        records = self._records([part.id for part in parts])
         again = []
         for part in parts:
-            record = found.get(part.id)
-            if record is not None and record["quarantined"]:
+            record = records.get(part.id)
+            if record is not None and record.result.quarantined:
                 ordinals = bad_ordinals(self._bad_rows(record))
-                again.append(
-                    replace(part, only=ordinals, retry=record["retry"] + 1, num_samples=None)
-                )
+                retry = record.retry + 1
+                again.append(replace(part, only=ordinals, retry=retry, num_samples=None))
         return again
 
     def write(self, table: pa.Table) -> PartResult:
@@ -130,43 +130,42 @@ class ParquetSink:
         name = attempt_name(part.id, part.retry)
         bad = quarantine_rows(table)
         total = result = replace(result, retry=part.retry)
-        files: list[dict[str, Any]] = []
+        files: tuple[PartFile, ...] = ()
         if part.retry:
             before = self._records([part.id])[part.id]
-            files = list(before.get("data", ()))
+            files = before.data
             total, bad = _with_earlier(table, result, bad, before, self._bad_rows(before))
         if self.measure:
-            measured = self.measure(table)
-            result, total = (replace(each, statistics=measured) for each in (result, total))
-        record = total.values() | {"plan": part.plan(), MADE: self._digest}
+            sums = self.measure(table)
+            result, total = replace(result, statistics=sums), replace(total, statistics=sums)
+        quarantine = None
         if bad.num_rows:
-            record["quarantine"] = write_rows(self.output, QUARANTINE, name, bad, self.config)
+            quarantine = write_rows(self.output, QUARANTINE, name, bad, self.config)
         if result.written:
             # A copy of all pixels, so only where there is something to leave out.
             all_good = table[ERROR].null_count == table.num_rows
             rows = self._data_rows(table if all_good else table.filter(table[ERROR].is_null()))
-            written = write_rows(self.output, PARTS, name, rows, self.config)
-            files.append(written | {"retry": part.retry})
-        if files:
-            record["data"] = files
-        there = self._commit_record(record)
-        return result if part.retry or there is record else result_of(there)
+            file = write_rows(self.output, PARTS, name, rows, self.config)
+            files = (*files, replace(file, retry=part.retry))
+        record = Record(total, part.plan(), self._digest, files, quarantine)
+        committed = self._commit_record(record)
+        return result if part.retry or committed is record else committed.result
 
     def _commit_record(self, record: Record) -> Record:
         """Writes the record of a part; returns the one that counts, which may be of a writer that was faster."""
         records = Records(self.output)
-        there = records.create(record)
-        if there is record:
+        first = records.create(record)
+        if first is record:
             return record
-        if there.get(MADE, record[MADE]) != record[MADE]:
+        if first.made not in ("", record.made):
             # One of the two jobs was replaced and lives on: its parts count for nothing.
             if not self.provenance.difference():
                 records.replace(record)
             return record
-        if not all(storage.exists(self._url(file["name"])) for file in there.get("data", ())):
+        if not all(storage.exists(self._url(file.name)) for file in first.data):
             records.replace(record)  # its rows were removed, and only the record was forgotten
             return record
-        return there
+        return first
 
     def commit(
         self,
@@ -178,24 +177,24 @@ class ParquetSink:
         """Publishes the parts that have a record; see :class:`pipeline.sinks.snapshot.Snapshot`."""
         self._snapshot.publish([*(part.id for part in parts), *keep], pending, each)
 
-    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Sums]:
         """The sums of parts, read as they are asked for; after publication, where they are kept."""
         if self.measure is None:
             return
-        book, wanted = self._book(), set(ids)
-        yield from book.sums(self.output, wanted)
+        book, parts = self._book(), set(ids)
+        yield from book.sums(self.output, parts)
         records = Records(self.output)
-        singles = [part for part in records.attempts() if part in wanted - book.records.keys()]
+        singles = [part for part in records.attempts() if part in parts - book.records.keys()]
         for start in range(0, len(singles), RECORDS_AT_A_TIME):
-            found = records.read(dict.fromkeys(singles[start : start + RECORDS_AT_A_TIME], 0))
-            for record in found.values():
-                yield record["statistics"]
+            first_attempts = dict.fromkeys(singles[start : start + RECORDS_AT_A_TIME], 0)
+            for record in records.read(first_attempts).values():
+                yield record.result.statistics or {}
 
     def recorded_results(self, ids: Collection[str]) -> Iterator[PartResult]:
         """The ledgers of parts that readers do not see yet."""
         records = Records(self.output)
         retries = {part: retry for part, retry in records.attempts().items() if part in ids}
-        yield from map(result_of, records.read(retries).values())
+        yield from (record.result for record in records.read(retries).values())
 
     @property
     def provenance(self) -> Provenance:
@@ -217,26 +216,26 @@ class ParquetSink:
     def _book(self) -> Book:
         """The book of the snapshot; an empty one where that is of another identity, and to be replaced."""
         manifest = read_manifest(self.output)
-        ours = manifest is not None and manifest["fingerprint"] == self._digest
+        ours = manifest is not None and manifest.fingerprint == self._digest
         return Book.of(self.output, manifest if ours else None)
 
     def _records(self, ids: Collection[str]) -> dict[str, Record]:
         """The last record of each of these parts that has one."""
-        found = {part: each for part, each in self._book().records.items() if part in ids}
+        published = {part: old for part, old in self._book().records.items() if part in ids}
         records = Records(self.output)
         newer = {
             part: retry
             for part, retry in records.attempts().items()
-            if part in ids and (part not in found or found[part]["retry"] < retry)
+            if part in ids and (part not in published or published[part].retry < retry)
         }
-        return found | records.read(newer)
+        return published | records.read(newer)
 
     def _bad_rows(self, record: Record) -> pa.Table:
         """The rows that a part has in the quarantine."""
-        file = record.get("quarantine")
+        file = record.quarantine
         if file:
-            return as_quarantine(read_table(self._url(file["name"])))
-        place = places(self._book().quarantine).get(record["part"])
+            return as_quarantine(read_table(self._url(file.name)))
+        place = places(self._book().quarantine).get(record.part)
         if place is None:
             return QUARANTINE_SCHEMA.empty_table()
         return as_quarantine(read_table(self._url(place.file))).slice(place.first, place.rows)
@@ -281,14 +280,15 @@ def _with_earlier(
         )
     bad = pa.concat_tables([rows.filter(pc.invert(again)), bad]).sort_by([(ORDINAL, "ascending")])
     reasons = bad["reason"].value_counts().to_pylist()
+    earlier = before.result
     total = replace(
         result,
-        read=samples_read(before),
-        written=before["written"] + result.written,
-        filtered=before["filtered"] + result.filtered,
-        noted=before.get("noted", 0) + result.noted,
-        damages=before["damages"],
-        strays=before.get("strays", 0),
+        read=earlier.read,
+        written=earlier.written + result.written,
+        filtered=earlier.filtered + result.filtered,
+        noted=earlier.noted + result.noted,
+        damages=earlier.damages,
+        strays=earlier.strays,
         reasons={row["values"]: row["counts"] for row in reasons},
         settings=settings_by_reason(bad["reason"].to_pylist(), bad["setting"].to_pylist()),
     )

@@ -11,11 +11,10 @@ from pipeline import runs, storage
 from pipeline.errors import ConfigError
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import COMMIT, IDENTITY
+from pipeline.sinks.manifest import FORMAT
 from pipeline.sinks.origin import INPUT, Origin
 from pipeline.sinks.records import Records
 from pipeline.sinks.retention import shown_files
-
-FORMAT = 2  # of manifest and book
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ class Provenance:
             self.origin.write(self._url(INPUT))
 
     def _whole_identity(self) -> dict[str, Any]:
-        whole: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
-        return whole
+        identity: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
+        return identity
 
     def _refused(self, what: str) -> ConfigError:
         fix = self.remedy

@@ -23,8 +23,9 @@ from pipeline.sample import (
     REMARKS,
     SHARD,
 )
-from pipeline.sinks.base import PartResult, ledger
-from pipeline.sinks.folder import QUARANTINE, read_manifest
+from pipeline.sinks.folder import QUARANTINE
+from pipeline.sinks.ledger import PartResult, ledger
+from pipeline.sinks.manifest import read_manifest
 
 
 def write_quarantine(output: str, table: pa.Table) -> PartResult:
@@ -118,15 +119,15 @@ def read_quarantine(output: str) -> pa.Table:
     if manifest is None:
         urls = [info.url for info in storage.list_files(storage.join(output, QUARANTINE))]
     else:
-        urls = [storage.join(output, name) for name in manifest["quarantine"]]
+        urls = [storage.join(output, name) for name in manifest.quarantine]
     tables = [as_quarantine(pq.read_table(pa.BufferReader(storage.read_bytes(u)))) for u in urls]
     return pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), *tables])
 
 
 def as_quarantine(rows: pa.Table) -> pa.Table:
     """Rows in ``QUARANTINE_SCHEMA``: those of an earlier version may lack a column, which is then null."""
-    whole = pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), rows], promote_options="default")
-    return whole.select(QUARANTINE_SCHEMA.names)
+    columns = pa.concat_tables([QUARANTINE_SCHEMA.empty_table(), rows], promote_options="default")
+    return columns.select(QUARANTINE_SCHEMA.names)
 
 
 def clear_quarantine(output: str) -> None:

@@ -10,18 +10,125 @@ import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Self
 
 from pipeline import runs, storage
-from pipeline.sinks.base import PartResult
+from pipeline.metrics.statistics import Sums
+from pipeline.shards.planning.plan import PartPlan
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
+from pipeline.sinks.ledger import PartResult
+from pipeline.sinks.manifest import Manifest, SnapshotFile
 
 READERS = 16  # records read at a time
-MADE = "made"  # in a record: digest of the identity of the job that wrote it
 BOOK, STATISTICS = "records-", "statistics-"  # how files are named that lie beside single records
 
-Record = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class PartFile:
+    """A file with rows of one attempt at a part.
+
+    Attributes:
+        name: In the output folder.
+        rows: How many.
+        bytes: Its size.
+        crc32: Its checksum, in hexadecimal.
+        retry: Which attempt; None of the quarantine, of which the last attempt has all rows.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    crc32: str
+    retry: int | None = None
+
+    def values(self) -> dict[str, str | int]:
+        """Ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a part that is done.
+
+    Attributes:
+        result: Its ledger, over all attempts.
+        plan: What planning found of it; None where an earlier version has not noted it.
+        made: Digest of the identity of the job that wrote it; empty in a book, whose manifest has it.
+        data: Files with its rows, in the order of the attempts; empty once they were published.
+        quarantine: File with its bad rows; None where there are none, and once they were published.
+        sums_file: File that has its sums once they were published; empty where they are not kept.
+    """
+
+    result: PartResult
+    plan: PartPlan | None = None
+    made: str = ""
+    data: tuple[PartFile, ...] = ()
+    quarantine: PartFile | None = None
+    sums_file: str = ""
+
+    @property
+    def part(self) -> str:
+        """Identity of the part."""
+        return self.result.part
+
+    @property
+    def shard(self) -> str:
+        """Its shard."""
+        return self.result.shard
+
+    @property
+    def retry(self) -> int:
+        """How often its bad samples have been tried again."""
+        return self.result.retry
+
+    def published(self, sums_file: str) -> Record:
+        """The record as a book has it: without what is kept elsewhere.
+
+        That is which files its rows were in before they were merged, its sums, which have a file of their own, and the
+        identity, which the manifest has.
+        """
+        result = replace(self.result, statistics=None)
+        return Record(result=result, plan=self.plan, sums_file=sums_file)
+
+    def values(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        values = self.result.values()
+        values |= {} if self.plan is None else {"plan": self.plan.values()}
+        if not self.made:  # in a book
+            del values["statistics"]
+            return values | ({"statistics": self.sums_file} if self.sums_file else {})
+        values["made"] = self.made
+        values |= {} if self.quarantine is None else {"quarantine": self.quarantine.values()}
+        return values | ({"data": [file.values() for file in self.data]} if self.data else {})
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The record that :meth:`values` described; earlier versions left out what they did not count."""
+        statistics, quarantine = values.get("statistics"), values.get("quarantine")
+        published = isinstance(statistics, str)
+        accounted = values["written"] + values["quarantined"] + values["filtered"]
+        known = {"read": accounted, **values, "statistics": None if published else statistics}
+        return cls(
+            result=PartResult(**{name: known[name] for name in _RESULT if name in known}),
+            plan=PartPlan.from_values(values["plan"]) if "plan" in values else None,
+            made=values.get("made", ""),
+            data=tuple(PartFile(**file) for file in values.get("data", ())),
+            quarantine=PartFile(**quarantine) if quarantine else None,
+            sums_file=statistics if isinstance(statistics, str) else "",
+        )
+
+    def to_json(self) -> bytes:
+        """The content of its file."""
+        return json.dumps(self.values()).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """The record that :meth:`to_json` wrote."""
+        return cls.from_values(json.loads(content))
+
+
+_RESULT = tuple(field.name for field in fields(PartResult))
 
 
 @dataclass(frozen=True)
@@ -36,43 +143,31 @@ class Records:
 
     def attempts(self) -> dict[str, int]:
         """Part -> how often its bad samples were tried again, from one listing."""
-        found: dict[str, int] = {}
+        retries: dict[str, int] = {}
         for part, retry, _ in self._files():
-            found[part] = max(found.get(part, 0), retry)
-        return found
+            retries[part] = max(retries.get(part, 0), retry)
+        return retries
 
-    def read(self, wanted: Mapping[str, int]) -> dict[str, Record]:
+    def read(self, attempts: Mapping[str, int]) -> dict[str, Record]:
         """Part -> its record.
 
         Args:
-            wanted: Part -> which attempt.
+            attempts: Part -> which attempt.
         """
-
-        def one(item: tuple[str, int]) -> Record:
-            record: Record = json.loads(storage.read_bytes(self._url(*item)))
-            return record
-
         with ThreadPoolExecutor(READERS) as pool:
-            return dict(zip(wanted, pool.map(one, wanted.items()), strict=True))
+            contents = pool.map(storage.read_bytes, map(self._url, attempts, attempts.values()))
+            return dict(zip(attempts, map(Record.from_json, contents), strict=True))
 
     def create(self, record: Record) -> Record:
-        """Writes a record unless there is one; returns the one that is there then.
-
-        Args:
-            record: With ``part`` and ``retry``.
-        """
-        url = self._url(record["part"], record["retry"])
+        """Writes a record unless there is one; returns the one that is there then."""
+        url = self._url(record.part, record.retry)
         with storage.create(url, replace=False) as file:
-            file.write(json.dumps(record).encode())
-        if file.created:
-            return record
-        there: Record = json.loads(storage.read_bytes(url))
-        return there
+            file.write(record.to_json())
+        return record if file.created else Record.from_json(storage.read_bytes(url))
 
     def replace(self, record: Record) -> None:
         """Writes a record in the place of another."""
-        url = self._url(record["part"], record["retry"])
-        storage.write_bytes(url, json.dumps(record).encode())
+        storage.write_bytes(self._url(record.part, record.retry), record.to_json())
 
     def remove(self, parts: Collection[str]) -> None:
         """Removes all records of parts."""
@@ -102,57 +197,57 @@ class Book:
     """
 
     records: Mapping[str, Record] = field(default_factory=dict)
-    quarantine: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: tuple[SnapshotFile, ...] = ()
     statistics: Mapping[str, int] = field(default_factory=dict)
     superseded: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, output: str, manifest: Mapping[str, Any] | None) -> Book:
+    def of(cls, output: str, manifest: Manifest | None) -> Book:
         """The book of a manifest; an empty one where nothing was published."""
-        return cls() if manifest is None else _load(storage.join(output, manifest["records"]))
+        return cls() if manifest is None else _load(storage.join(output, manifest.records))
 
     def write(self, output: str) -> str:
         """Writes the book; returns its name in the output folder, which tells of its content."""
-        values = vars(self)  # which copies no record
+        values = {
+            "records": {part: record.values() for part, record in self.records.items()},
+            "quarantine": [file.values() for file in self.quarantine],
+            "statistics": self.statistics,
+            "superseded": self.superseded,
+        }
         name = f"{COMMIT}/{BOOK}{runs.fingerprint(values)[:16]}.json"
         with storage.create(storage.join(output, name), replace=False) as file:
             file.write(json.dumps(values).encode())
         return name
 
-    def sums(self, output: str, ids: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    def sums(self, output: str, ids: Collection[str]) -> Iterator[Sums]:
         """The sums of some parts, where they were kept."""
-        names = {self.records[part].get("statistics") for part in ids if part in self.records}
+        names = {self.records[part].sums_file for part in ids if part in self.records}
         for name in sorted(filter(None, names)):
             for line in storage.read_bytes(storage.join(output, COMMIT, name)).splitlines():
-                told = json.loads(line)
-                record = self.records.get(told["part"], {})
-                if told["part"] in ids and record.get("statistics") == name:
-                    yield told["sums"]
+                entry = json.loads(line)
+                record = self.records.get(entry["part"])
+                if entry["part"] in ids and record is not None and record.sums_file == name:
+                    yield entry["sums"]
 
 
-def write_sums(output: str, sums: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str, int]:
+def write_sums(output: str, sums: Iterable[tuple[str, Sums]]) -> tuple[str, int]:
     """Writes the sums of parts into one file; returns its name, and how many they are."""
-    lines = [json.dumps({"part": part, "sums": each}) for part, each in sums]
+    lines = [json.dumps({"part": part, "sums": part_sums}) for part, part_sums in sums]
     name = f"{STATISTICS}{runs.fingerprint(lines)[:16]}.jsonl"
     with storage.create(storage.join(output, COMMIT, name), replace=False) as file:
         file.write("".join(f"{line}\n" for line in lines).encode())
     return name, len(lines)
 
 
-def samples_read(record: Record) -> int:
-    """Samples that were read of a part; records of earlier versions say only what became of them."""
-    accounted = record["written"] + record["quarantined"] + record["filtered"]
-    return int(record.get("read", accounted))
-
-
-def result_of(record: Record) -> PartResult:
-    """The ledger that a record holds."""
-    names = PartResult.__dataclass_fields__
-    values = {**record, "read": samples_read(record)}
-    return PartResult(**{name: value for name, value in values.items() if name in names})
-
-
 @functools.lru_cache(maxsize=2)
 def _load(url: str) -> Book:
     """A book, once a process: what a name stands for never changes."""
-    return Book(**json.loads(storage.read_bytes(url)))
+    values = json.loads(storage.read_bytes(url))
+    return Book(
+        records={
+            part: Record.from_values(record) for part, record in values.get("records", {}).items()
+        },
+        quarantine=tuple(map(SnapshotFile.from_values, values.get("quarantine", ()))),
+        statistics=values.get("statistics", {}),
+        superseded=values.get("superseded", {}),
+    )

@@ -8,12 +8,10 @@ them, and then for ``grace_seconds``, in which a reader that has begun may end.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline import storage
 from pipeline.sinks import ParquetConfig
@@ -23,8 +21,8 @@ from pipeline.sinks.folder import (
     QUARANTINE,
     SNAPSHOTS,
     base_name,
-    listed_files,
 )
+from pipeline.sinks.manifest import Manifest
 from pipeline.storage import FileInfo
 
 
@@ -40,31 +38,31 @@ class Retention:
     output: str
     config: ParquetConfig
 
-    def keep(self, manifest: Mapping[str, Any]) -> None:
+    def keep(self, manifest: Manifest) -> None:
         """Keeps the snapshot of a manifest that is going to be replaced."""
         if not self.config.keep_snapshots:
             return
-        folder = self._url(SNAPSHOTS, str(manifest["snapshot"]))
+        folder = self._url(SNAPSHOTS, str(manifest.snapshot))
         if storage.is_local(self.output):
-            for name in listed_files(manifest):
+            for name in manifest.names:
                 storage.copy(self._url(name), storage.join(folder, name))
-        storage.write_bytes(storage.join(folder, MANIFEST), json.dumps(manifest).encode())
+        storage.write_bytes(storage.join(folder, MANIFEST), manifest.to_json())
 
-    def clear(self, manifest: Mapping[str, Any] | None, superseded: Mapping[str, float]) -> None:
+    def clear(self, manifest: Manifest | None, superseded: Mapping[str, float]) -> None:
         """Removes snapshots and files that are kept no longer, and files that were never published.
 
         Args:
             manifest: The current one; None where there is none.
             superseded: File -> when it was replaced.
         """
-        wanted = set() if manifest is None else listed_files(manifest)
-        kept = self._earlier(0 if manifest is None else int(manifest["snapshot"]))
+        listed = set() if manifest is None else manifest.names
+        earlier = self._earlier(0 if manifest is None else manifest.snapshot)
         if not storage.is_local(self.output):
-            wanted = wanted.union(*map(listed_files, kept))
+            listed = listed.union(*(manifest.names for manifest in earlier))
         over = []
         for info in shown_files(self.output):
             name = info.url.removeprefix(self._url(""))
-            if name not in wanted and self._is_over(info, superseded.get(name)):
+            if name not in listed and self._is_over(info, superseded.get(name)):
                 over.append(info.url)
         storage.remove_all(over)
 
@@ -77,27 +75,27 @@ class Retention:
             since = int(info.version) / 1e9 if info.version.isdigit() else now
         return now - since > self.config.grace_seconds
 
-    def _earlier(self, current: int) -> list[Mapping[str, Any]]:
+    def _earlier(self, current: int) -> list[Manifest]:
         """The manifests of the earlier snapshots that are kept; those that are not are removed."""
         folders = {int(name): storage.join(self._url(SNAPSHOTS), name) for name in self._numbers()}
         earlier = sorted(number for number in folders if number < current)
-        kept = earlier[-self.config.keep_snapshots :] if self.config.keep_snapshots else []
-        for number in folders.keys() - kept:
+        numbers = earlier[-self.config.keep_snapshots :] if self.config.keep_snapshots else []
+        for number in folders.keys() - numbers:
             if storage.is_local(self.output):
                 storage.remove_folder(folders[number])
             else:
                 storage.remove(storage.join(folders[number], MANIFEST))
-        if not kept and storage.is_local(self.output):
+        if not numbers and storage.is_local(self.output):
             shutil.rmtree(storage.local_path(self._url(SNAPSHOTS)), ignore_errors=True)
-        urls = [storage.join(folders[number], MANIFEST) for number in kept]
-        return [json.loads(storage.read_bytes(url)) for url in urls]
+        urls = [storage.join(folders[number], MANIFEST) for number in numbers]
+        return [Manifest.from_json(storage.read_bytes(url)) for url in urls]
 
     def _numbers(self) -> Iterable[str]:
         """Names of the folders in ``_snapshots``, those that are not whole included."""
         root = self._url(SNAPSHOTS)
         if storage.is_local(self.output):
             path = storage.local_path(root)
-            names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+            names = {file.name for file in path.iterdir()} if path.is_dir() else set()
         else:
             infos = storage.list_files(root, recursive=True)
             names = {base_name(info.url.rpartition("/")[0]) for info in infos}
@@ -113,10 +111,10 @@ def shown_files(output: str) -> Iterator[FileInfo]:
         root = storage.local_path(output)
         inside = [path.name for path in root.iterdir() if "=" in path.name] if root.is_dir() else []
         folders = [output, *(storage.join(output, name) for name in (QUARANTINE, *inside))]
-        found = [info for folder in folders for info in storage.list_files(folder)]
+        infos = [info for folder in folders for info in storage.list_files(folder)]
     else:
-        found = storage.list_files(output, recursive=True)
-    for info in found:
+        infos = storage.list_files(output, recursive=True)
+    for info in infos:
         folder = info.url.removeprefix(storage.join(output, "")).rpartition("/")[0]
         if base_name(info.url).startswith(PREFIX) and (folder in ("", QUARANTINE) or "=" in folder):
             yield info

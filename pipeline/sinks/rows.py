@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.modalities.decoding.decoded import open_parquet
-from pipeline.sinks.folder import read_manifest
+from pipeline.sinks.manifest import read_manifest
 
 BATCH_ROWS = 64
 
@@ -39,7 +39,7 @@ def written_rows(output: str, columns: Sequence[str] | None = None) -> Iterator[
             where=output,
             fix="name the folder that preprocess or infer wrote, such as RUN/decoded",
         )
-    for file_name in (entry["name"] for entry in manifest["files"]):
+    for file_name in (file.name for file in manifest.files):
         file = open_parquet(storage.join(output, file_name))
         for batch in file.iter_batches(BATCH_ROWS, columns=columns):
             values = [list(_values(batch.column(i), field)) for i, field in enumerate(batch.schema)]

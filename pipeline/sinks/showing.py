@@ -9,16 +9,14 @@ the old snapshot, then what both have in common, then the new one; of a job that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from pipeline import storage
 from pipeline.errors import SinkError
-from pipeline.sinks.folder import MANIFEST, SNAPSHOTS, listed_files
+from pipeline.sinks.folder import MANIFEST, SNAPSHOTS
+from pipeline.sinks.manifest import Manifest
 from pipeline.sinks.retention import shown_files
-
-Manifest = dict[str, Any]
 
 
 def waiting_room(output: str, number: int) -> str:
@@ -38,7 +36,7 @@ def publish(output: str, manifest: Manifest, new: set[str], version: str | None)
     Raises:
         SinkError: Another job has published meanwhile, or a name cannot be made.
     """
-    room = waiting_room(output, manifest["snapshot"])
+    room = waiting_room(output, manifest.snapshot)
     if room and new:
         waiting = _renamed(manifest, lambda name: room + name if name in new else name)
         version = _replace(output, waiting, version)
@@ -49,12 +47,12 @@ def publish(output: str, manifest: Manifest, new: set[str], version: str | None)
 def complete(output: str) -> None:
     """Goes on where a job was killed while it published."""
     try:
-        data, version = storage.read_version(storage.join(output, MANIFEST))
+        content, version = storage.read_version(storage.join(output, MANIFEST))
     except FileNotFoundError:
         return
-    waiting: Manifest = json.loads(data)
-    room = waiting_room(output, waiting["snapshot"])
-    new = {name.removeprefix(room) for name in listed_files(waiting) if name.startswith(room)}
+    waiting = Manifest.from_json(content)
+    room = waiting_room(output, waiting.snapshot)
+    new = {name.removeprefix(room) for name in waiting.names if name.startswith(room)}
     if room and new:
         manifest = _renamed(waiting, lambda name: name.removeprefix(room))
         _show(output, manifest, room, new)
@@ -63,7 +61,7 @@ def complete(output: str) -> None:
 
 def _show(output: str, manifest: Manifest, room: str, new: set[str]) -> None:
     """Takes the names of the files that the manifest does not list, then names those that wait."""
-    listed = listed_files(manifest)
+    listed = manifest.names
     shown = (info.url for info in shown_files(output))
     storage.remove_all(
         url for url in shown if url.removeprefix(storage.join(output, "")) not in listed
@@ -74,7 +72,7 @@ def _show(output: str, manifest: Manifest, room: str, new: set[str]) -> None:
 
 def _replace(output: str, manifest: Manifest, version: str | None) -> str:
     url = storage.join(output, MANIFEST)
-    replaced = storage.replace_if(url, json.dumps(manifest).encode(), version)
+    replaced = storage.replace_if(url, manifest.to_json(), version)
     if replaced is None:
         raise SinkError(
             "another job has published meanwhile",
@@ -85,5 +83,5 @@ def _replace(output: str, manifest: Manifest, version: str | None) -> str:
 
 
 def _renamed(manifest: Manifest, rename: Callable[[str], str]) -> Manifest:
-    files = [file | {"name": rename(file["name"])} for file in manifest["files"]]
-    return manifest | {"files": files, "quarantine": [*map(rename, manifest["quarantine"])]}
+    files = tuple(replace(file, name=rename(file.name)) for file in manifest.files)
+    return replace(manifest, files=files, quarantine=tuple(map(rename, manifest.quarantine)))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from pipeline import storage
 from pipeline.errors import SinkError
@@ -19,17 +17,18 @@ from pipeline.sinks.folder import (
     PARTS,
     QUARANTINE,
     base_name,
-    listed_files,
     part_of,
 )
-from pipeline.sinks.merge import File, Merger, Piece, folder_of, groups, places, too_many
-from pipeline.sinks.provenance import FORMAT
-from pipeline.sinks.records import BOOK, MADE, STATISTICS, Book, Record, Records, write_sums
+from pipeline.sinks.manifest import Manifest, SnapshotFile
+from pipeline.sinks.merge import Merger, Piece, Place, folder_of, groups, places, too_many
+from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
 from pipeline.sinks.retention import Retention
 from pipeline.storage import locks
 
-Make = Callable[[Sequence[Sequence[Piece]]], Iterable[File]]
-Each = Callable[[Callable[[Sequence[Piece]], File], Sequence[Sequence[Piece]]], Iterable[File]]
+Make = Callable[[Sequence[Sequence[Piece]]], Iterable[SnapshotFile]]
+Each = Callable[
+    [Callable[[Sequence[Piece]], SnapshotFile], Sequence[Sequence[Piece]]], Iterable[SnapshotFile]
+]
 
 
 @dataclass(frozen=True)
@@ -70,40 +69,51 @@ class Snapshot:
         """
         old, version = self._read()
         book = Book.of(self.output, old)
-        same = old is not None and old["fingerprint"] == self.fingerprint
+        same = old is not None and old.fingerprint == self.fingerprint
         if not same:
             book = Book(superseded=book.superseded)
-        fresh = self._fresh(parts, book)
-        records = {part: fresh.get(part) or book.records.get(part, {}) for part in parts}
-        self._check_all_there(records)
-        number = 1 if old is None else int(old["snapshot"]) + 1
+        number = 1 if old is None else old.snapshot + 1
         room = showing.waiting_room(self.output, number)
         merger = Merger(self.output, self.config, self.order, self.fingerprint, room)
         make = partial(each, merger)
-        files = self._files(records, old["files"] if old and same else [], make, data=True)
-        quarantine = self._files(records, book.quarantine, make, data=False)
-        names = [file["name"] for file in quarantine]
-        noted, statistics = self._note(records, book.statistics)
-        written = Book(noted, quarantine, statistics, book.superseded)
-        content = {
-            "version": FORMAT,
-            "fingerprint": self.fingerprint,
-            "num_rows": sum(record["written"] for record in records.values()),
-            "files": files,
-            "quarantine": names,
-        }
-        if old is None or written != book or any(old[name] != content[name] for name in content):
+        content, filled = self._fill(parts, old if same else None, book, make)
+        if old is None or filled != book or content != replace(old, snapshot=0, records=""):
             if not storage.is_local(self.output):
-                written = replace(written, superseded=self._superseded(old, content, book))
-            manifest = content | {"snapshot": number, "records": written.write(self.output)}
+                filled = replace(filled, superseded=self._superseded(old, content, book))
+            manifest = replace(content, snapshot=number, records=filled.write(self.output))
             locks.check_held(self.output)
             if old is not None:
                 Retention(self.output, self.config).keep(old)
-            before = set() if old is None else listed_files(old)
-            showing.publish(self.output, manifest, listed_files(manifest) - before, version)
+            before = set() if old is None else old.names
+            showing.publish(self.output, manifest, manifest.names - before, version)
             old = manifest
         locks.check_held(self.output)
-        self._clear(old, written, pending)
+        self._clear(old, filled, pending)
+
+    def _fill(
+        self, parts: Sequence[str], old: Manifest | None, book: Book, make: Make
+    ) -> tuple[Manifest, Book]:
+        """Makes the files of the new snapshot; returns its manifest, still without a number, and its book.
+
+        Args:
+            parts: All that it is to hold.
+            old: The manifest of the last one; None where nothing of that stays.
+            book: Of the last one.
+            make: Makes files of pieces.
+        """
+        records = self._records(parts, book)
+        files = self._files(records, old.files if old else (), make, data=True)
+        quarantine = self._files(records, book.quarantine, make, data=False)
+        noted, statistics = self._note(records, book.statistics)
+        manifest = Manifest(
+            fingerprint=self.fingerprint,
+            num_rows=sum(record.result.written for record in records.values()),
+            files=files,
+            quarantine=tuple(file.name for file in quarantine),
+            snapshot=0,
+            records="",
+        )
+        return manifest, Book(noted, quarantine, statistics, book.superseded)
 
     def clear(self) -> None:
         """Removes what an interrupted job, or one that published, has left behind."""
@@ -116,28 +126,42 @@ class Snapshot:
         superseded = Book.of(self.output, manifest).superseded
         Retention(self.output, self.config).clear(manifest, superseded)
 
-    def _read(self) -> tuple[dict[str, Any] | None, str | None]:
+    def _read(self) -> tuple[Manifest | None, str | None]:
         """The manifest and its version."""
         try:
-            data, version = storage.read_version(self._url(MANIFEST))
+            content, version = storage.read_version(self._url(MANIFEST))
         except FileNotFoundError:
             return None, None
-        return json.loads(data), version
+        return Manifest.from_json(content), version
+
+    def _records(self, parts: Sequence[str], book: Book) -> dict[str, Record]:
+        """Part -> its last record.
+
+        Raises:
+            SinkError: One is gone, or of another job.
+        """
+        fresh = self._fresh(parts, book)
+        missing = [part for part in parts if part not in fresh and part not in book.records]
+        if missing:
+            raise SinkError(
+                f"the records of {len(missing)} parts are gone, the first is {missing[0]}",
+                where=self._url(COMMIT),
+                fix="let one job at a time write there; run it again",
+            )
+        return {part: fresh[part] if part in fresh else book.records[part] for part in parts}
 
     def _fresh(self, parts: Sequence[str], book: Book) -> dict[str, Record]:
         """The records that the last snapshot has not, or has of an earlier attempt."""
         records = Records(self.output)
         attempts = records.attempts()
-        wanted = {}
+        newer = {}
         for part in parts:
-            known, retry = book.records.get(part), attempts.get(part)
-            if retry is not None and (known is None or known["retry"] < retry):
-                wanted[part] = retry
-        found = records.read(wanted)
+            published, retry = book.records.get(part), attempts.get(part)
+            if retry is not None and (published is None or published.retry < retry):
+                newer[part] = retry
+        fresh = records.read(newer)
         strange = {
-            part
-            for part, each in found.items()
-            if each.get(MADE, self.fingerprint) != self.fingerprint
+            part for part, record in fresh.items() if record.made not in ("", self.fingerprint)
         }
         if strange:
             records.remove(strange)
@@ -146,42 +170,31 @@ class Snapshot:
                 where=self.output,
                 fix="run it again, and those parts are done anew",
             )
-        return found
-
-    def _check_all_there(self, records: Mapping[str, Record]) -> None:
-        missing = [part for part, record in records.items() if not record]
-        if missing:
-            raise SinkError(
-                f"the records of {len(missing)} parts are gone, the first is {missing[0]}",
-                where=self._url(COMMIT),
-                fix="let one job at a time write there; run it again",
-            )
+        return fresh
 
     def _files(
-        self, records: Mapping[str, Record], old: Sequence[File], make: Make, *, data: bool
-    ) -> list[File]:
+        self,
+        records: Mapping[str, Record],
+        old: Sequence[SnapshotFile],
+        make: Make,
+        *,
+        data: bool,
+    ) -> tuple[SnapshotFile, ...]:
         """The files of the new snapshot, of the data or of the quarantine: those that stay, and new ones."""
-        kept = [
-            file
-            for file in old
-            if all(
-                (record := records.get(part["id"])) and record["retry"] == part.get("retry", 0)
-                for part in file["parts"]
-            )
-        ]
-        many = too_many(kept, self.config)
-        kept = [file for file in kept if file["name"] not in many]
-        there = {part["id"] for file in kept for part in file["parts"]}
-        where = places(old)
+        valid = [file for file in old if _is_valid(file, records)]
+        many = too_many(valid, self.config)
+        staying = [file for file in valid if file.name not in many]
+        covered = {part.id for file in staying for part in file.parts}
+        place_by_part = places(old)
         pieces = []
         for part, record in records.items():
-            if part not in there:
-                piece = (_data_piece if data else _bad_piece)(record, where.get(part))
+            if part not in covered:
+                piece = (_data_piece if data else _bad_piece)(record, place_by_part.get(part))
                 if piece is not None:
                     folder = self._folder(piece) if data else f"{QUARANTINE}/"
                     pieces.append(replace(piece, folder=folder))
         pieces.sort(key=lambda piece: piece.folder)
-        return kept + list(make(list(groups(pieces, self.config))))
+        return (*staying, *make(list(groups(pieces, self.config))))
 
     def _folder(self, piece: Piece) -> str:
         """Where the rows of a part go: where they are, or where new rows do."""
@@ -194,27 +207,23 @@ class Snapshot:
     ) -> tuple[dict[str, Record], dict[str, int]]:
         """The records as the book has them, and the files of sums that they name."""
         sums = [
-            (part, record["statistics"])
+            (part, statistics)
             for part, record in records.items()
-            if isinstance(record.get("statistics"), dict)
+            if (statistics := record.result.statistics) is not None
         ]
         files = dict(known)
         new = ""
         if sums and self.keep_statistics:
-            new, files_parts = write_sums(self.output, sums)
-            files[new] = files_parts
-        noted = {}
-        for part, record in records.items():
-            slim = {name: value for name, value in record.items() if name not in _ELSEWHERE}
-            there = record.get("statistics")
-            name = there if isinstance(there, str) else (new if there else "")
-            noted[part] = slim | ({"statistics": name} if name else {})
-        named = {record.get("statistics") for record in noted.values()}
+            new, num_parts = write_sums(self.output, sums)
+            files[new] = num_parts
+        noted = {
+            part: record.published(record.sums_file or (new if record.result.statistics else ""))
+            for part, record in records.items()
+        }
+        named = {record.sums_file for record in noted.values()}
         return noted, {name: count for name, count in files.items() if name in named}
 
-    def _superseded(
-        self, old: Mapping[str, Any] | None, new: Mapping[str, Any], book: Book
-    ) -> dict[str, float]:
+    def _superseded(self, old: Manifest | None, new: Manifest, book: Book) -> dict[str, float]:
         """The files that readers may still be at, and since when the manifest has them no more."""
         now = time.time()
         waiting = {
@@ -222,10 +231,10 @@ class Snapshot:
             for name, since in book.superseded.items()
             if now - since <= self.config.grace_seconds
         }
-        gone = listed_files(old) - listed_files(new) if old is not None else set()
+        gone = old.names - new.names if old is not None else set()
         return waiting | dict.fromkeys(gone, now)
 
-    def _clear(self, manifest: Mapping[str, Any], book: Book, pending: Collection[str]) -> None:
+    def _clear(self, manifest: Manifest, book: Book, pending: Collection[str]) -> None:
         """Removes what the new snapshot has made superfluous: records first, so that none is without its rows."""
         records = Records(self.output)
         stays = set(pending)
@@ -238,7 +247,7 @@ class Snapshot:
                     gone.append(info.url)
         for info in storage.list_files(self._url(COMMIT)):
             name = base_name(info.url)
-            if name.startswith(BOOK) and f"{COMMIT}/{name}" != manifest["records"]:
+            if name.startswith(BOOK) and f"{COMMIT}/{name}" != manifest.records:
                 gone.append(info.url)
             if name.startswith(STATISTICS) and name not in book.statistics:
                 gone.append(info.url)
@@ -249,30 +258,32 @@ class Snapshot:
         return storage.join(self.output, *names)
 
 
-# Of a record: which files its rows were in before they were merged, its sums, which have a file of their own, and the
-# identity, which the manifest has.
-_ELSEWHERE = ("data", "quarantine", "statistics", MADE)
-
-
-def _data_piece(record: Record, place: Any) -> Piece | None:
-    """The rows of a part; None where it has none."""
-    if not record["written"]:
-        return None
-    before = -1 if place is None else place.retry
-    own = [file for file in record.get("data", ()) if file["retry"] > before]
-    size = sum(file["bytes"] for file in own) + (0 if place is None else place.size)
-    names = tuple(file["name"] for file in own)
-    return Piece(
-        record["part"], record["shard"], record["retry"], record["written"], place, names, size
+def _is_valid(file: SnapshotFile, records: Mapping[str, Record]) -> bool:
+    """Whether all that a file holds is still asked for, and has not been tried again."""
+    return all(
+        (record := records.get(part.id)) is not None and record.retry == part.retry
+        for part in file.parts
     )
 
 
-def _bad_piece(record: Record, place: Any) -> Piece | None:
+def _data_piece(record: Record, place: Place | None) -> Piece | None:
+    """The rows of a part; None where it has none."""
+    rows = record.result.written
+    if not rows:
+        return None
+    before = -1 if place is None else place.retry
+    files = [file for file in record.data if (file.retry or 0) > before]
+    size = sum(file.bytes for file in files) + (0 if place is None else place.size)
+    names = tuple(file.name for file in files)
+    return Piece(record.part, record.shard, record.retry, rows, place, names, size)
+
+
+def _bad_piece(record: Record, place: Place | None) -> Piece | None:
     """The quarantine rows of a part, all of which its last attempt has; None where there are none."""
-    file = record.get("quarantine")
-    part, shard, retry = record["part"], record["shard"], record["retry"]
+    file = record.quarantine
+    part, shard, retry = record.part, record.shard, record.retry
     if file:
-        return Piece(part, shard, retry, file["rows"], None, (file["name"],), file["bytes"])
+        return Piece(part, shard, retry, file.rows, None, (file.name,), file.bytes)
     if place is not None and place.retry == retry:
         return Piece(part, shard, retry, place.rows, place, (), place.size)
     return None

@@ -22,6 +22,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
+from pipeline.sinks.manifest import Manifest
 from pipeline.sinks.provenance import identity_digest
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
@@ -43,7 +44,7 @@ class DecodedFolder:
 
     url: str
     identity: Mapping[str, Any]
-    manifest: Mapping[str, Any]
+    manifest: Manifest
 
     @property
     def tokenizer(self) -> str | None:
@@ -87,17 +88,17 @@ class DecodedFolder:
         Raises:
             BadDataError: A file is not what the manifest says.
         """
-        files = self.manifest["files"]
+        files = self.manifest.files
         counted: dict[str, int] = {}
         parts: list[Part] = []
         with ThreadPoolExecutor(READERS) as pool:
-            footers = pool.map(self._footer, [file["name"] for file in files])
+            footers = pool.map(self._footer, [file.name for file in files])
             for file, footer in zip(files, footers, strict=True):
-                rows = [(each["shard"], each["rows"]) for each in file["parts"]]
+                rows = [(part.shard, part.rows) for part in file.parts]
                 if footer.num_rows != sum(count for _, count in rows):
-                    url = storage.join(self.url, file["name"])
+                    url = storage.join(self.url, file.name)
                     raise _damaged(url, "it has other rows than the manifest says")
-                parts += self._file_parts(file["name"], footer, list(_stretches(rows, counted)))
+                parts += self._file_parts(file.name, footer, list(_stretches(rows, counted)))
         return parts
 
     def _footer(self, name: str) -> pq.FileMetaData:
@@ -147,7 +148,7 @@ def find_folder(pattern: str) -> DecodedFolder | None:
             where=pattern,
             fix="run preprocess to its end, into another folder if the version differs",
         )
-    return DecodedFolder(pattern, identity, manifest)
+    return DecodedFolder(pattern, identity, Manifest.from_values(manifest))
 
 
 def split_input(patterns: Patterns) -> tuple[list[DecodedFolder], list[str]]:

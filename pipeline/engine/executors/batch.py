@@ -23,7 +23,8 @@ from pipeline.nightly.inventory import Inventory
 from pipeline.prediction.spec import ModelSpec
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part
-from pipeline.sinks.base import PartResult, Sink
+from pipeline.sinks.base import Sink
+from pipeline.sinks.ledger import PartResult
 
 PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class BatchJob:
         recorded = self.sink.recorded()
         self.inventory = Inventory.take(self.parts, recorded)
         self.done = done = self.sink.done(self.parts)
-        self.unpublished = done - {record["part"] for record in recorded}
+        self.unpublished = done - {record.part for record in recorded}
         if self.retry:
             self.parts = [part for part in self.parts if part.id in done]
             self.todo = self.sink.retries(self.parts)

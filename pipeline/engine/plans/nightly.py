@@ -28,7 +28,7 @@ from pipeline.runs import Summary, Total, process_clock
 from pipeline.shards.planning.listings import listings_remembered
 from pipeline.shards.planning.plan import expand
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.base import PartResult
+from pipeline.sinks.ledger import PartResult
 
 ALERTED = 4  # exit code
 QUIET_SECONDS = 60.0  # without a sign of life in this process, after which workers are listened to

@@ -38,6 +38,7 @@ from pipeline.shards.planning.plan import (
     replan,
 )
 from pipeline.shards.reading.reader import read_part
+from pipeline.sinks.records import Record
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def plan_parts(
     label: str | None = None,
     tokenizer: str | None = None,
     metadata: Sequence[str] = (),
-    known: Iterable[Mapping[str, Any]] = (),
+    known: Iterable[Record] = (),
 ) -> list[Part]:
     """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
 
@@ -92,7 +93,8 @@ def plan_parts(
         expanded = expand(shards, where=where)
         if config.input.fingerprint == "content":
             expanded = hash_shards(expanded)
-        before = replan(expanded, [record["plan"] for record in known]) if left is None else {}
+        plans = [record.plan for record in known if record.plan is not None]
+        before = replan(expanded, plans) if left is None else {}
         if left is None:
             found = plan_shards(expanded, before)
         else:

@@ -240,5 +240,5 @@ def _marks(patterns: Patterns) -> Iterator[tuple[str, str]]:
 
 
 def _version(folder: DecodedFolder) -> str:
-    files = [[file["name"], file["rows"]] for file in folder.manifest["files"]]
-    return runs.fingerprint([folder.manifest["fingerprint"], files])[:16]
+    files = [[file.name, file.rows] for file in folder.manifest.files]
+    return runs.fingerprint([folder.manifest.fingerprint, files])[:16]

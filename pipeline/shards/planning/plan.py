@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -18,12 +18,12 @@ from pipeline.shards.planning.patterns import SPECIAL, Shard, expand
 
 PART_BYTES = 32 << 20
 _HASHED_BYTES = 8 << 20
-PLANNED = ("index", "start", "end", "first_ordinal", "duplicates", "interleaved", "num_samples")
 
 __all__ = [
     "PART_BYTES",
     "SPECIAL",
     "Part",
+    "PartPlan",
     "Shard",
     "expand",
     "hash_shard",
@@ -34,6 +34,35 @@ __all__ = [
     "replan",
     "shard_fingerprint",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """What planning found of a part, noted so that an unchanged shard need not be opened again; see :class:`Part`."""
+
+    fingerprint: str
+    index: int = 0
+    start: int = 0
+    end: int | None = None
+    first_ordinal: int = 0
+    duplicates: tuple[int, ...] = ()
+    interleaved: Ranges = ()
+    num_samples: int | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Ready for JSON; what planning would find anyway is left out."""
+        values = {name: getattr(self, name) for name in _PLANNED}
+        return {name: value for name, value in values.items() if value not in (0, None, ())}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> PartPlan:
+        """The plan that :meth:`values` described."""
+        duplicates = tuple(values.get("duplicates", ()))
+        interleaved = tuple(map(tuple, values.get("interleaved", ())))
+        return cls(**{**values, "duplicates": duplicates, "interleaved": interleaved})
+
+
+_PLANNED = tuple(field.name for field in fields(PartPlan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +106,9 @@ class Part:
         words = f"{self.fingerprint}:{self.start}:{self.end}"
         return blake2b(words.encode(), digest_size=12).hexdigest()
 
-    def plan(self) -> dict[str, Any]:
-        """What planning found, for :func:`replan`; what it would find anyway is left out."""
-        told = {name: getattr(self, name) for name in PLANNED}
-        return {"fingerprint": self.fingerprint} | {
-            name: value for name, value in told.items() if value not in (0, None, ())
-        }
+    def plan(self) -> PartPlan:
+        """What planning found, for :func:`replan`."""
+        return PartPlan(**{name: getattr(self, name) for name in _PLANNED})
 
     def to_json(self) -> str:
         """The part as one line of JSON."""
@@ -104,7 +130,7 @@ def plan(shards: Sequence[Shard], part_bytes: int = PART_BYTES) -> list[Part]:
     return [part for shard in shards for part in plan_shard(shard, part_bytes)]
 
 
-def replan(shards: Sequence[Shard], plans: Iterable[Mapping[str, Any]]) -> dict[str, list[Part]]:
+def replan(shards: Sequence[Shard], plans: Iterable[PartPlan]) -> dict[str, list[Part]]:
     """The parts of shards that were planned before and have not changed since, without opening them.
 
     Args:
@@ -114,27 +140,26 @@ def replan(shards: Sequence[Shard], plans: Iterable[Mapping[str, Any]]) -> dict[
     Returns:
         Name of a shard -> its parts, for those of which every part is among the plans.
     """
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    plans_by_shard: dict[str, list[PartPlan]] = {}
     for noted in plans:
-        found.setdefault(noted["fingerprint"], []).append(noted)
-    known: dict[str, list[Part]] = {}
+        plans_by_shard.setdefault(noted.fingerprint, []).append(noted)
+    parts_by_shard: dict[str, list[Part]] = {}
     for shard in shards:
-        fingerprint = shard_fingerprint(shard)
-        told = sorted(found.get(fingerprint, ()), key=lambda each: each.get("start", 0))
-        starts = [each.get("start", 0) for each in told]
-        if (
-            told
-            and starts == [0, *(each.get("end") for each in told[:-1])]
-            and "end" not in told[-1]
-        ):
-            known[shard.name] = [_noted(shard, each) for each in told]
-    return known
+        planned = plans_by_shard.get(shard_fingerprint(shard), [])
+        planned.sort(key=lambda noted: noted.start)
+        if _covers_shard(planned):
+            parts_by_shard[shard.name] = [_noted(shard, noted) for noted in planned]
+    return parts_by_shard
 
 
-def _noted(shard: Shard, told: Mapping[str, Any]) -> Part:
-    values: dict[str, Any] = {**told, "duplicates": tuple(told.get("duplicates", ()))}
-    values["interleaved"] = tuple(map(tuple, told.get("interleaved", ())))
-    return Part(shard.name, shard.url, **values)
+def _covers_shard(plans: Sequence[PartPlan]) -> bool:
+    """Whether each part begins where the one before it ends, from the shard's first byte to its last."""
+    ends = [noted.end for noted in plans]
+    return bool(plans) and [noted.start for noted in plans] == [0, *ends[:-1]] and ends[-1] is None
+
+
+def _noted(shard: Shard, noted: PartPlan) -> Part:
+    return Part(shard.name, shard.url, **{name: getattr(noted, name) for name in _PLANNED})
 
 
 def needs_scan(shard: Shard, part_bytes: int = PART_BYTES) -> bool:

@@ -2,14 +2,16 @@
 
 from pipeline.nightly.inventory import Inventory
 from pipeline.shards.planning.plan import Part
+from pipeline.sinks.ledger import PartResult
+from pipeline.sinks.records import Record
 
 
 def part(shard: str, version: str, index: int = 0) -> Part:
     return Part(shard, f"/{shard}", version, index, start=512 * index, end=512 * index + 512)
 
 
-def records(*parts: Part) -> list[dict[str, str]]:
-    return [{"part": each.id, "shard": each.shard} for each in parts]
+def records(*parts: Part) -> list[Record]:
+    return [Record(PartResult(part.id, part.shard, 0, 0, 0, 0)) for part in parts]
 
 
 def test_shards_are_told_apart() -> None:

@@ -14,7 +14,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.base import ledger
+from pipeline.sinks.ledger import ledger
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import num_noted, read_quarantine, set_bad_aside, write_quarantine
 
@@ -72,7 +72,7 @@ def test_noted_samples_are_written_and_counted_beside(tmp_path: Path) -> None:
     written = pq.read_table(file)
     assert written["key"].to_pylist() == ["a", "b", "c"]
     assert written["image"].to_pylist()[2] == [3.0] * 4
-    assert next(iter(out.recorded()))["noted"] == 2
+    assert next(iter(out.recorded())).result.noted == 2
 
 
 def test_noted_samples_are_not_tried_again(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_noted_samples_are_not_tried_again(tmp_path: Path) -> None:
     assert (result.read, result.written, result.noted) == (1, 1, 1)
     out.commit([part])
     [record] = out.recorded()
-    assert (record["written"], record["quarantined"], record["noted"]) == (4, 0, 3)
+    assert (record.result.written, record.result.quarantined, record.result.noted) == (4, 0, 3)
     kept = ("d", "img", *NOTED, "it is odd 4")
     dropped = ("d", "snd", "field dropped", "bad_image", "it says so")
     assert rows_of(tmp_path / "out") == [*ROWS[:3], kept, dropped]

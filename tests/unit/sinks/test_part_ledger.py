@@ -24,7 +24,7 @@ from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading import reader
 from pipeline.shards.tar.grouping import Group
 from pipeline.shards.tar.scanner import Damage
-from pipeline.sinks.base import PartResult, ledger
+from pipeline.sinks.ledger import PartResult, ledger
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.quarantine import set_bad_aside
 

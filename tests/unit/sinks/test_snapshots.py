@@ -264,9 +264,9 @@ def test_reads_of_a_finished_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise AssertionError("a shard was opened")
 
     monkeypatch.setattr(storage, "open_source", opened)
-    known = replan(found, [record["plan"] for record in sink(out).recorded()])
+    known = replan(found, [record.plan for record in sink(out).recorded()])
     assert [part for name in sorted(known) for part in known[name]] == parts
-    some = [record["plan"] for record in sink(out).recorded()][1:]
+    some = [record.plan for record in sink(out).recorded()][1:]
     assert len(replan(found, some)) == 1, "a shard that is not done to its end is planned again"
 
 
