@@ -60,7 +60,7 @@ def bootstrap_interval(
     if not len(values):
         return None
     means = bootstrap_means(values, seed=seed, num_resamples=num_resamples)
-    return _percentiles(means, confidence)
+    return percentiles(means, confidence)
 
 
 def paired_bootstrap(
@@ -95,7 +95,7 @@ def paired_bootstrap(
         return None
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     means = bootstrap_means(differences, seed=seed, num_resamples=num_resamples)
-    low, high = _percentiles(means, confidence)
+    low, high = percentiles(means, confidence)
     beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p_value = min(1.0, 2 * (beyond + 1) / (num_resamples + 1))
     return PairedDifference(float(differences.mean()), low, high, p_value)
@@ -113,7 +113,7 @@ def bootstrap_means(
         return np.asarray(drawn @ outcomes / len(values), np.float64)
     means = [
         values[rng.integers(0, len(values), size=(rows, len(values)))].mean(axis=1)
-        for rows in _chunks(num_resamples, len(values))
+        for rows in chunks(num_resamples, len(values))
     ]
     return np.concatenate(means)
 
@@ -156,13 +156,13 @@ def confusion_intervals(
     to_labels, to_predictions = indicator(rows, everywhere), indicator(columns, everywhere)
     rng = np.random.default_rng(seed)
     found: dict[str, list[NDArray[np.float64]]] = {}
-    for size in _chunks(num_resamples, cells + 3 * num_classes):
+    for size in chunks(num_resamples, cells + 3 * num_classes):
         drawn = rng.multinomial(total, share, size=size).astype(np.float64)
         resampled = _from_counts(drawn @ to_hits, drawn @ to_labels, drawn @ to_predictions)
         for name, values in resampled.items():
             found.setdefault(name, []).append(values)
     return {
-        name: list(_percentiles(np.concatenate(values), confidence))
+        name: list(percentiles(np.concatenate(values), confidence))
         for name, values in found.items()
     }
 
@@ -182,13 +182,35 @@ def _from_counts(
     }
 
 
-def _percentiles(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def percentiles(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """Ends of the interval that leaves equal shares of (R,) resampled values on both sides."""
     tail = 50 * (1 - confidence)
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
 
-def _chunks(rows: int, width: int) -> Iterator[int]:
+def resample_counts(
+    num_samples: int, *, seed: int, num_resamples: int = NUM_RESAMPLES
+) -> Iterator[NDArray[np.float64]]:
+    """How often each sample is drawn, in runs of resamples whose memory is bounded.
+
+    Args:
+        num_samples: N, at least one.
+        seed: Same seed, same counts, whatever is computed from them.
+        num_resamples: Resamples over all runs.
+
+    Yields:
+        (r, N) float64 whole numbers; each row adds up to N.
+    """
+    rng = np.random.default_rng(seed)
+    for rows in chunks(num_resamples, num_samples):
+        drawn = rng.integers(0, num_samples, size=(rows, num_samples))
+        drawn += num_samples * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * num_samples)
+        yield counts.reshape(rows, num_samples).astype(np.float64)
+
+
+def chunks(rows: int, width: int) -> Iterator[int]:
     """Splits ``rows`` rows of ``width`` elements into runs of bounded memory."""
     step = max(1, _CHUNK_ELEMENTS // max(1, width))
     for start in range(0, rows, step):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, ModelError
+from pipeline.metrics.curves import thinned
 
-# Points kept of one curve, and curves kept: what a reader can see, and what keeps the JSON small.
-CURVE_POINTS = 200
+# Curves kept: what a reader can see, and what keeps the JSON small.
 MAX_CURVES = 50
 TOP_K = (3, 5)
 
@@ -207,24 +207,11 @@ def _curves(
     for k in sorted(int(k) for k in frequent if 0 < support[k] < len(labels)):
         fpr, tpr, _ = sk.roc_curve(labels == k, probabilities[:, k])
         precision, recall, _ = sk.precision_recall_curve(labels == k, probabilities[:, k])
-        fpr, tpr = _thin(fpr, tpr)
-        recall, precision = _thin(recall[::-1], precision[::-1])
+        fpr, tpr = thinned(fpr, tpr)
+        recall, precision = thinned(recall[::-1], precision[::-1])
         curves["roc"][classes[k]] = {"fpr": _rounded(fpr), "tpr": _rounded(tpr)}
         curves["pr"][classes[k]] = {"recall": _rounded(recall), "precision": _rounded(precision)}
     return curves
-
-
-def _thin(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most ``CURVE_POINTS`` points, evenly spaced along the curve, both ends included."""
-    if len(x) <= CURVE_POINTS:
-        return x, y
-    length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    wanted = np.linspace(0, length[-1], CURVE_POINTS)
-    index = np.unique(np.minimum(np.searchsorted(length, wanted), len(x) - 1))
-    index[-1] = len(x) - 1
-    return x[index], y[index]
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

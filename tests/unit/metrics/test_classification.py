@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import auc
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.metrics.classification import CURVE_POINTS, ClassificationMetrics
+from pipeline.metrics.classification import ClassificationMetrics
+from pipeline.metrics.curves import CURVE_POINTS
 
 
 def predictions(num, num_classes, seed=0, skill=1.0):

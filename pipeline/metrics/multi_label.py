@@ -1,0 +1,249 @@
+"""Metrics of samples with any number of labels, with bootstrap intervals; the numbers are scikit-learn's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.metrics.bootstrap import CONFIDENCE, NUM_RESAMPLES
+from pipeline.metrics.estimate import Estimate, estimate, mean_where_defined
+from pipeline.metrics.multi_label_resamples import Resamples, resampled_metrics
+
+DEFAULT_THRESHOLD = 0.5
+NO_POSITIVE = "no sample of this class"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Probabilities from which on a class is predicted.
+
+    Attributes:
+        values: (K,) in 0..1; class k is predicted where its probability is at least ``values[k]``.
+        f1: (K,) the F1 that they reach on the data they were chosen on; None without positives.
+        by_default: Indices of the classes without positives, whose threshold is the default.
+    """
+
+    values: tuple[float, ...]
+    f1: tuple[float | None, ...]
+    by_default: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScores:
+    """Metrics of one class against its absence.
+
+    Attributes:
+        support: Samples that have the label.
+        threshold: Probability from which on the class is predicted.
+        average_precision: Over all thresholds; None without positives.
+        precision: At the threshold; None where the class is never predicted.
+        recall: At the threshold; None without positives.
+        f1: At the threshold; None where the class is neither a label nor predicted.
+    """
+
+    support: int
+    threshold: float
+    average_precision: Estimate
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MultiLabelMetrics:
+    """Metrics of N samples, each with any of K labels.
+
+    Attributes:
+        num_samples: N.
+        mean_average_precision: Mean over the classes with a positive; ``undefined`` names the others.
+        f1_micro: F1 of all N * K decisions together.
+        f1_macro: Mean F1 over the classes that occur among labels or predictions.
+        subset_accuracy: Share of samples whose labels are all right and complete.
+        hamming_loss: Share of the N * K decisions that are wrong.
+        per_class: Class name -> its metrics, in the order of the classes.
+    """
+
+    num_samples: int
+    mean_average_precision: Estimate
+    f1_micro: Estimate
+    f1_macro: Estimate
+    subset_accuracy: Estimate
+    hamming_loss: Estimate
+    per_class: dict[str, ClassScores]
+
+
+def choose_thresholds(
+    labels: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    default: float = DEFAULT_THRESHOLD,
+) -> Thresholds:
+    """For each class the threshold of the best F1; for validation data, never for test data.
+
+    The threshold lies halfway between two neighbouring probabilities, and of equally good ones it is
+    the highest.
+
+    Args:
+        labels: (N, K) bool.
+        probabilities: (N, K) float in 0..1.
+        default: Threshold of a class without positives.
+
+    Raises:
+        ValueError: Shapes that do not fit.
+        ModelError: Probabilities outside 0..1 or not finite.
+
+    Source: Lipton, Elkan, Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize F1
+    Measure". For a class that the model cannot tell, always predicting it has the best F1.
+    """
+    from sklearn.metrics import precision_recall_curve  # costs seconds, so only where it is used
+
+    labels, probabilities = _checked(labels, probabilities)
+    values = [default] * labels.shape[1]
+    scores: list[float | None] = [None] * labels.shape[1]
+    for k in np.flatnonzero(labels.any(axis=0)):
+        precision, recall, candidates = precision_recall_curve(labels[:, k], probabilities[:, k])
+        precision, recall = precision[:-1], recall[:-1]  # the last point has no threshold
+        total = precision + recall
+        f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+        best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+        below = candidates[best - 1] if best else 0.0
+        values[k], scores[k] = float((candidates[best] + below) / 2), float(f1[best])
+    default_classes = tuple(int(k) for k in np.flatnonzero(~labels.any(axis=0)))
+    return Thresholds(tuple(values), tuple(scores), default_classes)
+
+
+def multi_label_metrics(
+    classes: Sequence[str],
+    labels: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    thresholds: Sequence[float],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> MultiLabelMetrics:
+    """All metrics of a split, with percentile intervals from resampled samples.
+
+    Args:
+        classes: Names of the K classes.
+        labels: (N, K) bool.
+        probabilities: (N, K) float in 0..1; rows need not add up to one.
+        thresholds: (K,) as chosen by :func:`choose_thresholds` on other data.
+        seed: Same seed, same intervals.
+        num_resamples: Bootstrap resamples.
+        confidence: Share of resamples inside an interval.
+
+    Raises:
+        ValueError: Shapes that do not fit.
+        ModelError: Probabilities outside 0..1 or not finite.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    if not labels.shape[1] == len(classes) == len(thresholds):
+        raise ValueError(f"{len(classes)} classes, {len(thresholds)} thresholds, {labels.shape}")
+    predicted = probabilities >= np.asarray(thresholds, np.float64)
+    resamples = resampled_metrics(
+        labels, probabilities, predicted, seed=seed, num_resamples=num_resamples
+    )
+    per_class = _per_class(
+        classes, labels, probabilities, thresholds, resamples, confidence=confidence
+    )
+    empty = None if len(labels) else "no samples"
+    never = empty or (None if (labels | predicted).any() else "no label and no prediction")
+    without = [name for name, scores in per_class.items() if not scores.support]
+    values = _observed(labels, predicted)
+    return MultiLabelMetrics(
+        len(labels),
+        estimate(
+            mean_where_defined([scores.average_precision.value for scores in per_class.values()]),
+            resamples.mean_average_precision,
+            undefined=empty or ("no sample of " + ", ".join(without) if without else None),
+            confidence=confidence,
+        ),
+        *(
+            estimate(values.get(name), resampled, undefined=reason, confidence=confidence)
+            for name, resampled, reason in (
+                ("f1_micro", resamples.f1_micro, never),
+                ("f1_macro", resamples.f1_macro, never),
+                ("subset_accuracy", resamples.subset_accuracy, empty),
+                ("hamming_loss", resamples.hamming_loss, empty),
+            )
+        ),
+        per_class,
+    )
+
+
+def _observed(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
+    """The metrics at the thresholds that are defined, over all samples."""
+    from sklearn import metrics as sk
+
+    if not len(labels):
+        return {}
+    values = {
+        "subset_accuracy": float(sk.accuracy_score(labels, predicted)),
+        "hamming_loss": float(sk.hamming_loss(labels, predicted)),
+    }
+    occurring = np.flatnonzero((labels | predicted).any(axis=0))
+    if len(occurring):
+        seen = labels[:, occurring], predicted[:, occurring]
+        # A matrix of one column would be taken for single labels, whose micro F1 is the accuracy.
+        values["f1_micro"] = float(sk.f1_score(seen[0].ravel(), seen[1].ravel()))
+        per_class = [sk.f1_score(*pair) for pair in zip(seen[0].T, seen[1].T, strict=True)]
+        values["f1_macro"] = float(np.mean(per_class))
+    return values
+
+
+def _per_class(
+    classes: Sequence[str],
+    labels: NDArray[np.bool_],
+    probabilities: NDArray[np.float64],
+    thresholds: Sequence[float],
+    resamples: Resamples,
+    *,
+    confidence: float,
+) -> dict[str, ClassScores]:
+    """Class -> its metrics."""
+    from sklearn.metrics import average_precision_score
+
+    scores = {}
+    for k, name in enumerate(classes):
+        positive, predicted = labels[:, k], probabilities[:, k] >= thresholds[k]
+        hits, support, number = (
+            int(mask.sum()) for mask in (positive & predicted, positive, predicted)
+        )
+        value = float(average_precision_score(positive, probabilities[:, k])) if support else None
+        scores[name] = ClassScores(
+            support=support,
+            threshold=float(thresholds[k]),
+            average_precision=estimate(
+                value,
+                resamples.average_precision[:, k],
+                undefined=None if support else NO_POSITIVE,
+                confidence=confidence,
+            ),
+            precision=hits / number if number else None,
+            recall=hits / support if support else None,
+            f1=2 * hits / (support + number) if support + number else None,
+        )
+    return scores
+
+
+def _checked(
+    labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Both as (N, K), bool and float64."""
+    labels, probabilities = np.asarray(labels, bool), np.asarray(probabilities, np.float64)
+    if labels.ndim != 2 or labels.shape != probabilities.shape:
+        raise ValueError(
+            f"labels {labels.shape} and probabilities {probabilities.shape} do not fit"
+        )
+    outside = ~((probabilities >= 0) & (probabilities <= 1))  # NaN too
+    if outside.any():
+        raise ModelError(
+            "the model gave probabilities that are no probabilities",
+            where=f"{int(outside.any(axis=1).sum())} of {len(labels)} samples",
+            fix="train again with a smaller train.learning_rate",
+        )
+    return labels, probabilities

@@ -1,0 +1,117 @@
+"""Figures of predicted numbers and of several labels: what they show, and that they fit into any page."""
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from pipeline.metrics.multi_label import multi_label_metrics
+from pipeline.reports import multi_label_plots, regression_plots
+
+
+def numbers(num=50):
+    targets = np.random.default_rng(0).normal(20, 5, num)
+    return targets, targets + 1.0
+
+
+def labelled(num_classes=6, num=80):
+    rng = np.random.default_rng(1)
+    labels = rng.random((num, num_classes)) < 0.4
+    labels[:, 0] = False
+    probabilities = np.clip(labels * 0.3 + rng.random(labels.shape) * 0.7, 0, 1)
+    names = [f"class {k}" for k in range(num_classes)]
+    metrics = multi_label_metrics(
+        names, labels, probabilities, [0.5] * num_classes, seed=0, num_resamples=20
+    )
+    return metrics, labels, probabilities
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    metrics, labels, probabilities = labelled()
+    return [
+        regression_plots.prediction_scatter(*numbers()),
+        regression_plots.prediction_scatter(*numbers(), "age <b>"),
+        regression_plots.residual_plot(*numbers()),
+        regression_plots.residual_plot(*numbers(), "Größe"),
+        multi_label_plots.average_precision_bars(metrics),
+        multi_label_plots.precision_recall_curves(metrics, labels, probabilities),
+    ]
+
+
+def texts(plot):
+    return {element.text for element in ElementTree.fromstring(plot.svg).iter("text")}
+
+
+def test_figures_fit_into_one_page(drawn):
+    ids = [name for plot in drawn for name in re.findall(r' id="([^"]+)"', plot.svg)]
+    assert len(ids) == len(set(ids))
+    for plot in drawn:
+        root = ElementTree.fromstring(plot.svg)
+        assert root.get("aria-label") == plot.description
+        assert not re.search(r"(fill|stroke): #", plot.svg)
+        references = set(re.findall(r'(?:url\(|href=")#([^)"]+)', plot.svg))
+        assert references <= set(re.findall(r' id="([^"]+)"', plot.svg))
+
+
+def test_figures_say_what_they_show(drawn):
+    scatter, named, residuals = drawn[:3]
+    assert {"target", "prediction", "equal", "50 samples"} <= texts(scatter)
+    assert "mean absolute error 1." in scatter.description
+    assert named.title == "Predictions and targets: age <b>"
+    assert "mean 1, nine in ten between 1 and 1" in residuals.description
+
+
+def test_of_many_samples_some_are_drawn_and_the_figure_says_so():
+    targets, predictions = numbers(5000)
+    for function in (regression_plots.prediction_scatter, regression_plots.residual_plot):
+        plot = function(targets, predictions)
+        assert "1000 of 5000 samples" in texts(plot)
+        assert "5000 samples" in plot.description
+        assert plot.svg.count("<use") < 1100
+
+
+def test_equal_numbers_and_no_numbers():
+    equal = np.full(3, 7.0)
+    for function in (regression_plots.prediction_scatter, regression_plots.residual_plot):
+        assert "3 samples" in function(equal, equal).description
+        assert function(np.zeros(0), np.zeros(0)) is None
+
+
+def test_bars_leave_out_classes_without_samples_and_say_so(drawn):
+    bars = drawn[4]
+    assert bars.title.endswith("(1 without a sample left out)")
+    assert "class 0" not in texts(bars)
+    assert {f"class {k}" for k in range(1, 6)} <= texts(bars)
+
+
+def test_bars_show_the_weakest_of_many_classes():
+    metrics, _, _ = labelled(40, 60)
+    bars = multi_label_plots.average_precision_bars(metrics)
+    assert bars.title.startswith("Average precision of the 20 weakest of 39 classes")
+    areas = {
+        name: scores.average_precision.value
+        for name, scores in metrics.per_class.items()
+        if scores.support
+    }
+    weakest, strongest = (choose(areas, key=areas.get) for choose in (min, max))
+    assert weakest in texts(bars)
+    assert strongest not in texts(bars)
+
+
+def test_curves_name_the_weakest_and_count_the_others(drawn):
+    metrics, _, _ = labelled()
+    shown = texts(drawn[5])
+    assert "2 other classes" in shown
+    weakest = min(
+        (name for name, scores in metrics.per_class.items() if scores.support),
+        key=lambda name: metrics.per_class[name].average_precision.value,
+    )
+    assert any(text and text.startswith(weakest) for text in shown)
+
+
+def test_nothing_to_draw():
+    metrics, labels, probabilities = labelled(num=0)
+    assert multi_label_plots.average_precision_bars(metrics) is None
+    assert multi_label_plots.precision_recall_curves(metrics, labels, probabilities) is None
