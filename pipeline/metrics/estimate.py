@@ -59,4 +59,6 @@ def row_means_where_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
     defined = ~np.isnan(values)
     number = defined.sum(axis=1)
     totals = np.where(defined, values, 0.0).sum(axis=1)
-    return np.divide(totals, number, out=np.full(len(values), np.nan), where=number > 0)
+    means: NDArray[np.float64] = np.full(len(values), np.nan)
+    np.divide(totals, number, out=means, where=number > 0)
+    return means

@@ -154,24 +154,24 @@ def multi_label_metrics(
     never = empty or (None if (labels | predicted).any() else "no label and no prediction")
     without = [name for name, scores in per_class.items() if not scores.support]
     values = _observed(labels, predicted)
+    mean_average_precision = estimate(
+        mean_where_defined([scores.average_precision.value for scores in per_class.values()]),
+        resamples.mean_average_precision,
+        undefined=empty or ("no sample of " + ", ".join(without) if without else None),
+        confidence=confidence,
+    )
+
+    def at_thresholds(name: str, resampled: NDArray[np.float64], reason: str | None) -> Estimate:
+        return estimate(values.get(name), resampled, undefined=reason, confidence=confidence)
+
     return MultiLabelMetrics(
-        len(labels),
-        estimate(
-            mean_where_defined([scores.average_precision.value for scores in per_class.values()]),
-            resamples.mean_average_precision,
-            undefined=empty or ("no sample of " + ", ".join(without) if without else None),
-            confidence=confidence,
-        ),
-        *(
-            estimate(values.get(name), resampled, undefined=reason, confidence=confidence)
-            for name, resampled, reason in (
-                ("f1_micro", resamples.f1_micro, never),
-                ("f1_macro", resamples.f1_macro, never),
-                ("subset_accuracy", resamples.subset_accuracy, empty),
-                ("hamming_loss", resamples.hamming_loss, empty),
-            )
-        ),
-        per_class,
+        num_samples=len(labels),
+        mean_average_precision=mean_average_precision,
+        f1_micro=at_thresholds("f1_micro", resamples.f1_micro, never),
+        f1_macro=at_thresholds("f1_macro", resamples.f1_macro, never),
+        subset_accuracy=at_thresholds("subset_accuracy", resamples.subset_accuracy, empty),
+        hamming_loss=at_thresholds("hamming_loss", resamples.hamming_loss, empty),
+        per_class=per_class,
     )
 
 

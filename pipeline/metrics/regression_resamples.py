@@ -111,5 +111,6 @@ def _correlation(
     covariance = np.einsum("rn,rn,rn->r", counts, first, second)
     spread = np.einsum("rn,rn,rn->r", counts, first, first)
     spread *= np.einsum("rn,rn,rn->r", counts, second, second)
-    undefined = np.full(len(counts), np.nan)
-    return np.divide(covariance, np.sqrt(spread), out=undefined, where=defined & (spread > 0))
+    correlation: NDArray[np.float64] = np.full(len(counts), np.nan)
+    np.divide(covariance, np.sqrt(spread), out=correlation, where=defined & (spread > 0))
+    return correlation
