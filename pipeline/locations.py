@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, RootModel, ValidationInfo
 
 # Passed as pydantic's context by who reads a configuration of a person's, and by nobody who passes one on.
 EXPAND = "expand"
@@ -78,6 +78,11 @@ ModelName = Annotated[str, BeforeValidator(_expanded_model), LocationMark(_model
 
 def locations_in(section: BaseModel, path: str = "") -> Iterator[tuple[str, str]]:
     """Every location that a section of the configuration names, as (setting, location), without names of splits."""
+    if isinstance(section, RootModel):  # sections by names that a person chose
+        for name, value in section.root.items():
+            if isinstance(value, BaseModel):
+                yield from locations_in(value, f"{path}{name}.")
+        return
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         setting = f"{path}{name}"

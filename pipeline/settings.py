@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.yaml_tree import Blank, parse_yaml, without_blanks
@@ -55,20 +56,34 @@ def with_defaults(tree: dict[str, Any], model: type[BaseModel]) -> dict[str, Any
         model: The class of the section that they are of.
     """
     settled: dict[str, Any] = {}
+    is_mapping = _named_sections(model) is not None
     for name, value in tree.items():
         field = model.model_fields.get(name)
-        sections = sections_of(field.annotation) if field else []
+        sections = _children(model, name)
         if isinstance(value, Blank):
-            if field is None:
+            if is_mapping:
+                settled[name] = {}
+            elif field is None:
                 settled[name] = None  # an unknown setting, and said to be one
             elif sections and not isinstance(field.default, BaseModel):
                 settled[name] = {}
         elif isinstance(value, dict) and sections:
-            owner = next((each for each in sections if set(value) <= set(each.model_fields)), None)
-            settled[name] = with_defaults(value, owner or sections[0])
+            kind = value.get("kind", name if is_mapping else None)
+            settled[name] = with_defaults(value, _member(sections, kind, value))
         else:
             settled[name] = without_blanks(value)
     return settled
+
+
+def _member(
+    sections: Sequence[type[BaseModel]], kind: Any, tree: Mapping[str, Any]
+) -> type[BaseModel]:
+    """Which section of a union some settings are of: the one of their kind, or else the first that has them all."""
+    by_kind = {_kind_of(section): section for section in sections}
+    if isinstance(kind, str) and kind in by_kind:
+        return by_kind[kind]
+    fitting = (section for section in sections if set(tree) <= set(section.model_fields))
+    return next(fitting, sections[0])
 
 
 def explain(
@@ -82,14 +97,11 @@ def explain(
         where: The file.
         overridden: Settings that came from the command line.
     """
-    paths = [path for path, _, _ in settings(model)]
-    tags = frozenset(_tags(model))
     mistakes = []
     for mistake in sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden"):
-        # Tags of unions stand in the location between the field and its keys; they are no settings.
-        path = ".".join(_without_tags([str(step) for step in mistake["loc"]], paths, tags))
-        place = "command line" if path in overridden else where
-        mistakes.append(_mistake(mistake, path, paths, place))
+        place = _place(model, [str(step) for step in mistake["loc"]])
+        source = "command line" if place.path in overridden else where
+        mistakes.append(_mistake(mistake, place, source))
     return join_errors(mistakes)
 
 
@@ -101,59 +113,82 @@ def join_errors(errors: Sequence[PipelineError]) -> PipelineError:
     return ConfigError(f"{len(errors)} things are wrong:{lines}")
 
 
-def _mistake(
-    mistake: Mapping[str, Any], path: str, paths: Sequence[str], place: str
-) -> ConfigError:
+@dataclass(frozen=True)
+class _Place:
+    """Where a mistake is.
+
+    Attributes:
+        path: Of the setting.
+        kinds: Of the sections that could stand there.
+        known: Paths of all settings, those of the sections that the path leads through among them.
+    """
+
+    path: str
+    kinds: Sequence[str]
+    known: Sequence[str]
+
+
+def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
+    """The setting that pydantic's location is of: without the tags of unions and the names of plain types."""
+    steps: list[str] = []
+    sections: list[type[BaseModel]] = [model]
+    known = [path for path, _, _ in settings(model)]
+    for step in location:
+        by_kind = {_kind_of(section): section for section in sections}
+        if len(sections) > 1 and step in by_kind:
+            sections = [by_kind[step]]
+            known += [path for path, _, _ in _settings(by_kind[step], f"{'.'.join(steps)}.")]
+        elif sections or not re.fullmatch(r"(str|list\[str\]|\d+)", step):
+            steps.append(step)
+            sections = [child for each in sections for child in _children(each, step)]
+    return _Place(".".join(steps), [kind for each in sections if (kind := _kind_of(each))], known)
+
+
+def _mistake(mistake: Mapping[str, Any], place: _Place, where: str) -> ConfigError:
+    path, kinds = place.path, ", ".join(place.kinds)
     if mistake["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {path}", where=place, fix=_nearest(path, paths))
+        return ConfigError(f"unknown setting {path}", where=where, fix=_nearest(path, place.known))
     if mistake["type"] == "union_tag_not_found":
-        return ConfigError(f"{path}.kind is missing", where=place, fix=f"set {path}.kind")
+        fix = f"set {path}.kind to one of {kinds}"
+        if near := _near_sibling(path, place.known):
+            fix = f"did you mean {near}? Else {fix}"
+        return ConfigError(f"{path}.kind is missing", where=where, fix=fix)
     if mistake["type"] == "missing":
-        return ConfigError(f"{path} is missing", where=place, fix=f"set {path}")
+        return ConfigError(f"{path} is missing", where=where, fix=f"set {path}")
     message = mistake["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = mistake.get("input")
     given = "" if isinstance(shown, dict | BaseModel) or not path else f" (it is {shown!r})"
-    return ConfigError(f"{path}: {message}{given}" if path else message, where=place)
+    return ConfigError(f"{path}: {message}{given}" if path else message, where=where)
 
 
-def _nearest(path: str, paths: Sequence[str]) -> str:
-    """What an unknown setting may have been meant to be: one of its own section, or of the whole tree."""
-    section, _, name = path.rpartition(".")
+def _siblings(path: str, known: Sequence[str]) -> list[str]:
+    """The names beside the last one of a path."""
+    section, _, _ = path.rpartition(".")
     depth = path.count(".")
-    siblings = {
-        step: None
-        for known in paths
-        if (known.startswith(f"{section}.") if section else True)
-        for step in [known.split(".")[depth]]
-    }
-    near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.7)
-    if near:
-        return f"did you mean {f'{section}.' if section else ''}{near[0]}?"
-    anywhere = difflib.get_close_matches(path, paths, n=1, cutoff=0.8)
+    beside = (each for each in known if not section or each.startswith(f"{section}."))
+    return list(dict.fromkeys(each.split(".")[depth] for each in beside))
+
+
+def _near_sibling(path: str, known: Sequence[str]) -> str:
+    """The setting of the same section that is named nearly so; empty where there is none."""
+    section, _, name = path.rpartition(".")
+    near = difflib.get_close_matches(name, _siblings(path, known), n=1, cutoff=0.7)
+    return f"{section}.{near[0]}" if near and section else "".join(near)
+
+
+def _nearest(path: str, known: Sequence[str]) -> str:
+    """What an unknown setting may have been meant to be: one of its own section, or of the whole tree."""
+    if near := _near_sibling(path, known):
+        return f"did you mean {near}?"
+    anywhere = difflib.get_close_matches(path, known, n=1, cutoff=0.8)
     if anywhere:
         return f"did you mean {anywhere[0]}?"
+    siblings = _siblings(path, known)
     if not siblings:
         return "see --help for the settings"
+    section, _, _ = path.rpartition(".")
     return f"the settings {f'of {section}' if section else 'there'} are {', '.join(siblings)}"
-
-
-def _without_tags(steps: Sequence[str], paths: Sequence[str], tags: frozenset[str]) -> list[str]:
-    """Drops the tags of unions from the location of an error."""
-    names = {name for path in paths for name in path.split(".")}
-    kept = [
-        step for index, step in enumerate(steps) if index == 0 or step not in tags or step in names
-    ]
-    return [step for step in kept if not re.fullmatch(r"(str|list\[str\]|\d+)", step)]
-
-
-def _tags(model: type[BaseModel]) -> Iterator[str]:
-    """The kinds of all members of unions below a section."""
-    for name, field in model.model_fields.items():
-        if name == "kind":
-            yield from (str(kind) for kind in get_args(field.annotation))
-        for child in sections_of(field.annotation):
-            yield from _tags(child)
 
 
 def settings(model: type[BaseModel]) -> list[tuple[str, str, str]]:
@@ -162,6 +197,16 @@ def settings(model: type[BaseModel]) -> list[tuple[str, str, str]]:
 
 
 def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    named = _named_sections(model)
+    if named is not None:
+        kinds = ", ".join(kind for section in named if (kind := _kind_of(section)))
+        for section in named:
+            kind = _kind_of(section)
+            for path, default, about in _settings(section, f"{prefix}{kind}."):
+                if path == f"{prefix}{kind}.kind":
+                    about = f"one of {kinds}; another name than these needs it"
+                yield path, default, about
+        return
     seen: set[str] = set()
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
@@ -170,17 +215,15 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
             default = field.get_default(call_default_factory=True)
             default = "required" if field.is_required() else repr(default)
             yield path, default, field.description or ""
-        kinds = [
-            child.model_fields["kind"].default for child in children if "kind" in child.model_fields
-        ]
+        kinds_here = [kind for child in children if (kind := _kind_of(child))]
         for child in children:
             for row in _settings(child, f"{path}."):
                 if row[0] in seen:  # members of a union share settings
                     continue
                 seen.add(row[0])
                 if row[0] == f"{path}.kind":
-                    default = getattr(field.default, "kind", kinds[0])
-                    row = (row[0], repr(default), f"one of {', '.join(kinds)}")
+                    default = getattr(field.default, "kind", kinds_here[0])
+                    row = (row[0], repr(default), f"one of {', '.join(kinds_here)}")
                 yield row
 
 
@@ -191,3 +234,24 @@ def sections_of(annotation: Any) -> list[type[BaseModel]]:
     return [
         model for argument in getattr(annotation, "__args__", ()) for model in sections_of(argument)
     ]
+
+
+def _named_sections(model: type[BaseModel]) -> list[type[BaseModel]] | None:
+    """What may stand under a section whose names a person chooses (a ``RootModel``); None for all other sections."""
+    return (
+        sections_of(model.model_fields["root"].annotation) if issubclass(model, RootModel) else None
+    )
+
+
+def _children(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    """The sections that may stand under a name of a section."""
+    named = _named_sections(model)
+    if named is not None:
+        return named
+    field = model.model_fields.get(name)
+    return sections_of(field.annotation) if field else []
+
+
+def _kind_of(section: type[BaseModel]) -> str | None:
+    field = section.model_fields.get("kind")
+    return field.default if field else None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics.distribution import Distribution
+from pipeline.modalities.base import Facts
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import NOTES, Fault
 from pipeline.shards.planning.plan import Part
@@ -115,6 +116,15 @@ class Census:
             name = name if len(ranges) < MAX_NAMES else OTHER
             ranges.setdefault(name, Distribution())
         ranges[name].add(value)
+
+    def add_facts(self, modality: str, facts: Facts) -> None:
+        """Counts what the header of a member of a modality tells."""
+        for name, number in facts.ranges.items():
+            self.measure(self.ranges, f"{modality}.{name}", number)
+        for name, value in facts.values.items():
+            self.count_in(self.values, f"{modality}.{name}", value)
+        for note in facts.notes:
+            self.notes[f"{modality}.{note}"] += 1
 
     def example(self, subject: str, place: str) -> None:
         """Keeps a place as an example, if there are not enough already."""

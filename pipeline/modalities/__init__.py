@@ -1,38 +1,119 @@
-"""The modalities, by name. One line here makes a modality part of the configuration."""
+"""The modalities: the union of their sections, and the part of the configuration that names them.
+
+To add one: write ``NAME/`` beside this file and list its section in the union.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, get_args
 
-from pydantic import model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    RootModel,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from pipeline.errors import SampleError
 from pipeline.modalities.audio import AudioConfig
-from pipeline.modalities.base import ModalityConfig, Section
+from pipeline.modalities.base import ModalityConfig, Tokenizing
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.text import TextConfig
+from pipeline.sample import BASE_SCHEMA
+
+AnyModality = Annotated[ImageConfig | TextConfig | AudioConfig, Field(discriminator="kind")]
+
+# A modality's name is a column's name, and a part of the names of others: left, left_present, left_embedding.
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+RESERVED = frozenset((*BASE_SCHEMA.names, "embedding"))
+RESERVED_ENDS = ("_present", "_embedding")
+PLANNED_KINDS = ("video",)
 
 
-class ModalitiesConfig(Section):
-    """Which modalities a job reads. Any subset; a sample may lack any of them."""
+def kinds() -> Mapping[str, type[ModalityConfig]]:
+    """Kind -> its section, in the union's order."""
+    members: Sequence[type[ModalityConfig]] = get_args(get_args(AnyModality)[0])
+    return {member.model_fields["kind"].default: member for member in members}
 
-    image: ImageConfig | None = None
-    text: TextConfig | None = None
-    audio: AudioConfig | None = None
+
+class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
+    """Which modalities a job reads, by the names that their columns have. A sample may lack any of them.
+
+    A section's ``kind`` is its name unless given. None leaves a modality out, as if it were not named.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def of_every_kind(cls) -> ModalitiesConfig:
+        """One modality of each kind, with the defaults."""
+        return cls.model_validate({kind: {} for kind in kinds()})
 
     @model_validator(mode="before")
     @classmethod
-    def _no_video(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and "video" in data:
-            names = ", ".join(cls.model_fields)
-            raise ValueError(f"video is not there yet; the modalities are {names}")
-        return data
+    def _kind_by_name(cls, tree: Any) -> Any:
+        if not isinstance(tree, Mapping):
+            return tree
+        sections = {}
+        for name, section in tree.items():
+            kind = section.get("kind", name) if isinstance(section, Mapping) else name
+            if section is not None and kind in PLANNED_KINDS and kind not in kinds():
+                raise ValueError(
+                    f"{kind} is not there yet; the modalities are {', '.join(kinds())}"
+                )
+            is_short = isinstance(section, Mapping) and "kind" not in section and name in kinds()
+            sections[name] = {"kind": name, **section} if is_short else section
+        return sections
 
     @model_validator(mode="after")
-    def _at_least_one(self) -> ModalitiesConfig:
-        if not self.by_name():
-            raise ValueError(f"name at least one of {', '.join(type(self).model_fields)}")
+    def _usable(self) -> ModalitiesConfig:
+        configs = self.by_name()
+        if not configs:
+            raise ValueError(f"name at least one of {', '.join(kinds())}")
+        for name in configs:
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} cannot name a modality, which names columns: use a-z, 0-9 and single _, "
+                    f"and begin with a letter"
+                )
+            if name in RESERVED or name.endswith(RESERVED_ENDS):
+                raise ValueError(
+                    f"{name!r} is the name of another column: call the modality otherwise"
+                )
+        readers: dict[tuple[str, str], str] = {}
+        for name, config in configs.items():
+            for field in config.fields:
+                other = readers.setdefault((config.kind, field), name)
+                if other != name:
+                    raise ValueError(
+                        f"{other} and {name} both read {field}: set {name}.fields to its own fields"
+                    )
+        sizes = {name: spec.vocab_size for name, spec in self.tokenized().items()}
+        if len(set(sizes.values())) > 1:
+            settings = " and ".join(f"{name}.vocab_size={size}" for name, size in sizes.items())
+            raise ValueError(f"a run has one tokenizer, and {settings} ask for different ones")
         return self
+
+    @model_serializer(mode="wrap")
+    def _kind_where_it_differs(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        """Sections as a person writes them: without a kind that is the name, which earlier versions did not have."""
+        tree: dict[str, Any] = handler(self)
+        sections: dict[str, Any] = {}
+        for name, section in tree.items():
+            if section is None:
+                sections |= {} if info.exclude_none else {name: None}
+                continue
+            told = section.get("kind") != name
+            sections[name] = {key: value for key, value in section.items() if key != "kind" or told}
+        return sections
 
     def decoding(
         self, *, exclude_none: bool = True, filters: bool = True, encoders: bool = False
@@ -43,12 +124,12 @@ class ModalitiesConfig(Section):
         that is off is left out, so that what was made before there were filters is still recognised.
 
         Args:
-            exclude_none: Leaves out modalities that are not configured, rather than giving None.
+            exclude_none: Leaves out what is None; else a modality that is named and left out is told as None.
             filters: Whether filters that are on are told. They say which rows there are, not what their values are:
                 a model takes samples that its training left out.
             encoders: Whether encoders other than a modality's default are told: a model depends on them too.
         """
-        settings = self.model_dump(mode="json", exclude_none=exclude_none)
+        settings: dict[str, Any] = self.model_dump(mode="json", exclude_none=exclude_none)
         for name, config in self.by_name().items():
             for setting in ("augment", *config.LIMITS):
                 settings[name].pop(setting, None)
@@ -64,16 +145,62 @@ class ModalitiesConfig(Section):
         A model may meet larger files than it was trained on, and ones that its training left out.
         """
         theirs = other.by_name()
-        changed = {
-            name: config.model_copy(
-                update={key: getattr(theirs[name], key) for key in (*config.LIMITS, "filter")}
-            )
-            for name, config in self.by_name().items()
-            if name in theirs
-        }
-        return self.model_copy(update=changed)
+        return self.replaced(
+            {
+                name: config.model_copy(
+                    update={key: getattr(theirs[name], key) for key in (*config.LIMITS, "filter")}
+                )
+                for name, config in self.by_name().items()
+                if name in theirs and theirs[name].kind == config.kind
+            }
+        )
+
+    def unfiltered(self) -> ModalitiesConfig:
+        """These without the filters that leave good samples out of jobs: whoever asks for one sample means it."""
+        return self.replaced(
+            {
+                name: config.model_copy(update={"filter": type(config.filter)()})
+                for name, config in self.by_name().items()
+            }
+        )
+
+    def replaced(self, sections: Mapping[str, ModalityConfig]) -> ModalitiesConfig:
+        """These with other sections for some of the names."""
+        return self.model_copy(update={"root": {**self.root, **sections}})
+
+    def only(self, names: Sequence[str]) -> ModalitiesConfig:
+        """Those of some names."""
+        return self.model_copy(update={"root": {name: self.root[name] for name in names}})
 
     def by_name(self) -> Mapping[str, ModalityConfig]:
-        """The configured modalities, in this class's order."""
-        named = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {name: config for name, config in named if config is not None}
+        """The configured modalities, by the union's order of kinds, and by name within a kind."""
+        order = list(kinds())
+        sections = [(name, config) for name, config in self.root.items() if config is not None]
+        return dict(sorted(sections, key=lambda item: (order.index(item[1].kind), item[0])))
+
+    def kinds(self) -> Mapping[str, str]:
+        """Name -> kind, in the order of :meth:`by_name`."""
+        return {name: config.kind for name, config in self.by_name().items()}
+
+    def name_for(self, kind: str) -> str:
+        """What the configuration calls the first modality of a kind; the kind where it has none."""
+        return next((name for name, its in self.kinds().items() if its == kind), kind)
+
+    def training_texts(self, members: Mapping[str, memoryview]) -> Iterator[str]:
+        """The texts of a sample that the tokenizer is trained on; those that decoding will quarantine are passed over.
+
+        Args:
+            members: Extension -> bytes.
+        """
+        configs = self.by_name()
+        for name, spec in self.tokenized().items():
+            field = next((field for field in configs[name].fields if field in members), None)
+            if field is not None:
+                with contextlib.suppress(SampleError):
+                    yield spec.read(members[field], field)
+
+    def tokenized(self) -> Mapping[str, Tokenizing]:
+        """Name -> what its texts ask of the run's tokenizer, of those that are tokenized."""
+        return {
+            name: spec for name, config in self.by_name().items() if (spec := config.tokenizing())
+        }

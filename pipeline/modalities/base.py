@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -13,6 +15,8 @@ from pipeline.errors import SampleError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from pipeline.modalities.content import Content
 
 
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
@@ -135,15 +139,63 @@ class Codec(Protocol):
         """Turns a column of decoded values into arrays of one shape."""
 
 
+@dataclass(frozen=True)
+class ProbeRules:
+    """Settings beside a modality's own that a look at a member keeps to.
+
+    Attributes:
+        read_bytes: Members up to this size are read whole where there is no header; larger ones are passed over.
+        verify: How much of a member decoding will look at.
+    """
+
+    read_bytes: int
+    verify: Verify
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header of a member tells without decoding it.
+
+    Attributes:
+        ranges: Name -> number, of which a distribution is kept: ``width``, ``seconds``.
+        values: Name -> one of few values, which are counted: ``channels``.
+        notes: Keys of :meth:`ModalityConfig.remarks` that hold for it.
+        fault: Why decoding is bound to fail, or what it will note.
+    """
+
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    fault: SampleError | None = None
+
+
+@dataclass(frozen=True)
+class Tokenizing:
+    """What a modality asks of the run's tokenizer, which all texts of a run share.
+
+    Attributes:
+        vocab_size: Tokens that it learns.
+        read: (data, extension) -> the text that it is trained on; raises SampleError.
+        train: Texts -> the tokenizer as JSON.
+    """
+
+    vocab_size: int
+    read: Callable[[memoryview, str], str]
+    train: Callable[[Iterable[str]], str]
+
+
 class ModalityConfig(Section):
     """Settings that every modality has.
 
     Attributes:
         LIMITS: Settings that decide only whether a member is refused, not what it becomes.
+        IS_CELL_VALUE: Whether cells of a table that is packed hold its members themselves, rather than paths of files.
     """
 
     LIMITS: ClassVar[tuple[str, ...]] = ()
+    IS_CELL_VALUE: ClassVar[bool] = False
 
+    kind: str
     fields: tuple[str, ...]
     encoder: EncoderConfig
     filter: FilterConfig = FilterConfig()
@@ -168,6 +220,25 @@ class ModalityConfig(Section):
             SampleError: As decoding does.
         """
 
+    def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
+        """What the header of a member tells; nothing unless a modality knows better.
+
+        Args:
+            content: The member.
+            field: Its extension.
+            found: Its format, from :func:`pipeline.modalities.content.sniff`.
+            rules: Settings beside the modality's own.
+        """
+        return Facts()
+
+    def remarks(self) -> Mapping[str, str]:
+        """Key of :attr:`Facts.notes` -> what is so, in words that a count of members follows."""
+        return {}
+
+    def tokenizing(self) -> Tokenizing | None:
+        """What it asks of the run's tokenizer; None where it is not tokenized."""
+        return None
+
     @classmethod
     def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
         """Settings that fit some members, by their headers; empty where the defaults do.
@@ -184,6 +255,19 @@ class ModalityConfig(Section):
     def augmentation(self) -> Any:
         """Builds the training-time augmentation: a callable ``(values, generator) -> values``."""
         raise TypeError(f"{type(self).__name__} is abstract")
+
+
+# The modality's part of a setting's path, as the kind's own code knows it.
+_OF_KIND = re.compile(r"modalities\.\w+(?=\.)")
+
+
+def under_name(fault: SampleError, name: str) -> SampleError:
+    """A fault whose setting is that of the modality ``name``: its kind's code does not know what it is called here."""
+    setting = _OF_KIND.sub(f"modalities.{name}", fault.setting, count=1)
+    if setting == fault.setting:
+        return fault
+    what = fault.what.replace(fault.setting, setting)
+    return SampleError(what, reason=fault.reason, field=fault.field, setting=setting)
 
 
 Decode = Callable[[memoryview, str], np.ndarray | Noted]

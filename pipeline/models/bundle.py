@@ -98,7 +98,7 @@ class Bundle:
                 )
             weights = storage.read_bytes(storage.join(folder, WEIGHTS))
             modalities = ModalitiesConfig.model_validate(manifest["modalities"])
-            needs_tokenizer = modalities.text is not None
+            needs_tokenizer = bool(modalities.tokenized())
             text = storage.read_bytes(storage.join(folder, TOKENIZER)) if needs_tokenizer else None
             bundle = cls(
                 objective=manifest["objective"],

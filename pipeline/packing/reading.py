@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import under_name
 from pipeline.modalities.content import expected_kind
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import read_label
@@ -22,10 +23,6 @@ from pipeline.shards.tar.grouping import Group, group_members
 from pipeline.shards.tar.scanner import Member
 
 LABEL_FIELDS = ("cls", "label")
-
-
-def _every_modality() -> ModalitiesConfig:
-    return ModalitiesConfig.model_validate({name: {} for name in ModalitiesConfig.model_fields})
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Reading:
         limits: What is not read.
     """
 
-    modalities: ModalitiesConfig = field(default_factory=_every_modality)
+    modalities: ModalitiesConfig = field(default_factory=ModalitiesConfig.of_every_kind)
     metadata: tuple[str, ...] = ()
     label: str | None = None
     limits: Limits = field(default_factory=Limits)
@@ -66,9 +63,18 @@ class Reading:
             return "label"
         return "metadata" if _is_json(name) else ""
 
+    def is_value(self, name: str) -> bool:
+        """Whether a cell for a field usually holds the content itself, rather than the path of a file."""
+        config = self.modalities.by_name().get(self.modality_of.get(name, ""))
+        return config is not None and config.IS_CELL_VALUE
+
     def kind_of_content(self, name: str) -> str:
         """What a field's content is by its modality, or else by its extension: ``text``, ``image``, ...; or empty."""
-        return self.modality_of.get(name) or expected_kind(name)
+        return self.kind_of_modality(name) or expected_kind(name)
+
+    def kind_of_modality(self, name: str) -> str:
+        """The kind of the modality that reads a field; empty where none does."""
+        return self.modalities.kinds().get(self.modality_of.get(name, ""), "")
 
     def encode(self, name: str, text: str) -> bytes:
         """The bytes of a text, as the readers of its field take them.
@@ -122,7 +128,11 @@ class Reading:
         ).check(_sample(key, fields))
         for name, data in fields.items():
             if name in self.modality_of:
-                configs[self.modality_of[name]].check_content(memoryview(data), name)
+                modality = self.modality_of[name]
+                try:
+                    configs[modality].check_content(memoryview(data), name)
+                except SampleError as error:
+                    raise under_name(error, modality) from None
 
     def _check_members(self, key: str, sizes: Mapping[str, int]) -> None:
         members = [Member(f"{key}.{name}", 0, 0, size) for name, size in sorted(sizes.items())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities import kinds
 from pipeline.modalities.content import EXTENSIONS, KINDS, SNIFFED_BYTES, TEXT, expected_kind, sniff
 from pipeline.packing.reading import Reading
 
@@ -36,8 +36,8 @@ def _ways(name: str, head: bytes, reading: Reading, *, from_folder: bool) -> Ite
         yield f"rename the files to end in .{usual}"
     elif usual:
         yield f"call it {usual} in pack.columns"
-    if kind in ModalitiesConfig.model_fields:
-        yield f"add {name} to modalities.{kind}.fields"
+    if kind in kinds():
+        yield f"add {name} to modalities.{reading.modalities.name_for(kind)}.fields"
     if kind in ("", TEXT):
         yield f"set objective.label={name} where it is the label, or name it in input.metadata to carry it along"
 
@@ -46,6 +46,8 @@ def _usual(last: str, format_: str, kind: str, reading: Reading) -> str:
     """A field that is read as such content."""
     formats = EXTENSIONS.get(last, (format_,))
     for extension, its in EXTENSIONS.items():
-        if its[0] in formats and reading.modality_of.get(extension) == kind:
+        if its[0] in formats and reading.kind_of_modality(extension) == kind:
             return extension
-    return next((field for field, read in reading.modality_of.items() if read == kind), "")
+    return next(
+        (field for field in reading.modality_of if reading.kind_of_modality(field) == kind), ""
+    )

@@ -7,10 +7,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities import kinds
 from pipeline.modalities.decoding.targets import label_place
-from pipeline.settings import sections_of
 from pipeline.starter.look import FieldLook, Look
 from pipeline.starter.sources import Start
 
@@ -58,7 +56,7 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
         taken: Fields that are something else.
     """
     sections: dict[str, dict[str, Any]] = {}
-    for name, field in ModalitiesConfig.model_fields.items():
+    for name, config in kinds().items():
         fields = [
             field_name
             for field_name, each in look.fields.items()
@@ -66,9 +64,6 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
         ]
         if not fields:
             continue
-        [config] = [
-            each for each in sections_of(field.annotation) if issubclass(each, ModalityConfig)
-        ]
         members = [data for each in fields for data in look.fields[each].contents]
         sections[name] = {"fields": fields, **config.suited_to(members)}
     return sections

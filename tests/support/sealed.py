@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import load
-from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.bundle import Bundle
 
 
@@ -25,14 +24,15 @@ def seal(
     from pipeline.objectives import build
 
     config = load(config_path)
-    objective, text = config.require_objective(), config.modalities.text
+    objective = config.require_objective()
+    tokenizers = [each.train(iter(texts)) for each in config.modalities.tokenized().values()]
     torch.manual_seed(0)
     weights = build(objective, config.modalities, classes).state_dict()
     bundle = Bundle(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
         classes=tuple(classes),
-        tokenizer=train_tokenizer(iter(texts), text.vocab_size) if text else None,
+        tokenizer=tokenizers[0] if tokenizers else None,
         metrics={},
         training=training or {},
         weights=save({name: value.contiguous() for name, value in weights.items()}),

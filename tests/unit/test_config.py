@@ -7,6 +7,7 @@ import yaml
 
 from pipeline.config import Config, load, to_yaml
 from pipeline.errors import ConfigError
+from pipeline.modalities import ModalitiesConfig
 from pipeline.settings import settings
 
 MINIMAL = {"run": "runs/x", "modalities": {"image": {}}, "objective": {"kind": "classify"}}
@@ -183,3 +184,66 @@ def test_splits_by_name(path: Path) -> None:
     assert config.patterns("y-*.tar", "infer.input") == "y-*.tar"
     with pytest.raises(ConfigError, match="input.val is not set"):
         config.patterns("val", "infer.input")
+
+
+TWO = "{left: {kind: image, fields: [left.png]}, right: {kind: image, fields: [right.png]}}"
+
+
+def test_modalities_have_the_names_that_the_configuration_gives_them(path: Path) -> None:
+    modalities = load(path, [f"modalities={TWO}", "modalities.right.size=32"]).modalities
+    assert dict(modalities.kinds()) == {"left": "image", "right": "image"}
+    assert modalities.decoding()["right"]["size"] == 32
+    assert modalities.decoding()["right"]["kind"] == "image"
+    assert ModalitiesConfig.model_validate(modalities.model_dump()) == modalities
+
+
+def test_a_name_that_is_its_kind_is_told_as_before_there_were_kinds(path: Path) -> None:
+    short = load(path, ["modalities={text: {}, image: {size: 32}}"]).modalities
+    long = load(path, ["modalities={image: {kind: image, size: 32}, text: {kind: text}}"])
+    assert short == long.modalities
+    assert all("kind" not in section for section in short.decoding().values())
+    assert all("kind" not in section for section in short.model_dump().values())
+    assert list(short.by_name()) == ["image", "text"], "in the order of kinds, as weights are drawn"
+
+
+def test_what_a_bundle_of_an_earlier_version_says_comes_back_as_it_was() -> None:
+    """It named the modalities that it did not have, and its fingerprint is of these words."""
+    said = {"image": {"fields": ["png"], "size": 32}, "text": None, "audio": None}
+    modalities = ModalitiesConfig.model_validate(said)
+    assert modalities.decoding(exclude_none=False, filters=False) == said
+    assert list(modalities.decoding()) == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("{left: {kind: image, sise: 64}}", ["modalities.left.sise", "modalities.left.size"]),
+        ("{left: {kind: imge}}", ["modalities.left", "'image', 'text', 'audio'"]),
+        ("{imge: {}}", ["modalities.imge.kind is missing", "did you mean modalities.image"]),
+        ("{sensor: }", ["modalities.sensor.kind is missing", "image, text, audio"]),
+        ("{film: {kind: video}}", ["video is not there yet", "image, text, audio"]),
+        ("{label: {kind: text}}", ["'label'", "another column"]),
+        ("{left_present: {kind: image}}", ["'left_present'", "another column"]),
+        ("{Left: {kind: image}}", ["'Left'", "a-z"]),
+        ("{a+b: {kind: image}}", ["'a+b'", "a-z"]),
+        ("{image: , left: {kind: image}}", ["image and left both read jpg", "left.fields"]),
+        (
+            "{text: , title: {kind: text, fields: [title], vocab_size: 300}}",
+            ["one tokenizer", "title.vocab_size=300"],
+        ),
+        ("{left: {kind: image, encoder: {kind: cn}}}", ["modalities.left.encoder", "'cn'"]),
+    ],
+)
+def test_what_is_wrong_with_named_modalities(path: Path, section: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(path, [f"modalities={section}"])
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+
+
+def test_blank_named_sections_have_their_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("run: r\nmodalities:\n  title:\n    kind: text\n    filter:\n  image:\n")
+    modalities = load(file).modalities
+    assert dict(modalities.kinds()) == {"image": "image", "title": "text"}

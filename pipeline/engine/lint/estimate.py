@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
@@ -21,12 +20,10 @@ import pyarrow.compute as pc
 from pipeline import runs, storage
 from pipeline.config import Config
 from pipeline.engine.decoding.isolated import harmless
-from pipeline.errors import SampleError
 from pipeline.inspection.picks import Pick
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
 from pipeline.shards.packed.source import is_packed, open_shard
 from pipeline.shards.planning.plan import Part
@@ -262,18 +259,19 @@ class _Written(NamedTuple):
 
 def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
     """The run's tokenizer, or one from the drawn texts: lint leaves none behind that later jobs would use."""
-    text = config.modalities.text
-    if text is None:
+    tokenized = config.modalities.tokenized()
+    if not tokenized:
         return None
     url = storage.join(config.run, runs.TOKENIZER)
     if storage.exists(url):
         return storage.read_bytes(url).decode()
-    texts = []
-    for sample in _read(ranked, text.fields):
-        for name, field in sample.fields.items():
-            with contextlib.suppress(SampleError):  # decoding will quarantine it
-                texts.append(read_training_text(field.data, name, text))
-    return train_tokenizer(texts, text.vocab_size)
+    configs = config.modalities.by_name()
+    fields = [field for name in tokenized for field in configs[name].fields]
+    texts: list[str] = []
+    for sample in _read(ranked, fields):
+        members = {name: member.data for name, member in sample.fields.items()}
+        texts += config.modalities.training_texts(members)
+    return next(iter(tokenized.values())).train(texts)
 
 
 def _read(picks: Sequence[Pick], only: Sequence[str] | None = None) -> list[Sample]:

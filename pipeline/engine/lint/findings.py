@@ -12,9 +12,8 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import SampleError, ShardError
 from pipeline.inspection.census import Census
-from pipeline.inspection.headers import LOOKS, Rules
 from pipeline.inspection.picks import Pick
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.base import ModalityConfig, ProbeRules, under_name
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.rows import setting_of
@@ -95,7 +94,7 @@ class Inspector:
         self.num_picks = num_picks
         self.seed = config.lint.seed
         self.write_index = config.lint.write_index
-        self.rules = Rules(config.lint.max_text_bytes, config.input.verify)
+        self.rules = ProbeRules(config.lint.max_text_bytes, config.input.verify)
         self.label: str | None = getattr(config.objective, "label", None)
         self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
         self.modality_of = {
@@ -252,9 +251,9 @@ class _Look:
             return None
         self.census.count_in(self.census.formats, modality, found)
         config = self.inspector.modalities[modality]
-        look = LOOKS.get(type(config))
-        rules = self.inspector.rules
-        return look(self.census, name, content, found, config, rules) if look else None
+        facts = config.probe(content, name, found, self.inspector.rules)
+        self.census.add_facts(modality, facts)
+        return under_name(facts.fault, modality) if facts.fault else None
 
     def _label(self) -> None:
         path = self.inspector.label
@@ -283,7 +282,7 @@ class _Look:
         for name, member in self.members.items():
             data = memoryview(b"")
             if name in names:
-                if member.size > self.inspector.rules.text_bytes:
+                if member.size > self.inspector.rules.read_bytes:
                     continue
                 data = self.contents[name].whole()
             fields[name] = Field(data, member.offset, member.size)

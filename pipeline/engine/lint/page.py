@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.engine.lint.plan import Findings
 from pipeline.inspection.census import OTHER, Census
-from pipeline.modalities.content import expected_kind
+from pipeline.modalities import kinds
+from pipeline.modalities.content import MEDIA_KINDS, expected_kind
 from pipeline.modalities.decoding.targets import label_place
 from pipeline.sample import NOTES, REASONS
 from pipeline.shards.tar.strays import KINDS
@@ -198,8 +199,12 @@ def _unread(config: Config, total: Census) -> Iterator[dict[str, Any]]:
     uses = field_uses(config, total.field_bytes)
     for name, sizes in total.field_bytes.items():
         kind = expected_kind(name)
-        if name not in uses and kind in ("image", "audio", "video"):
-            setting = f": add it to modalities.{kind}.fields" if kind in ("image", "audio") else ""
+        if name not in uses and kind in MEDIA_KINDS:
+            setting = (
+                f": add it to modalities.{config.modalities.name_for(kind)}.fields"
+                if kind in kinds()
+                else ""
+            )
             what = f"members named .{name} are {kind} that no setting reads{setting}"
             yield _problem(NOTE, what, int(sizes.summary()["count"]))
 
@@ -227,13 +232,10 @@ def _labels(config: Config, found: Findings, total: Census) -> Iterator[dict[str
 
 
 def _notes(config: Config, total: Census) -> Iterator[dict[str, Any]]:
-    audio, image = config.modalities.audio, config.modalities.image
-    if audio and (number := total.notes["audio.cut"]):
-        yield _problem(NOTE, f"sounds are cut to max_seconds ({audio.max_seconds:g})", number)
-    if image and (number := total.notes["image.enlarged"]):
-        yield _problem(NOTE, f"images are smaller than size ({image.size}) and enlarged", number)
+    for name, each in config.modalities.by_name().items():
+        for word, what in each.remarks().items():
+            if number := total.notes[f"{name}.{word}"]:
+                yield _problem(NOTE, what, number)
     for why, number in total.indexes.most_common():
         if why != "written":
             yield _problem(NOTE, f"shards got no index ({why})", number)
-    if number := total.notes["text.empty"]:
-        yield _problem(NOTE, "texts are empty", number)

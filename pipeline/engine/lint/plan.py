@@ -106,7 +106,7 @@ def lint(config: Config, todo: Sequence[Stretch], output: str, summary: Summary)
     """
     clear_quarantine(output)
     wanted = config.lint.estimate_samples
-    texts = TOKENIZER_SAMPLES if wanted and config.modalities.text else 0
+    texts = TOKENIZER_SAMPLES if wanted and config.modalities.tokenized() else 0
     inspector = Inspector(config, max(wanted, texts))
     size = sum(each.size for each in todo)
     where = "this_process" if runs_here(todo) else "workers"

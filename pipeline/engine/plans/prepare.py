@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,11 +18,10 @@ from pipeline.engine.decoding.decoded_folder import (
     split_input,
     tokenizer_digest,
 )
-from pipeline.errors import BadDataError, ConfigError, SampleError
+from pipeline.errors import BadDataError, ConfigError
 from pipeline.limits import Limits
 from pipeline.logs import event
-from pipeline.modalities.text import TextConfig
-from pipeline.modalities.text.codec import read_training_text, train_tokenizer
+from pipeline.modalities import ModalitiesConfig
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
 from pipeline.shards.packed.kinds import SUFFIXES
@@ -186,8 +184,8 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     Returns:
         The tokenizer's JSON, None where the configuration has no text.
     """
-    text = config.modalities.text
-    if text is None:
+    tokenized = config.modalities.tokenized()
+    if not tokenized:
         return None
     url = storage.join(config.run, TOKENIZER)
     if storage.exists(url):
@@ -199,20 +197,17 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
         expanded = expand(shards, where="input.train")
         # One shard after the other, so that those behind the last text are not scanned.
         parts = (part for shard in expanded for part in plan_shard(shard))
-        texts = _texts(parts, text, config.limits)
-        tokenizer = train_tokenizer(itertools.islice(texts, TOKENIZER_TEXTS), text.vocab_size)
+        texts = itertools.islice(_texts(parts, config.modalities, config.limits), TOKENIZER_TEXTS)
+        tokenizer = next(iter(tokenized.values())).train(texts)
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)
     return tokenizer
 
 
-def _texts(parts: Iterable[Part], text: TextConfig, limits: Limits) -> Iterator[str]:
+def _texts(parts: Iterable[Part], modalities: ModalitiesConfig, limits: Limits) -> Iterator[str]:
+    """The texts of all modalities that are tokenized, sample after sample."""
     for part in parts:
         for item in read_part(part, limits):
-            if isinstance(item, Fault):
-                continue
-            name = next((name for name in text.fields if name in item.fields), None)
-            if name is None:
-                continue
-            with contextlib.suppress(SampleError):  # decoding will quarantine it
-                yield read_training_text(item.fields[name].data, name, text)
+            if not isinstance(item, Fault):
+                members = {name: member.data for name, member in item.fields.items()}
+                yield from modalities.training_texts(members)

@@ -12,11 +12,10 @@ from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.decoding.isolated import end_child, show
 from pipeline.engine.search.plan import PREDICTION, Answer
-from pipeline.engine.search.query import Question, unfiltered
+from pipeline.engine.search.query import Question
 from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
-from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage
@@ -80,11 +79,10 @@ def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
 
     Only of shards that can be read in part, plain tars on this machine: others would be read whole for a line of text.
     """
-    text = config.modalities.by_name().get(TEXT)
-    if text is None:
+    if TEXT not in config.modalities.by_name():
         return {}
     names = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
-    alone = config.model_copy(update={"modalities": ModalitiesConfig.model_validate({TEXT: text})})
+    alone = config.model_copy(update={"modalities": config.modalities.only([TEXT])})
     samples = _read(alone, names, max_far_bytes=0)
     return {name: sample.shown[TEXT] for name, sample in samples.items() if TEXT in sample.shown}
 
@@ -116,7 +114,7 @@ def _read(
         shards = {shard.name: shard for shard in expand(patterns)} if patterns else {}
     except PipelineError as error:
         return {name: _Found(notes=[f"the input cannot be read: {error.what}"]) for name in wanted}
-    decoder = Decoder.build(unfiltered(config.modalities), "", **config.handling())
+    decoder = Decoder.build(config.modalities.unfiltered(), "", **config.handling())
     gone = "of a preprocessed folder no picture or sound is left" if folders else "is not there"
     try:
         for name in {shard for shard, _ in wanted}:

@@ -14,9 +14,7 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.decoding.isolated import decode_alone, end_child, show
 from pipeline.errors import ConfigError, SampleError
-from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.text import TextConfig
 from pipeline.prediction.spec import ModelSpec, open_model
 from pipeline.sample import ERROR, REASONS
 from pipeline.search.written import EMBEDDING, Place, Written
@@ -154,7 +152,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
     """
     spec = ModelSpec(
         model=config.folder("model", config.infer.model),
-        modalities=unfiltered(config.modalities),
+        modalities=config.modalities.unfiltered(),
         weights=config.infer.weights,
         batch_size=1,
         num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
@@ -180,15 +178,6 @@ def given_query(config: Config, written: Written, question: Question, column: st
 
     row = load_predictor(replace(spec, encoder=model.encoder))(table).to_pylist()[0]
     return Query(np.asarray(row[own], np.float64), None, row.get("prediction"), shown)
-
-
-def unfiltered(modalities: ModalitiesConfig) -> ModalitiesConfig:
-    """Modalities without the filters that leave good samples out of jobs: whoever asks for one means it."""
-    changed = {
-        name: each.model_copy(update={"filter": type(each.filter)()})
-        for name, each in modalities.by_name().items()
-    }
-    return modalities.model_copy(update=changed)
 
 
 def _text(value: str) -> str:
@@ -224,8 +213,7 @@ def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
             f"the model takes no {name}", where=where, fix=f"it takes {', '.join(decoder.codecs)}"
         )
     if name == "text":
-        text: TextConfig | None = config.modalities.text
-        encoding = text.encoding if text else "utf-8"
+        encoding = getattr(config.modalities.by_name().get(name), "encoding", "utf-8")
         # What came from the command line as bytes that are no text is refused as such.
         errors = "surrogateescape" if encoding == "utf-8" else "strict"
         try:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfig
-from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import (
+    Facts,
+    FilterConfig,
+    ModalityConfig,
+    ProbeRules,
+    Section,
+    Verify,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.modalities.audio.codec import AudioCodec
+    from pipeline.modalities.content import Content
 
 WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
@@ -72,6 +80,7 @@ class AudioConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
 
+    kind: Literal["audio"] = "audio"
     fields: tuple[str, ...] = Field(
         default=("wav", "flac", "mp3", "ogg"),
         description="extensions of sounds; the first that a sample has is decoded",
@@ -140,6 +149,14 @@ class AudioConfig(ModalityConfig):
     def check_content(self, data: memoryview, field: str) -> None:
         if not data:
             raise SampleError("the sound is empty", reason="bad_audio", field=field)
+
+    def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
+        from pipeline.modalities.audio.survey import survey
+
+        return survey(content, field, found, self, rules)
+
+    def remarks(self) -> Mapping[str, str]:
+        return {"cut": f"sounds are cut to max_seconds ({self.max_seconds:g})"}
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

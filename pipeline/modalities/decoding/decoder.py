@@ -106,7 +106,8 @@ class Decoder:
     def schema(self) -> pa.Schema:
         """The table's columns: those of every block, the metadata, then the modalities."""
         extra = [pa.field(METADATA_PREFIX + name, pa.string()) for name in self.metadata]
-        return pa.schema([*BASE_SCHEMA, *extra, *(codec.column for codec in self.codecs.values())])
+        columns = [codec.column.with_name(name) for name, codec in self.codecs.items()]
+        return pa.schema([*BASE_SCHEMA, *extra, *columns])
 
     def decode(
         self,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.limits import ON_BAD_FIELD
-from pipeline.modalities.base import Codec, Item
+from pipeline.modalities.base import Codec, Item, under_name
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.modalities.values import Values
 from pipeline.sample import (
@@ -195,7 +195,7 @@ class Rows:
 
     def _refuse(self, row: _Row, refusal: SampleError, modality: str) -> None:
         """Leaves out a sample with a field that was refused, or that field."""
-        fault = self._fault(row.item, refusal, modality)
+        fault = self._fault(row.item, under_name(refusal, modality), modality)
         if self._drop and refusal.reason not in FILTERS:
             row.dropped.append(fault)
         else:

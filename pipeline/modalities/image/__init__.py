@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import (
+    Facts,
+    FilterConfig,
+    ModalityConfig,
+    ProbeRules,
+    Section,
+    Verify,
+)
 from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.modalities.content import Content
     from pipeline.modalities.image.codec import ImageCodec
 
 
@@ -78,6 +86,7 @@ class ImageConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels", "max_scans")
 
+    kind: Literal["image"] = "image"
     fields: tuple[str, ...] = Field(
         default=("jpg", "jpeg", "png", "webp"),
         description="extensions of images; the first that a sample has is decoded",
@@ -129,6 +138,14 @@ class ImageConfig(ModalityConfig):
     def check_content(self, data: memoryview, field: str) -> None:
         if not data:
             raise SampleError("the image is empty", reason="bad_image", field=field)
+
+    def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
+        from pipeline.modalities.image.survey import survey
+
+        return survey(content, field, found, self)
+
+    def remarks(self) -> Mapping[str, str]:
+        return {"enlarged": f"images are smaller than size ({self.size}) and enlarged"}
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import (
+    Facts,
+    FilterConfig,
+    ModalityConfig,
+    ProbeRules,
+    Section,
+    Tokenizing,
+    Verify,
+)
 from pipeline.modalities.text.encoders import TextEncoderConfig, TextTransformerConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.modalities.content import Content
     from pipeline.modalities.text.codec import TextCodec
 
 
@@ -56,7 +66,9 @@ class TextConfig(ModalityConfig):
     """Texts are cleaned and become at most ``max_tokens`` tokens of a byte-level BPE vocabulary."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    IS_CELL_VALUE: ClassVar[bool] = True
 
+    kind: Literal["text"] = "text"
     fields: tuple[str, ...] = Field(
         default=("txt",), description="extensions of texts; the first that a sample has is decoded"
     )
@@ -107,6 +119,23 @@ class TextConfig(ModalityConfig):
         from pipeline.modalities.text.codec import read_member
 
         read_member(data, field, self.max_bytes, self.encoding)
+
+    def tokenizing(self) -> Tokenizing:
+        from pipeline.modalities.text.codec import read_training_text, train_tokenizer
+
+        return Tokenizing(
+            vocab_size=self.vocab_size,
+            read=lambda data, field: read_training_text(data, field, self),
+            train=lambda texts: train_tokenizer(texts, self.vocab_size),
+        )
+
+    def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
+        from pipeline.modalities.text.survey import survey
+
+        return survey(content, field, self, rules)
+
+    def remarks(self) -> Mapping[str, str]:
+        return {"empty": "texts are empty"}
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

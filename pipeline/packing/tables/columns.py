@@ -111,7 +111,7 @@ class Columns:
     def _holds_paths(self, field: str, name: str) -> bool:
         read_as = self._reading.kind(field)
         last = field.rpartition(".")[2]
-        if read_as == TEXT or (not read_as and last in _VALUE_FIELDS):
+        if self._reading.is_value(field) or (not read_as and last in _VALUE_FIELDS):
             if self._config.text_from_file and last != "json":
                 return True
             self._note_files(field, name, "pack.text_from_file=true packs what is in them")

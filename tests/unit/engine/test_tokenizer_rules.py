@@ -8,6 +8,7 @@ from support.tones import write_tar
 from pipeline.config import Config, validate
 from pipeline.engine.plans.prepare import TOKENIZER_TEXTS, ensure_tokenizer
 from pipeline.errors import ConfigError
+from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 
 VOCABULARY = 290
@@ -29,8 +30,8 @@ def config(folder: Path, **inputs: str) -> Config:
 
 
 def trained_on(texts: list[bytes]) -> str:
-    settings = config(Path("x")).modalities.text
-    assert settings is not None
+    settings = config(Path("x")).modalities.root["text"]
+    assert isinstance(settings, TextConfig)
     cleaned = [read_training_text(memoryview(text), "txt", settings) for text in texts]
     return train_tokenizer(cleaned, VOCABULARY)
 

@@ -201,14 +201,13 @@ def test_settings_reach_the_augmentation_and_stay_out_of_decoding() -> None:
     config = ModalitiesConfig.model_validate(tree)
     for name, each in config.by_name().items():
         augmentation = each.augmentation()
-        settings = getattr(config, name).augment.model_dump()
+        settings = config.root[name].augment.model_dump()
         assert {n: getattr(augmentation, n) for n in settings} == settings
         assert type(augmentation)() == type(augmentation)(
-            **type(getattr(config, name).augment)().model_dump()
+            **type(config.root[name].augment)().model_dump()
         )
         assert "augment" not in config.decoding()[name]
-    assert config.image is not None
-    assert config.image.augmentation().flip_probability == 0.5
+    assert config.by_name()["image"].augmentation().flip_probability == 0.5
     assert ImageConfig().augment == ImageAugmentConfig()
     with pytest.raises(ValidationError):
         ModalitiesConfig.model_validate({"image": {"augment": {"flip": 1}}})

@@ -291,4 +291,4 @@ def test_what_common_samples_do_not_need_is_not_imported() -> None:
 
 def test_modalities_need_at_least_one() -> None:
     with pytest.raises(ValueError, match="at least one of image, text, audio"):
-        ModalitiesConfig()
+        ModalitiesConfig.model_validate({})

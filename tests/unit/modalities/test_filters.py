@@ -18,7 +18,7 @@ from support.tones import png, wav
 
 from pipeline.config import validate
 from pipeline.errors import ConfigError, SampleError
-from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.modalities.audio.filters import clipped_fraction, silence_fraction
 from pipeline.modalities.image.filters import contrast
 from pipeline.modalities.text import Script
@@ -160,7 +160,7 @@ def test_every_script_has_letters() -> None:
 
 
 def test_every_limit_has_a_reason() -> None:
-    config = ModalitiesConfig.model_validate({name: {} for name in ModalitiesConfig.model_fields})
+    config = ModalitiesConfig.model_validate({name: {} for name in kinds()})
     limits = {
         f"{name}.{limit}"
         for name, each in config.by_name().items()
@@ -181,8 +181,7 @@ def test_what_is_unset_leaves_the_identity_as_it_was() -> None:
         assert "filter" not in told["image"]
         assert some.decoding(exclude_none=exclude_none) != told
         assert some.decoding(exclude_none=exclude_none, filters=False) == told
-    assert plain.image is not None
-    assert plain.image.codec(None).limits is None
+    assert plain.by_name()["image"].codec(None).limits is None
     assert plain.for_job(some) == some
     assert some.for_job(plain) == plain
 
