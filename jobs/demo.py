@@ -208,7 +208,7 @@ class _Demo:
         judged = json.loads((self.folder / "evaluation" / runs.SUMMARY).read_text("utf-8"))
         metrics = json.loads((self.folder / "evaluation" / "metrics.json").read_text("utf-8"))
         summary = Summary("demo", fingerprint=judged["fingerprint"], metrics=judged["metrics"])
-        for name in (*(f"samples_{each}" for each in COUNTED), "shards_damaged"):
+        for name in (*(f"samples_{count}" for count in COUNTED), "shards_damaged"):
             setattr(summary, name, written[name])
         for row in metrics["comparison"]:
             [name] = row["modalities"]
@@ -238,7 +238,7 @@ def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, Any]
             {(row["shard"], row["key"]): row["label"] == row["prediction"] for row in rows}
         )
     both = sorted(right[0].keys() & right[1].keys())
-    first, second = (np.array([each[name] for name in both], dtype=bool) for each in right)
+    first, second = (np.array([verdicts[name] for name in both], dtype=bool) for verdicts in right)
     return paired_difference(
         first, second, seed=settings.seed, num_bootstrap=settings.num_bootstrap
     )

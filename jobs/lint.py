@@ -22,11 +22,11 @@ def work(config: Config, summary: Summary) -> None:
     folder = output(config)
     todo = stretches(config)
     summary.first_sample = process_clock()
-    found = lint(config, todo, folder, summary)
-    report = redacted(build(config, found))
+    findings = lint(config, todo, folder, summary)
+    report = redacted(build(config, findings))
     storage.write_bytes(storage.join(folder, REPORT), json.dumps(report, indent=1).encode())
     summary.report = report
-    summary.metrics = metrics(found)
+    summary.metrics = metrics(findings)
     summary.outputs = {"report": storage.join(folder, REPORT)}
     try:
         check(config, summary, folder)

@@ -111,13 +111,13 @@ class _Output:
 
 def _check(job: str) -> None:
     names = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
-    known = [name for name in names if name not in _NOT_JOBS]
+    choices = [name for name in names if name not in _NOT_JOBS]
     if not (Path(__file__).parent / f"{job}.py").is_file() or job in _NOT_JOBS:
-        near = difflib.get_close_matches(job, known, n=1)
+        near = difflib.get_close_matches(job, choices, n=1)
         raise ConfigError(
             f"there is no job {job} to submit",
             where="command line",
-            fix=f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}",
+            fix=f"did you mean {near[0]}?" if near else f"choose one of {', '.join(choices)}",
         )
 
 

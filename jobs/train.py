@@ -31,10 +31,10 @@ def work(config: Config, summary: Summary) -> None:
 
 def describe(bundle: Bundle, summary: Summary) -> None:
     """Tells of a model in the summary: its metrics, and which epoch was kept."""
-    kept = bundle.training["kept"]
+    epoch = bundle.training["kept"]
     summary.fingerprint = bundle.fingerprint
-    summary.metrics |= {**bundle.metrics, "kept_epoch": kept["epoch"], "epochs": kept["of"]}
-    summary.report["kept"] = kept_epoch(kept)
+    summary.metrics |= {**bundle.metrics, "kept_epoch": epoch["epoch"], "epochs": epoch["of"]}
+    summary.report["kept"] = kept_epoch(epoch)
 
 
 def answer(summary: Summary) -> str:

@@ -106,19 +106,19 @@ class Config(Section):
         """
         if not isinstance(wanted, str) or wanted not in SPLITS:
             return wanted
-        found: Patterns | None = getattr(self.input, wanted)
-        if not found:
-            others = [name for name in SPLITS if getattr(self.input, name)]
+        patterns: Patterns | None = getattr(self.input, wanted)
+        if not patterns:
+            splits = [name for name in SPLITS if getattr(self.input, name)]
             section, _, _ = where.partition(".")
             choose = (
-                f", or {where} to {' or '.join(others)}" if others and section != "input" else ""
+                f", or {where} to {' or '.join(splits)}" if splits and section != "input" else ""
             )
             raise ConfigError(
                 f"{where} is {wanted}, and input.{wanted} is not set",
                 where="configuration",
                 fix=f"set input.{wanted} to the shards, for example data/x-{wanted}-*.tar{choose}",
             )
-        return found
+        return patterns
 
     def folder(self, name: str, chosen: str | None = None) -> str:
         """A job's folder: the chosen one, or ``name`` in the run folder."""

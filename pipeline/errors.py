@@ -35,13 +35,13 @@ def in_words(error: BaseException) -> str:
     What was raised with a bare argument (``KeyError(6)``, whose text is ``6``), or with none, says nothing by itself.
     """
     # The whole message of libsndfile names an address in memory.
-    said = " ".join(str(getattr(error, "error_string", None) or error).split())
-    said = _ADDRESS.sub("0x", said)
-    if isinstance(error, LookupError) or len(_WORD.findall(said)) < 2:
+    message = " ".join(str(getattr(error, "error_string", None) or error).split())
+    message = _ADDRESS.sub("0x", message)
+    if isinstance(error, LookupError) or len(_WORD.findall(message)) < 2:
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
-        said = f"{module}{kind.__name__}: {said}" if said else f"{module}{kind.__name__}"
-    return redact(said)[:MESSAGE_CHARACTERS]
+        message = f"{module}{kind.__name__}: {message}" if message else f"{module}{kind.__name__}"
+    return redact(message)[:MESSAGE_CHARACTERS]
 
 
 class PipelineError(Exception):
@@ -61,8 +61,8 @@ class PipelineError(Exception):
         super().__init__(self.what)
 
     def __str__(self) -> str:
-        said = " | ".join(part for part in (self.what, self.where, self.fix) if part)
-        return printable_lines(said)
+        message = " | ".join(part for part in (self.what, self.where, self.fix) if part)
+        return printable_lines(message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only arguments would be lost on the way back from a Ray worker.

@@ -72,8 +72,8 @@ def beyond(
         reason: A word of the quarantine vocabulary.
         field: The field (file extension) that is at fault, if one is.
     """
-    said = moved_by(what, setting, limit, needed)
-    return SampleError(said, reason=reason, field=field, setting=setting)
+    message = moved_by(what, setting, limit, needed)
+    return SampleError(message, reason=reason, field=field, setting=setting)
 
 
 def moved_by(what: str, setting: str, limit: Number, needed: Number = "higher") -> str:

@@ -104,4 +104,4 @@ def mark_of(annotation: Any) -> LocationMark | None:
         return annotation
     inside = annotation if isinstance(annotation, list) else get_args(annotation)
     inside = [*inside, *getattr(annotation, "__metadata__", ())]
-    return next((mark for each in inside if (mark := mark_of(each)) is not None), None)
+    return next((mark for member in inside if (mark := mark_of(member)) is not None), None)

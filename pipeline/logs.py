@@ -48,14 +48,14 @@ def without_library_noise() -> Iterator[None]:
     Whatever the process writes to file descriptor 2 meanwhile is lost; errors are raised, not written, so they are not.
     """
     sys.stderr.flush()
-    kept = os.dup(2)
+    terminal = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(terminal, 2)
+        os.close(terminal)
         os.close(nowhere)
 
 

@@ -79,9 +79,9 @@ def redacted(value: Any) -> Any:
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {redacted(name): redacted(each) for name, each in value.items()}
+        return {redacted(name): redacted(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redacted(each) for each in value]
+        return [redacted(item) for item in value]
     return value
 
 

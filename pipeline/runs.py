@@ -205,10 +205,10 @@ def fingerprint(values: Mapping[str, Any] | list[Any]) -> str:
 def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """What is different between two trees of settings, in words."""
     for name in sorted({*there, *ours}):
-        left, right = there.get(name), ours.get(name)
-        if left == right:
+        before, now = there.get(name), ours.get(name)
+        if before == now:
             continue
-        if isinstance(left, dict) and isinstance(right, dict):
-            yield from differences(left, right, f"{path}{name}.")
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from differences(before, now, f"{path}{name}.")
         else:
-            yield f"{path}{name} was {left!r} and is now {right!r}"
+            yield f"{path}{name} was {before!r} and is now {now!r}"

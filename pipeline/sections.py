@@ -173,12 +173,12 @@ class InferConfig(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> InferConfig:
-        given = [
+        chosen = [
             name for name in ("replace", "new_version", "retry_quarantined") if getattr(self, name)
         ]
-        if self.replace and len(given) > 1:
+        if self.replace and len(chosen) > 1:
             raise ValueError(
-                f"{given[1]} keeps the rows that are there, and replace lets them go: set one of them"
+                f"{chosen[1]} keeps the rows that are there, and replace lets them go: set one of them"
             )
         return self
 

@@ -65,9 +65,9 @@ def occlude(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     covered = image.astype(np.float64)
     height, width = rng.integers(22, 29, 2)
     top = int(np.clip((SIZE - height) / 2 + rng.normal(0.0, 1.5), 0, SIZE - height))
-    left = int(np.clip((SIZE - width) / 2 + rng.normal(0.0, 1.5), 0, SIZE - width))
+    margin = int(np.clip((SIZE - width) / 2 + rng.normal(0.0, 1.5), 0, SIZE - width))
     card = rng.uniform(40, 210, 3) + rng.normal(0.0, 10.0, (height, width, 3))
-    covered[top : top + height, left : left + width] = card
+    covered[top : top + height, margin : margin + width] = card
     return _to_uint8(covered + rng.normal(0.0, 35.0, image.shape))
 
 

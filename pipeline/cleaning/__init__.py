@@ -61,13 +61,13 @@ class CleaningConfig(Section):
         Args:
             training: Whether the job reads the training split, which samples may leak into.
         """
-        told: dict[str, Any] = {"duplicates": self.duplicates}
+        settings: dict[str, Any] = {"duplicates": self.duplicates}
         if training and self.leakage == "drop":
-            told["leakage"] = self.leakage
+            settings["leakage"] = self.leakage
         elif self.duplicates == "none":
             return {}
         if self.near:
-            told |= self.model_dump(
+            settings |= self.model_dump(
                 include={"image_distance", "text_similarity", "audio_similarity"}
             )
-        return {"cleaning": told}
+        return {"cleaning": settings}

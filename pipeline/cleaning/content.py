@@ -39,10 +39,10 @@ def row_hashes(rows: np.ndarray) -> np.ndarray:
     """
     padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), dtype=np.uint8)
     padded[:, : rows.shape[1]] = rows
-    found = np.full(len(rows), 0xCBF29CE484222325, dtype=np.uint64)
+    hashes = np.full(len(rows), 0xCBF29CE484222325, dtype=np.uint64)
     for word in padded.view(np.uint64).T:
-        found = mixed((found ^ word) * np.uint64(0x100000001B3))
-    return found
+        hashes = mixed((hashes ^ word) * np.uint64(0x100000001B3))
+    return hashes
 
 
 def mixed(values: np.ndarray) -> np.ndarray:

@@ -47,12 +47,12 @@ class Limits:
 
     def likeness(self, name: str, rows: np.ndarray) -> Likeness:
         """The comparison of a modality's signatures; modalities that have none of their own are compared by bytes."""
-        known: dict[str, Callable[[], Likeness]] = {
+        likenesses: dict[str, Callable[[], Likeness]] = {
             "image": lambda: Pictures(rows, self.image_distance),
             "text": lambda: Texts(rows, self.text_similarity),
             "audio": lambda: Sounds(rows, self.audio_similarity),
         }
-        return known[name]() if name in known else Same(rows)
+        return likenesses[name]() if name in likenesses else Same(rows)
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ def _by_modalities(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """Samples that have the same modalities: their names, and the samples' places."""
     having = np.zeros(count, dtype=np.uint64)
-    for bit, each in enumerate(present.values()):
-        having |= each.astype(np.uint64) << np.uint64(bit)
-    for wanted in np.unique(having[having > 0]):
-        names = [name for bit, name in enumerate(present) if int(wanted) >> bit & 1]
-        yield names, np.flatnonzero(having == wanted)
+    for bit, flags in enumerate(present.values()):
+        having |= flags.astype(np.uint64) << np.uint64(bit)
+    for combination in np.unique(having[having > 0]):
+        names = [name for bit, name in enumerate(present) if int(combination) >> bit & 1]
+        yield names, np.flatnonzero(having == combination)
 
 
 def _join_near(
@@ -163,22 +163,22 @@ def _join_near(
     equal = first_of_equals(np.column_stack([*hashes.values(), split.astype(np.uint64)]))
     groups.join(places, places[equal])
     chosen = np.flatnonzero(equal == np.arange(len(places)))
-    kept = places[chosen]
-    values = {name: len(np.unique(each[chosen])) for name, each in hashes.items()}
+    distinct = places[chosen]
+    values = {name: len(np.unique(values[chosen])) for name, values in hashes.items()}
     telling = next(name for name in names if values[name] >= TELLING * max(values.values()))
     del hashes
-    kinds = {name: limits.likeness(name, signatures.rows[name][kept]) for name in names}
+    kinds = {name: limits.likeness(name, signatures.rows[name][distinct]) for name in names}
     order = [telling, *(name for name in names if name != telling)]
-    for left, right in _candidates(kinds[telling]):
-        mine, theirs = kept[left], kept[right]
+    for firsts, seconds in _candidates(kinds[telling]):
+        mine, theirs = distinct[firsts], distinct[seconds]
         within = signatures.split[mine] == signatures.split[theirs]
         across = (signatures.split[mine] == TRAIN) != (signatures.split[theirs] == TRAIN)
         new = across | (within & (groups.first(mine) != groups.first(theirs)))
-        left, right = left[new], right[new]
+        firsts, seconds = firsts[new], seconds[new]
         for name in order:
-            good = kinds[name].alike(left, right)
-            left, right = left[good], right[good]
-        _note(signatures.split, kept[left], kept[right], groups, leak)
+            good = kinds[name].alike(firsts, seconds)
+            firsts, seconds = firsts[good], seconds[good]
+        _note(signatures.split, distinct[firsts], distinct[seconds], groups, leak)
     leak[places] = np.minimum(leak[places], leak[places[equal]])
 
 
@@ -196,16 +196,16 @@ def _note(
 def _candidates(likeness: Likeness) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of places that are worth comparing, some thousands at a time."""
     for keys in likeness.tables():
-        for left, right in equal_pairs(keys):
-            for start in range(0, len(left), PAIRS_AT_A_TIME):
+        for firsts, seconds in equal_pairs(keys):
+            for start in range(0, len(firsts), PAIRS_AT_A_TIME):
                 stretch = slice(start, start + PAIRS_AT_A_TIME)
-                yield left[stretch], right[stretch]
+                yield firsts[stretch], seconds[stretch]
                 pulse.beat()
 
 
 def _hashes(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    found = np.empty(len(places), dtype=np.uint64)
+    hashes = np.empty(len(places), dtype=np.uint64)
     for start in range(0, len(places), ROWS_AT_A_TIME):
         stretch = slice(start, start + ROWS_AT_A_TIME)
-        found[stretch] = row_hashes(rows[places[stretch]])
-    return found
+        hashes[stretch] = row_hashes(rows[places[stretch]])
+    return hashes

@@ -26,15 +26,15 @@ class Groups:
 
     def join(self, left: np.ndarray, right: np.ndarray) -> None:
         """Joins pairs of samples, (P,) integers each."""
-        left, right = self.first(left), self.first(right)
+        roots, partners = self.first(left), self.first(right)
         while True:
-            differ = left != right
-            left, right = left[differ], right[differ]
-            if not len(left):
+            differ = roots != partners
+            roots, partners = roots[differ], partners[differ]
+            if not len(roots):
                 return
             # Where several pairs hang one root somewhere, one of them stays, and the others come round again.
-            self._parent[np.maximum(left, right)] = np.minimum(left, right)
-            left, right = self.first(left), self.first(right)
+            self._parent[np.maximum(roots, partners)] = np.minimum(roots, partners)
+            roots, partners = self.first(roots), self.first(partners)
 
     def first(self, samples: np.ndarray) -> np.ndarray:
         """The first sample of the group that each of these is in."""

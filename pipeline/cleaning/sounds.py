@@ -50,12 +50,14 @@ def sound_signature(decibels: np.ndarray) -> np.ndarray:
 def _means(values: np.ndarray, count: int, axis: int) -> np.ndarray:
     """Means of ``count`` stretches of an axis that are as long as each other, parts of values counted in part."""
     size = values.shape[axis]
-    whole = np.cumsum(values, axis=axis, dtype=np.float64)
-    whole = np.concatenate([np.zeros_like(whole.take([0], axis)), whole], axis=axis)
+    cumulated = np.cumsum(values, axis=axis, dtype=np.float64)
+    cumulated = np.concatenate([np.zeros_like(cumulated.take([0], axis)), cumulated], axis=axis)
     ends = np.linspace(0, size, count + 1)
     below = np.minimum(ends.astype(int), size - 1)
-    share = (ends - below).reshape([-1 if each == axis else 1 for each in range(values.ndim)])
-    sums = whole.take(below, axis) + share * values.take(below, axis)
+    share = (ends - below).reshape(
+        [-1 if dimension == axis else 1 for dimension in range(values.ndim)]
+    )
+    sums = cumulated.take(below, axis) + share * values.take(below, axis)
     means: np.ndarray = np.diff(sums, axis=axis) * (count / size)
     return means
 
@@ -76,21 +78,21 @@ def _correlations(
     products = np.einsum("pw,pw->p", left.astype(np.float32), right.astype(np.float32))
     width = left.shape[1]
     shared = products - moments[:, 0] * others[:, 0] / width
-    spreads = [each[:, 1] - each[:, 0] ** 2 / width for each in (moments, others)]
+    spreads = [sums[:, 1] - sums[:, 0] ** 2 / width for sums in (moments, others)]
     lengths = np.sqrt(spreads[0] * spreads[1])
     flat = np.where((spreads[0] == 0) & (spreads[1] == 0), 1.0, 0.0)
-    found: np.ndarray = np.divide(shared, lengths, out=flat, where=lengths > 0)
-    return found
+    correlation: np.ndarray = np.divide(shared, lengths, out=flat, where=lengths > 0)
+    return correlation
 
 
 def _moments(rows: np.ndarray) -> np.ndarray:
     """Sums of each row's values and of their squares, (N, 2) float64."""
-    found = np.empty((len(rows), 2))
+    moments = np.empty((len(rows), 2))
     for start in range(0, len(rows), AT_A_TIME):
         values = rows[start : start + AT_A_TIME].astype(np.float32)
-        found[start : start + AT_A_TIME, 0] = values.sum(axis=1)
-        found[start : start + AT_A_TIME, 1] = np.einsum("pw,pw->p", values, values)
-    return found
+        moments[start : start + AT_A_TIME, 0] = values.sum(axis=1)
+        moments[start : start + AT_A_TIME, 1] = np.einsum("pw,pw->p", values, values)
+    return moments
 
 
 def _normal(rows: np.ndarray) -> np.ndarray:
@@ -148,13 +150,13 @@ class Sounds:
         slack = np.maximum(LENGTH_FRAMES, LENGTH_FRACTION * np.maximum(*lengths))
         at = np.flatnonzero(np.abs(lengths[0] - lengths[1]) <= slack)
         spectra = self.rows[:, : BANDS * STEPS]
-        found = np.zeros(len(left), dtype=bool)
-        left, right = left[at], right[at]
+        alike = np.zeros(len(left), dtype=bool)
+        first, second = left[at], right[at]
         similar = _correlations(
-            spectra[left], spectra[right], self._all_moments[left], self._all_moments[right]
+            spectra[first], spectra[second], self._all_moments[first], self._all_moments[second]
         )
-        found[at] = similar >= self.min_similarity
-        return found
+        alike[at] = similar >= self.min_similarity
+        return alike
 
     @cached_property
     def _all_moments(self) -> np.ndarray:

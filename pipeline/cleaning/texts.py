@@ -48,10 +48,10 @@ def shingles(text: str) -> np.ndarray:
     short = len(characters) < SHORT
     length = len(characters) if short else SHINGLE
     count = 1 if short else len(characters) - SHINGLE + 1
-    found = np.full(count, 1 if short else 0, dtype=np.uint64)
+    hashes = np.full(count, 1 if short else 0, dtype=np.uint64)
     for step in range(length):
-        found = mixed(found + characters[step : step + count] + np.uint64(1))
-    return found
+        hashes = mixed(hashes + characters[step : step + count] + np.uint64(1))
+    return hashes
 
 
 def resemblance(left: np.ndarray, right: np.ndarray) -> np.ndarray:

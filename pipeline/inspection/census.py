@@ -89,8 +89,8 @@ class Census:
 
     def merge(self, other: Census) -> None:
         """Adds the counts of another stretch."""
-        for each in fields(self):
-            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+        for name in (member.name for member in fields(self)):
+            mine, theirs = getattr(self, name), getattr(other, name)
             if isinstance(mine, Distribution):
                 mine.merge(theirs)
             elif isinstance(mine, Counter):
@@ -100,7 +100,7 @@ class Census:
             elif isinstance(mine, list):
                 mine.extend(theirs)
             else:
-                setattr(self, each.name, mine + theirs)
+                setattr(self, name, mine + theirs)
 
     def count(self, counts: Counter[str], name: str, number: int = 1) -> None:
         """Counts a name, under ``(other)`` where there are too many of them."""
@@ -128,9 +128,9 @@ class Census:
 
     def example(self, subject: str, place: str) -> None:
         """Keeps a place as an example, if there are not enough already."""
-        kept = self.examples.setdefault(subject, [])
-        if len(kept) < MAX_EXAMPLES:
-            kept.append(place)
+        places = self.examples.setdefault(subject, [])
+        if len(places) < MAX_EXAMPLES:
+            places.append(place)
 
     def label(self, written: str) -> None:
         """Counts a label as the jobs read it, and whether that is as it is written."""
@@ -176,8 +176,8 @@ class Census:
     def _merge_named(self, mine: dict[str, Any], theirs: dict[str, Any]) -> None:
         for name, value in theirs.items():
             if isinstance(value, Distribution):
-                known = name in mine or len(mine) < MAX_NAMES
-                mine.setdefault(name if known else OTHER, Distribution()).merge(value)
+                has_room = name in mine or len(mine) < MAX_NAMES
+                mine.setdefault(name if has_room else OTHER, Distribution()).merge(value)
             elif isinstance(value, Counter):
                 _add_counts(mine.setdefault(name, Counter()), value)
             else:

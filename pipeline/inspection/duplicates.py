@@ -30,13 +30,13 @@ def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, Any]:
     """
     splits = {name: [keys for _, keys in census.keys] for name, census in censuses.items()}
     shards = {name: census.keys for name, census in censuses.items()}
-    found = {name: across_shards(keys) for name, keys in splits.items()}
+    repeats_by_split = {name: across_shards(keys) for name, keys in splits.items()}
     shared = across_splits(splits)
     return {
-        "within_shards": sum(each.reasons["duplicate_key"] for each in censuses.values()),
+        "within_shards": sum(census.reasons["duplicate_key"] for census in censuses.values()),
         "across_shards": {
             name: _described(repeats, [shards[name]])
-            for name, repeats in found.items()
+            for name, repeats in repeats_by_split.items()
             if repeats.count
         },
         "across_splits": {
@@ -51,40 +51,38 @@ def _described(
 ) -> dict[str, Any]:
     """A count, and for each example the two places: one split gives both, or each of two gives one."""
     examples = []
-    for wanted in repeats.hashes:
-        found = [
-            [part for part, keys in shards if holds(keys, wanted)][: 3 - len(splits)]
+    for key in repeats.hashes:
+        holders = [
+            [part for part, keys in shards if holds(keys, key)][: 3 - len(splits)]
             for shards in splits
         ]
-        first, second = (part for parts in found for part in parts)
-        examples.append(_compare(first, second, wanted))
+        first, second = (part for parts in holders for part in parts)
+        examples.append(_compare(first, second, key))
     return {"keys": repeats.count, "examples": examples}
 
 
-def _compare(first: Part, second: Part, wanted: int) -> dict[str, Any]:
+def _compare(first: Part, second: Part, key: int) -> dict[str, Any]:
     """Finds a key in two shards again, and says which of its fields hold the same bytes."""
     with contextlib.ExitStack() as stack:
-        places = [_find(part, wanted, stack) for part in (first, second)]
-        (mine, contents), (_, others) = places
+        places = [_find(part, key, stack) for part in (first, second)]
+        (mine, contents), (_, twins) = places
         same = [
             name
             for name, content in contents.items()
-            if name in others
-            and others[name].size == content.size <= COMPARED_BYTES
-            and bytes(content.whole()) == bytes(others[name].whole())
+            if name in twins
+            and twins[name].size == content.size <= COMPARED_BYTES
+            and bytes(content.whole()) == bytes(twins[name].whole())
         ]
         return {"key": mine.key, "shards": [first.shard, second.shard], "same_fields": same}
 
 
-def _find(
-    part: Part, wanted: int, stack: contextlib.ExitStack
-) -> tuple[Outline, dict[str, Content]]:
+def _find(part: Part, key: int, stack: contextlib.ExitStack) -> tuple[Outline, dict[str, Content]]:
     """The sample of a key, and its members' content, readable until the stack is left."""
     source = open_shard(part.shard, part.url, part.start, part.end)
     stack.callback(source.close)
     again = None if is_packed(part.shard) else source
-    outlines = (each for each in outline_part(source, part) if isinstance(each, Outline))
-    outline = next(each for each in outlines if key_hash(each.key) == wanted)
+    outlines = (item for item in outline_part(source, part) if isinstance(item, Outline))
+    outline = next(outline for outline in outlines if key_hash(outline.key) == key)
     return outline, {
         name: Content(member.size, outline.heads[member.offset], again, member.offset)
         for name, member in outline.members

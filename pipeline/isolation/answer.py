@@ -55,27 +55,27 @@ def decode(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
 
 def encode_error(error: Exception) -> dict[str, Any]:
     """An exception as what :func:`decode_error` takes."""
-    told = {"kind": type(error).__name__, "text": str(error)}
+    content = {"kind": type(error).__name__, "text": str(error)}
     if isinstance(error, PipelineError):
         state = {name: value for name, value in vars(error).items() if name != "__notes__"}
-        return told | {"state": state}
-    return told | {"arguments": _arguments(error)}
+        return content | {"state": state}
+    return content | {"arguments": _arguments(error)}
 
 
-def decode_error(told: Any) -> Exception:
+def decode_error(content: Any) -> Exception:
     """The exception; a ``RuntimeError`` with its words where its class is none of Python's or of the house."""
-    told = told if isinstance(told, dict) else {}
-    kind = told.get("kind")
-    state, arguments = told.get("state"), told.get("arguments")
+    content = content if isinstance(content, dict) else {}
+    kind = content.get("kind")
+    state, arguments = content.get("state"), content.get("arguments")
     if isinstance(state, dict) and {"what", "where", "fix"} <= state.keys():
         for heir in _with_heirs(PipelineError):
             if heir.__name__ == kind:
                 return rebuild(heir, state)
-    known = vars(builtins).get(kind) if isinstance(kind, str) else None
-    if isinstance(known, type) and issubclass(known, Exception) and isinstance(arguments, list):
+    builtin = vars(builtins).get(kind) if isinstance(kind, str) else None
+    if isinstance(builtin, type) and issubclass(builtin, Exception) and isinstance(arguments, list):
         with contextlib.suppress(Exception):  # one that wants other arguments
-            return known(*arguments)
-    return RuntimeError(f"{kind}: {told.get('text')}")
+            return builtin(*arguments)
+    return RuntimeError(f"{kind}: {content.get('text')}")
 
 
 def _arguments(error: Exception) -> list[Any] | None:
@@ -83,7 +83,7 @@ def _arguments(error: Exception) -> list[Any] | None:
     arguments = list(error.args)
     if isinstance(error, OSError) and len(arguments) == 2 and isinstance(error.filename, str):
         arguments.append(error.filename)
-    plain = all(isinstance(each, str | int | float) for each in arguments)
+    plain = all(isinstance(argument, str | int | float) for argument in arguments)
     return arguments if plain and not isinstance(error, UnicodeError) else None
 
 
@@ -97,15 +97,15 @@ def _plain(value: Any, buffers: list[pa.Buffer]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [_plain(each, buffers) for each in value]
+        return [_plain(item, buffers) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, tuple):
-        return {"tuple": [_plain(each, buffers) for each in value]}
+        return {"tuple": [_plain(item, buffers) for item in value]}
     if isinstance(value, set | frozenset):
-        return {"set": [_plain(each, buffers) for each in value]}
+        return {"set": [_plain(item, buffers) for item in value]}
     if isinstance(value, dict):
-        return {"dict": [[_plain(each, buffers) for each in item] for item in value.items()]}
+        return {"dict": [[_plain(part, buffers) for part in item] for item in value.items()]}
     if isinstance(value, pa.Table):
         return {"table": _table(value, buffers)}
     raise TypeError(f"a {type(value).__name__} cannot be sent from the process that decodes")
@@ -113,7 +113,7 @@ def _plain(value: Any, buffers: list[pa.Buffer]) -> Any:
 
 def _value(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
     if isinstance(plain, list):
-        return [_value(each, buffers) for each in plain]
+        return [_value(item, buffers) for item in plain]
     if not isinstance(plain, dict):
         return plain
     [(kind, content)] = plain.items()
@@ -122,7 +122,7 @@ def _value(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
     if kind == "table":
         return _read_table(content, buffers)
     make: Callable[[Any], Any] = {"tuple": tuple, "set": set, "dict": dict}[kind]
-    return make([_value(each, buffers) for each in content])
+    return make([_value(item, buffers) for item in content])
 
 
 def _table(table: pa.Table, buffers: list[pa.Buffer]) -> dict[str, Any]:

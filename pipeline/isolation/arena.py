@@ -99,6 +99,6 @@ class Arenas:
     def lend(self, index: int) -> pa.Buffer:
         """All of an arena, which is free when the last buffer that refers to it is gone."""
         view = self.all[index].view()
-        whole = pa.py_buffer(view)
+        segment = pa.py_buffer(view)
         weakref.finalize(view, self._free.append, index)
-        return whole
+        return segment

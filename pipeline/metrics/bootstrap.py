@@ -148,8 +148,8 @@ def confusion_intervals(
 
     def indicator(at: NDArray[Any], where: NDArray[np.bool_]) -> Any:
         """(cells, K): adds the cells that belong to a class."""
-        (kept,) = np.nonzero(where)
-        return csr_array((np.ones(len(kept)), (kept, at[kept])), shape=(cells, num_classes))
+        (chosen,) = np.nonzero(where)
+        return csr_array((np.ones(len(chosen)), (chosen, at[chosen])), shape=(cells, num_classes))
 
     everywhere = np.ones(cells, bool)
     to_hits = indicator(rows, rows == columns)

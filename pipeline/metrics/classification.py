@@ -185,7 +185,7 @@ def _macro(per_class: dict[str, dict[str, Any]]) -> dict[str, float | None]:
         name: [row[metric] for row in per_class.values() if row[metric] is not None]
         for metric, name in names.items()
     }
-    return {name: float(np.mean(found)) if found else None for name, found in values.items()}
+    return {name: float(np.mean(numbers)) if numbers else None for name, numbers in values.items()}
 
 
 def _confusion(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

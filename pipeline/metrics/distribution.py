@@ -54,23 +54,23 @@ class Distribution:
         self._fold()
         if not self.count:
             return math.nan
-        wanted = max(1, math.ceil(fraction * self.count - 1e-9))
-        if wanted in (1, self.count):
-            return self.minimum if wanted == 1 else self.maximum
+        rank = max(1, math.ceil(fraction * self.count - 1e-9))
+        if rank in (1, self.count):
+            return self.minimum if rank == 1 else self.maximum
         ordered = sorted(self._counts)
         reached = np.cumsum([self._counts[value] for value in ordered])
-        value = ordered[int(np.searchsorted(reached, wanted))]
+        value = ordered[int(np.searchsorted(reached, rank))]
         return min(max(value, self.minimum), self.maximum)
 
     def summary(self) -> dict[str, float]:
         """Count, total, min, median, p95 and max; only the first two where there are no values."""
         self._fold()
-        known = {"count": self.count, "total": _plain(self.total)}
+        summary = {"count": self.count, "total": _plain(self.total)}
         if not self.count:
-            return known
+            return summary
         values = (self.minimum, self.quantile(0.5), self.quantile(0.95), self.maximum)
         names = ("min", "median", "p95", "max")
-        return known | {name: _plain(value) for name, value in zip(names, values, strict=True)}
+        return summary | {name: _plain(value) for name, value in zip(names, values, strict=True)}
 
     def _fold(self) -> None:
         if not self._pending:

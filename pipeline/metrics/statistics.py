@@ -54,7 +54,7 @@ class Measure:
         """
         reasons = pc.struct_field(table[ERROR].combine_chunks(), "reason").drop_null()
         good = table.select([MODALITIES, LABEL]).filter(table[ERROR].is_null())
-        names = ("+".join(each) for each in good[MODALITIES].to_pylist())
+        names = ("+".join(present) for present in good[MODALITIES].to_pylist())
         sums: Sums = {
             "samples": good.num_rows,
             "quarantine": _counts(reasons.to_pylist()),
@@ -92,7 +92,7 @@ def statistics(
     """
     measured = sums.get("modalities", {})
     samples = sums.get("samples", 0)
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         "version": FORMAT,
         "samples": samples,
         "quarantined": _by_count(sums.get("quarantine", {})),
@@ -105,12 +105,12 @@ def statistics(
         },
     }
     if "labels" in sums:
-        found["labels"] = {
+        statistics["labels"] = {
             "labelled": sum(sums["labels"].values()),
             "unlabelled": sums["unlabelled"],
             "counts": _by_count(sums["labels"]),
         }
-    return found
+    return statistics
 
 
 def value_shape(field: pa.Field) -> tuple[int, ...]:
@@ -268,20 +268,20 @@ def _distribution(counts: Mapping[int, int]) -> dict[str, float | None]:
         total,
         1,
     )
-    found: dict[str, float | None] = {"mean": mean, "std": deviation}
-    found["min"], found["max"] = (min(counts), max(counts)) if total else (None, None)
+    distribution: dict[str, float | None] = {"mean": mean, "std": deviation}
+    distribution["min"], distribution["max"] = (min(counts), max(counts)) if total else (None, None)
     for fraction in QUANTILES:
-        found[f"p{round(100 * fraction)}"] = _quantile(counts, fraction) if total else None
-    return found
+        distribution[f"p{round(100 * fraction)}"] = _quantile(counts, fraction) if total else None
+    return distribution
 
 
 def _quantile(counts: Mapping[int, int], fraction: float) -> int:
     """The smallest value that at least ``fraction`` of all do not exceed; as NumPy's ``inverted_cdf``."""
-    wanted = math.ceil(Fraction(str(fraction)) * sum(counts.values()))
+    rank = math.ceil(Fraction(str(fraction)) * sum(counts.values()))
     reached = 0
     for value in sorted(counts):
         reached += counts[value]
-        if reached >= wanted:
+        if reached >= rank:
             return value
     raise ValueError("no values")
 

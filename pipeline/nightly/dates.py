@@ -47,8 +47,8 @@ def unfinished(
         stopped_among: Of so many pages before it, those of nights that stopped at their deadline.
     """
     window = [(date - days * DAY).isoformat() for days in range(catch_up, 0, -1)]
-    pages = {each: ledger.read(each) for each in window}
-    dates = {each for each, page in pages.items() if page is None or page.status != DONE}
+    pages = {day: ledger.read(day) for day in window}
+    dates = {day for day, page in pages.items() if page is None or page.status != DONE}
     if stopped_among:
         nights = ledger.last(stopped_among, before=date.isoformat())
         dates |= {night.date for night in nights if night.status == STOPPED}

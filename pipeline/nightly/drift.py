@@ -35,12 +35,14 @@ class Profile:
             What :func:`pipeline.metrics.statistics.add_sums` adds and :func:`drift` compares: samples, how many have
             which modalities, which prediction and which score, and the sum of the embeddings.
         """
-        wanted = [MODALITIES, PREDICTION, SCORE, EMBEDDING]
-        columns = [name for name in wanted if name in table.column_names]
+        compared = [MODALITIES, PREDICTION, SCORE, EMBEDDING]
+        columns = [name for name in compared if name in table.column_names]
         good = table.select(columns).filter(table[ERROR].is_null())
         sums: Sums = {
             "samples": good.num_rows,
-            MODALITIES: dict(Counter("+".join(each) for each in good[MODALITIES].to_pylist())),
+            MODALITIES: dict(
+                Counter("+".join(present) for present in good[MODALITIES].to_pylist())
+            ),
         }
         if PREDICTION in good.column_names:
             sums[PREDICTION] = dict(Counter(good[PREDICTION].to_pylist()))
@@ -68,16 +70,18 @@ def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float]
     """
     if not before.get("samples") or not now.get("samples"):
         return {}
-    found = {}
+    distances = {}
     for name, column in (("prediction", PREDICTION), ("score", SCORE), ("modality", MODALITIES)):
         if column in before and column in now:
-            found[f"{name}_psi"] = stability_index(_shares(before[column]), _shares(now[column]))
+            distances[f"{name}_psi"] = stability_index(
+                _shares(before[column]), _shares(now[column])
+            )
     if len(before.get(EMBEDDING, ())) == len(now.get(EMBEDDING, ())) > 0:
-        earlier, later = (np.array(each[EMBEDDING]) / each["samples"] for each in (before, now))
+        earlier, later = (np.array(sums[EMBEDDING]) / sums["samples"] for sums in (before, now))
         length = float(np.linalg.norm(earlier))
         distance = float(np.linalg.norm(later - earlier))
-        found["embedding_shift"] = distance / length if length else distance
-    return {name: round(value, 6) for name, value in found.items()}
+        distances["embedding_shift"] = distance / length if length else distance
+    return {name: round(value, 6) for name, value in distances.items()}
 
 
 def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> float:
@@ -88,7 +92,7 @@ def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> fl
     Source: Siddiqi 2006, "Credit Risk Scorecards", chapter 8; it is the symmetric Kullback-Leibler divergence.
     """
     names = sorted({*before, *now}, key=str)
-    old, new = (_smoothed([each.get(name, 0) for name in names]) for each in (before, now))
+    old, new = (_smoothed([counts.get(name, 0) for name in names]) for counts in (before, now))
     return float(((new - old) * np.log(new / old)).sum())
 
 

@@ -111,8 +111,8 @@ def _around_changes(
 def _fields(cron: Cron) -> list[str]:
     values = (cron.minutes, cron.hours, cron.days, cron.months, cron.weekdays)
     return [
-        "*" if len(each) == count else _ranges(each)
-        for each, count in zip(values, (60, 24, 31, 12, 7), strict=True)
+        "*" if len(value) == count else _ranges(value)
+        for value, count in zip(values, (60, 24, 31, 12, 7), strict=True)
     ]
 
 

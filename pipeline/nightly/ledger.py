@@ -113,7 +113,7 @@ class Ledger:
         attempts = values.get("attempts")
         # Earlier versions wrote how many there were.
         values["attempts"] = (
-            [Attempt(**each) for each in attempts] if isinstance(attempts, list) else []
+            [Attempt(**values) for values in attempts] if isinstance(attempts, list) else []
         )
         return Night(**values)
 

@@ -162,8 +162,8 @@ def _is_joined(files: _Files, config: PackConfig, reading: Reading) -> bool:
     if len(set(kinds)) < len(kinds):
         return False
     return all(
-        len(one & other) >= _SHARED * min(len(one), len(other))
-        for one, other in itertools.combinations(stems, 2)
+        len(one & two) >= _SHARED * min(len(one), len(two))
+        for one, two in itertools.combinations(stems, 2)
     )
 
 

@@ -67,7 +67,7 @@ def recall(config: PackConfig) -> Memory | None:
     if config.overwrite or not shards:
         return memory
     if memory is None:
-        told = "nothing beside them tells what they were made from"
+        difference = "nothing beside them tells what they were made from"
     else:
         defaults = {
             name: field.get_default(call_default_factory=True)
@@ -75,11 +75,11 @@ def recall(config: PackConfig) -> Memory | None:
             if name not in _NOT_REMEMBERED and not field.is_required()
         }
         before = json.loads(json.dumps(defaults | memory.settings))
-        told = "; ".join(differences(before, settings_of(config), "pack."))
-        if not told:
+        difference = "; ".join(differences(before, settings_of(config), "pack."))
+        if not difference:
             return memory
     raise ConfigError(
-        f"the output holds shards named {config.name}, which packing would replace: {told}",
+        f"the output holds shards named {config.name}, which packing would replace: {difference}",
         where=f"{config.output}: {shards[0].name}"
         + (f" and {len(shards) - 1} more" if len(shards) > 1 else ""),
         fix="choose another pack.output or pack.name, or set pack.overwrite=true to replace them",
@@ -106,8 +106,8 @@ def source_digest(source: Path, entries: Iterable[Entry], rejected: Iterable[Rej
     for entry in entries:
         digest.update(f"\0{entry.key}\0{entry.group}\0{entry.split}".encode())
         for name, content in entry.fields.items():
-            known = _facts(content) if isinstance(content, Path) else str(len(content))
-            digest.update(f"\0{name}\0{known}".encode("utf-8", "surrogateescape"))
+            state = _facts(content) if isinstance(content, Path) else str(len(content))
+            digest.update(f"\0{name}\0{state}".encode("utf-8", "surrogateescape"))
     for row in rejected:
         digest.update(f"\0{row.origin}\0{row.reason}".encode())
     return digest.hexdigest()

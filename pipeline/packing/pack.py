@@ -126,12 +126,14 @@ def pack(
             packing.note_change(memory, digest)
         result = packing.result(())
         if result.samples_written:
-            made = Memory(settings_of(config), digest, reading.identity(), False, {}, {})
+            packed = Memory(settings_of(config), digest, reading.identity(), False, {}, {})
             # First, so that a rerun after a kill amid publishing knows the shards for its own.
-            made.write(config)
+            packed.write(config)
             result = packing.result(writer.publish())
             sizes = {shard.name: shard.num_bytes for shard in result.shards}
-            Memory(made.settings, digest, made.reading, True, sizes, result.report()).write(config)
+            Memory(packed.settings, digest, packed.reading, True, sizes, result.report()).write(
+                config
+            )
     event(
         logger,
         "packed",

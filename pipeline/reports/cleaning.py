@@ -31,15 +31,17 @@ def cleaning_view(data: ReportData) -> dict[str, Any] | None:
     """Lines of the filters and of the searches, and examples; None where nothing was asked for."""
     counts = filtered_counts(data)
     filters = list(_filters(data, counts))
-    searches = [line for found in data.cleaning for line in _searches(found)]
+    searches = [line for search in data.cleaning for line in _searches(search)]
     if not filters and not searches:
         return None
-    examples = [each for found in data.cleaning for each in found["examples"]]
+    examples = [example for search in data.cleaning for example in search["examples"]]
     return {
         "filters": filters,
         "searches": searches,
-        "unread": sum(found["parts_not_compared"] for found in data.cleaning),
-        "examples": list({tuple(each.values()): each for each in examples}.values())[:MAX_EXAMPLES],
+        "unread": sum(search["parts_not_compared"] for search in data.cleaning),
+        "examples": list({tuple(example.values()): example for example in examples}.values())[
+            :MAX_EXAMPLES
+        ],
     }
 
 
@@ -62,8 +64,8 @@ def _filters(data: ReportData, counts: Counter[str]) -> Iterator[dict[str, Any]]
     limits: dict[str, list[str]] = {}
     for limit, value in data.filters.items():
         limits.setdefault(REASONS[limit], []).append(f"{limit.rpartition('.')[2]} {value}")
-    found = [reason for reason in counts if reason in REASONS.values() and reason not in limits]
-    for reason in [*limits, *found]:
+    unlimited = [reason for reason in counts if reason in REASONS.values() and reason not in limits]
+    for reason in [*limits, *unlimited]:
         yield {
             "reason": reason,
             "meaning": FILTERS[reason],
@@ -72,15 +74,15 @@ def _filters(data: ReportData, counts: Counter[str]) -> Iterator[dict[str, Any]]
         }
 
 
-def _searches(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _searches(search: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A line for each reason that was looked for in a split of a job."""
-    for split, told in found["splits"].items():
-        for reason, count in told["found"].items():
-            reported = reason == "filtered_leak" and found["settings"]["leakage"] == "report"
+    for split, outcome in search["splits"].items():
+        for reason, count in outcome["found"].items():
+            reported = reason == "filtered_leak" and search["settings"]["leakage"] == "report"
             yield {
-                "job": found["job"],
+                "job": search["job"],
                 "split": split,
-                "samples": told["samples"],
+                "samples": outcome["samples"],
                 "reason": reason,
                 "meaning": FILTERS[reason],
                 "count": count,

@@ -66,7 +66,7 @@ def comparison_rows(evaluation: Mapping[str, Any]) -> list[ComparisonRow]:
     ]
     ordered: list[ComparisonRow] = []
     for row in sorted(joint, key=lambda row: -len(row.modalities)):
-        ordered += [row, *(other for other in alone if other.modalities == row.modalities)]
+        ordered += [row, *(single for single in alone if single.modalities == row.modalities)]
     return ordered + [row for row in alone if row not in ordered]
 
 

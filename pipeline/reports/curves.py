@@ -71,9 +71,9 @@ def class_curves(
 
     def paint(figure: Any) -> None:
         axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
-        rest = [name for name in order if name not in named]
-        for i, name in enumerate(rest):
-            label = f"{len(rest)} other classes" if i == 0 else None
+        unnamed = [name for name in order if name not in named]
+        for i, name in enumerate(unnamed):
+            label = f"{len(unnamed)} other classes" if i == 0 else None
             axes.plot(curves[name][x], curves[name][y], color=MUTED, alpha=0.45, lw=1, label=label)
         for i, name in reversed(list(enumerate(named))):
             axes.plot(

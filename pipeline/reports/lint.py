@@ -41,8 +41,8 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
-        return {_printable(name): _printable(each) for name, each in value.items()}
-    return [_printable(each) for each in value] if isinstance(value, list) else value
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
 def _head(report: Mapping[str, Any]) -> Iterator[str]:
@@ -61,10 +61,10 @@ def _problems(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield "No problems found."
         return
     yield "PROBLEMS"
-    width = max(len(_count(each["count"])) for each in problems[:MAX_ROWS])
-    for each in problems[:MAX_ROWS]:
-        yield f"{MARKS[each['level']]:>3} {_count(each['count']):>{width}} {each['what']}"
-        for example in each["examples"][: EXAMPLES[each["level"]]]:
+    width = max(len(_count(problem["count"])) for problem in problems[:MAX_ROWS])
+    for problem in problems[:MAX_ROWS]:
+        yield f"{MARKS[problem['level']]:>3} {_count(problem['count']):>{width}} {problem['what']}"
+        for example in problem["examples"][: EXAMPLES[problem["level"]]]:
             yield f"    {'':>{width}} {example}"
     if len(problems) > MAX_ROWS:
         yield f"    and {len(problems) - MAX_ROWS} more in lint.json"
@@ -74,17 +74,17 @@ def _splits(report: Mapping[str, Any]) -> Iterator[str]:
     rows = [
         ["SPLIT", "samples", "bad", "shards", "damaged", "size", "samples/shard", "median sample"]
     ]
-    for name, each in report["splits"].items():
+    for name, census in report["splits"].items():
         rows.append(
             [
                 name,
-                _count(each["samples"]),
-                _count(each["samples_bad"]),
-                _count(each["shards"]),
-                _count(each["shards_damaged"]),
-                _bytes(each["bytes"]),
-                _span(each["shard_samples"], _count),
-                _bytes(each["sample_bytes"].get("median", 0)),
+                _count(census["samples"]),
+                _count(census["samples_bad"]),
+                _count(census["shards"]),
+                _count(census["shards_damaged"]),
+                _bytes(census["bytes"]),
+                _span(census["shard_samples"], _count),
+                _bytes(census["sample_bytes"].get("median", 0)),
             ]
         )
     yield from _table(rows)
@@ -93,23 +93,23 @@ def _splits(report: Mapping[str, Any]) -> Iterator[str]:
 def _modalities(report: Mapping[str, Any]) -> Iterator[str]:
     splits = report["splits"]
     rows = [["MODALITIES", *splits, "share"]]
-    whole = sum(report["total"]["modalities"].values()) or 1
+    total = sum(report["total"]["modalities"].values()) or 1
     for name, number in list(report["total"]["modalities"].items())[:MAX_ROWS]:
-        each = [_count(split["modalities"].get(name, 0)) for split in splits.values()]
-        rows.append([name, *each, f"{number / whole:.1%}"])
+        counts = [_count(split["modalities"].get(name, 0)) for split in splits.values()]
+        rows.append([name, *counts, f"{number / total:.1%}"])
     for name, number in report["total"]["lacking"].items():
         if number:
-            each = [_count(split["lacking"][name]) for split in splits.values()]
-            rows.append([f"without {name}", *each, f"{number / whole:.1%}"])
+            counts = [_count(split["lacking"][name]) for split in splits.values()]
+            rows.append([f"without {name}", *counts, f"{number / total:.1%}"])
     yield from _table(rows)
 
 
 def _fields(total: Mapping[str, Any]) -> Iterator[str]:
     rows = [["FIELD", "used as", "members", "min", "median", "p95", "max", "total"]]
-    for name, each in list(total["fields"].items())[:MAX_ROWS]:
-        sizes = each["bytes"]
+    for name, field in list(total["fields"].items())[:MAX_ROWS]:
+        sizes = field["bytes"]
         spread = [_bytes(sizes[q]) for q in ("min", "median", "p95", "max", "total")]
-        rows.append([name or "(none)", each["use"] or "unused", _count(sizes["count"]), *spread])
+        rows.append([name or "(none)", field["use"] or "unused", _count(sizes["count"]), *spread])
     yield from _table(rows, left=2)
     if len(total["fields"]) > MAX_ROWS:
         yield f"and {len(total['fields']) - MAX_ROWS} more in lint.json"
@@ -117,10 +117,10 @@ def _fields(total: Mapping[str, Any]) -> Iterator[str]:
 
 def _media(media: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     rows = [["MEDIA", "", "min", "median", "p95", "max", "members"]]
-    for modality, each in media.items():
-        kinds = [_counts(each["formats"], str)] if list(each["formats"]) != ["text"] else []
-        kinds += [_counts(each[name], show) for name, show in _VALUES.items() if name in each]
-        ranges = [(k, v) for k, v in each.items() if isinstance(v, Mapping) and "median" in v]
+    for modality, facts in media.items():
+        kinds = [_counts(facts["formats"], str)] if list(facts["formats"]) != ["text"] else []
+        kinds += [_counts(facts[name], show) for name, show in _VALUES.items() if name in facts]
+        ranges = [(k, v) for k, v in facts.items() if isinstance(v, Mapping) and "median" in v]
         for index in range(max(len(kinds), len(ranges))):
             cells = [modality if not index else "", "", "", "", "", ""]
             if index < len(ranges):
@@ -144,8 +144,8 @@ _VALUES: Mapping[str, Callable[[str], str]] = {
 
 def _labels(report: Mapping[str, Any]) -> Iterator[str]:
     rows = [["LABELS", "classes", "largest/smallest", "samples"]]
-    for name, each in report["splits"].items():
-        labels = list(each["labels"].items())
+    for name, census in report["splits"].items():
+        labels = list(census["labels"].items())
         if labels:
             largest, smallest = labels[0][1], labels[-1][1]
             text = _fitted(labels) if largest != smallest else f"{_count(largest)} of each"
@@ -157,13 +157,13 @@ def _labels(report: Mapping[str, Any]) -> Iterator[str]:
 def _fitted(labels: Sequence[tuple[str, int]]) -> str:
     """As many labels as a line takes: the most frequent ones, and the rarest."""
     texts = [f"{label[:20]}: {_count(number)}" for label, number in labels]
-    kept = len(texts)
+    count = len(texts)
     while True:
-        left, right = texts[: (kept + 1) // 2], texts[len(texts) - kept // 2 :]
-        text = "  ".join([*left, *([] if kept == len(texts) else ["..."]), *right])
-        if len(text) <= LABELS_WIDTH or kept <= 2:
+        head, tail = texts[: (count + 1) // 2], texts[len(texts) - count // 2 :]
+        text = "  ".join([*head, *([] if count == len(texts) else ["..."]), *tail])
+        if len(text) <= LABELS_WIDTH or count <= 2:
             return text
-        kept -= 1
+        count -= 1
 
 
 def _estimate(estimate: Mapping[str, Any] | None) -> Iterator[str]:

@@ -101,10 +101,10 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
         axes = add_axes(figure, text_width(names) + 8, 34, 12, 38)
         for i, split in enumerate(drawn):
             counts = splits[split]["labels"]
-            whole = sum(counts.values()) or 1
+            total = sum(counts.values()) or 1
             axes.barh(
                 [k + (i + 0.5) * bar - 0.4 for k in range(len(labels))],
-                [counts.get(label, 0) / whole for label in labels],
+                [counts.get(label, 0) / total for label in labels],
                 height=0.86 * bar,
                 color=SERIES[i],
                 label=shortened(split),

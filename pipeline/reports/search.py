@@ -59,17 +59,19 @@ class SearchPage:
 def render(data: SearchPage) -> str:
     """Renders the page; what is said of :func:`pipeline.reports.page.render` holds for it too."""
     cards = []
-    left = MAX_PAGE_BYTES
-    for each in data.neighbours:
-        card = views.card(each.example)
-        left -= len(card["image"] or "") + len(card["audio"] or "")
-        notes = list(each.notes)
-        if left < 0 and (card["image"] or card["audio"]):
+    budget = MAX_PAGE_BYTES
+    for neighbour in data.neighbours:
+        card = views.card(neighbour.example)
+        budget -= len(card["image"] or "") + len(card["audio"] or "")
+        notes = list(neighbour.notes)
+        if budget < 0 and (card["image"] or card["audio"]):
             card |= {"image": None, "audio": None}
             notes.append("not shown: this page would become too large")
-        metadata = {name: views.clipped(value) for name, value in each.metadata.items()}
-        share = min(1.0, max(0.0, each.score))
-        cards.append({**card, "of": each, "notes": notes, "metadata": metadata, "share": share})
+        metadata = {name: views.clipped(value) for name, value in neighbour.metadata.items()}
+        share = min(1.0, max(0.0, neighbour.score))
+        cards.append(
+            {**card, "of": neighbour, "notes": notes, "metadata": metadata, "share": share}
+        )
     query = {**views.card(data.query), "notes": data.query_notes}
     title = views.clipped(data.title, 120)
     return render_template("search.html", data=data, title=title, query=query, cards=cards)
@@ -83,32 +85,34 @@ def render_table(report: Mapping[str, Any], outputs: Mapping[str, str]) -> str:
         outputs: What was written.
     """
     rows = [["rank", "score", "shard", "key"]]
-    found = report["neighbours"]
-    predicted = any(each.get("prediction") is not None for each in found)
-    readable = any(each.get("text") for each in found)
+    neighbours = report["neighbours"]
+    predicted = any(neighbour.get("prediction") is not None for neighbour in neighbours)
+    readable = any(neighbour.get("text") for neighbour in neighbours)
     rows[0] += (
         ["text"] * readable
         + ["prediction"] * predicted
-        + ["metadata"] * any(each["metadata"] for each in found)
+        + ["metadata"] * any(neighbour["metadata"] for neighbour in neighbours)
     )
-    for each in found:
-        cells = [str(each["rank"]), f"{each['score']:.4f}"]
-        cells += [shortened(str(each[name]), CELL_COLUMNS) for name in ("shard", "key")]
+    for neighbour in neighbours:
+        cells = [str(neighbour["rank"]), f"{neighbour['score']:.4f}"]
+        cells += [shortened(str(neighbour[name]), CELL_COLUMNS) for name in ("shard", "key")]
         if readable:
-            cells.append(shortened(" ".join((each.get("text") or "").split()), TEXT_COLUMNS))
+            cells.append(shortened(" ".join((neighbour.get("text") or "").split()), TEXT_COLUMNS))
         if predicted:
-            cells.append(shortened(str(each["prediction"]), CELL_COLUMNS))
-        if each["metadata"]:
-            values = {name: value for name, value in each["metadata"].items() if value is not None}
+            cells.append(shortened(str(neighbour["prediction"]), CELL_COLUMNS))
+        if neighbour["metadata"]:
+            values = {
+                name: value for name, value in neighbour["metadata"].items() if value is not None
+            }
             text = " ".join(f"{name}={value}" for name, value in values.items())
             cells.append(shortened(text, METADATA_COLUMNS))
         rows.append(cells)
     lines = list(_aligned(rows))
-    compared, wanted = report["rows_compared"], report["top"]
+    compared, top = report["rows_compared"], report["top"]
     how = "all" if report["index"] == "exact" else f"an index of {report['index']} over"
     lines.append(f"of {how} {compared:,} rows, by the column {report['column']}")
-    if len(found) < min(wanted, compared):
-        lines.append(f"only {len(found)} of {wanted} were found")
+    if len(neighbours) < min(top, compared):
+        lines.append(f"only {len(neighbours)} of {top} were found")
     lines += [f"{name}: {value}" for name, value in outputs.items()]
     return "\n".join(lines)
 

@@ -221,8 +221,10 @@ def _attributes(attributes: dict[str, str], name: str, referenced: set[str]) -> 
 
 def _styled(style: str) -> str:
     """Style with the page's colours and without a font family."""
-    kept = [part.strip() for part in style.split(";") if "font-family" not in part]
-    return "; ".join(re.sub(r"#[0-9a-f]{6}", lambda m: _VARIABLES.get(m[0], m[0]), p) for p in kept)
+    declarations = [part.strip() for part in style.split(";") if "font-family" not in part]
+    return "; ".join(
+        re.sub(r"#[0-9a-f]{6}", lambda m: _VARIABLES.get(m[0], m[0]), p) for p in declarations
+    )
 
 
 def _rounded(path: str) -> str:

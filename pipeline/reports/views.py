@@ -123,8 +123,8 @@ def quarantine_view(data: ReportData) -> dict[str, Any]:
     by_reason: dict[str, list[Mapping[str, Any]]] = {}
     for row in bad:
         by_reason.setdefault(str(row.get("reason", "")), []).append(row)
-    each = max(2, MAX_QUARANTINE_ROWS // max(1, len(by_reason)))
-    rows = [row for found in by_reason.values() for row in found[:each]][:MAX_QUARANTINE_ROWS]
+    limit = max(2, MAX_QUARANTINE_ROWS // max(1, len(by_reason)))
+    rows = [row for group in by_reason.values() for row in group[:limit]][:MAX_QUARANTINE_ROWS]
     return {
         "total": sum(counts.values()),
         "counts": [
@@ -173,10 +173,10 @@ def card(example: Example) -> dict[str, Any]:
 
 def augmented(sample: AugmentedSample) -> dict[str, Any]:
     """One sample with the media of its views as data URIs."""
-    found = []
+    views = []
     for view in sample.views:
         size = _png_size(view.image_png)
-        found.append(
+        views.append(
             {
                 "title": view.title,
                 "image": _data_uri("image/png", view.image_png),
@@ -185,7 +185,7 @@ def augmented(sample: AugmentedSample) -> dict[str, Any]:
                 "text": view.text,
             }
         )
-    return {"key": sample.key, "shard": sample.shard, "views": found}
+    return {"key": sample.key, "shard": sample.shard, "views": views}
 
 
 def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:

@@ -65,10 +65,10 @@ class Approximate:
             ConfigError: The package is not installed.
         """
         index = self._index()
-        wanted = max(ASKED_FOR * top, ASKED_AT_LEAST) + 1
+        count = max(ASKED_FOR * top, ASKED_AT_LEAST) + 1
         # Fewer looked at than are asked for, and the index gives fewer.
-        index.expansion_search = max(SETTINGS["expansion_search"], wanted)
-        rows = np.sort(index.search(query.astype(np.float32), wanted).keys.astype(np.int64))
+        index.expansion_search = max(SETTINGS["expansion_search"], count)
+        rows = np.sort(index.search(query.astype(np.float32), count).keys.astype(np.int64))
         rows = rows[rows != (-1 if without is None else without)]
         compared = len(index) - (without is not None and int(without) in index)
         if not len(rows):
@@ -89,12 +89,12 @@ class Approximate:
             local = storage.is_local(self.url)
             source = str(storage.local_path(self.url)) if local else storage.read_bytes(self.url)
             try:
-                found = kind.restore(source, view=local)
+                index = kind.restore(source, view=local)
             except (RuntimeError, ValueError) as error:
                 event(logger, "index_damaged", path=self.url, error=in_words(error))
-                found = None
-            if found is not None:
-                return found
+                index = None
+            if index is not None:
+                return index
         return self._make(kind)
 
     def _make(self, kind: Any) -> Any:

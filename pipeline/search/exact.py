@@ -123,10 +123,10 @@ def candidates(
         unsure = ~np.isfinite(scores) | (squares < SMALLEST_SQUARE) | ~np.isfinite(squares)
     off = 4 * vectors.shape[1] * float(np.finfo(np.float32).eps)
     if worst is None:
-        known = scores[~unsure]
-        if len(known) <= top:
+        finite = scores[~unsure]
+        if len(finite) <= top:
             return np.arange(len(scores))
-        worst = float(np.partition(known, len(known) - top)[len(known) - top]) - off
+        worst = float(np.partition(finite, len(finite) - top)[len(finite) - top]) - off
     chosen: np.ndarray = np.flatnonzero(unsure | (scores >= worst - off))
     return chosen
 
@@ -136,4 +136,4 @@ def _hits(batch: Batch, scores: np.ndarray, rows: np.ndarray) -> list[Hit]:
     shards = batch.shards.take(rows).fill_null("").to_pylist()
     keys = batch.keys.take(rows).fill_null("").to_pylist()
     numbers = (rows + batch.first).tolist()
-    return [Hit(*each) for each in zip(scores.tolist(), shards, keys, numbers, strict=True)]
+    return [Hit(*values) for values in zip(scores.tolist(), shards, keys, numbers, strict=True)]

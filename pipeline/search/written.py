@@ -98,18 +98,20 @@ class Written:
         Raises:
             ConfigError: There is no such column, or it holds something else.
         """
-        there = self.embeddings
-        known = f"columns that hold embeddings: {', '.join(there)}" if there else ""
+        embeddings = self.embeddings
+        choices = f"columns that hold embeddings: {', '.join(embeddings)}" if embeddings else ""
         if column not in self.schema.names:
-            what = f"there is no column {column}" if there else "the rows hold no embeddings"
-            fix = known or f"the columns are: {', '.join(self.schema.names)}; run jobs.infer first"
+            what = f"there is no column {column}" if embeddings else "the rows hold no embeddings"
+            fix = (
+                choices or f"the columns are: {', '.join(self.schema.names)}; run jobs.infer first"
+            )
             raise ConfigError(what, where=self.output, fix=fix)
         kind = self.schema.field(column).type
         if not _is_vector(kind):
             raise ConfigError(
                 f"the column {column} is {kind}, and no vectors of one width",
                 where=self.output,
-                fix=known,
+                fix=choices,
             )
         return int(kind.list_size)
 
@@ -139,7 +141,7 @@ class Written:
             shard: Only that of this shard.
         """
         self._require(self.schema, self.output, KEY, SHARD)
-        found: list[Place] = []
+        places: list[Place] = []
         first = 0
         for url in self.files:
             with self._open(url) as file:
@@ -148,9 +150,9 @@ class Written:
                     if shard is not None:
                         hits = pc.and_(hits, pc.equal(batch[SHARD], shard))
                     for row in np.flatnonzero(hits.fill_null(False).to_numpy(False)).tolist():
-                        found.append(Place(first + row, batch[SHARD][row].as_py(), key))
+                        places.append(Place(first + row, batch[SHARD][row].as_py(), key))
                     first += batch.num_rows
-        return sorted(found, key=lambda place: (place.shard, place.row))
+        return sorted(places, key=lambda place: (place.shard, place.row))
 
     def fetch(self, rows: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some rows, in the order that they are asked for; only the row groups they lie in are read.
@@ -159,17 +161,17 @@ class Written:
             rows: Their numbers.
             columns: Their columns.
         """
-        found: dict[int, dict[str, Any]] = {}
-        wanted = np.unique(np.asarray(rows, dtype=np.int64))
-        owners = np.searchsorted(self.starts, wanted, side="right") - 1
+        values_by_row: dict[int, dict[str, Any]] = {}
+        distinct = np.unique(np.asarray(rows, dtype=np.int64))
+        owners = np.searchsorted(self.starts, distinct, side="right") - 1
         for owner in np.unique(owners).tolist():
             url, first = self.files[owner], int(self.starts[owner])
             with self._open(url) as file:
                 self._require(file.schema_arrow, url, *columns)
-                for group, inside in _by_group(file, wanted[owners == owner] - first):
+                for group, inside in _by_group(file, distinct[owners == owner] - first):
                     for row, values in self._rows(file, url, group, inside, columns):
-                        found[first + row] = values
-        return [found[row] for row in rows]
+                        values_by_row[first + row] = values
+        return [values_by_row[row] for row in rows]
 
     def vector(self, row: int, column: str) -> np.ndarray | None:
         """(D,) float64, the embedding of one row; None where it has none."""
@@ -181,7 +183,7 @@ class Written:
         self, file: pq.ParquetFile, url: str, group: int, rows: np.ndarray, columns: Sequence[str]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Rows of one row group, by their number in the file."""
-        first = sum(file.metadata.row_group(each).num_rows for each in range(group))
+        first = sum(file.metadata.row_group(earlier).num_rows for earlier in range(group))
         before = first
         for batch in self._batches(file, url, 1 << 12, columns, [group]):
             inside = rows[(rows >= before) & (rows < before + batch.num_rows)]
@@ -247,8 +249,8 @@ class Written:
 
 
 def _model(schema: pa.Schema) -> str | None:
-    found = (schema.metadata or {}).get(MODEL.encode())
-    return None if found is None else found.decode("utf-8", "replace")
+    model = (schema.metadata or {}).get(MODEL.encode())
+    return None if model is None else model.decode("utf-8", "replace")
 
 
 def _is_vector(kind: pa.DataType) -> bool:

@@ -39,11 +39,11 @@ def column_options(schema: pa.Schema) -> dict[str, Any]:
     """
     plain: dict[str, str] = {}  # leaf column -> its encoding
     split: dict[str, str] = {}
-    others: list[str] = []
+    encoded: list[str] = []
     for field in schema:
         leaf = f"{field.name}.list.element" if pa.types.is_nested(field.type) else field.name
         if not pa.types.is_fixed_size_list(field.type):
-            others.append(leaf)
+            encoded.append(leaf)
         elif pa.types.is_uint8(field.type.value_type):
             plain[leaf] = "DELTA_BINARY_PACKED"
         elif pa.types.is_float16(field.type.value_type):
@@ -51,13 +51,13 @@ def column_options(schema: pa.Schema) -> dict[str, Any]:
         elif pa.types.is_float32(field.type.value_type):
             split[leaf] = "BYTE_STREAM_SPLIT"
         else:
-            others.append(leaf)
+            encoded.append(leaf)
     return {
-        "use_dictionary": others or False,
-        "write_statistics": others or False,
+        "use_dictionary": encoded or False,
+        "write_statistics": encoded or False,
         "column_encoding": {**plain, **split} or None,
         "compression": {
-            **dict.fromkeys([*others, *split], "zstd"),
+            **dict.fromkeys([*encoded, *split], "zstd"),
             **dict.fromkeys(plain, "none"),
         },
     }

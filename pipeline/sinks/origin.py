@@ -106,10 +106,10 @@ def full_location(pattern: str) -> str:
         return os.path.abspath(storage.local_path(pattern))
     place = _SLASHES.sub("/", storage.without_query(pattern)).rstrip("/")
     query = pattern.partition("?")[2] if scheme_of(pattern) in WEB_SCHEMES else ""
-    asked = sorted(
+    parameters = sorted(
         pair for pair in query.split("&") if pair and not _SIGNING.fullmatch(pair.partition("=")[0])
     )
-    return f"{place}?{runs.fingerprint(asked)[:8]}" if asked else place
+    return f"{place}?{runs.fingerprint(parameters)[:8]}" if parameters else place
 
 
 def shown(patterns: Sequence[str]) -> str:

@@ -51,8 +51,8 @@ class Provenance:
 
     def same_patterns(self) -> bool:
         """Whether the input has the patterns of the rows that are there; also where those were not noted."""
-        made = self.made_from()
-        return made is None or self.origin is None or made.patterns == self.origin.patterns
+        origin = self.made_from()
+        return origin is None or self.origin is None or origin.patterns == self.origin.patterns
 
     def check(
         self, config: ParquetConfig, recorded: Collection[str], planned: Collection[str] | None
@@ -109,11 +109,11 @@ class Provenance:
 
     def _check_nobody_elses(self) -> None:
         """A folder that no job has written to yet must hold nothing that publishing would take for its own."""
-        other = next(shown_files(self.output), None)
-        if other is not None:
+        stranger = next(shown_files(self.output), None)
+        if stranger is not None:
             raise ConfigError(
                 "the folder holds Parquet files that no job of this kind has written",
-                where=other.url,
+                where=stranger.url,
                 fix="choose a folder that is empty, or not there yet",
             )
 

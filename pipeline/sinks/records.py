@@ -108,9 +108,9 @@ class Record:
         statistics, quarantine = values.get("statistics"), values.get("quarantine")
         published = isinstance(statistics, str)
         accounted = values["written"] + values["quarantined"] + values["filtered"]
-        known = {"read": accounted, **values, "statistics": None if published else statistics}
+        counted = {"read": accounted, **values, "statistics": None if published else statistics}
         return cls(
-            result=PartResult(**{name: known[name] for name in _RESULT if name in known}),
+            result=PartResult(**{name: counted[name] for name in _RESULT if name in counted}),
             plan=PartPlan.from_values(values["plan"]) if "plan" in values else None,
             made=values.get("made", ""),
             data=tuple(PartFile(**file) for file in values.get("data", ())),

@@ -79,12 +79,12 @@ class Look:
 
     def label(self) -> str | None:
         """The field, or ``json.path``, that looks most like a label; None where nothing does."""
-        candidates = [name for name, each in self.fields.items() if each.could_be_label]
+        candidates = [name for name, field in self.fields.items() if field.could_be_label]
         paths = {
             f"{name}.{path}"
-            for name, each in self.fields.items()
+            for name, field in self.fields.items()
             if name.rpartition(".")[2] == "json"
-            for path in _json_labels(each.contents)
+            for path in _json_labels(field.contents)
         }
         for usual in LABEL_NAMES:
             # Shards may be sorted by class, so that the first samples have but one.

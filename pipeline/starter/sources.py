@@ -119,11 +119,15 @@ def _folder(path: Path, data: str) -> Start:
 
 
 def _is_sorted_by_class(path: Path) -> bool:
-    folders = [each for each in path.iterdir() if each.is_dir() and not each.name.startswith(".")]
-    if len(folders) < 2 or any(each.name == "cls" for each in folders):
+    folders = [
+        folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+    ]
+    if len(folders) < 2 or any(folder.name == "cls" for folder in folders):
         return False
-    stems = [{file.stem for file in each.iterdir() if file.is_file()} for each in folders]
-    kinds = [{file.suffix.lower() for file in each.iterdir() if file.is_file()} for each in folders]
+    stems = [{file.stem for file in folder.iterdir() if file.is_file()} for folder in folders]
+    kinds = [
+        {file.suffix.lower() for file in folder.iterdir() if file.is_file()} for folder in folders
+    ]
     shared = stems[0].intersection(*stems[1:])
     return all(stems) and not shared and bool(kinds[0].intersection(*kinds[1:]))
 

@@ -58,8 +58,8 @@ def read_versioned(url: str) -> tuple[bytes, str]:
 
         store, path = _store_and_path(url)
         with _plain_errors():
-            found = obstore.get(store, path)
-            return bytes(found.bytes()), _version(dict(found.meta))
+            response = obstore.get(store, path)
+            return bytes(response.bytes()), _version(dict(response.meta))
 
     return retried(read, what="cannot be read", where=url)
 
@@ -96,8 +96,8 @@ def _write(url: str, data: Any, condition: Any) -> str | None:
             if "409 Conflict" in str(refused.__cause__):  # somebody else's request is under way
                 raise OSError("another write to it is under way") from refused
             if tries > 1:  # perhaps by the try before, whose answer was lost
-                there, version = read_versioned(url)
-                return version if there == bytes(data) else None
+                stored, version = read_versioned(url)
+                return version if stored == bytes(data) else None
             return None
 
     return retried(write, what="cannot be written", where=url, kind=SinkError)
@@ -136,8 +136,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _store_and_path(url: str) -> tuple[Any, str]:
-    scheme, _, rest = url.partition("://")
-    authority, _, path = rest.partition("/")
+    scheme, _, address = url.partition("://")
+    authority, _, path = address.partition("/")
     return _store(f"{scheme}://{authority}", os.getpid()), path
 
 

@@ -49,18 +49,18 @@ def list_files(
         ConfigError: Folders of its kind never can.
     """
     if is_local(folder):
-        found = list(_local_files(folder, depth if recursive else 0, hidden))
+        infos = list(_local_files(folder, depth if recursive else 0, hidden))
     else:
-        found = retried(
+        infos = retried(
             lambda: list(store_of(folder).files(folder, recursive=recursive)),
             what="cannot be listed",
             where=folder,
         )
         start = len(folder.rstrip("/")) + 1
-        found = [info for info in found if hidden or not is_hidden(info.url[start:])]
-    found.sort(key=lambda info: info.url)
+        infos = [info for info in infos if hidden or not is_hidden(info.url[start:])]
+    infos.sort(key=lambda info: info.url)
     pulse.beat()
-    return found
+    return infos
 
 
 def file_info(url: str) -> FileInfo | None:

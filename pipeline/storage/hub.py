@@ -31,10 +31,10 @@ class HubStore:
     def info(self, url: str) -> FileInfo | None:
         with _plain_errors(url):
             try:
-                found = self._filesystem.info(_path(url))
+                entry = self._filesystem.info(_path(url))
             except FileNotFoundError:
                 return None
-        return FileInfo(url, int(found["size"]), _version(found)) if _is_file(found) else None
+        return FileInfo(url, int(entry["size"]), _version(entry)) if _is_file(entry) else None
 
     def exists(self, url: str) -> bool:
         with _plain_errors(url):
@@ -50,8 +50,8 @@ class HubStore:
                     listed = self._filesystem.ls(path, detail=True)
             except FileNotFoundError:
                 return
-        for found in filter(_is_file, listed):
-            yield FileInfo("hf://" + found["name"].lstrip("/"), int(found["size"]), _version(found))
+        for entry in filter(_is_file, listed):
+            yield FileInfo("hf://" + entry["name"].lstrip("/"), int(entry["size"]), _version(entry))
 
     def open(self, url: str) -> RangeFile:
         info = self.info(url)
@@ -101,9 +101,9 @@ def _plain_errors(url: str) -> Iterator[None]:
     # Its own errors, and those of the HTTP client it uses, whichever that is.
     except (errors.HfHubHTTPError, errors.HTTPError) as error:  # type: ignore[attr-defined]
         status = getattr(getattr(error, "response", None), "status_code", None)
-        said = f"{type(error).__name__}: {in_words(error)}"
+        message = f"{type(error).__name__}: {in_words(error)}"
         final = status is not None and 400 <= status < 500 and status not in WORTH_RETRYING
-        raise (PermissionError if final else OSError)(said) from error
+        raise (PermissionError if final else OSError)(message) from error
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(
             f"not a location of the hub: {in_words(error)}",

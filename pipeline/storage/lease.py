@@ -91,16 +91,20 @@ class Lease:
         seen: str | None = None
         since = time.monotonic()
         while True:
-            told, version = self._look()
-            if told is None or told["holder"] is None:
+            content, version = self._look()
+            if content is None or content["holder"] is None:
                 pass
             elif seen not in (None, version):
-                raise self._locked(f"another job works on this folder: {told['holder']}")
+                raise self._locked(f"another job works on this folder: {content['holder']}")
             elif seen is None:
                 seen, since = version, time.monotonic()
-                event(logger, "lease_watched", where=self._where, holder=told["holder"])
-            if told is None or told["holder"] is None or time.monotonic() - since > told["seconds"]:
-                self._epoch = 1 if told is None else told["epoch"] + 1
+                event(logger, "lease_watched", where=self._where, holder=content["holder"])
+            if (
+                content is None
+                or content["holder"] is None
+                or time.monotonic() - since > content["seconds"]
+            ):
+                self._epoch = 1 if content is None else content["epoch"] + 1
                 begun = time.monotonic()
                 taken = self._register.replace(self._content(self._holder), version)
                 if taken is not None:
@@ -155,8 +159,8 @@ class Lease:
             return {"epoch": 0, "holder": "unknown", "seconds": self._seconds}, version
 
     def _content(self, holder: str | None) -> bytes:
-        told = {"epoch": self._epoch, "holder": holder, "seconds": self._seconds}
-        return json.dumps(told | {"renewals": self._renewals}).encode()
+        content = {"epoch": self._epoch, "holder": holder, "seconds": self._seconds}
+        return json.dumps(content | {"renewals": self._renewals}).encode()
 
     def _locked(self, what: str) -> LockedError:
         return LockedError(

@@ -82,15 +82,15 @@ def retried(
             raise
         except OSError as error:
             words = f"{error.strerror or error or type(error).__name__}".split()
-            said = redact(" ".join(words))[:300]
+            message = redact(" ".join(words))[:300]
             if isinstance(error, _FINAL) or any(word in str(error) for word in _FINAL_WORDS):
                 fix = "check that the location is right and that you may read it"
-                raise kind(f"{what}: {said}", where=where, fix=fix) from error
+                raise kind(f"{what}: {message}", where=where, fix=fix) from error
             if failures == BACKOFF.attempts:
                 fix = "check the network and the store, and run the job again"
-                what = f"{what}, {failures} times in a row: {said}"
+                what = f"{what}, {failures} times in a row: {message}"
                 raise kind(what, where=where, fix=fix) from error
-            event(logger, "read_again", where=where, failures=failures, cause=said)
+            event(logger, "read_again", where=where, failures=failures, cause=message)
             pause(BACKOFF.pause_seconds(failures))
         except Exception as error:
             # Of a name that it cannot parse, obstore says so with a plain ValueError.

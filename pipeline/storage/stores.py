@@ -105,8 +105,8 @@ class ArrowStore:
         self._base: str = base.rstrip("/")
 
     def info(self, url: str) -> FileInfo | None:
-        found = self._filesystem.get_file_info(self._path(url))
-        return FileInfo(url, found.size, _version(found)) if found.is_file else None
+        entry = self._filesystem.get_file_info(self._path(url))
+        return FileInfo(url, entry.size, _version(entry)) if entry.is_file else None
 
     def exists(self, url: str) -> bool:
         return bool(self._filesystem.get_file_info(self._path(url)).type.value)
@@ -118,11 +118,11 @@ class ArrowStore:
         selector = fs.FileSelector(path, recursive=recursive, allow_not_found=True)
         prefix = f"{folder.rstrip('/')}/"
         unreadable: list[str] = []
-        for found in self._filesystem.get_file_info(selector):
-            if found.is_file:
-                name = found.path[len(path) + 1 :]
+        for entry in self._filesystem.get_file_info(selector):
+            if entry.is_file:
+                name = entry.path[len(path) + 1 :]
                 if _NAMELESS.isdisjoint(name.split("/")):
-                    yield FileInfo(prefix + name, found.size, _version(found))
+                    yield FileInfo(prefix + name, entry.size, _version(entry))
                 else:
                     unreadable.append(prefix + name)
         if unreadable:

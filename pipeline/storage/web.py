@@ -70,15 +70,15 @@ class WebStore:
 
     def _info(self, url: str) -> FileInfo:
         with _plain_errors(url):
-            found = self._filesystem.info(url)
-        if found["size"] is None:
+            entry = self._filesystem.info(url)
+        if entry["size"] is None:
             raise ConfigError(
                 "the server does not say how large the file is",
                 where=without_query(url),
                 fix="serve it with a Content-Length, or download it first",
             )
-        tag = found.get("ETag") or found.get("Last-Modified") or ""
-        return FileInfo(url, int(found["size"]), tag)
+        tag = entry.get("ETag") or entry.get("Last-Modified") or ""
+        return FileInfo(url, int(entry["size"]), tag)
 
 
 class _WebFile:
@@ -146,9 +146,9 @@ def _plain(error: Exception, url: str) -> Exception:
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigError("not a web address", where=without_query(url), fix="check the address")
     if isinstance(error, aiohttp.ClientResponseError):
-        said = f"the server answered {error.status} {error.message}"
+        message = f"the server answered {error.status} {error.message}"
         if error.status in (404, 410):
-            return FileNotFoundError(f"{said}: {without_query(url)}")
+            return FileNotFoundError(f"{message}: {without_query(url)}")
         final = 400 <= error.status < 500 and error.status not in WORTH_RETRYING
-        return PermissionError(said) if final else OSError(said)
+        return PermissionError(message) if final else OSError(message)
     return OSError(f"{type(error).__name__}: {error}")

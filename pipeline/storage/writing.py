@@ -263,10 +263,10 @@ def replace_if(url: str, data: bytes, version: str | None) -> str | None:
             return replace_version(url, data, version)
         return read_versioned(url)[1] if create_once(url, data) else None
     try:
-        there = read_version(url)[1]
+        current = read_version(url)[1]
     except FileNotFoundError:
-        there = None
-    if there != version:
+        current = None
+    if current != version:
         return None
     write_bytes(url, data)
     return blake2b(data).hexdigest()

@@ -101,19 +101,23 @@ def clean(
         decoder: How samples are decoded; one that it refuses is no copy.
         done: Names of parts whose rows are written already: of several copies, theirs are kept.
     """
-    same = Cleaned({name: list(each) for name, each in parts.items()})
+    same = Cleaned({name: list(split_parts) for name, split_parts in parts.items()})
     reasons = _looked_for(config.cleaning, parts)
     if not any(reasons.values()):
         return same
-    held = _held_out(config, parts) if any(LEAK in each for each in reasons.values()) else {}
+    held = (
+        _held_out(config, parts)
+        if any(LEAK in split_reasons for split_reasons in reasons.values())
+        else {}
+    )
     compared = Compared.of({**held, **parts}, done)
     if not compared.parts:
         return same
     result = _compare(config, compared, decoder, list(parts))
     digest = result.digest()
     url = storage.join(config.run, FOLDER, f"{job}-{digest}.jsonl")
-    told = write_left_out(url, result.left_out())
-    known = {(compared.split(at), part.id): part for at, part in enumerate(told)}
+    noted = write_left_out(url, result.left_out())
+    noted_parts = {(compared.split(at), part.id): part for at, part in enumerate(noted)}
     report = {
         "job": job,
         "settings": config.cleaning.model_dump(mode="json"),
@@ -124,7 +128,10 @@ def clean(
     text = json.dumps(report, indent=1, ensure_ascii=False)
     storage.write_bytes(storage.join(config.run, FOLDER, f"{job}.json"), text.encode())
     cleaned = Cleaned(
-        {name: [known.get((name, part.id), part) for part in each] for name, each in parts.items()},
+        {
+            name: [noted_parts.get((name, part.id), part) for part in split_parts]
+            for name, split_parts in parts.items()
+        },
         digest,
         report,
     )

@@ -165,8 +165,8 @@ def _sign(codec: Codec, name: str, data: memoryview, field: str) -> bytes:
 
 def sign_parts(signer: Signer, parts: Sequence[Part]) -> None:
     """Signs, on the workers, the parts that have no file of signatures yet."""
-    there = {info.url.rpartition("/")[2] for info in storage.list_files(signer.folder)}
-    todo = [part for part in parts if part.id + SUFFIX not in there]
+    names = {info.url.rpartition("/")[2] for info in storage.list_files(signer.folder)}
+    todo = [part for part in parts if part.id + SUFFIX not in names]
     if not todo:
         return
     with plain_errors("cleaning"), Progress("cleaning", len(todo), "parts") as progress:
@@ -212,7 +212,7 @@ def load(signer: Signer, parts: Sequence[Part]) -> Signed:
         ordinals=joined[ORDINAL],
         content=joined[CONTENT].view(np.uint64),
         rows={name: joined[name] for name in signer.widths},
-        present={name: np.concatenate(each) for name, each in present.items()},
+        present={name: np.concatenate(flags) for name, flags in present.items()},
     )
 
 
@@ -241,8 +241,8 @@ def _bytes(column: pa.ChunkedArray, width: int) -> np.ndarray:
         stored = np.frombuffer(
             chunk.buffers()[1], np.uint8, count=len(chunk) * width, offset=chunk.offset * width
         )
-        there = chunk.is_valid().to_numpy(zero_copy_only=False)
-        rows[start : start + len(chunk)][there] = stored.reshape(-1, width)[there]
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        rows[start : start + len(chunk)][valid] = stored.reshape(-1, width)[valid]
         start += len(chunk)
     return rows
 

@@ -48,9 +48,9 @@ class Compared:
         parts: list[Part] = []
         numbers: list[int] = []
         for number, name in enumerate(names):
-            own = [part for part in splits.get(name, ()) if not is_decoded(part)]
-            parts += sorted(own, key=lambda part: part.id not in done)
-            numbers += [number] * len(own)
+            readable = [part for part in splits.get(name, ()) if not is_decoded(part)]
+            parts += sorted(readable, key=lambda part: part.id not in done)
+            numbers += [number] * len(readable)
         unread = sum(map(len, splits.values())) - len(parts)
         return cls(tuple(names), tuple(parts), np.array(numbers, dtype=np.uint8), unread)
 
@@ -86,20 +86,20 @@ class Verdict:
             copies: What was found.
             read: (N,) bool, samples that the job reads; the others are only compared with.
         """
-        found = np.full(len(read), -1, dtype=np.int8)
+        kinds = np.full(len(read), -1, dtype=np.int8)
         of = copies.first.copy()
         if settings.duplicates != "none":
             repeated = copies.first != np.arange(len(read))
-            found[repeated & copies.same] = REASONS.index(EXACT)
-            found[repeated & ~copies.same] = REASONS.index(NEAR)
-        found[~read] = -1
-        out = found >= 0
+            kinds[repeated & copies.same] = REASONS.index(EXACT)
+            kinds[repeated & ~copies.same] = REASONS.index(NEAR)
+        kinds[~read] = -1
+        out = kinds >= 0
         if settings.leakage != "none":
             # A copy that is left out anyway leaks no more; one that would be kept for it must be named.
             leaks = (copies.leak >= 0) & read & ((settings.leakage == "drop") | ~out)
-            found[leaks], of[leaks] = REASONS.index(LEAK), copies.leak[leaks]
+            kinds[leaks], of[leaks] = REASONS.index(LEAK), copies.leak[leaks]
             out |= leaks & (settings.leakage == "drop")
-        return cls(found, out, of)
+        return cls(kinds, out, of)
 
 
 @dataclass(frozen=True)
@@ -141,36 +141,36 @@ class Result:
             splits: Name -> the reasons that were looked for in it.
         """
         of_samples = self.compared.splits_of_samples(self.signed)
-        told = {}
+        counts = {}
         for name, reasons in splits.items():
             inside = of_samples == self.compared.names.index(name)
-            found = np.bincount(self.verdict.found[inside] + 1, minlength=1 + len(REASONS))
-            told[name] = {
+            totals = np.bincount(self.verdict.found[inside] + 1, minlength=1 + len(REASONS))
+            counts[name] = {
                 "samples": int(inside.sum()),
                 "left_out": int(self.verdict.out[inside].sum()),
-                "found": {reason: int(found[1 + REASONS.index(reason)]) for reason in reasons},
+                "found": {reason: int(totals[1 + REASONS.index(reason)]) for reason in reasons},
             }
-        return told
+        return counts
 
     def examples(self) -> list[dict[str, Any]]:
         """The first copies of each kind, with what they are copies of."""
-        told = []
+        examples = []
         for index, reason in enumerate(REASONS):
             copies = np.flatnonzero(self.verdict.found == index)[:EXAMPLES]
             originals = self.verdict.of[copies]
             pairs = zip(
                 self._names(copies).of(copies), self._names(originals).of(originals), strict=True
             )
-            for mine, other in pairs:
-                told.append(
+            for copy, original in pairs:
+                examples.append(
                     {
                         "reason": reason,
                         "meaning": FILTERS[reason],
-                        **dict(zip(("split", "shard", "key"), mine, strict=True)),
-                        **dict(zip(("of_split", "of_shard", "of_key"), other, strict=True)),
+                        **dict(zip(("split", "shard", "key"), copy, strict=True)),
+                        **dict(zip(("of_split", "of_shard", "of_key"), original, strict=True)),
                     }
                 )
-        return told
+        return examples
 
     def _names(self, samples: np.ndarray) -> _Names:
         """Reads the keys of some samples again: those of all are never held."""

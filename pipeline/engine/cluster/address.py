@@ -148,9 +148,9 @@ def _is_settings(frame: bytes) -> bool:
 def _dashboard_of(address: str) -> str:
     from ray.dashboard.utils import ray_address_to_api_server_url
 
-    found = resolve(address)
+    resolved = resolve(address)
     try:
-        return str(ray_address_to_api_server_url(found))
+        return str(ray_address_to_api_server_url(resolved))
     except (ValueError, RuntimeError, AuthenticationError) as error:
         raise RunError(
             "the cluster does not tell the address of its job service",

@@ -27,7 +27,7 @@ def is_loss(error: BaseException) -> bool:
     """Whether work came to nothing because a process or a node was lost, so that doing it again makes sense."""
     if _find(error) is not None:
         return False
-    return any(isinstance(each, LOSSES) for each in _causes(error))
+    return any(isinstance(cause, LOSSES) for cause in _causes(error))
 
 
 @contextlib.contextmanager
@@ -41,9 +41,9 @@ def plain_errors(where: str) -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        found = _find(error) or _told(str(error))
-        if found is not None:
-            raise found from None
+        original = _find(error) or _told(str(error))
+        if original is not None:
+            raise original from None
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise RunError(
             f"a worker failed: {redact(lines[-1])[:300] if lines else type(error).__name__}",
@@ -61,15 +61,15 @@ def _told(text: str) -> PipelineError | None:
         if kind in (None, errors.SampleError, errors.ShardError):
             continue
         what, where, fix = [*message.split(" | "), "", ""][:3]
-        told: PipelineError = kind(what, where=where, fix=fix)
-        return told
+        original: PipelineError = kind(what, where=where, fix=fix)
+        return original
     return None
 
 
 def _find(error: BaseException | None) -> PipelineError | None:
     """The first of our errors in a chain of causes."""
-    ours = (each for each in _causes(error) if isinstance(each, PipelineError))
-    return next((each for each in ours if not isinstance(each, RayError)), None)
+    ours = (cause for cause in _causes(error) if isinstance(cause, PipelineError))
+    return next((cause for cause in ours if not isinstance(cause, RayError)), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,14 +22,14 @@ def marked(name: str, value: str) -> set[Any]:
     are no longer descendants of this process, but they carry what it was started with.
     """
     psutil = _psutil()
-    found = set()
+    processes = set()
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get(name) == value:
-                found.add(process)
+                processes.add(process)
         except psutil.Error:  # another user's, or one that has just ended
             continue
-    return found
+    return processes
 
 
 def end(find: Callable[[], set[Any]]) -> None:

@@ -182,14 +182,14 @@ def object_store_bytes() -> int:
 
 @contextmanager
 def _started(num_cpus: int | None) -> Iterator[None]:
-    others = processes.descendants()
+    strangers = processes.descendants()
     # Workers import this project from where it lies, installed or not.
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {"RAY_ADDRESS": None, "PYTHONPATH": os.pathsep.join(paths)}
     with scratch.folder() as folder, environment(variables), private_token() as token:
 
         def find() -> set[Any]:
-            return (processes.descendants() - others) | processes.marked("RAY_AUTH_TOKEN", token)
+            return (processes.descendants() - strangers) | processes.marked("RAY_AUTH_TOKEN", token)
 
         try:
             _start(
@@ -207,7 +207,7 @@ def _started(num_cpus: int | None) -> Iterator[None]:
 
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
-    others = processes.descendants()
+    strangers = processes.descendants()
     options: dict[str, Any] = {"address": address}
     if not inside_ray_job():  # there, the job's own runtime environment carries the code
         options["runtime_env"] = runtime_env()
@@ -232,7 +232,7 @@ def _joined(address: str) -> Iterator[None]:
             fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's token",
         ) from error
     finally:
-        _leave(lambda: processes.descendants() - others)
+        _leave(lambda: processes.descendants() - strangers)
 
 
 def _start(find: Callable[[], set[Any]], **options: Any) -> None:

@@ -66,10 +66,10 @@ class Progress:
         self.last = time.monotonic()
         elapsed = self.last - self.began
         fresh = self.done - self.skipped
-        left = f"{elapsed / fresh * max(0, self.total - self.done):.0f} s" if fresh else "?"
+        remaining = f"{elapsed / fresh * max(0, self.total - self.done):.0f} s" if fresh else "?"
         sys.stderr.write(
             f"{self.job}: {self.done}/{self.total} {self.unit}, "
             f"{self.samples / max(elapsed, 1e-6):.0f} samples/s, bad {self.bad}, "
-            f"ETA {left}{note and ', '}{note}\n"
+            f"ETA {remaining}{note and ', '}{note}\n"
         )
         sys.stderr.flush()

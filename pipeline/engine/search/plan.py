@@ -74,33 +74,33 @@ def _answer(
         query = given_query(config, written, question, column)
     _check(query, written.width(column), written.output, column)
     without = None if query.row is None else query.row.row
-    found = _nearest(config, written, content, column, query.vector, question.top or TOP, without)
-    wanted = question.top
-    if wanted is not None and wanted > found.compared:
+    hits = _nearest(config, written, content, column, query.vector, question.top or TOP, without)
+    top = question.top
+    if top is not None and top > hits.compared:
         raise ConfigError(
-            f"{wanted} neighbours are wanted, and there are {found.compared} rows to choose from",
-            where=f"--top {wanted}",
+            f"{top} neighbours are wanted, and there are {hits.compared} rows to choose from",
+            where=f"--top {top}",
             fix="ask for fewer",
         )
-    if not found.hits:
+    if not hits.hits:
         raise ConfigError(
             f"no row has a value in the column {column}",
             where=written.output,
             fix="choose another with --in or --column",
         )
-    return Answer(column, query, _described(written, found), found.compared)
+    return Answer(column, query, _described(written, hits), hits.compared)
 
 
 def report(config: Config, question: Question, answer: Answer) -> dict[str, Any]:
     """The answer, ready for JSON."""
     row = answer.query.row
-    asked: dict[str, Any] = dict(question.told)
+    query: dict[str, Any] = dict(question.told)
     if row is not None:
-        asked |= {KEY: row.key, SHARD: row.shard}
+        query |= {KEY: row.key, SHARD: row.shard}
     if answer.query.prediction is not None:
-        asked[PREDICTION] = answer.query.prediction
+        query[PREDICTION] = answer.query.prediction
     return {
-        "query": asked,
+        "query": query,
         "output": config.folder("embeddings", config.infer.output),
         "column": answer.column,
         "index": config.search.index,
@@ -127,8 +127,8 @@ def listing(config: Config) -> tuple[list[str], dict[str, Any]]:
         content = {"manifest": manifest}
     except FileNotFoundError:
         infos = storage.list_files(output) if storage.can_list(output) else []
-        infos = [each for each in infos if each.url.endswith(".parquet")]
-        names = [each.url.rpartition("/")[2] for each in infos]
+        infos = [info for info in infos if info.url.endswith(".parquet")]
+        names = [info.url.rpartition("/")[2] for info in infos]
         content = {
             "files": [[name, i.size, i.version] for name, i in zip(names, infos, strict=True)]
         }
@@ -199,22 +199,22 @@ def _nearest(
 
 def _described(written: Written, found: Found) -> list[dict[str, Any]]:
     """The neighbours with what their rows say."""
-    own = [name for name in (MODALITIES, PREDICTION, SCORE) if name in written.schema.names]
+    columns = [name for name in (MODALITIES, PREDICTION, SCORE) if name in written.schema.names]
     metadata = [
         field.name
         for field in written.schema
-        if field.name not in (KEY, SHARD, *own) and _is_single(field.type)
+        if field.name not in (KEY, SHARD, *columns) and _is_single(field.type)
     ]
-    rows = written.fetch([hit.row for hit in found.hits], [KEY, SHARD, *own, *metadata])
+    rows = written.fetch([hit.row for hit in found.hits], [KEY, SHARD, *columns, *metadata])
     described = []
     for rank, (hit, row) in enumerate(zip(found.hits, rows, strict=True), 1):
-        each = {"rank": rank, "score": hit.score, SHARD: row[SHARD], KEY: row[KEY]}
-        each |= {MODALITIES: row[MODALITIES]} if MODALITIES in own else {}
-        if PREDICTION in own:
-            each[PREDICTION] = row[PREDICTION]
-            each["prediction_score"] = _plain(row.get(SCORE))
-        each["metadata"] = {name: _plain(row[name]) for name in metadata}
-        described.append(each)
+        neighbour = {"rank": rank, "score": hit.score, SHARD: row[SHARD], KEY: row[KEY]}
+        neighbour |= {MODALITIES: row[MODALITIES]} if MODALITIES in columns else {}
+        if PREDICTION in columns:
+            neighbour[PREDICTION] = row[PREDICTION]
+            neighbour["prediction_score"] = _plain(row.get(SCORE))
+        neighbour["metadata"] = {name: _plain(row[name]) for name in metadata}
+        described.append(neighbour)
     return described
 
 

@@ -80,10 +80,10 @@ def whole_numbers(values: Iterable[Any]) -> bool:
         if is_empty(value):
             continue
         if isinstance(value, float):
-            whole = value.is_integer()
+            is_whole = value.is_integer()
         else:
-            whole = isinstance(value, str) and _WHOLE.fullmatch(value.strip()) is not None
-        if not whole:
+            is_whole = isinstance(value, str) and _WHOLE.fullmatch(value.strip()) is not None
+        if not is_whole:
             return False
         some = True
     return some
@@ -95,8 +95,8 @@ def whole_number(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return str(int(value))
-    found = _WHOLE.fullmatch(str(value).strip())
-    return found[1] if found else str(value)
+    match = _WHOLE.fullmatch(str(value).strip())
+    return match[1] if match else str(value)
 
 
 def is_media(value: Any) -> TypeGuard[dict[str, Any]]:

@@ -143,11 +143,11 @@ class Columns:
         cells = [cell for cell in islice(self.cells(name), LOOKED_UP) if isinstance(cell, str)]
         if not cells or any(names_file(cell, self._folder) for cell in cells):
             return
-        here = names_file(cells[0], Path())
-        way = "pack.root=. does so" if here else "pack.root names another folder"
+        in_working_folder = names_file(cells[0], Path())
+        way = "pack.root=. does so" if in_working_folder else "pack.root names another folder"
         self.notes.append(
             f"the column {name} names no file in {self._folder}, which its paths count from"
-            f"{', but it does in the folder that the job was started in' if here else ''}: {way}"
+            f"{', but it does in the folder that the job was started in' if in_working_folder else ''}: {way}"
         )
 
     def _note_files(self, field: str, name: str, way: str) -> None:

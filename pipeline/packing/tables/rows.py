@@ -55,18 +55,18 @@ def read_rows(
     present = column_names(table, config.delimiter, config.encoding)
     named = named_columns(config.columns, present)
     _check_fields(named.keys(), table, present, reading)
-    others = (config.key, config.group, config.split_column)
-    wanted = [name for _, name in named.values()] + [name for name in others if name]
-    read = read_table(table, wanted, delimiter=config.delimiter, encoding=config.encoding)
+    special = (config.key, config.group, config.split_column)
+    columns_read = [name for _, name in named.values()] + [name for name in special if name]
+    read = read_table(table, columns_read, delimiter=config.delimiter, encoding=config.encoding)
     notes += read.notes
     root = _root(table, config)
     columns = Columns(config, reading, read.rows, root)
     chosen = [columns.choose(field, kind, name) for field, (kind, name) in named.items()]
     notes += columns.notes
-    whole = frozenset(
-        name for name in others if name and whole_numbers(row.cells.get(name) for row in read.rows)
+    integral = frozenset(
+        name for name in special if name and whole_numbers(row.cells.get(name) for row in read.rows)
     )
-    rows = _Rows(table, root, config, reading, chosen, whole)
+    rows = _Rows(table, root, config, reading, chosen, integral)
     for ordinal, row in enumerate(read.rows):
         yield rows.entry(ordinal, row)
 

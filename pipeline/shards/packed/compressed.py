@@ -188,7 +188,7 @@ def _zstd_frame(source: PackedInput) -> Iterator[bytes]:
     descriptor = _all(source, 1)
     single = bool(descriptor[0] & 0x20)
     sizes = (1 if single else 0, 2, 4, 8)[descriptor[0] >> 6]
-    rest = (0 if single else 1) + (0, 1, 2, 4)[descriptor[0] & 3] + sizes
+    more = (0 if single else 1) + (0, 1, 2, 4)[descriptor[0] & 3] + sizes
     unpacker = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
 
     def unpack(data: bytes) -> bytes:
@@ -198,7 +198,7 @@ def _zstd_frame(source: PackedInput) -> Iterator[bytes]:
             detail = f"the Zstandard stream is damaged: {in_words(error)}"
             raise BadStream("bad_compression", detail) from error
 
-    unpack(_ZSTD_MAGIC + descriptor + _all(source, rest))
+    unpack(_ZSTD_MAGIC + descriptor + _all(source, more))
     last = False
     while not last:
         header = _all(source, 3)

@@ -175,22 +175,22 @@ def _samples(index: storage.ByteSource, source: storage.ByteSource) -> Iterator[
 def _header_of(name: str, offset: int, size: int, source: storage.ByteSource, start: int) -> int:
     """Offset of the first header of a member that something lies before: no other sample's member."""
     end = offset + -(-size // BLOCK) * BLOCK
-    found = [
+    items = [
         item
         for item in scan(source, start, end)
         if not (isinstance(item, Member) and item.offset != offset and stray_kind(item.name))
     ]
-    if len(found) != 1 or not isinstance(found[0], Member) or found[0].special:
+    if len(items) != 1 or not isinstance(items[0], Member) or items[0].special:
         raise _NotUsable(f"there is more before {name!r} than it says")
-    if (found[0].name, found[0].offset, found[0].size) != (name, offset, size):
+    if (items[0].name, items[0].offset, items[0].size) != (name, offset, size):
         raise _NotUsable(f"there is something else in the place of {name!r}")
-    return found[0].header
+    return items[0].header
 
 
 def _check_cuts(cuts: Cuts, source: storage.ByteSource) -> None:
     for (start, _), key in zip(cuts.starts[1:], cuts.keys[1:], strict=True):
-        found = next(scan(source, start), None)
-        if not isinstance(found, Member) or (found.header, split_name(found.name)[0]) != (
+        item = next(scan(source, start), None)
+        if not isinstance(item, Member) or (item.header, split_name(item.name)[0]) != (
             start,
             key,
         ):
@@ -217,13 +217,13 @@ def _entries(index: storage.ByteSource) -> Iterator[tuple[str, int, int]]:
 
 
 def _lines(index: storage.ByteSource) -> Iterator[bytes]:
-    rest, offset = b"", 0
+    partial, offset = b"", 0
     while chunk := bytes(index.read(offset, _CHUNK_BYTES)):
         offset += len(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, partial = (partial + chunk).split(b"\n")
         yield from lines
-    if rest:
-        yield rest
+    if partial:
+        yield partial
 
 
 def _is_number(word: bytes) -> bool:

@@ -42,11 +42,11 @@ def across_shards(shards: Sequence[np.ndarray]) -> Repeats:
     Args:
         shards: For each shard the hashes of its distinct keys, (N,) uint64, ascending.
     """
-    found = Repeats()
+    repeats = Repeats()
     for pieces in _ranges([shards]):
         merged = _sorted(pieces[0])
-        found += _repeats(_distinct(merged[1:][merged[1:] == merged[:-1]]))
-    return found
+        repeats += _repeats(_distinct(merged[1:][merged[1:] == merged[:-1]]))
+    return repeats
 
 
 def across_splits(splits: Mapping[str, Sequence[np.ndarray]]) -> dict[tuple[str, str], Repeats]:
@@ -55,20 +55,22 @@ def across_splits(splits: Mapping[str, Sequence[np.ndarray]]) -> dict[tuple[str,
     Args:
         splits: Split -> its shards, as in :func:`across_shards`.
     """
-    found: dict[tuple[str, str], Repeats] = {}
+    repeats: dict[tuple[str, str], Repeats] = {}
     for pieces in _ranges(list(splits.values())):
-        keys = {name: _distinct(_sorted(each)) for name, each in zip(splits, pieces, strict=True)}
+        keys = {
+            name: _distinct(_sorted(hashes)) for name, hashes in zip(splits, pieces, strict=True)
+        }
         for pair in itertools.combinations(splits, 2):
             shared = _shared(*sorted((keys[name] for name in pair), key=len))
             if len(shared):
-                found[pair] = found.get(pair, Repeats()) + _repeats(shared)
-    return found
+                repeats[pair] = repeats.get(pair, Repeats()) + _repeats(shared)
+    return repeats
 
 
-def holds(keys: np.ndarray, wanted: int) -> bool:
+def holds(keys: np.ndarray, key: int) -> bool:
     """Whether a shard's ascending hashes contain one."""
-    place = int(np.searchsorted(keys, np.uint64(wanted)))
-    return place < len(keys) and int(keys[place]) == wanted
+    place = int(np.searchsorted(keys, np.uint64(key)))
+    return place < len(keys) and int(keys[place]) == key
 
 
 def _sorted(pieces: Sequence[np.ndarray]) -> np.ndarray:
@@ -80,8 +82,8 @@ def _sorted(pieces: Sequence[np.ndarray]) -> np.ndarray:
 def _distinct(ordered: np.ndarray) -> np.ndarray:
     """The distinct values of an ascending array."""
     first = np.concatenate([np.ones(len(ordered[:1]), dtype=bool), ordered[1:] != ordered[:-1]])
-    kept: np.ndarray = ordered[first]
-    return kept
+    distinct: np.ndarray = ordered[first]
+    return distinct
 
 
 def _shared(few: np.ndarray, many: np.ndarray) -> np.ndarray:

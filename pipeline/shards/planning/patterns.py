@@ -57,16 +57,16 @@ def expand(patterns: str | Sequence[str], *, where: str = "input") -> list[Shard
 
 
 def _expand(patterns: Sequence[str], where: str) -> list[Shard]:
-    found: dict[str, Shard] = {}
+    shard_by_name: dict[str, Shard] = {}
     for pattern in patterns:
         nothing = True
         for shard in _match(pattern):
             nothing = False
-            other = found.setdefault(shard.name, shard)
-            if other is not shard and other.url != shard.url:
+            earlier = shard_by_name.setdefault(shard.name, shard)
+            if earlier is not shard and earlier.url != shard.url:
                 raise ConfigError(
                     f"two shards are called {shard.name}",
-                    where=f"{storage.without_query(other.url)} and {storage.without_query(shard.url)}",
+                    where=f"{storage.without_query(earlier.url)} and {storage.without_query(shard.url)}",
                     fix="name their common folder in one pattern, as in data/{a,b}/*.tar",
                 )
         if nothing:
@@ -79,7 +79,7 @@ def _expand(patterns: Sequence[str], where: str) -> list[Shard]:
                 where=where,
                 fix="check the path; patterns are relative to the folder the job is started in",
             )
-    return [found[name] for name in sorted(found)]
+    return [shard_by_name[name] for name in sorted(shard_by_name)]
 
 
 def _match(pattern: str) -> Iterator[Shard]:
@@ -152,13 +152,13 @@ def _named(urls: Sequence[str]) -> Iterator[FileInfo]:
         folders[_parent(storage.without_query(url))].append(url)
     missing: list[str] = []
     for folder, inside in folders.items():
-        found: Iterable[FileInfo | None]
+        infos: Iterable[FileInfo | None]
         if len(inside) > ASKED_SINGLY and storage.can_list(folder):
             listed = {info.url: info for info in storage.list_files(folder)}
-            found = map(listed.get, inside)
+            infos = map(listed.get, inside)
         else:
-            found = storage.file_infos(inside)
-        for url, info in zip(inside, found, strict=True):
+            infos = storage.file_infos(inside)
+        for url, info in zip(inside, infos, strict=True):
             if info is None:
                 missing.append(url)
             else:
@@ -187,14 +187,14 @@ def _not_on_the_web(url: str, count: int = 1, total: int = 1) -> ConfigError:
 def _glob(pattern: str) -> list[FileInfo]:
     wild = _GLOB.search(pattern)
     root = _parent(pattern[: wild.start()]) if wild else _parent(pattern)
-    rest = pattern[len(root) :]
-    matches = _translate(rest).fullmatch
+    relative = pattern[len(root) :]
+    matches = _translate(relative).fullmatch
     start = len(root)
     infos = storage.list_files(
         root,
-        recursive="/" in rest or "**" in rest,
-        depth=storage.DEEPEST if "**" in rest else rest.count("/"),
-        hidden=rest.startswith(".") or "/." in rest,
+        recursive="/" in relative or "**" in relative,
+        depth=storage.DEEPEST if "**" in relative else relative.count("/"),
+        hidden=relative.startswith(".") or "/." in relative,
     )
     # An index beside a shard is none itself.
     return [i for i in infos if matches(i.url, start) and not i.url.endswith(".idx")]

@@ -214,17 +214,17 @@ def limit(parts: Iterable[Part], max_samples: int) -> list[Part]:
     Raises:
         InputError: A shard is not there or cannot be reached.
     """
-    kept: list[Part] = []
-    left = max_samples
+    limited: list[Part] = []
+    remaining = max_samples
     for part in parts:
-        count, end = _first_samples(part, left)
+        count, end = _first_samples(part, remaining)
         if end is not None:
             part = replace(part, end=end, num_samples=count, interleaved=_interleaved(part, count))
-        kept.append(part)
-        left -= min(left, count)
-        if not left:
+        limited.append(part)
+        remaining -= min(remaining, count)
+        if not remaining:
             break
-    return kept
+    return limited
 
 
 def _first_samples(part: Part, at_most: int) -> tuple[int, int | None]:

@@ -20,19 +20,19 @@ def write_left_out(url: str, parts: Iterable[tuple[Part, LeftOut]]) -> list[Part
         url: The file, which is replaced.
         parts: Each part with its samples; the file is written as they come.
     """
-    told = []
+    noted = []
     end = 0
     with storage.create(url) as file:
         for part, samples in parts:
             if not samples:
-                told.append(replace(part, left_out=None))
+                noted.append(replace(part, left_out=None))
                 continue
             rows = [[ordinal, *why] for ordinal, why in samples.items()]
             line = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-            told.append(replace(part, left_out=(url, end, end + len(line))))
+            noted.append(replace(part, left_out=(url, end, end + len(line))))
             file.write(line)
             end += len(line)
-    return told
+    return noted
 
 
 def read_left_out(part: Part) -> LeftOut:

@@ -95,6 +95,6 @@ def _heads(
 ) -> Iterator[Member | Damage]:
     for item in scan(source, part.start, part.end):
         if isinstance(item, Member):
-            wanted = 0 if item.special else min(item.size, at_most)
-            heads[item.offset] = source.read(item.offset, wanted)
+            size = 0 if item.special else min(item.size, at_most)
+            heads[item.offset] = source.read(item.offset, size)
         yield item

@@ -53,16 +53,16 @@ def read_part(
 
 def settled(items: Iterable[Sample | Fault]) -> list[Sample | Fault]:
     """What :func:`read_part` gives, with each fault that amends in the place of what it takes back."""
-    kept: list[Sample | Fault] = []
+    amended: list[Sample | Fault] = []
     places: dict[int, int] = {}
     for item in items:
         if isinstance(item, Fault) and item.amends:
-            kept[places[item.ordinal]] = replace(item, amends=False)
+            amended[places[item.ordinal]] = replace(item, amends=False)
             continue
         if _key(item) is not None:
-            places[item.ordinal] = len(kept)
-        kept.append(item)
-    return kept
+            places[item.ordinal] = len(amended)
+        amended.append(item)
+    return amended
 
 
 def _key(item: Sample | Fault) -> str | None:
@@ -145,10 +145,10 @@ class _Reading:
         for item in items:
             if isinstance(item, Member):
                 self.members += 1
-                wanted = item.size
-                if item.special or wanted > self.limits.member_bytes:
-                    wanted = 0
-                self.contents[item.offset] = self.source.read(item.offset, wanted)
+                size = item.size
+                if item.special or size > self.limits.member_bytes:
+                    size = 0
+                self.contents[item.offset] = self.source.read(item.offset, size)
             yield item
 
 

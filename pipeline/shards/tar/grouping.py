@@ -161,7 +161,7 @@ class _Grouping:
             other: The group on their other side, as far as it is known.
             suspect: Whether this group lacks fields on that side.
         """
-        found: Damage | None = None
+        candidate: Damage | None = None
         for damage in damages:
             if damage.lost is None or stray_kind(damage.lost) is not None:
                 continue
@@ -171,12 +171,12 @@ class _Grouping:
                 return damage
             if other is not None and key == other.key and not _has(other.members, extension):
                 suspect = False
-            found = damage
-        return found if suspect else None
+            candidate = damage
+        return candidate if suspect else None
 
 
 def _has(members: Members, extension: str) -> bool:
-    return any(extension == other for other, _ in members)
+    return any(extension == name for name, _ in members)
 
 
 def _text(raw: str) -> str:

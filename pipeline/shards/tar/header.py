@@ -67,11 +67,11 @@ def numbers(block: bytes) -> tuple[int, int]:
         raise BadHeader("the archive ends inside a header")
     # The low half of Adler-32 is 1 + the sum of the bytes, modulo 65521; of 512 ASCII bytes the sum is below that.
     total = (adler32(block) & 0xFFFF) - 1 if block.isascii() else sum(block)
-    wanted = _wanted_total(block[148:156])
-    if total != wanted:
+    expected = _wanted_total(block[148:156])
+    if total != expected:
         # Some old writers summed signed bytes.
         signed = total - 256 * sum(byte > 127 for byte in block)
-        if wanted < 0 or signed != wanted:
+        if expected < 0 or signed != expected:
             raise BadHeader("the header's checksum does not hold")
     digits = block[124:135]
     if digits.isdigit() and block[135] in b"\0 ":

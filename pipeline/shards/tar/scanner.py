@@ -254,11 +254,11 @@ class _Scan:
 
     def _skip_zeros(self) -> None:
         while self.position < self.end:
-            wanted = min(RESYNC_BYTES, self.end - self.position)
-            chunk = bytes(self.source.read(self.position, wanted))
-            rest = chunk.lstrip(b"\0")
-            self.position += (len(chunk) - len(rest)) // BLOCK * BLOCK if rest else len(chunk)
-            if rest or len(chunk) < wanted:
+            size = min(RESYNC_BYTES, self.end - self.position)
+            chunk = bytes(self.source.read(self.position, size))
+            data = chunk.lstrip(b"\0")
+            self.position += (len(chunk) - len(data)) // BLOCK * BLOCK if data else len(chunk)
+            if data or len(chunk) < size:
                 return
 
     def _amid(self, began: int) -> Damage:
@@ -267,12 +267,12 @@ class _Scan:
 
     def _resync(self, detail: str, block: bytes) -> Iterator[Damage]:
         """Reports a bad header, and moves on to the next good one."""
-        known = has_magic(block)
-        extended = known and block[156] in EXTENDED
+        is_tar = has_magic(block)
+        extended = is_tar and block[156] in EXTENDED
         if extended:
             yield Damage(self.position, "bad_header", f"{detail}; the member after it is lost", "")
-        elif known or self.position:
-            lost = text(block[:100]) if known else ""
+        elif is_tar or self.position:
+            lost = text(block[:100]) if is_tar else ""
             yield Damage(self.position, "bad_header", detail, lost)
         else:
             kind = sign(block)
@@ -283,15 +283,15 @@ class _Scan:
 
     def _seek_header(self) -> None:
         while self.position < self.end:
-            wanted = min(RESYNC_BYTES, self.end - self.position)
-            chunk = bytes(self.source.read(self.position, wanted))
+            size = min(RESYNC_BYTES, self.end - self.position)
+            chunk = bytes(self.source.read(self.position, size))
             for offset in range(0, len(chunk) - BLOCK + 1, BLOCK):
                 if self._is_header(chunk[offset : offset + BLOCK]):
                     self.position += offset
                     return
-            if len(chunk) < wanted:
+            if len(chunk) < size:
                 break
-            self.position += wanted
+            self.position += size
         self.position, self.whole = (
             _NO_END,
             False,
@@ -309,9 +309,9 @@ class _Scan:
 
 def _may_begin_header(block: bytes) -> bool:
     """Whether a few bytes may be the beginning of a header: a name filled up with zeros, and the mode in digits."""
-    name, zero, rest = block[:100].partition(b"\0")
+    name, zero, filling = block[:100].partition(b"\0")
     mode = block[100:107].strip(b"\0 ")
-    return bool(name and zero) and not rest.strip(b"\0") and (not mode or mode.isdigit())
+    return bool(name and zero) and not filling.strip(b"\0") and (not mode or mode.isdigit())
 
 
 def _shown(name: str) -> str:
