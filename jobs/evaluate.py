@@ -12,14 +12,12 @@ from pipeline.runs import Summary
 
 def work(config: Config, summary: Summary) -> None:
     """Evaluates; see :func:`pipeline.engine.plans.evaluate.evaluate`."""
-    from pipeline.engine.cluster.session import connect
     from pipeline.engine.executors.batch import check_bad_fraction
-    from pipeline.engine.infer.predictors import predictor_pool
+    from pipeline.engine.executors.workplace import Workplace
     from pipeline.engine.plans.evaluate import evaluate
 
-    with connect(config.cluster):
-        pool = predictor_pool(config)
-        evaluate(config, pool, summary, output(config))
+    with Workplace(config.cluster) as workplace:
+        evaluate(config, workplace, summary, output(config))
     summary.outputs = {"evaluation": output(config)}
     check_bad_fraction(config, summary, output(config))
 

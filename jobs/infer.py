@@ -12,12 +12,12 @@ from pipeline.runs import Summary, process_clock
 
 def work(config: Config, summary: Summary) -> None:
     """Predicts; see :mod:`pipeline.engine.plans.infer`."""
-    from pipeline.engine.cluster.session import connect
     from pipeline.engine.executors.batch import check_bad_fraction
+    from pipeline.engine.executors.workplace import Workplace
     from pipeline.engine.plans.infer import inference_job
 
-    with connect(config.cluster):
-        job = inference_job(config)
+    with Workplace(config.cluster) as workplace:
+        job = inference_job(config, workplace)
         job.begin()
         summary.first_sample = process_clock()
         job.run(summary)

@@ -13,18 +13,12 @@ from pipeline.sample import KEY, LABEL, MODALITIES, SHARD
 
 def work(config: Config, summary: Summary) -> None:
     """Decodes; see :mod:`pipeline.engine.plans.preprocess`."""
-    from pipeline.engine.cluster.session import connect
+    from pipeline.engine.executors.batch import check_bad_fraction
+    from pipeline.engine.executors.workplace import Workplace
+    from pipeline.engine.plans.preprocess import preprocess_job, write_statistics
 
-    def prepare() -> None:
-        from pipeline.engine.plans.preprocess import prepare_preprocess
-
-        prepare_preprocess(config)
-
-    with connect(config.cluster, meanwhile=prepare):
-        from pipeline.engine.executors.batch import check_bad_fraction
-        from pipeline.engine.plans.preprocess import preprocess_job, write_statistics
-
-        job = preprocess_job(config)
+    with Workplace(config.cluster) as workplace:
+        job = preprocess_job(config, workplace)
         job.begin()
         summary.first_sample = process_clock()
         job.run(summary)

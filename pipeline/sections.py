@@ -206,7 +206,12 @@ class ClusterConfig(Section):
 
     address: str = Field(
         default="local",
-        description="local, a Ray of this job's own; auto, the cluster of this machine; or HOST:PORT",
+        description="local, this machine; auto, the cluster of this machine; or HOST:PORT of one",
+    )
+    executor: Literal["auto", "here", "ray"] = Field(
+        default="auto",
+        description="here works in this process and its decoding processes; ray on Ray; "
+        "auto is here for a local address without a GPU while at most 64 parts are left to do",
     )
     workers: int = Field(default=1, ge=1, description="of Ray Train, each with a share of a batch")
     gpus_per_worker: float = Field(

@@ -13,9 +13,10 @@ from typing import Any
 
 from bench.peers import common
 from bench.workload import MODALITIES
-from pipeline.config import Config, validate
+from pipeline.config import ClusterConfig, Config, validate
 from pipeline.engine.cluster.session import connect
 from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
@@ -34,10 +35,12 @@ def peer(options: argparse.Namespace) -> Iterator[common.Pass]:
 
 def run_job(shards: str, decoder: Decoder) -> Iterator[common.Batch]:
     """The whole batch job; its samples are counted at the end."""
-    job = BatchJob("preprocess", plan(expand(shards)), decoder, NoneSink())
-    job.begin()
-    summary = Summary("preprocess")
-    job.run(summary)
+    with Workplace(ClusterConfig(executor="ray")) as workplace:
+        parts = plan(expand(shards))
+        job = BatchJob("preprocess", parts, decoder, NoneSink(), workplace=workplace)
+        job.begin()
+        summary = Summary("preprocess")
+        job.run(summary)
     yield common.Batch(summary.samples_written, None)
 
 

@@ -6,6 +6,7 @@ Guard (here)                      child (child.py)
   table           ◂── arena ───────  columns, written in place       shared memory, never copied
 """
 
-from pipeline.isolation.guard import Guard, Work
+from pipeline.isolation.guard import Guard, Interrupted, Work
+from pipeline.isolation.guards import Guards
 
-__all__ = ["Guard", "Work"]
+__all__ = ["Guard", "Guards", "Interrupted", "Work"]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
+from multiprocessing.connection import Pipe
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -23,6 +20,7 @@ from pipeline.isolation import child
 from pipeline.isolation.answer import UnreadableAnswer, decode, decode_error
 from pipeline.isolation.arena import ARENA_BYTES, Arena, Arenas, shared_memory
 from pipeline.isolation.journal import Entry, Journal
+from pipeline.isolation.running import SECONDS_BETWEEN_LOOKS, Child, Clock
 from pipeline.limits import (
     DECODE_MEMORY_BYTES,
     DECODE_SECONDS,
@@ -33,10 +31,10 @@ from pipeline.limits import (
 from pipeline.modalities.decoding.watch import Care, Verdict, Watch
 
 NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
-SECONDS_BETWEEN_LOOKS = 0.2
 DEATHS_AT_REST = 3  # of children that were decoding nothing, before the input is given up
-STARVED = 10  # times the limit that a member may take where the machine, not the decoder, is slow
 
+# There are as many children as cores; and the last digits of a product depend on how many threads share it.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 PROGRAM = f"import sys; from {child.__name__} import main; main(sys.argv[1:])"
 
 Work = Callable[[Any, Watch, Care], Any]
@@ -70,6 +68,10 @@ class Death(NamedTuple):
         return Verdict(modality, self.reason, self.detail, _SETTINGS[self.reason])
 
 
+class Interrupted(Exception):
+    """Another thread has ended the work that a guard was at, which is not to be tried again."""
+
+
 class _Died(Exception):
     def __init__(self, death: Death) -> None:
         super().__init__(death.detail)
@@ -83,14 +85,22 @@ class Guard:
         work: ``(request, watch, care) -> result``; requests and work must be picklable.
         names: What ``watch.begins`` is told of, in any order.
         limits: How long one step may take, and how much memory.
+        lasting_threads: Whether the threads that call it live for as long as its child is to live.
+
+    Attributes:
+        interrupted: Whether another thread has ended it.
     """
 
-    def __init__(self, work: Work, names: Sequence[str], limits: Limits) -> None:
+    def __init__(
+        self, work: Work, names: Sequence[str], limits: Limits, *, lasting_threads: bool = False
+    ) -> None:
+        self.interrupted = False
         self._work = work
         self._limits = limits
+        self._lasting_threads = lasting_threads
         self._journal = Journal(names)
         self._arenas = Arenas([Arena(shared_memory(ARENA_BYTES)) for _ in range(NUM_ARENAS)])
-        self._child: _Child | None = None
+        self._child: Child | None = None
 
     def __call__(self, request: Any, detail: str = "") -> Any:
         """Does the work on a request, without the items that end its process.
@@ -101,6 +111,7 @@ class Guard:
 
         Raises:
             InputError: The child died again and again, and not while it was decoding.
+            Interrupted: Another thread has ended it.
             Exception: What ``work`` raised.
         """
         care, at_rest = Care(), 0
@@ -109,6 +120,8 @@ class Guard:
                 return self._attempt(request, care)
             except _Died as died:
                 self.stop()
+                if self.interrupted:
+                    raise Interrupted from None
                 death = died.death
                 if death.entry.modality is not None:
                     care = learn(care, death)
@@ -123,6 +136,13 @@ class Guard:
             except BaseException:
                 self.stop()  # what it is at is of no use any more
                 raise
+
+    def interrupt(self) -> None:
+        """Ends what the guard is at, from another thread; it is of no use any more."""
+        self.interrupted = True
+        running = self._child
+        if running is not None:
+            running.kill()
 
     def stop(self) -> None:
         """Ends the child, if there is one."""
@@ -140,6 +160,8 @@ class Guard:
     def _attempt(self, request: Any, care: Care) -> Any:
         if self._child is None:
             self._child = self._start()
+        if self.interrupted:
+            raise Interrupted
         index = self._arenas.take()
         borrowed = False
         try:
@@ -165,7 +187,7 @@ class Guard:
         failure.add_note(str(head.get("trace")))
         raise failure
 
-    def _buffers(self, running: _Child, places: Any, arena: pa.Buffer | None) -> list[pa.Buffer]:
+    def _buffers(self, running: Child, places: Any, arena: pa.Buffer | None) -> list[pa.Buffer]:
         """The buffers of an answer: in the arena, or behind it in the pipe."""
         buffers = []
         for place in places:
@@ -178,7 +200,7 @@ class Guard:
             buffers.append(arena.slice(offset, size))
         return buffers
 
-    def _ask(self, running: _Child, message: Any) -> dict[str, Any]:
+    def _ask(self, running: Child, message: Any) -> dict[str, Any]:
         """Sends a message and waits for its answer.
 
         Raises:
@@ -189,7 +211,7 @@ class Guard:
         connection = running.connection
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # recv tells of its end
             connection.send(message)
-        clock = _Clock(running.pid, self._limits.decode_seconds)
+        clock = Clock(running.pid, self._limits.decode_seconds)
         moves = self._journal.moves()
         while not connection.poll(SECONDS_BETWEEN_LOOKS):
             if moves != (moves := self._journal.moves()):
@@ -204,85 +226,24 @@ class Guard:
             raise UnreadableAnswer("no JSON object")
         return head
 
-    def _start(self) -> _Child:
+    def _start(self) -> Child:
         """Starts a new program: a copy of this process would inherit the threads of Ray and of clients half-way."""
         self._journal.rest()
         ours, theirs = Pipe()
         numbers = [theirs.fileno(), self._journal.file, *(each.file for each in self._arenas.all)]
         path = os.pathsep.join(each or os.getcwd() for each in sys.path)
         # Linux ends it with the thread that started it, and any but the main one may end before its process does.
-        from_main = threading.current_thread() is threading.main_thread()
-        parent = os.getpid() if from_main else child.ANY_PARENT
+        lasting = self._lasting_threads or threading.current_thread() is threading.main_thread()
+        parent = os.getpid() if lasting else child.ANY_PARENT
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *map(str, [parent, *numbers])],
             pass_fds=numbers,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
         ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
-        return _Child(ours, process)
-
-
-class _Child:
-    """A running child."""
-
-    def __init__(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
-        self.pid = process.pid
-        self.connection = connection
-        self._process = process
-
-    def receive(self) -> bytes:
-        """The next message, as bytes: what it sends is never unpickled."""
-        return self.connection.recv_bytes()
-
-    def wait(self) -> str:
-        """Waits for its end; says how it ended."""
-        code = self._process.wait()
-        if code >= 0:
-            return f"ended with code {code}"
-        name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-        return f"was ended by {name}"
-
-    def end(self) -> None:
-        """Ends it, whatever it is at."""
-        self.connection.close()
-        self._process.kill()
-        self.wait()
-
-
-class _Clock:
-    """How long the step that a child is at has taken."""
-
-    def __init__(self, pid: int, limit_seconds: float) -> None:
-        self._pid = pid
-        self._limit = limit_seconds
-        self._steps = -1
-        self._began = self._began_cpu = 0.0
-        self._asleep = 0.0
-
-    def is_over(self, entry: Entry) -> bool:
-        """Whether it has taken too long: as time on the clock, unless the child was kept from running."""
-        now, (cpu, sleeping) = time.monotonic(), _look_at(self._pid)
-        if entry.modality is None or entry.steps != self._steps:
-            self._steps, self._began, self._began_cpu = entry.steps, now, cpu
-            self._asleep = 0.0
-            return False
-        self._asleep += SECONDS_BETWEEN_LOOKS if sleeping else 0.0
-        passed = now - self._began
-        if passed <= self._limit:
-            return False
-        worked = cpu - self._began_cpu + self._asleep
-        return worked > 0.9 * self._limit or passed > STARVED * self._limit
-
-
-def _look_at(pid: int) -> tuple[float, bool]:
-    """CPU seconds of a process, and whether it sleeps; elsewhere than on Linux it always seems to."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0, True
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), words[0] in "SD"
+        return Child(ours, process)
 
 
 def learn(care: Care, death: Death) -> Care:

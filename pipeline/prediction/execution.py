@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
@@ -41,6 +42,8 @@ class Execution:
         self._bfloat16 = spec.precision == "bfloat16" or (spec.precision == "auto" and on_gpu)
         self._compiles = spec.compile
         self._model = spec.model
+        self._num_threads = spec.num_threads
+        self._ready_threads = threading.local()
 
     def ready(self, network: Network) -> Network:
         """Brings a network to the device, its convolutions with the channels last."""
@@ -59,11 +62,18 @@ class Execution:
         kind = self.device.type
 
         def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+            self._set_threads()
             bfloat16 = torch.autocast(kind, torch.bfloat16, enabled=self._bfloat16)
             with self._plain_errors(), torch.inference_mode(), bfloat16:
                 return called(*args, **kwargs)
 
         return run
+
+    def _set_threads(self) -> None:
+        """Sets how many threads a product is shared among; OpenMP keeps that for each thread that asks for one."""
+        if self._num_threads is not None and not hasattr(self._ready_threads, "set"):
+            torch.set_num_threads(self._num_threads)
+            self._ready_threads.set = True
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from support.disks import fill, remount, small_disk
 from support.tones import make_samples, write_tar
 
 from jobs import _job, preprocess
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import PipelineError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder

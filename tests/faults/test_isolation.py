@@ -14,7 +14,7 @@ from support.tones import write_tar
 from pipeline.config import Config
 from pipeline.engine.decoding import isolated
 from pipeline.engine.decoding.isolated import decode_here
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import InputError, SampleError
 from pipeline.isolation.guard import Death, learn
 from pipeline.isolation.journal import Entry
@@ -152,7 +152,7 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     part = shard(tmp_path, {0: {"img": "sleep"}}, 3)
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "from evil import evil_decoder\n"
+        "from support.evil import evil_decoder\n"
         "from pipeline.engine.decoding.isolated import decode_isolated, _guard_for\n"
         "from pipeline.limits import Limits\n"
         "from pipeline.shards.planning.plan import expand, plan\n"

@@ -24,6 +24,7 @@ from pipeline.engine.cleaning.verdict import (
     Result,
     Verdict,
 )
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
@@ -63,7 +64,9 @@ class Cleaned:
 Find = Callable[[Sequence[Part], Set[str]], Cleaned]
 
 
-def cleaning_of(config: Config, job: str, wanted: Patterns, decoder: Decoder) -> Find | None:
+def cleaning_of(
+    config: Config, job: str, wanted: Patterns, decoder: Decoder, workplace: Workplace
+) -> Find | None:
     """How a batch job finds what to leave out of its parts, given those that are done; None where nothing is asked for.
 
     Args:
@@ -71,11 +74,12 @@ def cleaning_of(config: Config, job: str, wanted: Patterns, decoder: Decoder) ->
         job: Its name.
         wanted: Its input: a split, or patterns.
         decoder: How its samples are decoded.
+        workplace: Who signs them.
     """
     if not config.cleaning.active:
         return None
     split = split_name(wanted)
-    return lambda parts, done: clean(config, job, {split: parts}, decoder, done)
+    return lambda parts, done: clean(config, job, {split: parts}, decoder, workplace, done)
 
 
 def split_name(wanted: Patterns) -> str:
@@ -88,6 +92,7 @@ def clean(
     job: str,
     parts: Mapping[str, Sequence[Part]],
     decoder: Decoder,
+    workplace: Workplace,
     done: Set[str] = frozenset(),
 ) -> Cleaned:
     """Looks for copies as the configuration asks, within each split and, for leaks, between them.
@@ -99,6 +104,7 @@ def clean(
         job: Its name.
         parts: Split -> parts that the job reads. Where ``train`` is among them, leaks are looked for too.
         decoder: How samples are decoded; one that it refuses is no copy.
+        workplace: Who signs them.
         done: Names of parts whose rows are written already: of several copies, theirs are kept.
     """
     same = Cleaned({name: list(split_parts) for name, split_parts in parts.items()})
@@ -113,7 +119,7 @@ def clean(
     compared = Compared.of({**held, **parts}, done)
     if not compared.parts:
         return same
-    result = _compare(config, compared, decoder, list(parts))
+    result = _compare(config, compared, decoder, list(parts), workplace)
     digest = result.digest()
     url = storage.join(config.run, FOLDER, f"{job}-{digest}.jsonl")
     noted = write_left_out(url, result.left_out())
@@ -155,7 +161,13 @@ def _held_out(config: Config, parts: Mapping[str, Any]) -> dict[str, list[Part]]
     }
 
 
-def _compare(config: Config, compared: Compared, decoder: Decoder, splits: Sequence[str]) -> Result:
+def _compare(
+    config: Config,
+    compared: Compared,
+    decoder: Decoder,
+    splits: Sequence[str],
+    workplace: Workplace,
+) -> Result:
     """Signs all samples and judges them.
 
     Args:
@@ -163,10 +175,11 @@ def _compare(config: Config, compared: Compared, decoder: Decoder, splits: Seque
         compared: All parts.
         decoder: How samples are decoded.
         splits: Those that the job reads.
+        workplace: Who signs them.
     """
     settings = config.cleaning
     signer = Signer.build(config, decoder)
-    sign_parts(signer, compared.parts)
+    sign_parts(signer, compared.parts, workplace)
     signed = load(signer, compared.parts)
     number = compared.splits_of_samples(signed)
     limits = Limits(settings.image_distance, settings.text_similarity, settings.audio_similarity)

@@ -23,10 +23,8 @@ from pipeline.cleaning.sounds import sound_signature
 from pipeline.cleaning.texts import SIGNATURE_BYTES as TEXT_BYTES
 from pipeline.cleaning.texts import text_signature
 from pipeline.config import Config
-from pipeline.engine.cluster.failures import plain_errors
-from pipeline.engine.cluster.session import num_cpus
 from pipeline.engine.decoding.isolated import isolated
-from pipeline.engine.executors.tasks import work_through
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec
@@ -163,14 +161,14 @@ def _sign(codec: Codec, name: str, data: memoryview, field: str) -> bytes:
     return sound_signature(value).tobytes() if name == "audio" else content_hash({name: data})
 
 
-def sign_parts(signer: Signer, parts: Sequence[Part]) -> None:
-    """Signs, on the workers, the parts that have no file of signatures yet."""
+def sign_parts(signer: Signer, parts: Sequence[Part], workplace: Workplace) -> None:
+    """Has the parts signed that have no file of signatures yet."""
     names = {info.url.rpartition("/")[2] for info in storage.list_files(signer.folder)}
     todo = [part for part in parts if part.id + SUFFIX not in names]
     if not todo:
         return
-    with plain_errors("cleaning"), Progress("cleaning", len(todo), "parts") as progress:
-        for samples in work_through(todo, signer, num_cpus()):
+    with Progress("cleaning", len(todo), "parts") as progress:
+        for samples in workplace.executor(len(todo)).each(signer, todo, "cleaning"):
             progress.advance(1, samples)
 
 

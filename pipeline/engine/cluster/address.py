@@ -8,8 +8,6 @@ import socket
 import urllib.error
 import urllib.request
 
-from ray.exceptions import AuthenticationError
-
 from pipeline.errors import ConfigError, RunError, in_words
 
 PROBE_SECONDS = 5.0
@@ -147,6 +145,7 @@ def _is_settings(frame: bytes) -> bool:
 
 def _dashboard_of(address: str) -> str:
     from ray.dashboard.utils import ray_address_to_api_server_url
+    from ray.exceptions import AuthenticationError
 
     resolved = resolve(address)
     try:

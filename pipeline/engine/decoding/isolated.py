@@ -1,17 +1,17 @@
-"""Decoding in a process of its own, one beside each worker, for as long as that lives."""
+"""Decoding in processes of their own: one beside each worker of Ray, or one beside each decoding thread here."""
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.isolation import Guard
+from pipeline.isolation import Guard, Guards
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Watch
 from pipeline.sample import PART, Field, Sample, Tally
@@ -38,7 +38,7 @@ def decode_here(
 
 
 def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:
-    """As :func:`decode_here`, in the child of this worker.
+    """As :func:`decode_here`, in a child of this process.
 
     A sample whose decoding ends the child, or takes more time or memory than ``decoder.limits`` allow, is tried again
     alone, and is then a bad row with the reason ``decoder_crashed``, ``decoder_timeout`` or ``decoder_memory``.
@@ -65,7 +65,7 @@ def decode_isolated(part: Part, decoder: Decoder) -> pa.Table:
 
 
 def isolated(request: Request, decoder: Decoder, part: Part) -> Any:
-    """Does something with a part in the child of this worker.
+    """Does something with a part in a child of this process.
 
     Args:
         request: What to do; picklable. It tells its watch of every step, and leaves alone what ``care`` says.
@@ -75,7 +75,8 @@ def isolated(request: Request, decoder: Decoder, part: Part) -> Any:
     Raises:
         InputError: The shard is not there, or reading it ends the child again and again.
     """
-    return _guard_for(decoder)(request, detail=part.url)
+    with _lent_guard(decoder) as guard:
+        return guard(request, detail=part.url)
 
 
 def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str | bytes:
@@ -86,7 +87,8 @@ def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str |
     """
     if not decoder.limits.isolate:
         return decoder.codecs[modality].show(data, field)
-    shown: str | bytes = _guard_for(decoder)(_Member(modality, bytes(data), field))
+    with _lent_guard(decoder) as guard:
+        shown: str | bytes = guard(_Member(modality, bytes(data), field))
     return shown
 
 
@@ -103,7 +105,8 @@ def decode_alone(decoder: Decoder, fields: Mapping[str, bytes]) -> pa.Table:
     request = _Alone(dict(fields))
     if not decoder.limits.isolate:
         return request(decoder)
-    table: pa.Table = _guard_for(decoder)(request)
+    with _lent_guard(decoder) as guard:
+        table: pa.Table = guard(request)
     return table
 
 
@@ -112,7 +115,8 @@ def harmless(decoder: Decoder, samples: Sequence[Sample]) -> list[Sample]:
     if not decoder.limits.isolate:
         return list(samples)
     fields = [{name: bytes(f.data) for name, f in each.fields.items()} for each in samples]
-    harmed: set[int] = _guard_for(decoder)(_Trial(fields))
+    with _lent_guard(decoder) as guard:
+        harmed: set[int] = guard(_Trial(fields))
     return [sample for index, sample in enumerate(samples) if index not in harmed]
 
 
@@ -174,34 +178,34 @@ class _Work:
         return request(self.decoder, watch, care)
 
 
-@dataclass
-class _Running:
-    """The guard of this process, and what it was made for."""
-
-    guard: Guard
-    decoder: bytes
-    process: int
-
-
-_running: _Running | None = None
+_guards = Guards()
 
 
 def end_child() -> None:
-    """Ends the process that decodes for this one, if there is one; the next part starts another."""
-    global _running
-    if _running is not None and _running.process == os.getpid():
-        _running.guard.close()
-    _running = None
+    """Ends the processes that decode for this one and are at rest; the next part starts another."""
+    _guards.end_idle()
 
 
-def _guard_for(decoder: Decoder) -> Guard:
-    """The guard for a decoder, a new one where the last was for another."""
-    global _running
-    described = pickle.dumps(decoder)
-    if _running is not None and _running.process == os.getpid():
-        if _running.decoder == described:
-            return _running.guard
-        end_child()
-    guard = Guard(_Work(decoder), (CHECKS, *decoder.codecs), decoder.limits)
-    _running = _Running(guard, described, os.getpid())
-    return guard
+@contextmanager
+def decoding_processes(number: int) -> Iterator[Guards]:
+    """Lets as many threads of this process decode at a time, each with a process beside it.
+
+    The threads have to live until the block ends; none of them decodes any more then.
+    """
+    _guards.end_idle()
+    _guards.limit, _guards.lasting_threads = number, True
+    try:
+        yield _guards
+    finally:
+        _guards.end_idle()
+        _guards.limit, _guards.lasting_threads = 1, False
+
+
+def _lent_guard(decoder: Decoder) -> AbstractContextManager[Guard]:
+    """A guard for a decoder, a new one where the last was for another."""
+
+    def make() -> Guard:
+        names, lasting = (CHECKS, *decoder.codecs), _guards.lasting_threads
+        return Guard(_Work(decoder), names, decoder.limits, lasting_threads=lasting)
+
+    return _guards.lent(pickle.dumps(decoder), make)

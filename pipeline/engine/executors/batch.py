@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
-
-import pyarrow as pa
+from typing import TypeVar
 
 from pipeline.config import Config
 from pipeline.engine.cleaning.clean import Cleaned, Find
-from pipeline.engine.cluster.failures import plain_errors
-from pipeline.engine.cluster.session import num_cpus
-from pipeline.engine.executors.tasks import decode_part, work_through
-from pipeline.engine.infer.predictors import PredictorPool, predictor_here
-from pipeline.engine.observe.progress import Progress
-from pipeline.errors import RunError
+from pipeline.engine.executors.base import PartLedger, Stage
+from pipeline.engine.executors.workplace import Workplace
+from pipeline.engine.infer.predictors import PredictorPool, Resources
 from pipeline.metrics.statistics import Sums, add_sums
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
-from pipeline.prediction.spec import ModelSpec
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.base import Sink
 from pipeline.sinks.ledger import PartResult
 
-PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -40,7 +33,8 @@ class BatchJob:
         parts: All parts of the input.
         decoder: How they are decoded.
         sink: Where the rows go.
-        pool: The processes that predict; None writes what was decoded.
+        workplace: Who does the work.
+        pool: Says which processes predict, given what an executor has; None writes what was decoded.
         clean: Finds what is to be left out of the parts, given those that are done; None leaves nothing out.
         planned: All parts of the input, also where a retry does only some; set by :meth:`begin`.
         todo: Parts that are not done yet; set by :meth:`begin`.
@@ -55,7 +49,6 @@ class BatchJob:
         publishing: Called when all is done that will be, before readers see any of it.
         done: Identities of the parts that are done; grows while the job runs.
         unpublished: Those of them that readers do not see; set by :meth:`begin`, and again by :meth:`run`.
-        redone: Parts that were done again since a process or a node was lost; set by :meth:`run`.
         inventory: The shards, held against those that the output had; set by :meth:`begin`.
     """
 
@@ -63,7 +56,8 @@ class BatchJob:
     parts: Sequence[Part]
     decoder: Decoder
     sink: Sink
-    pool: PredictorPool | None = None
+    workplace: Workplace
+    pool: Callable[[Resources], PredictorPool] | None = None
     clean: Find | None = None
     planned: Sequence[Part] = ()
     todo: list[Part] = field(default_factory=list)
@@ -77,7 +71,6 @@ class BatchJob:
     publishing: Callable[[], None] | None = None
     done: set[str] = field(default_factory=set)
     unpublished: set[str] = field(default_factory=set)
-    redone: int = 0
     inventory: Inventory | None = None
 
     def check(self) -> None:
@@ -105,45 +98,19 @@ class BatchJob:
         """Does the parts that are to do, commits, and adds their counts to ``summary``."""
         summary.parts_skipped = len(self.parts) - len(self.todo)
         summary.fingerprint = self.fingerprint
-        damaged, back = set[str](), set[str]()
-        self.sums, self.redone = {}, 0
-        with Progress(self.name, len(self.parts), "parts", summary.parts_skipped) as progress:
-            for result in self._results():
-                summary.parts_done += 1
-                summary.count(result)
-                if result.damages:
-                    damaged.add(result.shard)
-                self.sums = add_sums(self.sums, result.statistics or {})
-                self.done.add(result.part)
-                back.add(result.part)
-                progress.advance(1, result.read, result.quarantined)
-                if self.watch is not None and not self.watch(result):
-                    break
-            else:
-                self._check_all(back)
-        summary.shards_damaged = len(damaged)
-        if self.redone:
-            summary.metrics[PARTS_REDONE] = self.redone
+        self.sums = {}
+        book = PartLedger(self.name, self.todo, summary, summary.parts_skipped)
+        for result, _ in book.enter(self._results(book.lost), lambda result: result):
+            self.sums = add_sums(self.sums, result.statistics or {})
+            self.done.add(result.part)
+            if self.watch is not None and not self.watch(result):
+                break
         if self.cleaned is not None and self.cleaned.report:
             summary.metrics |= self.cleaned.metrics
             summary.report["cleaning"] = self.cleaned.report
         if self.publishing is not None:
             self.publishing()
         self._publish()
-
-    def _check_all(self, back: set[str]) -> None:
-        """Holds the parts that came back against those that were to be done.
-
-        Raises:
-            RunError: One is missing, which is a bug.
-        """
-        missing = [part for part in self.todo if part.id not in back]
-        if missing:
-            raise RunError(
-                f"{len(missing)} of {len(self.todo)} parts did not come back",
-                where=f"the first is shard={missing[0].shard} offset={missing[0].start}",
-                fix="run the job again; if it happens again, this is a bug: report it with the log",
-            )
 
     def _publish(self) -> None:
         """Shows what is done: of a changed shard that is not, the rows of before and none of the new."""
@@ -156,7 +123,7 @@ class BatchJob:
             ready,
             keep=self.inventory.rows_of(stays),
             pending=[part.id for part in self.parts if part.id not in shown],
-            each=_each,
+            each=partial(_each, self.workplace),
         )
         self.unpublished = self.done - shown
 
@@ -167,60 +134,17 @@ class BatchJob:
         for sums in self.sink.recorded_statistics(before):
             self.sums = add_sums(self.sums, sums)
 
-    def _results(self) -> Iterator[PartResult]:
-        with plain_errors(self.name):
-            if self.pool is None:
-                yield from work_through(self.todo, _WholeWay(self.decoder, self.sink), num_cpus())
-                return
-            if self.pool.whole_parts:
-                work = _WholeWay(self.decoder, self.sink, self.pool.spec)
-                each, at_once = self.pool.num_cpus, self.pool.num_actors
-                yield from work_through(self.todo, work, num_cpus(), each, at_once)
-                return
-            write = partial(_write, sink=self.sink)
-            yield from self.pool.through(
-                self.todo, self.decoder, write=write, on_loss=self._count_loss
-            )
-
-    def _count_loss(self) -> None:
-        self.redone += 1
+    def _results(self, on_loss: Callable[[], None]) -> Iterator[PartResult]:
+        if not self.todo:
+            return
+        executor = self.workplace.executor(len(self.todo))
+        pool = None if self.pool is None else self.pool(executor.resources)
+        stage = Stage(self.name, self.decoder, self.sink.write, pool)
+        yield from executor.run(self.todo, stage, on_loss)
 
 
-def _each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """As ``map``, on all CPUs where there is more than one thing to do."""
-    if len(items) < 2:
-        return [work(item) for item in items]
-    with plain_errors("merging"):
-        numbered = work_through(list(enumerate(items)), _Numbered(work), num_cpus())
-        return [made for _, made in sorted(numbered, key=lambda each: each[0])]
-
-
-@dataclass(frozen=True)
-class _Numbered:
-    """Keeps the number of a thing beside what was made of it."""
-
-    work: Callable[[Any], Any]
-
-    def __call__(self, item: tuple[int, Any]) -> tuple[int, Any]:
-        return item[0], self.work(item[1])
-
-
-@dataclass(frozen=True)
-class _WholeWay:
-    """The way of a part through one process."""
-
-    decoder: Decoder
-    sink: Sink
-    spec: ModelSpec | None = None
-
-    def __call__(self, part: Part) -> PartResult:
-        table = decode_part(part, self.decoder)
-        return self.sink.write(predictor_here(self.spec)(table) if self.spec else table)
-
-
-def _write(table: pa.Table, sink: Sink) -> PartResult:
-    """The last stage: hands a whole part to the sink."""
-    return sink.write(table)
+def _each(workplace: Workplace, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    return workplace.each(work, items, "merging")
 
 
 def check_bad_fraction(config: Config, summary: Summary, where: str) -> None:

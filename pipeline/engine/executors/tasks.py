@@ -6,16 +6,10 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import pyarrow as pa
 import ray
 
 from pipeline import pulse
-from pipeline.engine.decoding.cache import CachedDecoder, cached
-from pipeline.engine.decoding.decoded_folder import is_decoded, read_decoded_part
-from pipeline.engine.decoding.isolated import decode_here, decode_isolated
 from pipeline.engine.observe.beats import tell_driver
-from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.planning.plan import Part
 
 RETRIES = 3  # of a task whose worker dies
 TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without asking the driver
@@ -23,24 +17,6 @@ TASKS_AHEAD = 2  # a core: one at work, one that its worker goes on to without a
 WORKERS_A_DRIVER = 256
 P = TypeVar("P")
 T = TypeVar("T")
-
-
-def decode_part(part: Part, decoder: Decoder) -> pa.Table:
-    """Reads and decodes one part, or finds it in the decoder's cache: a row for every sample, good or bad.
-
-    A sample that crashes its decoder, hangs it or makes it eat memory is a bad row like any other.
-    """
-
-    tell_driver()
-
-    def decode() -> pa.Table:
-        if is_decoded(part):
-            return read_decoded_part(part, decoder)
-        return (
-            decode_isolated(part, decoder) if decoder.limits.isolate else decode_here(part, decoder)
-        )
-
-    return cached(decoder.cache, part, decode) if isinstance(decoder, CachedDecoder) else decode()
 
 
 def work_through(

@@ -14,13 +14,13 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 
 from pipeline import pulse
 from pipeline.engine.executors.tasks import RETRIES
+from pipeline.engine.infer.predictors import Predict
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.logs import event
 from pipeline.redaction import redact
 
 ACTOR_AHEAD = 2  # parts of an actor: one at work, one that it goes on to without asking the driver
 SECONDS_BETWEEN_WORDS = 60.0
-Predict = Callable[[pa.Table], pa.Table]
 
 logger = logging.getLogger(__name__)
 

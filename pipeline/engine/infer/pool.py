@@ -23,7 +23,8 @@ from pipeline import pulse
 from pipeline.engine.cluster.failures import is_loss
 from pipeline.engine.cluster.nodes import NodeWatch
 from pipeline.engine.executors.tasks import RETRIES, TASKS_AHEAD
-from pipeline.engine.infer.actors import ACTOR_AHEAD, Actor, Actors, Predict, is_lost
+from pipeline.engine.infer.actors import ACTOR_AHEAD, Actor, Actors, is_lost
+from pipeline.engine.infer.predictors import Predict
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.logs import event
 from pipeline.shards.planning.plan import Part

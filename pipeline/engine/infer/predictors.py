@@ -6,23 +6,17 @@ import logging
 import math
 import os
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pipeline.config import Config
-from pipeline.engine.cluster.session import num_cpus, resource
-from pipeline.engine.executors.tasks import decode_part
-from pipeline.engine.infer.actors import Predict
-from pipeline.engine.infer.pool import Share, Stages, through_stages
 from pipeline.errors import ConfigError
 from pipeline.logs import event
-from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.prediction.spec import Model, ModelSpec, Precision
-from pipeline.shards.planning.plan import Part
 
 if TYPE_CHECKING:
     from pipeline.prediction.predictor import Predictor
@@ -34,8 +28,23 @@ ACTOR_CPUS = 0.5  # what an actor of one thread is counted as
 CPU_STEPS = 1000  # of a CPU, in which Ray counts them; rounded up, the last process would not fit
 MEMORY_FRACTION = 0.25  # of the cluster's, that the copies of an encoder's weights on CPUs may take
 
-T = TypeVar("T")
+Predict = Callable[[pa.Table], pa.Table]
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What an executor has for the work.
+
+    Attributes:
+        cpus: Of all nodes.
+        memory_bytes: Of all nodes.
+        gpus: Of all nodes.
+    """
+
+    cpus: int
+    memory_bytes: float
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,39 +66,13 @@ class PredictorPool:
     num_cpus: float = ACTOR_CPUS
     whole_parts: bool = False
 
-    def share(self) -> Share:
-        """What its actors and the tasks beside them take of the cluster."""
-        # Ray does not schedule well by both.
-        cpus_each = 0 if self.num_gpus else self.num_cpus
-        return Share(self.num_actors, cpus_each, self.num_gpus, num_cpus())
 
-    def through(
-        self,
-        parts: Sequence[Part],
-        decoder: Decoder,
-        load: Callable[[], Predict] | None = None,
-        write: Callable[[pa.Table], T] | None = None,
-        on_loss: Callable[[], None] = lambda: None,
-    ) -> Iterator[T | pa.Table]:
-        """Decodes parts and predicts them, with no more actors than there are parts.
-
-        Args:
-            parts: Which.
-            decoder: How they are decoded.
-            load: Makes, once an actor, what turns a decoded part into another table; None loads the predictor.
-            write: What is done with that table where it is; None hands it over.
-            on_loss: Called for every part that is done again since a process or a node was lost.
-
-        Raises:
-            ray.exceptions.RayError: See :func:`pipeline.engine.infer.pool.through_stages`.
-        """
-        decode = partial(decode_part, decoder=decoder)
-        stages = Stages(decode, load or partial(_predictor, self.spec), write)
-        return through_stages(parts, stages, self.share(), on_loss)
+def predictor_loader(spec: ModelSpec) -> Callable[[], Predict]:
+    """Loads the predictor where it is called, so that the driver need not hold the network."""
+    return partial(_load, spec)
 
 
-def _predictor(spec: ModelSpec) -> Predict:
-    """Loads the predictor in the actor, so that the driver need not hold the network."""
+def _load(spec: ModelSpec) -> Predict:
     from pipeline.prediction.predictor import load_predictor
 
     return load_predictor(spec)
@@ -134,8 +117,10 @@ def precision_of(config: Config) -> Precision:
     return "bfloat16" if config.cluster.gpus_per_worker else "float32"
 
 
-def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
-    """As many actors as the configuration or the cluster asks for.
+def predictor_pool(
+    config: Config, resources: Resources, model: Model | None = None
+) -> PredictorPool:
+    """As many processes that predict as the configuration or the executor's resources ask for.
 
     With GPUs, as many as fit. A bundle on CPUs has one actor and one thread for every two cores, so that decoding has
     the others. An encoder on CPUs takes nearly all of the time: its processes do whole parts, one of one thread for
@@ -144,18 +129,19 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
 
     Args:
         config: The whole configuration.
+        resources: Of the executor.
         model: What :func:`pipeline.prediction.spec.open_model` said of it.
     """
-    gpus, cpus = config.cluster.gpus_per_worker, num_cpus()
+    gpus, cpus = config.cluster.gpus_per_worker, resources.cpus
     spec = replace(model_spec(config), device="cuda" if gpus else "cpu")
     encoder = model.encoder if model is not None else None
     threads = 1
     if gpus:
-        by_size = _on_gpus(config, gpus)
+        by_size = _on_gpus(config, gpus, resources)
     elif encoder is None:
         by_size = cpus // 2
     else:
-        copies = int(MEMORY_FRACTION * resource("memory") / max(1, encoder.num_bytes))
+        copies = int(MEMORY_FRACTION * resources.memory_bytes / max(1, encoder.num_bytes))
         by_size = min(cpus, max(1, copies))
         threads = min(cpus // by_size, os.cpu_count() or 1)
     num_actors = max(1, config.infer.actors or by_size)
@@ -171,19 +157,19 @@ def predictor_pool(config: Config, model: Model | None = None) -> PredictorPool:
     return PredictorPool(spec, num_actors, gpus, counted, whole_parts)
 
 
-def _on_gpus(config: Config, gpus: float) -> int:
-    """How many actors of so many GPUs each fit on the cluster.
+def _on_gpus(config: Config, gpus: float, resources: Resources) -> int:
+    """How many processes of so many GPUs each fit.
 
     Raises:
         ConfigError: None does, and no more will come.
     """
-    there = resource("GPU")
-    if there < gpus and config.cluster.address == "local":
+    present = resources.gpus
+    if present < gpus and config.cluster.address == "local":
         raise ConfigError(
-            f"each actor is to have {gpus:g} GPUs, and there are {there:g} on this machine",
+            f"each actor is to have {gpus:g} GPUs, and there are {present:g} on this machine",
             where="cluster.gpus_per_worker",
             fix="set cluster.gpus_per_worker=0 to run on CPUs",
         )
     if gpus > 1:
         event(logger, "gpus_idle", each=gpus, used=1)
-    return int(there / gpus)
+    return int(present / gpus)

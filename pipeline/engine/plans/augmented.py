@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import is_decoded
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.config import Config, Patterns
-from pipeline.engine.cluster.session import connect, num_cpus
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.engine.executors.batch import BatchJob
-from pipeline.engine.infer.predictors import PredictorPool
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import plan_parts
 
 SHOWN = 10  # parts listed one by one
@@ -25,10 +24,10 @@ def explain_input(config: Config, inputs: Mapping[str, Patterns | None]) -> str:
     return "\n".join(lines)
 
 
-def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
+def explain_job(config: Config, build: Callable[[Config, Workplace], BatchJob]) -> str:
     """The parts of a batch job that are to do, and how they will be done, as text."""
-    with connect(config.cluster):
-        job = build(config)
+    with Workplace(config.cluster) as workplace:
+        job = build(config, workplace)
         job.check()
         done = job.sink.done(job.parts)
         job.todo = [part for part in job.parts if part.id not in done]
@@ -39,23 +38,8 @@ def explain_job(config: Config, build: Callable[[Config], BatchJob]) -> str:
         ]
         if len(job.todo) > SHOWN:
             lines.append(f"  and {len(job.todo) - SHOWN} more")
-        lines.append(_how(job.pool))
+        if job.todo:
+            executor = workplace.executor(len(job.todo))
+            pool = None if job.pool is None else job.pool(executor.resources)
+            lines.append(executor.describe(pool))
     return "\n".join(lines)
-
-
-def _how(pool: PredictorPool | None) -> str:
-    """Which processes do the parts of a job."""
-    if pool is None:
-        return f"each is decoded and written by one task, on {num_cpus()} CPUs"
-    share = pool.share()
-    size = f"{share.actor_gpus:g} GPUs" if share.actor_gpus else f"{pool.num_cpus:g} CPUs"
-    if pool.whole_parts:
-        return (
-            "each is decoded, predicted and written by one task, "
-            f"{pool.num_actors} at a time of {size} each"
-        )
-    return (
-        f"each is decoded by a task of {share.decode_cpus:g} CPUs, predicted by one of "
-        f"{pool.num_actors} actors of {size} each, and written by a task; "
-        f"at most {share.parts_at_once} at a time"
-    )

@@ -18,13 +18,12 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.cleaning.clean import clean, split_name
-from pipeline.engine.cluster.failures import plain_errors
-from pipeline.engine.executors.batch import PARTS_REDONE
-from pipeline.engine.infer.predictors import PredictorPool
-from pipeline.engine.observe.progress import Progress
+from pipeline.engine.executors.base import Executor, PartLedger, Stage, handed_over
+from pipeline.engine.executors.workplace import Workplace
+from pipeline.engine.infer.predictors import model_spec, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.train.record import seen_in_training
-from pipeline.errors import BadDataError, ConfigError, RunError
+from pipeline.errors import BadDataError, ConfigError
 from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
@@ -58,31 +57,35 @@ class Evaluation:
     present: dict[str, np.ndarray]
 
 
-def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str) -> Evaluation:
+def evaluate(
+    config: Config, workplace: Workplace, summary: Summary, output: str
+) -> Evaluation:
     """Predicts a split with each subset of the modalities, and writes metrics and predictions.
 
     Args:
         config: The whole configuration.
-        pool: The actors that hold the bundle.
+        workplace: Who does the work.
         summary: Counts are added to it.
         output: Folder written to; what an earlier evaluation left is replaced.
 
     Raises:
         BadDataError: No sample could be judged.
     """
-    if pool.spec.pretrained:
+    spec = model_spec(config)
+    if spec.pretrained:
         raise ConfigError(
             "a pretrained encoder gives embeddings, and no predictions that could be judged",
-            where=f"infer.model={pool.spec.model}",
+            where=f"infer.model={spec.model}",
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )
-    bundle = BundleModel.open(pool.spec).bundle
+    bundle = BundleModel.open(spec).bundle
     parts = plan_parts(
         config,
         config.evaluate.input,
         "evaluate.input",
         label=objective_of(bundle).label,
         tokenizer=bundle.tokenizer,
+        workplace=workplace,
     )
     decoder = Decoder.build(
         bundle.modalities.for_job(config.modalities),
@@ -92,12 +95,16 @@ def evaluate(config: Config, pool: PredictorPool, summary: Summary, output: str)
         **config.handling(),
     )
     split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
-    cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder)
+    cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder, workplace)
     [parts] = cleaned.parts.values()
     clear_quarantine(output)
     subsets = modality_subsets(tuple(decoder.codecs))
     summary.first_sample = process_clock()
-    table = _predict(parts, decoder, pool, subsets, output, summary)
+    executor = workplace.executor(len(parts))
+    pool = predictor_pool(config, executor.resources)
+    load = partial(_PredictSubsets, pool.spec, subsets)
+    stage = Stage("evaluate", decoder, handed_over, pool, load)
+    table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
         raise BadDataError(
             "no sample could be judged",
@@ -151,34 +158,17 @@ def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _predict(
     parts: Sequence[Part],
-    decoder: Decoder,
-    pool: PredictorPool,
-    subsets: dict[str, tuple[str, ...]],
+    executor: Executor,
+    stage: Stage[pa.Table],
     output: str,
     summary: Summary,
 ) -> pa.Table:
+    """The predictions of all good samples, in the order of shard and key; bad ones go to the quarantine."""
     tables: list[pa.Table] = []
-    lost: list[int] = []
-    damaged, num_done = set(), 0
-    load = partial(_PredictSubsets, pool.spec, subsets)
-    with plain_errors("evaluate"), Progress("evaluate", len(parts), "parts") as progress:
-        for table in pool.through(parts, decoder, load, on_loss=lambda: lost.append(1)):
-            result = write_quarantine(output, table)
-            summary.count(result)
-            num_done += 1
-            if result.damages:
-                damaged.add(result.shard)
-            tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
-            progress.advance(1, result.read, result.quarantined)
-    if num_done != len(parts):
-        raise RunError(
-            f"{num_done} of {len(parts)} parts came back",
-            where=output,
-            fix="run the job again; if it happens again, this is a bug: report it with the log",
-        )
-    summary.shards_damaged = len(damaged)
-    if lost:
-        summary.metrics[PARTS_REDONE] = len(lost)
+    book = PartLedger(stage.name, parts, summary)
+    results = executor.run(parts, stage, book.lost)
+    for table, _ in book.enter(results, partial(write_quarantine, output)):
+        tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
     whole = pa.concat_tables(tables).combine_chunks()
     return whole.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
 

@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.engine.cleaning.clean import cleaning_of
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.infer.predictors import model_spec, precision_of, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.errors import ConfigError
@@ -86,7 +87,7 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
     )
 
 
-def inference_job(config: Config, partition: str = "") -> BatchJob:
+def inference_job(config: Config, workplace: Workplace, partition: str = "") -> BatchJob:
     """The batch inference that a configuration describes.
 
     The model says how samples are decoded, and the configuration which are left out: a bundle may be asked about
@@ -94,6 +95,7 @@ def inference_job(config: Config, partition: str = "") -> BatchJob:
 
     Args:
         config: The whole configuration.
+        workplace: Who does the work.
         partition: Folder in the output that new rows go to.
 
     Raises:
@@ -114,14 +116,18 @@ def inference_job(config: Config, partition: str = "") -> BatchJob:
             tokenizer=model.tokenizer,
             metadata=config.input.metadata,
             known=sink.recorded(),
+            workplace=workplace,
         ),
         decoder=decoder,
         sink=sink,
-        pool=predictor_pool(config, model),
+        workplace=workplace,
+        pool=lambda resources: predictor_pool(config, resources, model),
         retry=config.infer.retry_quarantined,
         fingerprint=model.fingerprint,
         keep_deleted=config.nightly.deleted == "keep",
-        clean=cleaning_of(config, "infer", config.infer.input, _comparing(config, model, decoder)),
+        clean=cleaning_of(
+            config, "infer", config.infer.input, _comparing(config, model, decoder), workplace
+        ),
     )
 
 

@@ -6,15 +6,13 @@ import datetime
 import logging
 import time
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import reduce
 
 from pipeline.config import Config
-from pipeline.engine.cluster.session import connect
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.executors.batch import BatchJob, check_bad_fraction
-from pipeline.engine.observe.beats import heard
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.checks import Needs, check
 from pipeline.engine.plans.infer import inference_job
 from pipeline.errors import BadDataError, ConfigError, PipelineError
@@ -155,8 +153,9 @@ class _Night:
 
     def _work(self) -> None:
         config = self._config
-        with connect(config.cluster), self._hearing():
-            job = inference_job(config, self._partition)
+        quiet_seconds = min(self._settings.stall_minutes * 60 / 8, QUIET_SECONDS)
+        with Workplace(config.cluster, quiet_seconds) as workplace:
+            job = inference_job(config, workplace, self._partition)
             job.follows = True
             self._begin_page(job.fingerprint)
             job.watch, job.publishing = self._committed, self._note
@@ -171,11 +170,6 @@ class _Night:
             left = sum(part.id not in job.done for part in job.parts)
             self._page.parts = self._page.parts | {"left": left}
             self._page.status = STOPPED if left else DONE
-
-    def _hearing(self) -> AbstractContextManager[None]:
-        """Listens to workers where this process itself has seen nothing move for a while."""
-        quiet = min(self._settings.stall_minutes * 60 / 8, QUIET_SECONDS)
-        return heard(quiet) if quiet else nullcontext()
 
     def _begin_page(self, fingerprint: str) -> None:
         """Says which model it is; what the page has of another one is forgotten."""

@@ -7,17 +7,15 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import ray
-
 from pipeline import storage
 from pipeline.config import Config, Patterns
-from pipeline.engine.cluster.failures import plain_errors
 from pipeline.engine.decoding.decoded_folder import (
     limit_rows,
     num_rows,
     split_input,
     tokenizer_digest,
 )
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.limits import Limits
 from pipeline.logs import event
@@ -59,6 +57,7 @@ def plan_parts(
     tokenizer: str | None = None,
     metadata: Sequence[str] = (),
     known: Iterable[Record] = (),
+    workplace: Workplace | None = None,
 ) -> list[Part]:
     """The parts of a split or pattern, at most ``input.max_samples`` samples of them.
 
@@ -70,6 +69,7 @@ def plan_parts(
         tokenizer: What it must have tokenized texts with; any where None.
         metadata: Fields that it must have kept.
         known: Records of parts that were done before: shards that have not changed since are not opened.
+        workplace: Scans and hashes what is large; None does it in this process.
 
     Raises:
         ConfigError: Nothing matches, none of the configured fields is in the data, or a folder was preprocessed with
@@ -90,11 +90,11 @@ def plan_parts(
     if shards and left != 0:
         expanded = expand(shards, where=where)
         if config.input.fingerprint == "content":
-            expanded = hash_shards(expanded)
+            expanded = hash_shards(expanded, workplace)
         plans = [record.plan for record in known if record.plan is not None]
         before = replan(expanded, plans) if left is None else {}
         if left is None:
-            found = plan_shards(expanded, before)
+            found = plan_shards(expanded, before, workplace)
         else:
             found = limit((part for shard in expanded for part in plan_shard(shard)), left)
         if len(before) < len(expanded):
@@ -106,37 +106,45 @@ def plan_parts(
 
 
 def plan_shards(
-    shards: Sequence[Shard], known: Mapping[str, list[Part]] | None = None
+    shards: Sequence[Shard],
+    known: Mapping[str, list[Part]] | None = None,
+    workplace: Workplace | None = None,
 ) -> list[Part]:
-    """The parts of shards in their order; where many bytes are to be scanned for headers, the workers do it.
+    """The parts of shards in their order; where many bytes are to be scanned for headers, an executor does it.
 
     Args:
         shards: All.
         known: Shard -> its parts, of those that need no planning.
+        workplace: See :func:`plan_parts`.
     """
     cuts = dict(known or {})
     unknown = [shard for shard in shards if shard.name not in cuts]
     large = [shard for shard in unknown if needs_scan(shard)]
-    planned = on_workers(plan_shard, large, WORKERS_SCAN_BYTES, "planning")
+    planned = on_workers(
+        plan_shard, large, WORKERS_SCAN_BYTES, "planning", workplace, in_python=True
+    )
     cuts |= {shard.name: parts for shard, parts in zip(large, planned, strict=True)}
     return [part for shard in shards for part in cuts.get(shard.name) or plan_shard(shard)]
 
 
-def hash_shards(shards: Sequence[Shard]) -> list[Shard]:
+def hash_shards(shards: Sequence[Shard], workplace: Workplace | None = None) -> list[Shard]:
     """Shards whose version is a digest of their content, for which all of it is read."""
-    return on_workers(hash_shard, shards, WORKERS_HASH_BYTES, "hashing")
+    return on_workers(hash_shard, shards, WORKERS_HASH_BYTES, "hashing", workplace)
 
 
 def on_workers(
-    work: Callable[[Shard], T], shards: Sequence[Shard], at_least: int, name: str
+    work: Callable[[Shard], T],
+    shards: Sequence[Shard],
+    at_least: int,
+    name: str,
+    workplace: Workplace | None,
+    *,
+    in_python: bool = False,
 ) -> list[T]:
-    """Does something to shards, here where they have fewer bytes than ``at_least`` together, else on the workers."""
-    if sum(shard.size for shard in shards) < at_least or not ray.is_initialized():
+    """Does something to shards, one after the other where they have fewer bytes than ``at_least`` together."""
+    if workplace is None or sum(shard.size for shard in shards) < at_least:
         return [work(shard) for shard in shards]
-    task: Any = ray.remote(work).options(num_cpus=0.5)
-    with plain_errors(name):
-        found: list[T] = ray.get([task.remote(shard) for shard in shards])
-    return found
+    return workplace.each(work, shards, name, in_python=in_python)
 
 
 def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: str | None) -> None:

@@ -9,6 +9,7 @@ from pipeline.config import Config
 from pipeline.engine.cleaning.clean import cleaning_of
 from pipeline.engine.decoding.decoded_folder import KIND, TOKENIZER, VERSION, tokenizer_digest
 from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.checks import second_column
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.metrics.statistics import Measure, statistics
@@ -24,17 +25,12 @@ from pipeline.sinks.parquet import ParquetSink
 STATISTICS = "stats.json"
 
 
-def prepare_preprocess(config: Config) -> None:
-    """What can be done before there is a cluster: the run's tokenizer.
-
-    Raises:
-        ConfigError: Nothing matches the input.
-    """
-    ensure_tokenizer(config, config.preprocess.input)
-
-
-def preprocess_job(config: Config) -> BatchJob:
+def preprocess_job(config: Config, workplace: Workplace) -> BatchJob:
     """The decoding that a configuration describes.
+
+    Args:
+        config: The whole configuration.
+        workplace: Who does the work.
 
     Raises:
         ConfigError: A metadata field is called as another column.
@@ -59,10 +55,12 @@ def preprocess_job(config: Config) -> BatchJob:
             tokenizer=tokenizer,
             metadata=config.input.metadata,
             known=sink.recorded(),
+            workplace=workplace,
         ),
         decoder=decoder,
         sink=sink,
-        clean=cleaning_of(config, "preprocess", config.preprocess.input, decoder),
+        workplace=workplace,
+        clean=cleaning_of(config, "preprocess", config.preprocess.input, decoder, workplace),
     )
 
 

@@ -16,7 +16,9 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, RandomSeedConfig
 
 from pipeline.engine.cluster.session import configure_data, num_cpus
 from pipeline.engine.decoding.cache import CachedDecoder
-from pipeline.engine.executors.tasks import RETRIES, decode_part
+from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.executors.tasks import RETRIES
+from pipeline.engine.observe.beats import tell_driver
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import PART
 from pipeline.shards.planning.plan import Part
@@ -103,6 +105,7 @@ class _Work:
     then: Then | None
 
     def __call__(self, row: pa.Table) -> pa.Table:
+        tell_driver()
         table = decode_part(Part.from_json(row[PART][0].as_py()), self.decoder)
         return table if self.then is None else self.then(table)
 

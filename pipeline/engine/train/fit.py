@@ -23,6 +23,7 @@ from pipeline.engine.cleaning.clean import Cleaned, clean
 from pipeline.engine.cluster.failures import plain_errors
 from pipeline.engine.decoding.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.executors.batch import check_bad_fraction
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import check_tokenizer, ensure_tokenizer, plan_parts
 from pipeline.engine.train.data import read_parts
 from pipeline.engine.train.epochs_ledger import check_epochs
@@ -178,7 +179,8 @@ def _cleaned(config: Config, parts: Mapping[str, Sequence[Part]], tokenizer: str
         classes=objective.classes or None,
         **config.handling(),
     )
-    return clean(config, "train", parts, decoder)
+    with Workplace(config.cluster) as workplace:
+        return clean(config, "train", parts, decoder, workplace)
 
 
 def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Cleaned) -> Decoder:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.engine.decoding import isolated
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

@@ -9,7 +9,7 @@ from support.tones import make_samples, write_tar
 
 from pipeline.engine.decoding import cache
 from pipeline.engine.decoding.cache import CachedDecoder, cached, clear_cache, prepare_cache
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder

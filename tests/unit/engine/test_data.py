@@ -14,7 +14,8 @@ from ray.data import Dataset
 from support.tones import make_samples, write_tar
 
 from pipeline.engine.cluster.failures import plain_errors
-from pipeline.engine.executors.tasks import decode_part, group_parts, work_through
+from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.executors.tasks import group_parts, work_through
 from pipeline.engine.train.data import read_parts
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig

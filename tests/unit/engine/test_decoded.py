@@ -14,7 +14,7 @@ from pipeline import storage
 from pipeline.config import Config, validate
 from pipeline.engine.decoding import decoded_folder as decoded
 from pipeline.engine.decoding.decoded_folder import find_folder, limit_rows, num_rows, split_input
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.plans.preprocess import preprocess_job
 from pipeline.engine.train.labels import count_labels

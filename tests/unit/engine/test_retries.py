@@ -8,7 +8,7 @@ import pytest
 from support.tones import make_samples, write_tar
 
 from pipeline.engine.executors.batch import BatchJob
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder

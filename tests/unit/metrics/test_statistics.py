@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tones import make_samples, write_tar
 
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder

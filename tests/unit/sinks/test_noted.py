@@ -9,7 +9,7 @@ from support.tones import write_tar
 
 from pipeline.engine.decoding.cache import cached
 from pipeline.engine.decoding.isolated import decode_here
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part, expand, plan

@@ -11,7 +11,7 @@ import pytest
 from support.tones import make_samples, write_tar
 
 from pipeline import storage
-from pipeline.engine.executors.tasks import decode_part
+from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import ConfigError, RunError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder

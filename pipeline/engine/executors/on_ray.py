@@ -1,0 +1,92 @@
+"""The work of parts on Ray: one task a part, or task, actor with the model, task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.cluster.session import num_cpus, resource
+from pipeline.engine.executors.base import Stage, Written, handed_over
+from pipeline.engine.executors.tasks import work_through
+from pipeline.engine.infer.pool import Share, Stages, through_stages
+from pipeline.engine.infer.predictors import PredictorPool, Resources, predictor_here
+from pipeline.shards.planning.plan import Part
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class RayExecutor:
+    """Does the work of parts on the Ray that this process is connected to; see :mod:`pipeline.engine.executors.base`."""
+
+    @property
+    def resources(self) -> Resources:
+        """Of the whole cluster, as it is now."""
+        return Resources(num_cpus(), resource("memory"), resource("GPU"))
+
+    def run(
+        self,
+        parts: Sequence[Part],
+        stage: Stage[Written],
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> Iterator[Written]:
+        """See :class:`pipeline.engine.executors.base.Executor`.
+
+        Parts that end on the worker that decoded them are plain tasks, which Ray does again itself.
+        """
+        pool, loader = stage.pool, stage.loader
+        with plain_errors(stage.name):
+            if pool is None or loader is None:
+                yield from work_through(parts, _WholeWay(stage), num_cpus())
+            elif pool.whole_parts and stage.load is None:
+                cpus, at_once = pool.num_cpus, pool.num_actors
+                yield from work_through(parts, _WholeWay(stage), num_cpus(), cpus, at_once)
+            else:
+                # A table that is handed over goes to this process from where it is.
+                write = None if stage.write is handed_over else stage.write
+                stages = Stages(stage.decode, loader, write)
+                yield from through_stages(parts, stages, share_of(pool), on_loss)
+
+    def each(
+        self, work: Callable[[Item], Result], items: Sequence[Item], name: str
+    ) -> Iterator[Result]:
+        """See :class:`pipeline.engine.executors.base.Executor`."""
+        with plain_errors(name):
+            yield from work_through(items, work, num_cpus())
+
+    def describe(self, pool: PredictorPool | None) -> str:
+        """See :class:`pipeline.engine.executors.base.Executor`."""
+        if pool is None:
+            return f"each is decoded and written by one task, on {num_cpus()} CPUs"
+        share = share_of(pool)
+        size = f"{share.actor_gpus:g} GPUs" if share.actor_gpus else f"{pool.num_cpus:g} CPUs"
+        if pool.whole_parts:
+            return (
+                "each is decoded, predicted and written by one task, "
+                f"{pool.num_actors} at a time of {size} each"
+            )
+        return (
+            f"each is decoded by a task of {share.decode_cpus:g} CPUs, predicted by one of "
+            f"{pool.num_actors} actors of {size} each, and written by a task; "
+            f"at most {share.parts_at_once} at a time"
+        )
+
+
+def share_of(pool: PredictorPool) -> Share:
+    """What the actors of a pool and the tasks beside them take of the cluster."""
+    # Ray does not schedule well by both.
+    cpus_each = 0 if pool.num_gpus else pool.num_cpus
+    return Share(pool.num_actors, cpus_each, pool.num_gpus, num_cpus())
+
+
+@dataclass(frozen=True)
+class _WholeWay(Generic[Written]):
+    """The way of a part through one process."""
+
+    stage: Stage[Written]
+
+    def __call__(self, part: Part) -> Written:
+        table, pool = self.stage.decode(part), self.stage.pool
+        return self.stage.write(table if pool is None else predictor_here(pool.spec)(table))
