@@ -7,6 +7,7 @@ import sys
 from jobs._job import Job, counts, main
 from pipeline.config import Config
 from pipeline.engine.plans.checks import Needs
+from pipeline.errors import ConfigError
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import kept_epoch
 from pipeline.runs import Summary
@@ -22,6 +23,12 @@ def work(config: Config, summary: Summary) -> None:
         summary.parts_skipped = bundle.training["parts"]
         describe(bundle, summary)
         return
+    if config.cluster.executor == "here":
+        raise ConfigError(
+            "training runs on Ray Train",
+            where="cluster.executor=here",
+            fix="set cluster.executor=auto for this job",
+        )
     from pipeline.engine.cluster.session import connect
     from pipeline.engine.train.fit import train
 

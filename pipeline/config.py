@@ -91,7 +91,9 @@ class Config(Section):
         submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then local means that cluster
         if self.cluster.address != "local" or submitted:
             if self.cluster.executor == "here":
-                place = "a submitted job" if submitted else f"cluster.address={self.cluster.address}"
+                place = (
+                    "a submitted job" if submitted else f"cluster.address={self.cluster.address}"
+                )
                 raise ValueError(
                     f"cluster.executor: here works in one process, and {place} is for a cluster; set "
                     f"it to auto or ray"

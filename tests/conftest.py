@@ -12,6 +12,7 @@ from support.ray_cluster import family, ray_head
 from support.tones import make_samples, write_tar
 
 from pipeline.config import ClusterConfig
+from pipeline.engine.executors.workplace import Workplace
 
 __all__ = ["bucket", "family", "ray_head", "s3_server"]
 
@@ -66,3 +67,19 @@ def local_ray() -> Iterator[None]:
 
     with connect(ClusterConfig(num_cpus=2)):
         yield
+
+
+@pytest.fixture(params=["here", "ray"])
+def workplace(request: pytest.FixtureRequest) -> Iterator[Workplace]:
+    """Each kind of executor in turn, with 2 CPUs."""
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+    with Workplace(ClusterConfig(num_cpus=2, executor=request.param)) as workplace:
+        yield workplace
+
+
+@pytest.fixture
+def workplace_here() -> Iterator[Workplace]:
+    """This process and 2 decoding processes."""
+    with Workplace(ClusterConfig(num_cpus=2, executor="here")) as workplace:
+        yield workplace

@@ -70,6 +70,7 @@ class InferenceJob:
         log: Takes what it prints.
         head: Of the cluster that it runs on; None starts a Ray of its own.
         node: Another node of that cluster.
+        overrides: Of the configuration.
     """
 
     config: Path
@@ -77,11 +78,13 @@ class InferenceJob:
     log: Path
     head: Head | None = None
     node: Family | None = None
+    overrides: Sequence[str] = ()
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         self._before = self._records()
         words = ["-m", "jobs.infer", str(self.config), f"infer.output={self.output}", "--json"]
+        words += self.overrides
         if self.head is not None:
             words.append(f"cluster.address={self.head.address}")
         plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -185,6 +188,8 @@ class InferenceJob:
         if kind == "decode worker":
             wanted = {parent for _, name, parent in members if name == DECODING}
             return [(pid, name) for pid, name, _ in members if pid in wanted and name != IDLE]
+        if kind == DECODING:
+            return [(pid, name) for pid, name, _ in members if name == DECODING]
         if kind == "driver":
             return [(pid, name) for pid, name, _ in members if pid == self.process.pid]
         word = {"raylet": "raylet", "model actor": "_Predict"}[kind]

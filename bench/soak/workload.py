@@ -95,7 +95,7 @@ def _write_config(folder: Path) -> Path:
         "modalities": MODALITIES,
         "infer": {"input": f"{folder}/in/*.tar", "model": f"{folder}/model", "batch_size": 32},
         "input": {"metadata": ["json"], "max_bad_fraction": 0.5},
-        "cluster": {"num_cpus": 2},
+        "cluster": {"num_cpus": 2, "executor": "ray"},
     }
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     return path

@@ -78,7 +78,9 @@ class Guards:
                 if interrupts != self._interrupts:
                     raise Interrupted
             # The one that was used last: its child has started.
-            at = next((at for at in reversed(range(len(self._idle))) if self._fits(at, purpose)), None)
+            at = next(
+                (at for at in reversed(range(len(self._idle))) if self._fits(at, purpose)), None
+            )
             stale = None
             if at is not None:
                 entry = self._idle.pop(at)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from support.ray_cluster import PROJECT, Family
 from support.tones import make_samples, write_tar
 
@@ -88,7 +89,10 @@ def assert_whole(output: Path) -> None:
             pq.read_metadata(file)
 
 
-def test_a_batch_job_is_killed_interrupted_and_completed(tmp_path: Path, family: Family) -> None:
+@pytest.mark.parametrize("executor", ["here", "ray"])
+def test_a_batch_job_is_killed_interrupted_and_completed(
+    tmp_path: Path, family: Family, executor: str
+) -> None:
     """kill -9 of the driver, then Ctrl-C in a rerun, each in mid inference; another does the rest, and no row twice."""
     write_bundle(tmp_path / "model")
     for index in range(24):
@@ -102,7 +106,7 @@ def test_a_batch_job_is_killed_interrupted_and_completed(tmp_path: Path, family:
             "output": str(output),
             "model": str(tmp_path / "model"),
         },
-        "cluster": {"num_cpus": 2},
+        "cluster": {"num_cpus": 2, "executor": executor},
     }
     config.write_text(json.dumps(settings))
     killed = start(family, "jobs.infer", str(config))

@@ -153,15 +153,15 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from support.evil import evil_decoder\n"
-        "from pipeline.engine.decoding.isolated import decode_isolated, _guard_for\n"
+        "from pipeline.engine.decoding.isolated import _lent_guard\n"
         "from pipeline.limits import Limits\n"
         "from pipeline.shards.planning.plan import expand, plan\n"
         f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"
         "decoder = evil_decoder(limits=Limits(decode_seconds=600))\n"
-        "guard = _guard_for(decoder)\n"
-        "guard._child = guard._start()\n"
-        "print(guard._child.pid, flush=True)\n"
-        "guard(part)\n"
+        "with _lent_guard(decoder) as guard:\n"
+        "    guard._child = guard._start()\n"
+        "    print(guard._child.pid, flush=True)\n"
+        "    guard(part)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -14,7 +14,7 @@ import torchvision
 from support.encoders import in_this_process
 from support.tones import make_samples, write_tar
 
-from bench.soak.kills import SURVIVED, InferenceJob, Point
+from bench.soak.kills import DECODING, SURVIVED, InferenceJob, Point
 from bench.soak.readers import Poller, read_output
 from bench.soak.workload import make_workload
 from pipeline.config import load
@@ -69,6 +69,32 @@ def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
 
 
 @pytest.mark.timeout(600)
+def test_without_ray_a_job_is_killed_and_its_rows_are_those_of_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    """A killed decoding process costs nothing; a killed driver takes its decoding processes with it."""
+    workload = make_workload(tmp_path, 24, 6)
+    output, overrides = tmp_path / "out", ["cluster.executor=here"]
+    random, jobs = np.random.default_rng(20261129), list[InferenceJob]()
+    try:
+        for kinds in ([DECODING, "driver"], [DECODING, DECODING, "whole tree"], [DECODING]):
+            log = tmp_path / f"{len(jobs)}.log"
+            jobs.append(InferenceJob(workload.config, output, log, overrides=overrides))
+            killed = [
+                jobs[-1].strike(kind, Point(at, 0.05), random) for at, kind in enumerate(kinds)
+            ]
+            assert all(killed), jobs[-1].said()
+            code = jobs[-1].wait()
+            assert code == (0 if kinds[-1] == DECODING else -9), jobs[-1].said()
+            assert jobs[-1].wait_gone(10) == [], "nothing is left behind"
+            assert "ray" not in jobs[-1].said().lower()
+    finally:
+        for job in jobs:
+            job.end()
+    assert set(workload.new.difference(read_output(output)).values()) == {0}
+
+
+@pytest.mark.timeout(600)
 def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path) -> None:
     """The job goes on with another, and embeds what that one had not committed."""
     network = torchvision.models.shufflenet_v2_x0_5(weights=None)
@@ -80,7 +106,7 @@ def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path
         "run": str(tmp_path / "run"),
         "modalities": {"image": {"fields": ["png"]}},
         "infer": {"input": f"{tmp_path}/in/*.tar", "model": model, "weights": weights},
-        "cluster": {"num_cpus": 2},
+        "cluster": {"num_cpus": 2, "executor": "ray"},
     }
     config, output = tmp_path / "job.yaml", tmp_path / "out"
     config.write_text(json.dumps(settings))

@@ -76,7 +76,7 @@ def test_one_of_two_works_and_after_a_kill_a_rerun_completes_it_once(
         "run": str(tmp_path / "run"),
         "modalities": {"image": {"fields": ["png"], "size": 16}},
         "preprocess": {"input": f"{tmp_path}/in/*.tar", "output": url},
-        "cluster": {"num_cpus": 1},
+        "cluster": {"num_cpus": 1, "executor": "here"},
     }
     config = tmp_path / "job.yaml"
     config.write_text(json.dumps(settings))

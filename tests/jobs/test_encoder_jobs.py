@@ -14,11 +14,11 @@ from test_jobs import rows, run, summary
 
 from jobs import evaluate, infer, nightly
 from pipeline.config import load
-from pipeline.engine.infer.predictors import model_spec, precision_of, predictor_pool
+from pipeline.engine.infer.predictors import Resources, model_spec, precision_of, predictor_pool
 from pipeline.errors import ConfigError
 from pipeline.prediction.spec import open_model
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+TWO_CORES = Resources(cpus=2, memory_bytes=1 << 34)
 
 
 @pytest.fixture(scope="module")
@@ -101,19 +101,19 @@ def test_as_many_actors_and_threads_as_there_are_cores(tone_config: Path, clip: 
         (("infer.threads=2",), 2, 2),
     ):
         config = load(tone_config, [f"infer.model=hf:{clip}", *overrides])
-        pool = predictor_pool(config, open_model(model_spec(config)))
+        pool = predictor_pool(config, TWO_CORES, open_model(model_spec(config)))
         assert (pool.num_actors, pool.spec.num_threads) == (actors, threads)
         assert pool.whole_parts, "they decode for themselves"
         assert 1.99 < pool.num_actors * pool.num_cpus <= 2, "no core is left over"
         assert pool.spec.device == "cpu"
     config = load(tone_config, [f"infer.model=hf:{clip}", "infer.actors=1"])
-    pool = predictor_pool(config, open_model(model_spec(config)))
+    pool = predictor_pool(config, TWO_CORES, open_model(model_spec(config)))
     assert pool.num_cpus == 1, "all CPUs of a cluster may be more than a node has"
-    pool = predictor_pool(load(tone_config, ["infer.actors=2"]))
+    pool = predictor_pool(load(tone_config, ["infer.actors=2"]), TWO_CORES)
     assert pool.num_actors * pool.num_cpus <= 1, "half of the cores is left to decoding"
     assert not pool.whole_parts
     with pytest.raises(ConfigError, match=r"each actor is to have 0.5 GPUs"):
-        predictor_pool(load(tone_config, ["cluster.gpus_per_worker=0.5"]))
+        predictor_pool(load(tone_config, ["cluster.gpus_per_worker=0.5"]), TWO_CORES)
 
 
 def test_relative_weights_are_refused_on_a_cluster(tone_config: Path, monkeypatch) -> None:

@@ -16,12 +16,14 @@ import json, sys
 import ray
 from jobs import _job, infer
 from pipeline.config import load
+from pipeline.engine.executors.on_ray import RayExecutor
 from pipeline.engine.infer.predictors import predictor_pool
 
 ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 found = {}
 for gpus in ("0.25", "0.5", "1", "2"):
-    pool = predictor_pool(load(sys.argv[1], [f"cluster.gpus_per_worker={gpus}"]))
+    config = load(sys.argv[1], [f"cluster.gpus_per_worker={gpus}"])
+    pool = predictor_pool(config, RayExecutor().resources)
     assert (pool.num_gpus, pool.spec.device, pool.whole_parts) == (float(gpus), "cuda", False)
     found[gpus] = pool.num_actors
 print(json.dumps(found), flush=True)

@@ -1,4 +1,4 @@
-"""What an executor is: whoever does the work of parts, in this process or on Ray. And the ledger of what it gives back."""
+"""What an executor is: whoever does the work of parts, in this process or on Ray; and the ledger of its results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.errors import RunError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part
-from pipeline.sinks.base import PartResult
+from pipeline.sinks.ledger import PartResult
 
 PARTS_REDONE = "parts_redone"  # in the summary's metrics, where a process or a node was lost
 Item = TypeVar("Item")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pipeline import pulse
@@ -114,7 +115,7 @@ class HereExecutor:
         self._crew.grow(num_threads + len(ahead))
         try:
             for task in ahead:
-                self._crew.do(lambda task=task: shift.follow(task))
+                self._crew.do(partial(shift.follow, task))
             for _ in range(num_threads):
                 self._crew.do(shift.work_through)
             yield from shift.results()

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class RayExecutor:
-    """Does the work of parts on the Ray that this process is connected to; see :mod:`pipeline.engine.executors.base`."""
+    """Does the work of parts on the Ray of this process; see :class:`pipeline.engine.executors.base.Executor`."""
 
     @property
     def resources(self) -> Resources:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from pipeline.config import ClusterConfig
 from pipeline.engine.cluster import signals
@@ -110,11 +111,11 @@ class Workplace:
         return self._on_ray
 
 
-class _Numbered:
+@dataclass(frozen=True)
+class _Numbered(Generic[Item, Result]):
     """Keeps the number of a thing beside what came of it."""
 
-    def __init__(self, work: Callable[[Item], Result]) -> None:
-        self.work = work
+    work: Callable[[Item], Result]
 
     def __call__(self, item: tuple[int, Item]) -> tuple[int, Result]:
         return item[0], self.work(item[1])

@@ -57,9 +57,7 @@ class Evaluation:
     present: dict[str, np.ndarray]
 
 
-def evaluate(
-    config: Config, workplace: Workplace, summary: Summary, output: str
-) -> Evaluation:
+def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str) -> Evaluation:
     """Predicts a split with each subset of the modalities, and writes metrics and predictions.
 
     Args:

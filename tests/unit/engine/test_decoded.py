@@ -15,6 +15,7 @@ from pipeline.config import Config, validate
 from pipeline.engine.decoding import decoded_folder as decoded
 from pipeline.engine.decoding.decoded_folder import find_folder, limit_rows, num_rows, split_input
 from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.plans.preprocess import preprocess_job
 from pipeline.engine.train.labels import count_labels
@@ -66,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_preprocess(config: Config) -> None:
-    job = preprocess_job(config)
+    job = preprocess_job(config, Workplace(config.cluster))
     job.begin()
     for part in job.todo:
         job.sink.write(decode_part(part, job.decoder))

@@ -190,6 +190,7 @@ def test_rows_of_four_actors_are_those_of_one(
         "modalities": MODALITIES,
         "infer": {"input": f"{tmp_path}/in/*.tar", "model": str(tmp_path / "model")},
         "input": {"metadata": ["json"]},
+        "cluster": {"executor": "ray"},
     }
     config.write_text(json.dumps(settings))
     outputs = []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.tones import write_tar
 
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans import prepare
 from pipeline.errors import InputError
 from pipeline.shards.planning.plan import PART_BYTES, Shard, expand, plan
@@ -24,19 +25,19 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Shard]:
     return expand(str(folder / "x-*.tar"))
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_workers_plan_the_same_parts(shards: list[Shard], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_executors_plan_the_same_parts(
+    shards: list[Shard], monkeypatch: pytest.MonkeyPatch, workplace: Workplace
+) -> None:
     here = plan(shards)
     assert len(here) > len(shards)
     monkeypatch.setattr(prepare, "WORKERS_SCAN_BYTES", 0)
-    assert prepare.plan_shards(shards) == here
+    assert prepare.plan_shards(shards, workplace=workplace) == here
 
 
-@pytest.mark.usefixtures("local_ray")
 def test_a_shard_that_is_gone_is_named(
-    tmp_path: Path, shards: list[Shard], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shards: list[Shard], monkeypatch: pytest.MonkeyPatch, workplace: Workplace
 ) -> None:
     gone = Shard("gone.tar", str(tmp_path / "gone.tar"), 10 * PART_BYTES, "1")
     monkeypatch.setattr(prepare, "WORKERS_SCAN_BYTES", 0)
     with pytest.raises(InputError, match=r"gone\.tar"):
-        prepare.plan_shards([*shards, gone])
+        prepare.plan_shards([*shards, gone], workplace=workplace)

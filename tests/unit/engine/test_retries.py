@@ -7,11 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 from support.tones import make_samples, write_tar
 
-from pipeline.engine.executors.batch import BatchJob
+from pipeline.config import ClusterConfig
 from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.runs import Summary
 from pipeline.shards.planning.plan import Part, expand, limit, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
@@ -30,12 +33,11 @@ def parts(folder: Path) -> list[Part]:
 
 
 def run(folder: Path, planned: list[Part], *, retry: bool = False) -> list[tuple[str, str]]:
-    """A job from its begin to its publication, its parts done in this process; the rows that are seen then."""
-    job = BatchJob("infer", planned, DECODER, output(folder), retry=retry)
-    job.begin()
-    for part in job.todo:
-        job.done.add(job.sink.write(decode_part(part, DECODER)).part)
-    job._publish()
+    """A job from its begin to its publication; the rows that are seen then."""
+    with Workplace(ClusterConfig(executor="here", num_cpus=2)) as workplace:
+        job = BatchJob("infer", planned, DECODER, output(folder), workplace, retry=retry)
+        job.begin()
+        job.run(Summary("infer"))
     tables = [pq.read_table(file) for file in (folder / "out").glob("part-*.parquet")]
     return sorted((row["shard"], row["key"]) for table in tables for row in table.to_pylist())
 

@@ -12,8 +12,10 @@ import pytest
 from support.tones import make_samples, png, write_tar
 
 from pipeline.engine.decoding.isolated import decode_here
-from pipeline.engine.executors import batch
+from pipeline.engine.executors import workplace as workplace_module
 from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.here import HereExecutor
+from pipeline.engine.executors.workplace import Workplace
 from pipeline.errors import RunError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding import decoder as decode
@@ -24,7 +26,7 @@ from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading import reader
 from pipeline.shards.tar.grouping import Group
 from pipeline.shards.tar.scanner import Damage
-from pipeline.sinks.ledger import PartResult, ledger
+from pipeline.sinks.ledger import ledger
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.quarantine import set_bad_aside
 
@@ -138,20 +140,20 @@ def test_planning_and_reading_must_find_the_same(path: Path) -> None:
             ledger(table.set_column(at, "part", column))
 
 
+class Lossy(HereExecutor):
+    """Forgets the last part."""
+
+    def run(self, parts, stage, on_loss=lambda: None):
+        return super().run(parts[:-1], stage)
+
+
 def test_a_part_that_does_not_come_back_ends_the_job(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, workplace_here: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = parts_of(path, 8000)
-    job = BatchJob("preprocess", parts, decoder(), NoneSink())
+    monkeypatch.setattr(workplace_module, "HereExecutor", Lossy)
+    job = BatchJob("preprocess", parts, decoder(), NoneSink(), workplace=workplace_here)
     job.begin()
-
-    def lossy(
-        todo: list[Part], work: Callable[[Part], PartResult], *_: object
-    ) -> Iterator[PartResult]:
-        return map(work, todo[:-1])
-
-    monkeypatch.setattr(batch, "work_through", lossy)
-    monkeypatch.setattr(batch, "num_cpus", lambda: 1)
     with pytest.raises(RunError, match=f"1 of {len(parts)} parts did not come back"):
         job.run(Summary("preprocess"))
 
