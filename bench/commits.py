@@ -124,16 +124,16 @@ def seal(config_path: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save
 
-    from pipeline.objectives import build
+    from pipeline.objectives.sealed import build
 
     config = load(config_path)
-    objective, classes = config.require_objective(), ("a", "b")
+    objective, learned = config.require_objective(), {"classes": ["a", "b"]}
     torch.manual_seed(0)
-    weights = build(objective, config.modalities, classes).state_dict()
+    weights = build(objective, config.modalities, learned).state_dict()
     Bundle(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
-        classes=classes,
+        learned=learned,
         tokenizer=None,
         metrics={},
         training={},

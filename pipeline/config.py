@@ -20,6 +20,7 @@ from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.decoding.rows import OnBadField
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives.base import ObjectiveSection
 from pipeline.packing.config import PackConfig
 from pipeline.redaction import redacted
 from pipeline.search import SearchConfig
@@ -141,7 +142,7 @@ class Config(Section):
             "limits": self.limits,
         }
 
-    def require_objective(self) -> ObjectiveConfig:
+    def require_objective(self) -> ObjectiveSection:
         """The objective.
 
         Raises:

@@ -20,7 +20,8 @@ from bench.soak.kills import run_unkilled
 from bench.soak.readers import Rows, read_output
 from pipeline.modalities import ModalitiesConfig
 from pipeline.models.bundle import Bundle
-from pipeline.objectives import ObjectiveConfig, build
+from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives.sealed import build
 
 OLD_SHARDS = 6  # that the first snapshot holds; one of them changes then, and one goes
 CHANGED, GONE, CUT = 1, 2, 4
@@ -28,6 +29,7 @@ PICTURES = 24  # distinct ones
 SIDE = 500  # of a picture
 RATE_HZ = 8000
 CLASSES = ("high", "low", "mid")
+LEARNED = {"classes": list(CLASSES)}
 MODALITIES = {
     "image": {"fields": ["png"], "size": 16},
     "audio": {"fields": ["wav"], "sample_rate_hz": RATE_HZ, "max_seconds": 0.3, "num_mels": 20},
@@ -113,11 +115,11 @@ def write_bundle(folder: Path, settings: Mapping[str, Any] = MODALITIES) -> None
         {"kind": "classify", "width": 32, "fusion": {"kind": "concat"}}
     )
     torch.manual_seed(0)
-    weights = build(objective, modalities, CLASSES).state_dict()
+    weights = build(objective, modalities, LEARNED).state_dict()
     Bundle(
         objective=objective.model_dump(mode="json"),
         modalities=modalities,
-        classes=CLASSES,
+        learned=LEARNED,
         tokenizer=None,
         metrics={},
         training={},

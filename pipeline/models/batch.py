@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -10,31 +10,23 @@ import torch
 from torch import Tensor
 
 from pipeline.modalities.base import Codec
-from pipeline.sample import LABEL
 
 
-def to_tensors(
-    table: pa.Table, codecs: Mapping[str, Codec], classes: Sequence[str] | None = None
-) -> dict[str, Tensor]:
+def to_tensors(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, Tensor]:
     """Collates a table of good samples.
 
     Args:
         table: B rows with one column a modality.
         codecs: Modality -> codec.
-        classes: Class names; given, the batch also has ``label``.
 
     Returns:
-        ``NAME`` (B, ...) and ``NAME_present`` bool (B,) for each modality, and ``label`` int64 (B,).
+        ``NAME`` (B, ...) and ``NAME_present`` bool (B,) for each modality.
     """
     batch: dict[str, Tensor] = {}
     for name, codec in codecs.items():
         values, present = codec.collate(_one_chunk(table[name]))
         batch[name] = torch.from_numpy(_writable(values))
         batch[f"{name}_present"] = torch.from_numpy(_writable(present))
-    if classes is not None:
-        ids = {name: index for index, name in enumerate(classes)}
-        labels = [ids[label] for label in table[LABEL].to_pylist()]
-        batch["label"] = torch.tensor(labels, dtype=torch.int64)
     return batch
 
 

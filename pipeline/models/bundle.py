@@ -8,23 +8,29 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from pipeline import storage
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
+from pipeline.models.differences import differences, shown
 from pipeline.models.record import kept_epoch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
+# In this one, what was learned lies between the other keys rather than below one of its own.
+FLAT_FORMAT = 2
 WEIGHTS, MANIFEST, TOKENIZER, CARD = (
     "weights.safetensors",
     "bundle.json",
     "tokenizer.json",
     "README.md",
 )
+
+
+MAX_SHOWN = 50  # values of a list that the model card shows
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,22 @@ class Bundle:
     Attributes:
         objective: The objective's section of the configuration, as JSON.
         modalities: The preprocessing that the model was trained with.
-        classes: Class names, in the order of the probabilities.
+        learned: What the objective has learned of the targets, as JSON.
         tokenizer: JSON of the tokenizer, None where there is no text.
         metrics: Metrics of the validation split at the epoch that was kept.
         training: How it was trained: settings, seed, versions.
         weights: Serialized weights (safetensors).
+        format: Of ``bundle.json``: the one that it was read in, so that its fingerprint stays.
     """
 
     objective: Mapping[str, Any]
     modalities: ModalitiesConfig
-    classes: tuple[str, ...]
+    learned: Mapping[str, JsonValue]
     tokenizer: str | None
     metrics: Mapping[str, float]
     training: Mapping[str, Any]
     weights: bytes
+    format: int = FORMAT
 
     @property
     def fingerprint(self) -> str:
@@ -60,13 +68,14 @@ class Bundle:
 
     def _content(self) -> dict[str, Any]:
         """What ``bundle.json`` says, its fingerprint aside."""
+        learned = dict(self.learned)
         return {
-            "format": FORMAT,
+            "format": self.format,
             "objective": dict(self.objective),
             "modalities": self.modalities.decoding(
                 exclude_none=False, filters=False, encoders=True
             ),
-            "classes": list(self.classes),
+            **(learned if self.format == FLAT_FORMAT else {"learned": learned}),
             "metrics": dict(self.metrics),
             "training": dict(self.training),
         }
@@ -90,9 +99,10 @@ class Bundle:
         """
         try:
             manifest = json.loads(storage.read_bytes(storage.join(folder, MANIFEST)))
-            if manifest["format"] != FORMAT:
+            if manifest["format"] not in (FLAT_FORMAT, FORMAT):
                 raise ModelError(
-                    f"the bundle has format {manifest['format']}, and this version reads {FORMAT}",
+                    f"the bundle has format {manifest['format']}, "
+                    f"and this version reads {FLAT_FORMAT} and {FORMAT}",
                     where=folder,
                     fix="train the model again",
                 )
@@ -103,11 +113,12 @@ class Bundle:
             bundle = cls(
                 objective=manifest["objective"],
                 modalities=modalities,
-                classes=tuple(manifest["classes"]),
+                learned=_learned(manifest),
                 tokenizer=text.decode() if text is not None else None,
                 metrics=manifest["metrics"],
                 training=manifest["training"],
                 weights=weights,
+                format=manifest["format"],
             )
         except FileNotFoundError as error:
             missing = str(error.filename or error).rpartition("/")[2]
@@ -166,47 +177,23 @@ class Bundle:
                     where=where,
                     fix=f"use the modalities of the bundle: {', '.join(ours)}",
                 )
-            for setting, ours_of_it, theirs_of_it in _leaves(f"modalities.{name}", left, right):
+            for setting, ours_of_it, theirs_of_it in differences(f"modalities.{name}", left, right):
                 if setting != f"modalities.{name}.fields":
                     raise ModelError(
-                        f"{setting} is {_short(theirs_of_it)} in the configuration "
-                        f"and {_short(ours_of_it)} in the model",
+                        f"{setting} is {shown(theirs_of_it)} in the configuration "
+                        f"and {shown(ours_of_it)} in the model",
                         where=where,
-                        fix=f"set {setting}={_short(ours_of_it)}",
+                        fix=f"set {setting}={shown(ours_of_it)}",
                     )
-
-    def check_objective(self, configured: Mapping[str, Any] | None, where: str) -> None:
-        """Compares a configuration's objective with the bundle's own; where none is configured, nothing speaks against.
-
-        Args:
-            configured: The section as JSON, with its defaults.
-            where: The place that the error names.
-
-        Raises:
-            ModelError: They differ; names the setting.
-        """
-        if configured is None:
-            return
-        # Classes are those of the training set where none are configured.
-        ours = {**self.objective, "classes": list(self.classes)}
-        theirs = {**configured, "classes": list(configured.get("classes") or self.classes)}
-        for name, left, right in _leaves("objective", ours, theirs):
-            raise ModelError(
-                f"{name} is {_short(right)} in the configuration and {_short(left)} in the model",
-                where=where,
-                fix=f"set {name}={_short(left)}, leave the objective out, or train the model again",
-            )
 
     def card(self) -> str:
         """The model card, Markdown."""
         inputs = ", ".join(self.modalities.by_name())
         numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in self.metrics.items())
-        classes = ", ".join(self.classes[:50]) + (" ..." if len(self.classes) > 50 else "")
         return CARD_TEXT.format(
             kind=self.objective.get("kind"),
             inputs=inputs,
-            classes=classes,
-            num_classes=len(self.classes),
+            learned="\n\n".join(_in_words(self.learned)),
             numbers=numbers,
             kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
             fingerprint=self.fingerprint,
@@ -222,31 +209,28 @@ def _compared(modalities: ModalitiesConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def _leaves(
-    path: str, left: Mapping[str, Any], right: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
-    """Settings of two trees that differ, with their values; a kind before the settings that only it has."""
-    for name in sorted({*left, *right}, key=lambda name: (name != "kind", name)):
-        ours, theirs = left.get(name), right.get(name)
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            yield from _leaves(f"{path}.{name}", ours, theirs)
-        elif ours != theirs:
-            yield f"{path}.{name}", ours, theirs
+def _learned(manifest: Mapping[str, Any]) -> dict[str, JsonValue]:
+    if manifest["format"] == FORMAT:
+        return dict(manifest["learned"])
+    others = ("format", "objective", "modalities", "metrics", "training", "fingerprint")
+    return {name: value for name, value in manifest.items() if name not in others}
 
 
-def _short(value: Any) -> str:
-    """A setting in one line, as a command line takes it."""
-    if isinstance(value, dict | list):
-        text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= 100 else f"{text[:97]}..."
-    return str(value)
+def _in_words(learned: Mapping[str, JsonValue]) -> Iterator[str]:
+    """What was learned, a paragraph each."""
+    for name, value in learned.items():
+        title = name.replace("_", " ").capitalize()
+        values = value if isinstance(value, list) else [value]
+        shown = ", ".join(map(str, values[:MAX_SHOWN]))
+        more = " ..." if len(values) > MAX_SHOWN else ""
+        yield f"**{title} ({len(values)}).** {shown}{more}"
 
 
 CARD_TEXT = """# Model card
 
 A `{kind}` model over {inputs}; any subset of them may be given.
 
-**Classes ({num_classes}).** {classes}
+{learned}
 
 **Metrics of {kept}**
 
@@ -254,9 +238,9 @@ A `{kind}` model over {inputs}; any subset of them may be given.
 | --- | --- |
 {numbers}
 
-The metrics say how it does on data like that which its epoch was chosen by, and nothing of other data. Its errors by
-class and by modality are in the run's report.
+The metrics say how it does on data like that which its epoch was chosen by, and nothing of other data. Its errors, by
+modality too, are in the run's report.
 
-Files: `weights.safetensors`, `bundle.json` (architecture, preprocessing, labels), and `tokenizer.json` where it reads
-text. Loading them runs no code. Fingerprint `{fingerprint}`.
+Files: `weights.safetensors`, `bundle.json` (architecture, preprocessing, what it learned of its targets), and
+`tokenizer.json` where it reads text. Loading them runs no code. Fingerprint `{fingerprint}`.
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.pt", "best.pt"  # in the run folder
 
@@ -28,7 +30,7 @@ class Kept(TypedDict):
     Attributes:
         epoch: Its number, from 1.
         of: Epochs in all.
-        chosen_by: The number that was highest in it: ``val_accuracy``; ``train_accuracy`` without a validation split.
+        chosen_by: The number that was best in it, such as ``val_loss``; ``train_loss`` without a validation split.
     """
 
     epoch: int
@@ -51,9 +53,28 @@ def extended(
     return [*ranges, {"first": epoch, "last": epoch, "settings": dict(settings)}]
 
 
-def score_name(row: Mapping[str, float]) -> str:
-    """The number of an epoch's row that says how good it is."""
-    return "val_accuracy" if "val_accuracy" in row else "train_accuracy"
+@dataclass(frozen=True)
+class Score:
+    """The number that says how good an epoch is.
+
+    Attributes:
+        name: Of the metric, as the objective's ``metrics`` names it.
+        direction: Whether the highest or the lowest is the best.
+    """
+
+    name: str
+    direction: Literal["max", "min"]
+
+    def column(self, row: Mapping[str, float]) -> str:
+        """Its name in an epoch's row: of the validation split where that was looked at."""
+        return f"val_{self.name}" if f"val_{self.name}" in row else f"train_{self.name}"
+
+    def rank(self, row: Mapping[str, float]) -> float:
+        """How good an epoch is; the higher, the better, and a number that is none is the worst."""
+        value = row.get(self.column(row), math.nan)
+        if math.isnan(value):
+            return -math.inf
+        return value if self.direction == "max" else -value
 
 
 def kept_epoch(kept: Mapping[str, Any] | None) -> str:

@@ -1,52 +1,190 @@
-"""What the training loop, batch inference and evaluation know of an objective."""
+"""What an objective is: its configuration, which the jobs go through, and its network, which training goes through.
+
+An objective is one folder. No module outside that folder knows what it predicts, how it is judged or shown; see
+:class:`ObjectiveSection` for all that the jobs ask. Nothing here imports torch when it is imported.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
-from torch import Tensor
+from numpy.typing import NDArray
+from pydantic import Field, JsonValue
 
-Batch = Mapping[str, Tensor]
-"""Column name -> tensor with B rows. ``NAME`` holds a modality's values, ``NAME_present`` bool (B,)
-says which samples have it; ``label`` int64 (B,) is there for training and evaluation only."""
+from pipeline.modalities.base import Section
+from pipeline.modalities.decoding.targets import Target
+from pipeline.models.record import Score
+from pipeline.sample import Sample
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.objectives.network import Objective
+
+Learned = Mapping[str, JsonValue]
+"""What an objective has learned of the targets of the training split, kept in checkpoints and in the bundle."""
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""What a network says of B samples: name -> (B, ...) float32."""
+
+EMBEDDING = "embedding"  # the column of vectors that search compares
 
 
-class Objective(Protocol):
-    """What a model is for; implementations are ``torch.nn.Module``."""
+class Survey(Protocol):
+    """What a pass over the targets of a split has found; picklable, so that workers can share the pass."""
 
     @property
-    def turns(self) -> Sequence[str]:
-        """The losses of one step, in order; ``("model",)`` where all weights share one loss."""
+    def count(self) -> int:
+        """Samples whose target could be read."""
+
+    def add(self, sample: Sample, json_depth: int) -> None:
+        """Reads the target of a sample.
+
+        Raises:
+            SampleError: It cannot be read.
+        """
+
+    def add_text(self, text: str) -> None:
+        """Takes in a target that preprocess has read.
+
+        Raises:
+            SampleError: It cannot be used.
+        """
+
+    def merge(self, other: Any) -> None:
+        """Takes in what another pass has found."""
+
+    def refused(self, target: Target) -> Counter[str]:
+        """Reason -> samples whose target was read, and is refused now that more is known."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a split is judged.
+
+    Attributes:
+        split: Its name.
+        seed: Of the bootstrap.
+        num_bootstrap: Resamples of each interval.
+    """
+
+    split: str
+    seed: int
+    num_bootstrap: int
+
+
+class Evaluation(Protocol):
+    """Judges predictions against targets, for the whole model and for every subset of its modalities."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """Names of the batch's columns that a loss needs."""
+        """Those of the predicted columns that are needed of every subset."""
 
-    def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one batch.
-
-        ``forward`` is the same function, so that a wrapper such as DistributedDataParallel sees it.
+    def update(
+        self,
+        texts: Sequence[str],
+        predictions: Mapping[str, pa.Table],
+        present: Mapping[str, NDArray[np.bool_]],
+    ) -> None:
+        """Takes in B more samples.
 
         Args:
-            batch: Samples with labels.
-            turn: One of ``turns``.
-
-        Returns:
-            The mean loss, a scalar to differentiate, and sums over the batch, float64 scalars
-            without gradients, to be added up over batches and workers and given to ``metrics``.
+            texts: Canonical texts of their targets.
+            predictions: Subset of the modalities, joined by ``+``, -> its predictions, with ``columns``.
+            present: Modality -> (B,) bool, True where a sample has it.
         """
 
-    def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model makes of samples; labels are not looked at.
+    def merge(self, other: Any) -> None:
+        """Takes in the samples of another evaluation, behind those of this one."""
 
-        Returns:
-            Column name -> float32 tensor with B rows, on the batch's device.
+    def compute(self) -> dict[str, Any]:
+        """The content of ``evaluation/metrics.json``: ``split``, ``modalities``, ``overall`` with ``num_samples``,
+        ``subsets`` and an empty ``comparison``."""
+
+
+class ObjectiveSection(Section, ABC):
+    """The configuration of an objective, through which jobs ask all that they must know of it."""
+
+    kind: str
+    width: Annotated[
+        int, Field(ge=32, multiple_of=32, description="channels of tokens and embedding")
+    ] = 64
+
+    @property
+    @abstractmethod
+    def score(self) -> Score:
+        """The number of an epoch that says how good it is."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """The metric of an evaluation that subsets and other models are compared by, such as ``accuracy``."""
+
+    @property
+    def preset(self) -> Learned | None:
+        """What the configuration says of what is otherwise learned; None where it says nothing."""
+        return None
+
+    @abstractmethod
+    def target(self, learned: Learned | None = None) -> Target | None:
+        """What is read beside the modalities; None where nothing is.
+
+        Args:
+            learned: What was learned, where targets that do not fit it are refused; None takes any that can be read.
         """
 
-    def schema(self) -> list[pa.Field]:
+    @abstractmethod
+    def survey(self) -> Survey:
+        """An empty survey of targets."""
+
+    @abstractmethod
+    def learn(self, survey: Any) -> Learned:
+        """What the targets of the training split say, plain JSON.
+
+        Raises:
+            ConfigError: They are not what the objective is for.
+        """
+
+    @abstractmethod
+    def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Objective:
+        """Builds the network.
+
+        Args:
+            encoders: Modality -> encoder of ``width`` channels, in the order of the configuration.
+            learned: Of :meth:`learn`.
+        """
+
+    # Shadows a deprecated class method of pydantic that nothing here calls.
+    @abstractmethod
+    def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
         """The columns that predictions add to the output, in order."""
 
-    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
+    @abstractmethod
+    def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
+        """What :meth:`pipeline.objectives.network.Objective.predict` says of B samples, as the columns of :meth:`schema`."""
+
+    def footer(self, learned: Learned) -> dict[str, str]:
+        """What the footer of written predictions says beside the model and the versions."""
+        return {}
+
+    def resolved(self, learned: Learned) -> dict[str, JsonValue]:
+        """The settings, ready for JSON, with what was learned where the configuration left it open."""
+        return self.model_dump(mode="json")
+
+    def truth(self, texts: pa.Array) -> pa.Array:
+        """Targets as they stand beside predictions, for canonical texts, strings (B,)."""
+        return texts
+
+    @abstractmethod
+    def evaluation(self, learned: Learned, judging: Judging) -> Evaluation:
+        """An evaluation without samples."""
+
+    @abstractmethod
+    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+        """The numbers of ``summary.json`` for what :meth:`Evaluation.compute` found; undefined ones left out."""

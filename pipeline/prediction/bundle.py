@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from torch import Tensor
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.models.bundle import Bundle
-from pipeline.objectives import prediction_fields, restore
+from pipeline.objectives.columns import fixed_lists, matrix
+from pipeline.objectives.sealed import objective_of, prediction_fields, restore
 from pipeline.prediction.ahead import Prepared, ahead
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
@@ -33,16 +34,16 @@ class BundlePredictor:
     def __init__(self, spec: ModelSpec) -> None:
         loaded = Bundle.load(spec.model)
         self.execution = Execution(spec)
-        self.classify = self.execution.runner(self.execution.ready(restore(loaded)).predict)
+        self.network = self.execution.runner(self.execution.ready(restore(loaded)).predict)
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
-        self.classes = loaded.classes
+        self.objective, self.learned = objective_of(loaded), loaded.learned
         self.batch_size = spec.batch_size
         self.fields = prediction_fields(loaded, float16=spec.float16)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predicts the good rows of a block; bad rows pass with nulls."""
         good = table.filter(pa.array(good_rows(table)))
-        predicted = self._columns(self.predict(good)) if good.num_rows else None
+        predicted = self._columns(good) if good.num_rows else None
         return with_columns(table, self.codecs, self.fields, predicted)
 
     def predict(
@@ -63,7 +64,7 @@ class BundlePredictor:
         batches = ahead(self._micro_batches(table, names, shown), self.execution.device)
         for count, inputs in batches:
             batch = dict(zip(names, inputs, strict=True))
-            for name, values in self.classify(batch).items():
+            for name, values in self.network(batch).items():
                 found[name].append(values[:count].float())
         return {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
 
@@ -79,19 +80,20 @@ class BundlePredictor:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
             yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)
 
-    def _columns(self, predicted: Mapping[str, np.ndarray]) -> pa.Table:
-        probabilities = predicted["probabilities"]
-        best = probabilities.argmax(axis=1)
+    def rows(self, table: pa.Table, modalities: Sequence[str] | None = None) -> pa.Table:
+        """What the model says of good samples, as the objective's columns; see :meth:`predict`."""
+        return self.objective.rows(self.predict(table, modalities), self.learned)
+
+    def _columns(self, table: pa.Table) -> pa.Table:
+        """The columns of ``fields``, the embedding in the precision that was asked for."""
+        rows = self.rows(table)
         columns = []
         for field in self.fields:
-            if field.name == "prediction":
-                columns.append(pa.array([self.classes[index] for index in best], field.type))
-            elif field.name == "score":
-                columns.append(pa.array(probabilities[np.arange(len(best)), best], field.type))
-            else:
-                flat = predicted[field.name].reshape(-1)
-                flat = flat.astype(field.type.value_type.to_pandas_dtype())
-                columns.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), type=field.type))
+            column = rows[field.name].combine_chunks()
+            if column.type != field.type:
+                dtype = field.type.value_type.to_pandas_dtype()
+                column = fixed_lists(matrix(column).astype(dtype))
+            columns.append(column)
         return pa.Table.from_arrays(columns, schema=pa.schema(self.fields))
 
 

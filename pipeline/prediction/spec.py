@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.pretrained import EncoderDescription, describe, is_encoder
 from pipeline.models.bundle import Bundle
-from pipeline.objectives import prediction_fields
+from pipeline.objectives.sealed import check_objective, objective_of, prediction_fields
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -66,8 +66,8 @@ class Model(Protocol):
         """The columns that predictions add to the output, the embedding first."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, none for an encoder."""
+    def footer(self) -> Mapping[str, str]:
+        """What the footer of its predictions says beside the model and the versions."""
 
     @property
     def tokenizer(self) -> str | None:
@@ -124,7 +124,7 @@ class BundleModel:
             )
         bundle = Bundle.load(spec.model)
         bundle.check_modalities(spec.modalities, "configuration")
-        bundle.check_objective(spec.objective, "configuration")
+        check_objective(bundle, spec.objective, "configuration")
         fields = prediction_fields(bundle, float16=spec.float16)
         return cls(bundle, bundle.modalities.for_job(spec.modalities), fields)
 
@@ -133,8 +133,8 @@ class BundleModel:
         return self.bundle.fingerprint
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.bundle.classes
+    def footer(self) -> Mapping[str, str]:
+        return objective_of(self.bundle).footer(self.bundle.learned)
 
     @property
     def tokenizer(self) -> str | None:
@@ -155,7 +155,7 @@ class EncoderModel:
     modalities: ModalitiesConfig
     fields: list[pa.Field]
     fingerprint: str
-    classes: tuple[str, ...] = ()
+    footer: Mapping[str, str] = field(default_factory=dict)
     tokenizer: str | None = None
 
     @classmethod

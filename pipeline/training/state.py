@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ class TrainingState:
     Attributes:
         history: One row of numbers an epoch.
         ranges: Which epochs were trained with which settings.
-        best: Highest score of an epoch so far; -1 before the first.
+        best: Rank of the best epoch so far; see :meth:`pipeline.models.record.Score.rank`.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class TrainingState:
         self.model, self.optimizer, self.average = model, optimizer, average
         self.history: list[dict[str, float]] = []
         self.ranges: list[EpochRange] = []
-        self.best = -1.0
+        self.best = -math.inf
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> None:
         """Takes note of an epoch that has ended."""

@@ -14,6 +14,7 @@ from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
 from pipeline.engine.train.data import read_parts
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks.quarantine import set_bad_aside
 
@@ -28,7 +29,7 @@ def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
         write_tar(tmp_path / f"x-{index}.tar", samples)
     parts = plan(expand(str(tmp_path / "x-*.tar")))
     modalities = ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}})
-    decoder = Decoder.build(modalities, None, label="cls")
+    decoder = Decoder.build(modalities, None, target=ClassTarget("cls"))
     if kind == "disk":
         decoder = CachedDecoder.of(decoder, prepare_cache(str(tmp_path), {}, parts))
     good = partial(set_bad_aside, output=str(tmp_path / "run"))

@@ -28,6 +28,7 @@ from pipeline.modalities.audio.containers.ogg import page_checksum
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.image.resize import Picture, resize_and_crop
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.sample import REASONS, Field, Sample
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.reader import read_part, settled
@@ -59,7 +60,7 @@ def decoder() -> Decoder:
         }
     )
     tokenizer = train_tokenizer(["a low tone"], 300)
-    return Decoder.build(modalities, tokenizer, metadata=["json"], label="cls")
+    return Decoder.build(modalities, tokenizer, metadata=["json"], target=ClassTarget("cls"))
 
 
 @cache

@@ -13,25 +13,35 @@ from pipeline.models.bundle import Bundle
 def seal(
     config_path: Path,
     folder: Path,
-    classes: Sequence[str],
+    learned: Sequence[str] | Mapping[str, Any],
     texts: Sequence[str],
     training: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Writes a bundle of the configuration's network with the weights that it begins with."""
+    """Writes a bundle of the configuration's network with the weights that it begins with.
+
+    Args:
+        config_path: The configuration.
+        folder: Where to.
+        learned: What its objective has learned; names are those of classes.
+        texts: What its tokenizer is trained on.
+        training: What the bundle says of its training.
+    """
     import torch
     from safetensors.torch import save
 
-    from pipeline.objectives import build
+    from pipeline.objectives.sealed import build
 
     config = load(config_path)
     objective = config.require_objective()
     tokenizers = [each.train(iter(texts)) for each in config.modalities.tokenized().values()]
+    if not isinstance(learned, Mapping):
+        learned = {"classes": list(learned)}
     torch.manual_seed(0)
-    weights = build(objective, config.modalities, classes).state_dict()
+    weights = build(objective, config.modalities, learned).state_dict()
     bundle = Bundle(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
-        classes=tuple(classes),
+        learned=learned,
         tokenizer=tokenizers[0] if tokenizers else None,
         metrics={},
         training=training or {},

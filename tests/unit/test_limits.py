@@ -133,8 +133,7 @@ def decoded(folder: Path, settings: Config) -> list[dict[str, Any]]:
         settings.modalities,
         TOKENIZER,
         metadata=settings.input.metadata,
-        label=settings.require_objective().label,
-        classes=settings.require_objective().classes,
+        target=settings.require_objective().target(settings.require_objective().preset),
         **settings.handling(),
     )
     [part] = plan(expand(str(folder)))

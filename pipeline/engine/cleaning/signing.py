@@ -63,7 +63,7 @@ class Signer:
             config: The whole configuration.
             decoder: Of the job that will read the samples.
         """
-        near = config.cleaning.near
+        near, target = config.cleaning.near, decoder.target
         settings = config.modalities.model_dump(mode="json", exclude_none=True)
         identity = {
             "version": [VERSION, __version__],
@@ -73,7 +73,8 @@ class Signer:
             if near
             else {name: settings[name]["fields"] for name in settings},
             "verify": config.input.verify if near else None,
-            "label": [decoder.label, sorted(decoder.classes or ()), decoder.label_optional],
+            "target": [target and target.identity, target and target.accepted],
+            "target_optional": decoder.target_optional,
             "metadata": list(decoder.metadata),
         }
         return cls(decoder, storage.join(config.run, FOLDER, runs.fingerprint(identity)), near)

@@ -109,8 +109,8 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         config.modalities,
         _tokenizer(config, ranked),
         metadata=config.input.metadata,
-        label=getattr(config.objective, "label", None),
-        label_optional=True,
+        target=config.objective.target() if config.objective else None,
+        target_optional=True,
         **config.handling(),
     )
     samples = harmless(decoder, samples)
@@ -240,7 +240,7 @@ class _Written(NamedTuple):
             table = table.set_column(table.column_names.index(name), name, count)
         if not table.num_rows:
             return cls(0, 0.0)
-        measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
+        measure = Measure(tuple(decoder.codecs), labelled=decoder.target is not None)
         settings = config.sink if isinstance(config.sink, ParquetConfig) else ParquetConfig()
         best = math.inf
         for _ in range(PASSES):

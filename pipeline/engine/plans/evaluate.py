@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,11 +23,12 @@ from pipeline.engine.infer.predictors import model_spec, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.metrics.evaluation import evaluate_predictions, subset_name, summary_metrics
+from pipeline.metrics.evaluation import subset_name
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
-from pipeline.objectives import objective_of
+from pipeline.objectives.base import EMBEDDING, Judging
+from pipeline.objectives.sealed import objective_of
+from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.spec import BundleModel, ModelSpec
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
@@ -40,24 +40,7 @@ logger = logging.getLogger(__name__)
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was found.
-
-    Attributes:
-        metrics: The content of metrics.json.
-        correct: (N,) bool, the samples that the whole model got right, in the order of shard and key.
-        labels: (N,) int64 class ids.
-        present: Modality -> (N,) bool.
-    """
-
-    metrics: dict[str, Any]
-    correct: np.ndarray
-    labels: np.ndarray
-    present: dict[str, np.ndarray]
-
-
-def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str) -> Evaluation:
+def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str) -> None:
     """Predicts a split with each subset of the modalities, and writes metrics and predictions.
 
     Args:
@@ -77,30 +60,32 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )
     bundle = BundleModel.open(spec).bundle
+    objective, target = objective_of(bundle), objective_of(bundle).target(bundle.learned)
     parts = plan_parts(
         config,
         config.evaluate.input,
         "evaluate.input",
-        label=objective_of(bundle).label,
+        target=target,
         tokenizer=bundle.tokenizer,
         workplace=workplace,
     )
     decoder = Decoder.build(
         bundle.modalities.for_job(config.modalities),
         bundle.tokenizer,
-        label=objective_of(bundle).label,
-        classes=bundle.classes,
+        target=target,
         **config.handling(),
     )
     split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
     cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder, workplace)
     [parts] = cleaned.parts.values()
     clear_quarantine(output)
+    judging = Judging(split, config.evaluate.seed, config.evaluate.num_bootstrap)
+    evaluation = objective.evaluation(bundle.learned, judging)
     subsets = modality_subsets(tuple(decoder.codecs))
     summary.first_sample = process_clock()
     executor = workplace.executor(len(parts))
     pool = predictor_pool(config, executor.resources)
-    load = partial(_PredictSubsets, pool.spec, subsets)
+    load = partial(_PredictSubsets, pool.spec, subsets, tuple(evaluation.columns))
     stage = Stage("evaluate", decoder, handed_over, pool, load)
     table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
@@ -109,36 +94,26 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             where=str(config.evaluate.input),
             fix=f"see {storage.join(output, '_quarantine')} for the reasons",
         )
-    ids = {name: index for index, name in enumerate(bundle.classes)}
-    labels = np.array([ids[label] for label in table[LABEL].to_pylist()], dtype=np.int64)
     present = {
         name: np.array([name in row for row in table[MODALITIES].to_pylist()])
         for name in decoder.codecs
     }
-    probabilities = {name: _matrix(table[name], len(bundle.classes)) for name in subsets}
-    metrics = evaluate_predictions(
-        bundle.classes,
-        labels,
-        probabilities,
-        present,
-        seed=config.evaluate.seed,
-        num_bootstrap=config.evaluate.num_bootstrap,
-        split=split,
-    )
+    predictions = {name: _unpacked(table[name]) for name in subsets}
+    evaluation.update(table[LABEL].to_pylist(), predictions, present)
+    metrics = evaluation.compute()
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         metrics["seen_in_training"] = seen
         logger.warning("%s", seen_in_words(seen))
-    everything = probabilities[subset_name(decoder.codecs)]
-    _write_predictions(table, everything, bundle, output)
+    truth = objective.truth(table[LABEL].combine_chunks())
+    _write_predictions(table, truth, predictions[subset_name(decoder.codecs)], output)
     write_metrics(metrics, output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
-    summary.metrics |= summary_metrics(metrics) | cleaned.metrics
+    summary.metrics |= objective.flat(metrics) | cleaned.metrics
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report
-    return Evaluation(metrics, everything.argmax(axis=1) == labels, labels, present)
 
 
 def write_metrics(metrics: dict[str, Any], output: str) -> None:
@@ -150,8 +125,8 @@ def write_metrics(metrics: dict[str, Any], output: str) -> None:
 def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
     sizes = range(1, len(names) + 1)
-    found = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
-    return {subset_name(subset): subset for subset in found}
+    subsets = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
+    return {subset_name(subset): subset for subset in subsets}
 
 
 def _predict(
@@ -172,51 +147,46 @@ def _predict(
 
 
 class _PredictSubsets:
-    """Replaces a block's modalities by one column of probabilities for each subset of them."""
+    """Replaces a block's modalities by one column of predictions, structs, for each subset of them.
 
-    def __init__(self, spec: ModelSpec, subsets: dict[str, tuple[str, ...]]) -> None:
+    Args:
+        spec: The model.
+        subsets: Name -> modalities.
+        columns: The predictions that are needed of every subset; of all modalities together, all but the embedding are.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, subsets: Mapping[str, Sequence[str]], columns: Sequence[str]
+    ) -> None:
         from pipeline.prediction.bundle import BundlePredictor
 
         self.predictor = BundlePredictor(spec)
-        self.subsets = subsets
+        self.subsets, self.columns = subsets, columns
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        good = ~table[ERROR].is_valid().to_numpy()
-        kept = table.filter(pa.array(good))
-        classes = len(self.predictor.classes)
-        kind = pa.list_(pa.float32(), classes)
-        result = table.drop_columns(list(self.predictor.codecs))
+        good = good_rows(table)
+        samples = table.filter(pa.array(good))
+        schema = pa.schema(field for field in self.predictor.fields if field.name != EMBEDDING)
+        fields, columns = [], []
         for name, subset in self.subsets.items():
-            values = np.zeros((len(good), classes), dtype=np.float32)
-            if kept.num_rows:
-                values[good] = self.predictor.predict(kept, subset)["probabilities"]
-            column = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
-            result = result.append_column(pa.field(name, kind), column)
-        return result
+            whole = len(subset) == len(self.predictor.codecs)
+            names = schema.names if whole else self.columns
+            kind = pa.struct([schema.field(column) for column in names])
+            fields.append(pa.field(name, kind))
+            if samples.num_rows:
+                rows = self.predictor.rows(samples, subset).select(names).combine_chunks()
+                columns.append(rows.to_struct_array().combine_chunks())
+        predicted = pa.Table.from_arrays(columns, schema=pa.schema(fields)) if columns else None
+        return with_columns(table, self.predictor.codecs, fields, predicted)
 
 
-def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
-    values: np.ndarray = np.concatenate(
-        [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
-    )
-    return values
+def _unpacked(column: pa.ChunkedArray) -> pa.Table:
+    """Structs without nulls as a table."""
+    return pa.Table.from_struct_array(column.combine_chunks())
 
 
-def _write_predictions(
-    table: pa.Table, probabilities: np.ndarray, bundle: Bundle, output: str
-) -> None:
-    best = probabilities.argmax(axis=1)
-    kind = pa.list_(pa.float32(), probabilities.shape[1])
-    columns = {
-        KEY: table[KEY],
-        SHARD: table[SHARD],
-        MODALITIES: table[MODALITIES],
-        LABEL: table[LABEL],
-        "prediction": pa.array([bundle.classes[index] for index in best]),
-        "score": pa.array(probabilities[np.arange(len(best)), best]),
-        "probabilities": pa.FixedSizeListArray.from_arrays(
-            pa.array(probabilities.reshape(-1)), type=kind
-        ),
-    }
+def _write_predictions(table: pa.Table, truth: pa.Array, predicted: pa.Table, output: str) -> None:
+    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | {LABEL: truth}
+    columns |= {name: predicted[name] for name in predicted.column_names}
     with storage.create(storage.join(output, PREDICTIONS)) as file:
         pq.write_table(pa.table(columns), file, compression="zstd")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +67,7 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         "model": model.fingerprint,
         "config": runs.fingerprint(identity),
         "pipeline_version": __version__,
-        "classes": json.dumps(list(model.classes), ensure_ascii=False),
+        **model.footer,
     }
     columns = tuple(each.name for each in model.fields)
     return ParquetSink(

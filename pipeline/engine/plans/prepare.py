@@ -20,6 +20,7 @@ from pipeline.errors import BadDataError, ConfigError
 from pipeline.limits import Limits
 from pipeline.logs import event
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decoding.targets import Target
 from pipeline.runs import TOKENIZER
 from pipeline.sample import Fault, Sample
 from pipeline.shards.packed.kinds import SUFFIXES
@@ -53,7 +54,7 @@ def plan_parts(
     patterns: Patterns,
     where: str,
     *,
-    label: str | None = None,
+    target: Target | None = None,
     tokenizer: str | None = None,
     metadata: Sequence[str] = (),
     known: Iterable[Record] = (),
@@ -65,7 +66,7 @@ def plan_parts(
         config: The whole configuration.
         patterns: A split, or patterns of shards and folders that preprocess wrote; those folders come first.
         where: The setting that names them.
-        label: What preprocess must have taken as the label; any where None.
+        target: What preprocess must have read as the target; any where None.
         tokenizer: What it must have tokenized texts with; any where None.
         metadata: Fields that it must have kept.
         known: Records of parts that were done before: shards that have not changed since are not opened.
@@ -78,7 +79,7 @@ def plan_parts(
     """
     folders, shards = split_input(config.patterns(patterns, where))
     wanted: dict[str, Any] = {"modalities": config.modalities.decoding()}
-    wanted |= {} if label is None else {"label": label}
+    wanted |= {} if target is None else {"label": target.identity}
     wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
     for folder in folders:
         folder.check(where, metadata, **wanted)

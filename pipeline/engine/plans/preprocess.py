@@ -36,13 +36,12 @@ def preprocess_job(config: Config, workplace: Workplace) -> BatchJob:
         ConfigError: A metadata field is called as another column.
     """
     tokenizer = ensure_tokenizer(config, config.preprocess.input)
-    label = config.objective.label if config.objective else None
     decoder = Decoder.build(
         config.modalities,
         tokenizer,
         metadata=config.input.metadata,
-        label=label,
-        label_optional=True,
+        target=config.objective.target() if config.objective else None,
+        target_optional=True,
         **config.handling(),
     )
     sink = _sink(config, decoder, tokenizer)
@@ -79,10 +78,10 @@ def write_statistics(job: BatchJob, output: str) -> str:
 
 
 def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
-    measure = Measure(tuple(decoder.codecs), labelled=decoder.label is not None)
+    measure = Measure(tuple(decoder.codecs), labelled=decoder.target is not None)
     if not isinstance(config.sink, ParquetConfig):
         return NoneSink(measure)
-    columns = (*([LABEL] if decoder.label else []), *decoder.codecs)
+    columns = (*([LABEL] if decoder.target else []), *decoder.codecs)
     for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
         raise second_column(name)
     identity = {
@@ -90,7 +89,7 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         "version": VERSION,
         "modalities": config.modalities.decoding(),
         "metadata": list(decoder.metadata),
-        "label": decoder.label,
+        "label": decoder.target.identity if decoder.target else None,
         "tokenizer": tokenizer_digest(tokenizer),
         **config.cleaning.identity(training=config.preprocess.input == "train"),
     }

@@ -34,7 +34,7 @@ from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.decoding.targets import read_label
+from pipeline.modalities.decoding.targets import Target
 from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY
@@ -57,7 +57,7 @@ def gather(config: Config, config_path: str) -> ReportData:
         config: The whole configuration.
         config_path: Its file, for the commands that the page shows.
     """
-    label = config.objective.label if config.objective else None
+    target = config.objective.target() if config.objective else None
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
         split: _parts(patterns, f"input.{split}")
@@ -71,13 +71,13 @@ def gather(config: Config, config_path: str) -> ReportData:
     ]
     unique = list({(row[SHARD], row[KEY], row["reason"]): row for row in quarantine}.values())
     first = next(iter(parts), None)
-    examples = _first_examples(parts[first], first, config, decoder, label) if first else []
+    examples = _first_examples(parts[first], first, config, decoder, target) if first else []
     return ReportData(
         title=storage.local_path(config.run).name,
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         config_path=config_path,
         summary=_summaries(config),
-        splits={split: _count(found, decoder, label) for split, found in parts.items()},
+        splits={split: _count(found, decoder, target) for split, found in parts.items()},
         quarantine=unique,
         filters=_filters(config),
         cleaning=_cleaning(config),
@@ -148,37 +148,37 @@ def _parts(patterns: Patterns, where: str) -> list[Part]:
     return parts + (plan(expand(shards, where=where)) if shards else [])
 
 
-def _count(parts: Sequence[Part], decoder: Decoder, label: str | None) -> dict[str, Any]:
+def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> dict[str, Any]:
     """Samples, labels and modalities of a split, from its headers and labels, or from the columns of a folder."""
     labels: Counter[str] = Counter()
     modalities: Counter[str] = Counter()
     num_samples = 0
     for part in filter(is_decoded, parts):
         num_samples += num_rows([part])
-        labels.update(read_labels(part) if label else [])
+        labels.update(read_labels(part) if target else [])
         modalities.update(name for row in read_modalities(part) for name in row)
     for sample in itertools.islice(_samples(parts, decoder.limits), MAX_COUNTED):
         num_samples += 1
         modalities.update(
             name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
         )
-        found = _label(sample, label)
+        found = _label(sample, target)
         if found is not None:
             labels[found] += 1
     return {"num_samples": num_samples, "labels": labels, "modalities": modalities}
 
 
 def _first_examples(
-    parts: Sequence[Part], split: str, config: Config, decoder: Decoder, label: str | None
+    parts: Sequence[Part], split: str, config: Config, decoder: Decoder, target: Target | None
 ) -> list[Example]:
     """Samples of a split, the labels in turn."""
     wanted = config.report.num_examples
     by_label: dict[str | None, list[Sample]] = {}
     for sample in itertools.islice(_samples(parts[:1], decoder.limits), 50 * max(wanted, 1)):
-        by_label.setdefault(_label(sample, label), []).append(sample)
+        by_label.setdefault(_label(sample, target), []).append(sample)
     rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
     in_turn = (sample for each in rounds for sample in each if sample is not None)
-    examples = (_example(sample, split, decoder, label) for sample in in_turn)
+    examples = (_example(sample, split, decoder, target) for sample in in_turn)
     return list(itertools.islice((each for each in examples if each is not None), wanted))
 
 
@@ -224,7 +224,7 @@ def _example(
     sample: Sample,
     split: str,
     decoder: Decoder,
-    label: str | None,
+    target: Target | None,
     row: Mapping[str, Any] | None = None,
     classes: Sequence[str] = (),
 ) -> Example | None:
@@ -247,7 +247,7 @@ def _example(
             "probabilities": {name: value for value, name in ranked[:SHOWN_PROBABILITIES]},
         }
     else:
-        shown["label"] = _label(sample, label)
+        shown["label"] = _label(sample, target)
     return Example(key=sample.key, shard=sample.shard, split=split, **shown)
 
 
@@ -257,9 +257,9 @@ def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:
     return (item for part in shards for item in read_part(part, limits) if isinstance(item, Sample))
 
 
-def _label(sample: Sample, label: str | None) -> str | None:
+def _label(sample: Sample, target: Target | None) -> str | None:
     try:
-        return read_label(sample, label) if label else None
+        return target.read(sample) if target else None
     except SampleError:
         return None
 

@@ -27,14 +27,14 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import check_tokenizer, ensure_tokenizer, plan_parts
 from pipeline.engine.train.data import read_parts
 from pipeline.engine.train.epochs_ledger import check_epochs
-from pipeline.engine.train.labels import LabelCount, check_labels, class_names, count_labels
 from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of, settings_of, shards_of
+from pipeline.engine.train.survey import Surveyed, check_targets, survey_targets
 from pipeline.engine.train.worker import Job, train_worker
 from pipeline.errors import ConfigError, RunError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
-from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch, score_name
+from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch
 from pipeline.redaction import redact
 from pipeline.runs import Summary, Total, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
@@ -70,32 +70,34 @@ def train(config: Config, summary: Summary) -> Bundle:
         ConfigError: No labels, no shards, or a checkpoint of other settings.
         RunError: Training failed.
     """
-    label = config.require_objective().label
+    objective = config.require_objective()
+    target = objective.target()
     if config.train.cache == "disk":
         require_local(config.run)
-    parts = {"train": plan_parts(config, "train", "input.train", label=label)}
+    parts = {"train": plan_parts(config, "train", "input.train", target=target)}
     if config.input.val is not None:
-        parts["val"] = plan_parts(config, "val", "input.val", label=label)
+        parts["val"] = plan_parts(config, "val", "input.val", target=target)
     tokenizer = ensure_tokenizer(config, "train")
     for split in parts:
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer)
-    counts = {
-        split: count_labels(found, label, config.limits) for split, found in cleaned.parts.items()
+    surveys = {
+        split: survey_targets(split_parts, objective, config.limits)
+        for split, split_parts in cleaned.parts.items()
     }
-    classes = class_names(config, counts["train"])
-    check_labels(config, counts, classes)
+    learned = objective.learn(surveys["train"].targets)
+    check_targets(config, surveys, learned)
     job = Job(
         config=config,
-        classes=classes,
+        learned=learned,
         tokenizer=tokenizer,
-        num_samples=sum(counts["train"].labels.values()),
+        num_samples=surveys["train"].targets.count,
         recipe=recipe_of(config),
         attempt=uuid.uuid4().hex,
         resume=config.train.resume,
     )
     _check_resume(job)
-    _train(job, cleaned, counts, summary)
+    _train(job, cleaned, surveys, summary)
     summary.parts_done = sum(map(len, cleaned.parts.values()))
     bundle = _seal(job, summary.parts_done)
     bundle.save(config.folder("model"))
@@ -105,15 +107,14 @@ def train(config: Config, summary: Summary) -> Bundle:
     return bundle
 
 
-def _train(job: Job, cleaned: Cleaned, counts: Mapping[str, LabelCount], summary: Summary) -> None:
+def _train(job: Job, cleaned: Cleaned, surveys: Mapping[str, Surveyed], summary: Summary) -> None:
     """Decodes and trains; the best checkpoint and the counts are what comes of it."""
     config = job.config
     clear_quarantine(config.run)
     decoder = Decoder.build(
         config.modalities,
         job.tokenizer,
-        label=config.require_objective().label,
-        classes=job.classes,
+        target=config.require_objective().target(job.learned),
         **config.handling(),
     )
     everything = [part for found in cleaned.parts.values() for part in found]
@@ -135,25 +136,25 @@ def _train(job: Job, cleaned: Cleaned, counts: Mapping[str, LabelCount], summary
         if in_memory:
             datasets = {split: dataset.materialize() for split, dataset in datasets.items()}
             # All is decoded: what is bad is known before the first epoch.
-            _count(config, counts, summary)
+            _count(config, surveys, summary)
             order = RandomSeedConfig(config.train.seed, reseed_after_execution=True)
             datasets["train"] = datasets["train"].randomize_block_order(seed=order)
         _fit(config, job, datasets)
     if not in_memory:
-        _count(config, counts, summary)
-    num_read = sum(count.samples for count in counts.values())
+        _count(config, surveys, summary)
+    num_read = sum(surveyed.samples for surveyed in surveys.values())
     fresh, bad = read_history(config.run)[earlier:], read_quarantine(config.run)
     check_epochs(fresh, num_read, bad, config.cluster.workers, config.run)
 
 
-def _count(config: Config, counts: Mapping[str, LabelCount], summary: Summary) -> None:
+def _count(config: Config, surveys: Mapping[str, Surveyed], summary: Summary) -> None:
     """Counts what became of the samples.
 
     Raises:
         BadDataError: Too many are bad.
     """
     bad = read_quarantine(config.run)
-    num_read = sum(count.samples for count in counts.values())
+    num_read = sum(surveyed.samples for surveyed in surveys.values())
     left_out = Counter(bad.filter(bad[KEY].is_valid())[OUTCOME].to_pylist())
     summary.count(
         Total(
@@ -170,13 +171,12 @@ def _count(config: Config, counts: Mapping[str, LabelCount], summary: Summary) -
 
 
 def _cleaned(config: Config, parts: Mapping[str, Sequence[Part]], tokenizer: str | None) -> Cleaned:
-    """The parts without the copies that the configuration leaves out, before labels are counted."""
+    """The parts without the copies that the configuration leaves out, before targets are read."""
     objective = config.require_objective()
     decoder = Decoder.build(
         config.modalities,
         tokenizer,
-        label=objective.label,
-        classes=objective.classes or None,
+        target=objective.target(objective.preset),
         **config.handling(),
     )
     with Workplace(config.cluster) as workplace:
@@ -188,21 +188,22 @@ def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Clea
     if job.config.train.cache != "disk":
         clear_cache(job.config.run)
         return decoder
-    identity = {name: job.identity[name] for name in ("modalities", "classes", "tokenizer")}
-    identity["label"], identity["verify"] = decoder.label, job.config.input.verify
+    identity = {name: job.identity[name] for name in ("modalities", *job.learned, "tokenizer")}
+    identity["label"] = decoder.target.identity if decoder.target else None
+    identity["verify"] = job.config.input.verify
     if cleaned.digest:  # the same part may leave out others than before
         identity["cleaning"] = cleaned.digest
     return CachedDecoder.of(decoder, prepare_cache(job.config.run, identity, parts))
 
 
 def _check_resume(job: Job) -> None:
-    """Refuses a checkpoint of other classes or another tokenizer, beside what :func:`finished` has compared."""
+    """Refuses a checkpoint of other targets or another tokenizer, beside what :func:`finished` has compared."""
     url = storage.join(job.config.run, CHECKPOINTS, LAST)
     if not job.resume or not storage.exists(url):
         return
-    there, ours = load_checkpoint(url)["identity"], job.identity
-    for name in ("classes", "tokenizer"):
-        if there.get(name) != ours[name]:
+    made, ours = load_checkpoint(url)["identity"], job.identity
+    for name in (*job.learned, "tokenizer"):
+        if made.get(name) != ours[name]:
             raise ConfigError(
                 f"the last checkpoint was made with other {name}",
                 where=url,
@@ -255,7 +256,7 @@ def _seal(job: Job, num_parts: int) -> Bundle:
     kept: Kept = {
         "epoch": int(row["epoch"]),
         "of": len(last["history"]),
-        "chosen_by": score_name(row),
+        "chosen_by": config.require_objective().score.column(row),
     }
     by_validation = kept["chosen_by"].startswith("val_")
     logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(kept))
@@ -264,7 +265,7 @@ def _seal(job: Job, num_parts: int) -> Bundle:
     return Bundle(
         objective=config.require_objective().model_dump(mode="json"),
         modalities=config.modalities,
-        classes=job.classes,
+        learned=job.learned,
         tokenizer=job.tokenizer,
         metrics={name: value for name, value in row.items() if name.startswith(chosen)},
         training={

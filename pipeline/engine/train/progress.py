@@ -54,7 +54,8 @@ def _follow(config: Config, progress: Progress, num_samples: int, stop: threadin
         fresh = len(rows) - progress.done
         note = ""
         if rows:
-            shown = ("train_loss", "train_accuracy", "val_accuracy")
+            score = config.require_objective().score.name
+            shown = ("train_loss", f"train_{score}", f"val_{score}")
             note = ", ".join(f"{name} {rows[-1][name]:.3f}" for name in shown if name in rows[-1])
         progress.advance(fresh, fresh * num_samples, note=note or _part_of_epoch(config))
 

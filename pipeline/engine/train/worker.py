@@ -23,9 +23,11 @@ from pipeline.engine.train.record import settings_of
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_device, to_tensors
 from pipeline.models.memory import keep_freed_memory
-from pipeline.models.record import BEST, CHECKPOINTS, LAST, score_name
-from pipeline.objectives import build
+from pipeline.models.record import BEST, CHECKPOINTS, LAST
+from pipeline.objectives.base import Learned
+from pipeline.objectives.sealed import build
 from pipeline.runs import METRICS_LOG
+from pipeline.sample import LABEL
 from pipeline.training.optimization import WeightAverage, build_optimizer, learning_rate_at
 from pipeline.training.seeds import augmentation_chance, epoch_seed
 from pipeline.training.state import TrainingState, dump, load_checkpoint
@@ -39,7 +41,7 @@ class Job:
 
     Attributes:
         config: The whole configuration.
-        classes: Class names.
+        learned: What the objective has learned of the training split's targets.
         tokenizer: JSON of the tokenizer.
         num_samples: Labelled samples of the training split, over all workers.
         recipe: What all epochs have in common; see :func:`pipeline.engine.train.record.recipe_of`.
@@ -48,7 +50,7 @@ class Job:
     """
 
     config: Config
-    classes: tuple[str, ...]
+    learned: Learned
     tokenizer: str | None
     num_samples: int
     recipe: dict[str, Any]
@@ -58,13 +60,13 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with the job that continues it."""
-        return {**self.recipe, "classes": list(self.classes), "tokenizer": self.tokenizer}
+        return {**self.recipe, **self.learned, "tokenizer": self.tokenizer}
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form."""
         return {
             "config": self.config.model_dump(mode="json"),
-            "classes": list(self.classes),
+            "learned": dict(self.learned),
             "tokenizer": self.tokenizer,
             "num_samples": self.num_samples,
             "recipe": self.recipe,
@@ -76,7 +78,7 @@ class Job:
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
         """What :meth:`to_dict` made."""
         config = Config.model_validate(values["config"])
-        return cls(**{**values, "config": config, "classes": tuple(values["classes"])})
+        return cls(**{**values, "config": config})
 
 
 def train_worker(values: dict[str, Any]) -> None:
@@ -97,7 +99,8 @@ class _Worker:
         # Every worker starts from the same weights; what differs between them is drawn after that.
         torch.manual_seed(self.config.seed)
         objective = job.config.require_objective()
-        self.model = build(objective, job.config.modalities, job.classes).to(self.device)
+        self.model = build(objective, job.config.modalities, job.learned).to(self.device)
+        self.score = objective.score
         self.wrapped = prepare_model(self.model) if size > 1 else self.model
         self.optimizer = build_optimizer(
             self.model, self.config.learning_rate, self.config.weight_decay
@@ -206,15 +209,16 @@ class _Worker:
         self.rows[split] = 0
         for table in batches:
             self.rows[split] += table.num_rows
-            yield to_tensors(table, self.decoder.codecs, self.job.classes)
+            targets = self.model.targets(table[LABEL].to_pylist())
+            yield to_tensors(table, self.decoder.codecs) | targets
 
     def _save(self, row: dict[str, float]) -> None:
         """Writes the log, the last checkpoint and, where this epoch is the best, the best one."""
         run, state = self.job.config.run, self.state
         lines = "".join(json.dumps(each) + "\n" for each in state.history)
-        score = row.get(score_name(row), 0.0)
-        if score >= state.best:
-            state.best = score
+        rank = self.score.rank(row)
+        if rank >= state.best:
+            state.best = rank
             weights = {"weights": dict(self.average.weights), "metrics": row}
             storage.write_bytes(storage.join(run, CHECKPOINTS, BEST), dump(weights))
         last = state.dump(attempt=self.job.attempt, identity=self.job.identity)

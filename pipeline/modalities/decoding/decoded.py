@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.errors import SampleError
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
-from pipeline.modalities.decoding.targets import class_of, missing_label, unknown_label
+from pipeline.modalities.decoding.targets import Target
 from pipeline.sample import (
     DROPPED,
     ERROR,
@@ -72,16 +72,17 @@ def read_decoded(
         A table of ``decoder.schema``. A row that has none of the decoder's modalities, or a label that it refuses, is
         bad, with the reason that decoding would give.
     """
-    label = [LABEL] if decoder.label else []
+    label = [LABEL] if decoder.target else []
     columns = [KEY, SHARD, *label, *decoder.codecs, *decoder.metadata]
     table = read_rows(url, start, end, columns)
     found = {name: _whole(table[name]) for name in columns}
     for name, codec in decoder.codecs.items():
         found[name] = _values(found[name], codec.column.type)
     present = {name: np.asarray(found[name].is_valid()) for name in decoder.codecs}
-    if label:
-        found[LABEL] = _spelled(found[LABEL], decoder.classes)
-    errors = _errors(found.get(LABEL), present, decoder)
+    refused: dict[int, SampleError] = {}
+    if decoder.target is not None:
+        found[LABEL], refused = _accepted(found[LABEL], decoder.target, decoder.target_optional)
+    errors = _errors(refused, present)
     good = np.array([error is None for error in errors], dtype=bool)
     rows = {
         KEY: found[KEY],
@@ -138,32 +139,33 @@ def _values(column: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _errors(
-    labels: pa.Array | None, present: dict[str, np.ndarray], decoder: Decoder
+    refused: Mapping[int, SampleError], present: dict[str, np.ndarray]
 ) -> list[dict[str, Any] | None]:
     """Why rows cannot be used, as :meth:`Decoder.check` says it of samples; None for those that can."""
-    there = np.logical_or.reduce(list(present.values()))
-    texts = [None] * len(there) if labels is None else labels.to_pylist()
+    usable = np.logical_or.reduce(list(present.values()))
     errors: list[dict[str, Any] | None] = []
-    for label, some in zip(texts, there.tolist(), strict=True):
-        error = None
-        if label is None and decoder.label and not decoder.label_optional:
-            error = missing_label(decoder.label)
-        elif label is not None and decoder.classes is not None and label not in decoder.classes:
-            # As spelled by the classes already: see read_decoded.
-            error = unknown_label(label, decoder.label or "")
-        elif not some:
+    for row, some in enumerate(usable.tolist()):
+        error = refused.get(row)
+        if error is None and not some:
             what = f"none of {', '.join(present)}"
             error = SampleError(what, reason="no_modality", setting="modalities")
         errors.append(None if error is None else _row(error))
     return errors
 
 
-def _spelled(labels: pa.Array, classes: frozenset[str] | None) -> pa.Array:
-    """Labels as the classes spell them, where these differ in Unicode's form only."""
-    texts = labels.to_pylist()
-    if classes is None or all(text is None or text in classes for text in texts):
-        return labels
-    return pa.array([text and (class_of(text, classes) or text) for text in texts], pa.string())
+def _accepted(
+    column: pa.Array, target: Target, optional: bool
+) -> tuple[pa.Array, dict[int, SampleError]]:
+    """Targets as they would be read now, and row -> why those are refused that are."""
+    refused: dict[int, SampleError] = {}
+    texts: list[str | None] = []
+    for row, text in enumerate(column.to_pylist()):
+        try:
+            texts.append(None if text is None and optional else target.accept(text))
+        except SampleError as error:
+            refused[row] = error
+            texts.append(None)
+    return pa.array(texts, pa.string()), refused
 
 
 def _row(error: SampleError) -> dict[str, Any]:

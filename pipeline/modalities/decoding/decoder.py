@@ -12,7 +12,7 @@ from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
 from pipeline.modalities.decoding.rows import METADATA_PREFIX, OnBadField, Rows, groups
-from pipeline.modalities.decoding.targets import class_of, label_place, read_label, unknown_label
+from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.modalities.members import check_json, field_text
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
@@ -26,9 +26,8 @@ class Decoder:
         codecs: Modality -> codec.
         fields: Modality -> extensions; the first that a sample has is decoded.
         metadata: Fields that are checked and carried along as strings.
-        label: Field of the label, a path in a JSON field such as ``json.path``, or None where labels play no part.
-        classes: Labels that are allowed; any where None.
-        label_optional: A sample without a label that can be read keeps a null; otherwise it is bad.
+        target: What is read beside the modalities; None where nothing is.
+        target_optional: A sample without a target that can be read keeps a null; otherwise it is bad.
         on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
         keep_bytes: Whether the raw member at fault is kept for the quarantine.
         limits: What is not read, however good it may be.
@@ -39,9 +38,8 @@ class Decoder:
     codecs: Mapping[str, Codec]
     fields: Mapping[str, tuple[str, ...]]
     metadata: tuple[str, ...] = ()
-    label: str | None = None
-    classes: frozenset[str] | None = None
-    label_optional: bool = False
+    target: Target | None = None
+    target_optional: bool = False
     on_bad_field: OnBadField = "quarantine"
     keep_bytes: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -54,9 +52,8 @@ class Decoder:
         tokenizer: str | None,
         *,
         metadata: Iterable[str] = (),
-        label: str | None = None,
-        classes: Iterable[str] | None = None,
-        label_optional: bool = False,
+        target: Target | None = None,
+        target_optional: bool = False,
         verify: Verify = "full",
         on_bad_field: OnBadField = "quarantine",
         keep_bytes: bool = False,
@@ -70,9 +67,8 @@ class Decoder:
             },
             fields={name: config.fields for name, config in configs.items()},
             metadata=tuple(metadata),
-            label=label,
-            classes=None if classes is None else frozenset(classes),
-            label_optional=label_optional,
+            target=target,
+            target_optional=target_optional,
             on_bad_field=on_bad_field,
             keep_bytes=keep_bytes,
             limits=limits or Limits(),
@@ -156,17 +152,12 @@ class Decoder:
         return rows.table(self.schema, part, tally)
 
     def check(self, sample: Sample) -> tuple[str | None, dict[str, str]]:
-        """Label and metadata of a sample that has something to decode.
+        """The target's text and the metadata of a sample that has something to decode.
 
         Raises:
             SampleError: The sample cannot be used, whatever its modalities hold.
         """
         label = self._label(sample)
-        if label is not None and self.classes is not None:
-            known = class_of(label, self.classes)
-            if known is None:
-                raise unknown_label(label, label_place(self.label or "", sample.fields)[0])
-            label = known
         metadata = {
             name: _metadata(sample, name, self.limits.json_depth)
             for name in self.metadata
@@ -182,12 +173,12 @@ class Decoder:
         return label, metadata
 
     def _label(self, sample: Sample) -> str | None:
-        if self.label is None:
+        if self.target is None:
             return None
         try:
-            return read_label(sample, self.label, self.limits.json_depth)
+            return self.target.read(sample, self.limits.json_depth)
         except SampleError:
-            if self.label_optional:
+            if self.target_optional:
                 return None
             raise
 
@@ -210,4 +201,4 @@ def _metadata(sample: Sample, name: str, json_depth: int) -> str:
     return text
 
 
-__all__ = ["LABEL", "METADATA_PREFIX", "Decoder", "read_label"]
+__all__ = ["LABEL", "METADATA_PREFIX", "Decoder"]

@@ -1,16 +1,61 @@
-"""Labels of samples: which field holds one, what it says, and which class it names."""
+"""What a sample is to teach or to be judged by: where it stands, and what it says. Objectives know what it means."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from functools import cache
+from collections.abc import Container, Sequence
 from math import isfinite
+from typing import Protocol
+
+from pydantic import JsonValue
 
 from pipeline.errors import SampleError
 from pipeline.modalities.members import field_json, field_text
 from pipeline.modalities.strict_json import DEPTH
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import Sample
+
+SETTING = "objective.label"  # that names where labels stand, unless told otherwise
+
+
+class Target(Protocol):
+    """What is read of a sample beside its modalities; picklable, and imports no torch."""
+
+    @property
+    def setting(self) -> str:
+        """The setting that names its places."""
+
+    @property
+    def places(self) -> Sequence[str]:
+        """Where it stands: fields, or paths in JSON fields, as the configuration names them."""
+
+    @property
+    def identity(self) -> JsonValue:
+        """What the texts of :meth:`read` depend on where none is refused for what it says, ready for JSON."""
+
+    @property
+    def accepted(self) -> Sequence[str] | None:
+        """The texts that are not refused, sorted; None where none is refused for what it says."""
+
+    def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
+        """The target of a sample, as canonical text: equal targets have equal texts.
+
+        Args:
+            sample: The sample.
+            json_depth: Levels that JSON may have.
+
+        Raises:
+            SampleError: The sample has none that can be used.
+        """
+
+    def accept(self, text: str | None) -> str:
+        """A target that preprocess has read, as :meth:`read` gives it.
+
+        Args:
+            text: What was read; None where the sample had none.
+
+        Raises:
+            SampleError: It cannot be used.
+        """
 
 
 def label_place(label: str, fields: Container[str]) -> tuple[str, str]:
@@ -44,18 +89,27 @@ def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
     return normalized(written_label(sample, label, json_depth))
 
 
-def written_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:
-    """A sample's label as it is written; see :func:`read_label`."""
+def written_label(
+    sample: Sample, label: str, json_depth: int = DEPTH, setting: str = SETTING
+) -> str:
+    """A sample's label as it is written; see :func:`read_label`.
+
+    Args:
+        sample: The sample.
+        label: Where it stands.
+        json_depth: Levels that the JSON may have.
+        setting: That names the place, for the fault of a sample without one.
+    """
     name, path = label_place(label, sample.fields)
     if name not in sample.fields:
-        raise missing_label(name)
+        raise missing_label(name, setting=setting)
     data = sample.fields[name].data
     if not path:
         return _not_empty(field_text(data, name, "bad_label"), name)
     value = field_json(data, name, "bad_label", json_depth)
     for step in path.split("."):
         if not isinstance(value, dict) or step not in value:
-            raise missing_label(name, f"no {path} in the JSON")
+            raise missing_label(name, f"no {path} in the JSON", setting)
         value = value[step]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SampleError(f"{path} is not a text or a number", reason="bad_label", field=name)
@@ -72,24 +126,8 @@ def _not_empty(text: str, field: str) -> str:
     return text
 
 
-def class_of(label: str, classes: frozenset[str]) -> str | None:
-    """The class that a label names, as the class is spelled; None where it is none of them."""
-    return _by_label(classes).get(normalized(label))
-
-
-@cache
-def _by_label(classes: frozenset[str]) -> Mapping[str, str]:
-    """NFC -> class; of classes that differ in their form only, the one in NFC counts."""
-    ordered = sorted(classes, key=lambda name: normalized(name) == name)
-    return {normalized(name): name for name in ordered}
-
-
-def missing_label(field: str, what: str = "the sample has no label") -> SampleError:
+def missing_label(
+    field: str, what: str = "the sample has no label", setting: str = SETTING
+) -> SampleError:
     """The fault of a sample without a label in the field that should hold it."""
-    return SampleError(what, reason="missing_label", field=field, setting="objective.label")
-
-
-def unknown_label(label: str, field: str) -> SampleError:
-    """The fault of a sample whose label is none of the classes."""
-    what = f"the label {label[:80]!r} is not one of the classes"
-    return SampleError(what, reason="unknown_label", field=field, setting="objective.classes")
+    return SampleError(what, reason="missing_label", field=field, setting=setting)

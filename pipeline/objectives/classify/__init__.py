@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from pipeline.modalities.base import Section
-from pipeline.models.fusion import AttentionConfig, FusionConfig
+from pipeline.models.record import Score
+from pipeline.objectives.base import Arrays, Judging, Learned
+from pipeline.objectives.classify import labels, rows
+from pipeline.objectives.classify.labels import ClassTarget, LabelSurvey
+from pipeline.objectives.fused import FusedSection, Probability
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.objectives.classify.evaluation import ClassEvaluation
     from pipeline.objectives.classify.model import Classifier
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
 
+class ClassifyConfig(FusedSection):
+    """A classifier of samples with any subset of the modalities.
 
-class ClassifyConfig(Section):
-    """A classifier of samples with any subset of the modalities."""
+    What it learns of the targets are ``classes``, in the order of the probabilities.
+    """
 
     kind: Literal["classify"] = "classify"
     label: Annotated[
@@ -29,38 +34,62 @@ class ClassifyConfig(Section):
     classes: Annotated[
         list[str] | None, Field(description="class names; by default those in the training set")
     ] = None
-    fusion: FusionConfig = AttentionConfig()
-    width: Annotated[
-        int, Field(ge=32, multiple_of=32, description="channels of tokens and embedding")
-    ] = 64
-    dropout: Annotated[Probability, Field(description="of the embedding's channels")] = 0.1
-    modality_dropout: Annotated[
-        Probability, Field(description="how often training hides a modality; never all of a sample")
-    ] = 0.2
     label_smoothing: Annotated[
         Probability, Field(description="share of the target that is spread over all classes")
     ] = 0.05
-    unimodal_weight: Annotated[
-        float, Field(ge=0, description="weight of the loss with one modality alone")
-    ] = 1.0
 
-    def build(self, encoders: Mapping[str, nn.Module], classes: Sequence[str]) -> Classifier:
-        """Builds the network.
+    @property
+    def score(self) -> Score:
+        return Score("accuracy", "max")
 
-        Args:
-            encoders: Modality -> encoder of ``width`` channels, in the order of the configuration.
-            classes: The K class names, in the order of the label's ids.
-        """
+    @property
+    def metric(self) -> str:
+        return "accuracy"
+
+    @property
+    def preset(self) -> Learned | None:
+        return {"classes": list(self.classes)} if self.classes else None
+
+    def target(self, learned: Learned | None = None) -> ClassTarget:
+        return ClassTarget(self.label, None if learned is None else frozenset(names(learned)))
+
+    def survey(self) -> LabelSurvey:
+        return LabelSurvey(self.label)
+
+    def learn(self, survey: LabelSurvey) -> Learned:
+        return {"classes": list(labels.class_names(self.label, self.classes, survey))}
+
+    def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Classifier:
         from pipeline.objectives.classify.model import Classifier
 
-        return Classifier(self, encoders, classes)
+        return Classifier(self, encoders, names(learned))
 
-    # Shadows a deprecated class method of pydantic that nothing here calls.
-    def schema(self, classes: Sequence[str]) -> list[pa.Field]:  # type: ignore[override]
-        """The columns that predictions add to the output, in order."""
-        return [
-            pa.field("prediction", pa.string()),
-            pa.field("score", pa.float32()),
-            pa.field("probabilities", pa.list_(pa.float32(), len(classes))),
-            pa.field("embedding", pa.list_(pa.float32(), self.width)),
-        ]
+    def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
+        return rows.schema(len(names(learned)), self.width)
+
+    def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
+        return rows.table(arrays, names(learned))
+
+    def footer(self, learned: Learned) -> dict[str, str]:
+        return rows.footer(names(learned))
+
+    def resolved(self, learned: Learned) -> dict[str, JsonValue]:
+        settings = super().resolved(learned)
+        return {**settings, "classes": settings["classes"] or list(names(learned))}
+
+    def evaluation(self, learned: Learned, judging: Judging) -> ClassEvaluation:
+        from pipeline.objectives.classify.evaluation import ClassEvaluation
+
+        return ClassEvaluation(names(learned), judging)
+
+    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+        from pipeline.metrics.evaluation import summary_metrics
+
+        return summary_metrics(evaluation)
+
+
+def names(learned: Learned) -> tuple[str, ...]:
+    """The class names, in the order of the probabilities."""
+    classes = learned["classes"]
+    assert isinstance(classes, list | tuple)
+    return tuple(map(str, classes))

@@ -15,6 +15,7 @@ from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.shards.planning.plan import expand, plan
 
 MODALITIES = ModalitiesConfig.model_validate(
@@ -37,7 +38,9 @@ MODALITIES = ModalitiesConfig.model_validate(
 @cache
 def decoder() -> Decoder:
     tokenizer = train_tokenizer(["a low tone", "a tone 音"], 300)
-    return Decoder.build(MODALITIES, tokenizer, metadata=["json"], label="cls", classes=["low"])
+    return Decoder.build(
+        MODALITIES, tokenizer, metadata=["json"], target=ClassTarget("cls", frozenset(["low"]))
+    )
 
 
 def tables(folder: Path, part_bytes: int = 1 << 20) -> Iterator[pa.Table]:

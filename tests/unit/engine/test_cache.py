@@ -13,10 +13,13 @@ from pipeline.engine.decoding.part import decode_part
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.shards.planning.plan import Part, expand, plan
 
 DECODER = Decoder.build(
-    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None, label="cls"
+    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}),
+    None,
+    target=ClassTarget("cls"),
 )
 IDENTITY = {"modalities": {"image": {"size": 8}}}
 

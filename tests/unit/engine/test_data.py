@@ -20,11 +20,14 @@ from pipeline.engine.train.data import read_parts
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.shards.planning.plan import Part, expand, plan
 
 SIZES = (30, 3, 1, 17, 8, 25)  # samples of each shard: as uneven as real ones
 DECODER = Decoder.build(
-    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None, label="cls"
+    ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}),
+    None,
+    target=ClassTarget("cls"),
 )
 
 

@@ -18,10 +18,11 @@ from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.plans.preprocess import preprocess_job
-from pipeline.engine.train.labels import count_labels
+from pipeline.engine.train.survey import survey_targets
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.sample import (
     ERROR,
     KEY,
@@ -115,7 +116,10 @@ def test_the_same_rows_as_from_the_shards(folder: Path) -> None:
 
 
 def test_labels_and_modalities_that_are_missing_give_the_same_reasons(folder: Path) -> None:
-    for options in ({"label": "cls"}, {"label": "cls", "classes": ["low", "mid"]}):
+    for options in (
+        {"target": ClassTarget("cls")},
+        {"target": ClassTarget("cls", frozenset(["low", "mid"]))},
+    ):
         shards, again = both(folder, build(folder, "image", **options))
         found = [
             {(r[SHARD], r[KEY]): r[ERROR]["reason"] for r in table.to_pylist() if r[ERROR]}
@@ -169,17 +173,19 @@ def test_row_groups_of_one_shard_go_on_counting(tmp_path: Path) -> None:
 def test_planning_labels_and_the_tokenizer(folder: Path, tmp_path: Path) -> None:
     given = str(folder / "run" / "decoded")
     config = configure(tmp_path, input={"train": given, "metadata": ["json"]})
-    parts = plan_parts(config, "train", "input.train", label="cls", metadata=["json"])
-    counted = count_labels(parts, "cls", config.limits)
-    assert counted.samples == 42
-    assert sum(counted.labels.values()) == 39
+    parts = plan_parts(config, "train", "input.train", target=ClassTarget("cls"), metadata=["json"])
+    objective = config.require_objective()
+    surveyed = survey_targets(parts, objective, config.limits)
+    assert surveyed.samples == 42
+    assert surveyed.targets.count == 39
     tokenizer = ensure_tokenizer(config, "train")
     assert tokenizer == (folder / "run" / "tokenizer.json").read_text()
     assert (tmp_path / "run" / "tokenizer.json").read_text() == tokenizer
     mixed = configure(tmp_path, input={"train": [given, str(folder / "data")], "max_samples": 50})
     parts = plan_parts(mixed, "train", "input.train")
     assert num_rows(parts[:1]) == 42
-    assert count_labels(parts[1:], "cls", config.limits).samples == 8, "the folder comes first"
+    rest = survey_targets(parts[1:], objective, config.limits)
+    assert rest.samples == 8, "the folder comes first"
 
 
 def refuse(config: Config, **options: object) -> str:
@@ -199,7 +205,9 @@ def test_other_settings_are_refused_by_name(folder: Path, tmp_path: Path) -> Non
     mels = changed(audio={**SETTINGS["audio"], "num_mels": 24})
     assert "modalities.audio.num_mels was 20 and is now 24" in refuse(mels)
     same = changed()
-    assert "label was 'cls' and is now 'json.who.label'" in refuse(same, label="json.who.label")
+    assert "label was 'cls' and is now 'json.who.label'" in refuse(
+        same, target=ClassTarget("json.who.label")
+    )
     assert "tokenizer was" in refuse(same, tokenizer="another")
     assert "no input.metadata=txt" in refuse(same, metadata=["txt"])
     one = configure(tmp_path, input=given, modalities={"image": SETTINGS["image"]})

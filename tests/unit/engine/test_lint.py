@@ -30,6 +30,7 @@ from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import expand, plan
 from pipeline.sinks import ParquetConfig
@@ -404,7 +405,9 @@ def test_the_cost_of_preprocessing_is_near_the_truth(photos: Config, tmp_path: P
     assert (said["drawn"], said["samples"], said["of"]) == (64, 300, ["train"])
     assert not (tmp_path / "run" / "tokenizer.json").exists(), "lint leaves no tokenizer behind"
     tokenizer = ensure_tokenizer(photos, "train")
-    decoder = Decoder.build(photos.modalities, tokenizer, label="cls", label_optional=True)
+    decoder = Decoder.build(
+        photos.modalities, tokenizer, target=ClassTarget("cls"), target_optional=True
+    )
     parts = plan(expand(str(tmp_path / "train-*.tar")))
     sink = ParquetSink(str(tmp_path / "out"), ParquetConfig(), {}, {}, tuple(decoder.codecs))
     sink.begin()

@@ -16,6 +16,7 @@ from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, stat
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.sample import BASE_SCHEMA, ERROR, LABEL
 from pipeline.shards.planning.plan import expand, plan
 
@@ -27,7 +28,10 @@ MODALITIES = ModalitiesConfig.model_validate(
     }
 )
 DECODER = Decoder.build(
-    MODALITIES, train_tokenizer(["a high tone"], 300), label="cls", label_optional=True
+    MODALITIES,
+    train_tokenizer(["a high tone"], 300),
+    target=ClassTarget("cls"),
+    target_optional=True,
 )
 MEASURE = Measure(("image", "text", "audio"), labelled=True)
 

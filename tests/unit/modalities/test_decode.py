@@ -14,6 +14,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import read_label
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.sample import REASONS, Field, Sample
 from pipeline.shards.planning.plan import expand, plan
 
@@ -51,7 +52,9 @@ def test_bad_samples_keep_their_place_and_say_why(tmp_path: Path) -> None:
     }
     path = write_tar(tmp_path / "x.tar", samples)
     [part] = plan(expand(str(path)))
-    table = decode_part(part, decoder(metadata=["json"], label="cls", classes=["low"]))
+    table = decode_part(
+        part, decoder(metadata=["json"], target=ClassTarget("cls", frozenset(["low"])))
+    )
     rows = {row["key"]: row for row in table.to_pylist()}
     reasons = {
         key: (r["error"]["reason"], r["error"]["field"]) for key, r in rows.items() if r["error"]
@@ -102,7 +105,7 @@ def test_labels() -> None:
 def test_any_damage_ends_in_a_row(data: st.DataObject) -> None:
     import numpy as np
 
-    one = decoder(metadata=["json"], label="cls")
+    one = decoder(metadata=["json"], target=ClassTarget("cls"))
     good = sample_fields("low", np.random.default_rng(0))
     name = data.draw(st.sampled_from(sorted(good)))
     broken = bytearray(good[name])

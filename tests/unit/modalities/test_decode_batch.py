@@ -19,6 +19,7 @@ from pipeline.modalities.base import Codec, Item, dense_to_column
 from pipeline.modalities.decoding import rows
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.sample import Fault, Field, Sample, Source
 
 MODALITIES = ModalitiesConfig.model_validate(
@@ -32,8 +33,7 @@ DECODER = Decoder.build(
     MODALITIES,
     train_tokenizer(["a high tone", "a low tone"], 300),
     metadata=["json"],
-    label="cls",
-    classes=["low", "high"],
+    target=ClassTarget("cls", frozenset(["low", "high"])),
 )
 BROKEN = {
     "png": b"no image",

@@ -10,6 +10,7 @@ from pipeline.config import load
 from pipeline.engine.infer.predictors import model_spec
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Bundle
+from pipeline.objectives.sealed import check_objective, prediction_fields
 from pipeline.prediction.spec import open_model
 
 KEPT = {"epoch": 8, "of": 12, "chosen_by": "val_accuracy"}
@@ -39,7 +40,7 @@ def change(folder: Path, **values: object) -> None:
 
 def test_what_was_saved_is_loaded(folder: Path) -> None:
     bundle = Bundle.load(str(folder))
-    assert bundle.classes == ("a", "b")
+    assert bundle.learned == {"classes": ["a", "b"]}
     assert bundle.training["kept"] == KEPT
     assert json.loads((folder / "bundle.json").read_text())["fingerprint"] == bundle.fingerprint
     assert "epoch 8 of 12" in (folder / "README.md").read_text()
@@ -50,7 +51,7 @@ def test_what_was_saved_is_loaded(folder: Path) -> None:
     [
         {"metrics": {"val_accuracy": 0.999}},
         {"training": {"kept": {**KEPT, "epoch": 12}, "samples": 7}},
-        {"classes": ["b", "a"]},
+        {"learned": {"classes": ["b", "a"]}},
         {"fingerprint": "0" * 32},
         {"note": "what no version has written"},
     ],
@@ -74,9 +75,41 @@ def test_files_of_another_bundle_are_refused(folder: Path, name: str) -> None:
 def test_a_bundle_of_another_format_is_named(folder: Path) -> None:
     change(folder, format=1)
     with pytest.raises(
-        ModelError, match=r"format 1, and this version reads 2.*train the model again"
+        ModelError, match=r"format 1, and this version reads 2 and 3.*train the model again"
     ):
         Bundle.load(str(folder))
+
+
+# What the version before wrote for a classifier of two classes with the weights b"no weights".
+FLAT = {
+    "format": 2,
+    "objective": {
+        "kind": "classify", "label": "cls", "classes": None, "fusion": {"dropout": 0.1, "kind": "concat"}, "width": 32,
+        "dropout": 0.1, "modality_dropout": 0.2, "label_smoothing": 0.05, "unimodal_weight": 1.0,
+    },
+    "modalities": {"image": {"fields": ["png"], "size": 8}, "text": None, "audio": None},
+    "classes": ["a", "b"],
+    "metrics": {"val_accuracy": 0.5},
+    "training": {"kept": {"epoch": 1, "of": 2, "chosen_by": "val_accuracy"}},
+    "fingerprint": "055351ea83473180cb3cc89b2e45bc95",
+}  # fmt: skip
+
+
+def test_a_bundle_of_the_format_before_is_read_with_its_fingerprint(tmp_path: Path) -> None:
+    """What was written with it goes on being known as written with it."""
+    (tmp_path / "bundle.json").write_text(json.dumps(FLAT))
+    (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    bundle = Bundle.load(str(tmp_path))
+    assert bundle.learned == {"classes": ["a", "b"]}
+    assert bundle.fingerprint == FLAT["fingerprint"]
+    assert [field.name for field in prediction_fields(bundle, float16=False)] == [
+        "embedding", "prediction", "score", "probabilities",
+    ]  # fmt: skip
+    bundle.save(str(tmp_path / "again"))
+    assert Bundle.load(str(tmp_path / "again")) == bundle
+    change(tmp_path, classes=["b", "a"])
+    with pytest.raises(ModelError, match="the fingerprint does not hold"):
+        Bundle.load(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +128,12 @@ def test_another_objective_is_refused_and_named(
     bundle = Bundle.load(str(folder))
     objective = load(config, [override]).require_objective()
     with pytest.raises(ModelError) as refused:
-        bundle.check_objective(objective.model_dump(mode="json"), "configuration")
+        check_objective(bundle, objective.model_dump(mode="json"), "configuration")
     assert words in str(refused.value)
     for same in ("objective.width=32", "objective.classes=[a, b]"):
         objective = load(config, [same]).require_objective()
-        bundle.check_objective(objective.model_dump(mode="json"), "configuration")
-    bundle.check_objective(None, "configuration")
+        check_objective(bundle, objective.model_dump(mode="json"), "configuration")
+    check_objective(bundle, None, "configuration")
 
 
 def test_who_opens_a_bundle_holds_it_against_the_configuration(config: Path, folder: Path) -> None:

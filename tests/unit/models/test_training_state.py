@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
-from pipeline.models.record import extended, kept_epoch, score_name
+from pipeline.models.record import Score, extended, kept_epoch
 from pipeline.training.optimization import WeightAverage, build_optimizer
 from pipeline.training.state import TrainingState
 
@@ -74,8 +74,17 @@ def test_epochs_are_told_with_their_settings() -> None:
 
 
 def test_the_kept_epoch_says_what_chose_it() -> None:
-    assert score_name({"val_accuracy": 0.5, "train_accuracy": 0.9}) == "val_accuracy"
-    chosen = {"epoch": 8, "of": 12, "chosen_by": score_name({"train_accuracy": 0.9})}
+    score = Score("accuracy", "max")
+    assert score.column({"val_accuracy": 0.5, "train_accuracy": 0.9}) == "val_accuracy"
+    chosen = {"epoch": 8, "of": 12, "chosen_by": score.column({"train_accuracy": 0.9})}
     assert kept_epoch({**chosen, "chosen_by": "val_accuracy"}).startswith("epoch 8 of 12, the best")
     assert "chosen on the training data" in kept_epoch(chosen)
     assert kept_epoch(None) == ""
+
+
+def test_the_best_epoch_is_the_highest_or_the_lowest() -> None:
+    rows = [{"train_mae": 9.0, "val_mae": value} for value in (3.0, 1.0, 2.0, float("nan"))]
+    for direction, best in (("max", 3.0), ("min", 1.0)):
+        score = Score("mae", direction)
+        assert max(rows, key=score.rank)["val_mae"] == best
+        assert min(rows, key=score.rank) is rows[3], "what is no number is the worst"

@@ -18,6 +18,7 @@ from pipeline.objectives.classify.model import Classifier
 from pipeline.training.optimization import build_optimizer
 
 CLASSES = ("zero", "one", "two", "three")
+LEARNED = {"classes": list(CLASSES)}
 MODALITIES = ("image", "text", "audio")
 FUSIONS = ("concat", "gated", "attention", "late")
 BATCH = 8
@@ -31,7 +32,7 @@ def build(fusion: str = "late", seed: int = 0, **settings: Any) -> Classifier:
         "text": TextEncoder(vocab_size=50, max_tokens=6, width=32),
         "audio": AudioEncoder(num_mels=16, num_frames=20, width=32),
     }
-    return config.build(encoders, CLASSES)
+    return config.build(encoders, LEARNED)
 
 
 def make_batch(size: int = BATCH, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -189,7 +190,7 @@ def test_weights_survive_the_round_trip() -> None:
 
 
 def test_schema_has_the_columns_that_readers_expect() -> None:
-    assert build().schema() == [
+    assert ClassifyConfig(width=32).schema(LEARNED) == [
         pa.field("prediction", pa.string()),
         pa.field("score", pa.float32()),
         pa.field("probabilities", pa.list_(pa.float32(), 4)),
@@ -199,7 +200,7 @@ def test_schema_has_the_columns_that_readers_expect() -> None:
 
 def test_any_subset_of_modalities_can_be_configured() -> None:
     torch.manual_seed(0)
-    model = ClassifyConfig(width=32).build({"text": TextEncoder(50, 6, 32)}, CLASSES)
+    model = ClassifyConfig(width=32).build({"text": TextEncoder(50, 6, 32)}, LEARNED)
     batch = {name: value for name, value in make_batch().items() if "text" in name}
     assert model.eval().predict(batch)["probabilities"].shape == (BATCH, 4)
 

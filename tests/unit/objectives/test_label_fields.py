@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,15 +14,16 @@ from pipeline.config import Config, validate
 from pipeline.engine.lint.findings import Inspector
 from pipeline.engine.lint.page import build
 from pipeline.engine.lint.plan import Findings
-from pipeline.engine.train.labels import class_names, count_labels
+from pipeline.engine.train.survey import survey_targets
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoded import read_decoded
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.decoding.targets import class_of, label_place, read_label
+from pipeline.modalities.decoding.targets import label_place, read_label
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.objectives.classify.labels import ClassTarget, LabelSurvey, class_of
 from pipeline.sample import Field, Sample
-from pipeline.shards.planning.plan import expand, plan
+from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading.reader import read_part
 
 COMPOSED, APART = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
@@ -64,10 +66,10 @@ def test_the_longest_field_that_there_is(
     write_tar(tmp_path / "x.tar", {"k": fields | {"txt": b"a"}})
     parts = plan(expand(str(tmp_path / "x.tar")))
     settings = config(tmp_path, label)
-    counted = count_labels(parts, label, settings.limits)
-    assert counted.labels == Counter([found] if found else [])
+    counted = survey_targets(parts, settings.require_objective(), settings.limits)
+    assert counted.targets.labels == Counter([found] if found else [])
     census = Inspector(settings, 0).inspect(parts[0], 1).census
-    assert census.labels == counted.labels
+    assert census.labels == counted.targets.labels
     assert census.unlabelled == counted.reasons
     rows = decoded(parts[0], label, None)
     assert [row["label"] for row in rows] == [found]
@@ -93,12 +95,15 @@ def config(folder: Path, label: str, **objective: object) -> Config:
     )
 
 
+def survey(parts: Sequence[Part], settings: Config) -> LabelSurvey:
+    return survey_targets(parts, settings.require_objective(), settings.limits).targets
+
+
 def decoded(part: object, label: str, classes: list[str] | None) -> list[dict]:
     decoder = Decoder.build(
         ModalitiesConfig.model_validate({"text": {}}),
         train_tokenizer(["a"], 300),
-        label=label,
-        classes=classes,
+        target=ClassTarget(label, classes and frozenset(classes)),
     )
     return decoder.decode(read_part(part), "{}").to_pylist()  # type: ignore[arg-type]
 
@@ -121,15 +126,16 @@ def test_labels_that_look_the_same_are_one_class(tmp_path: Path) -> None:
     write_tar(tmp_path / "x.tar", samples)
     parts = plan(expand(str(tmp_path / "x.tar")))
     settings = config(tmp_path, "cls")
-    counted = count_labels(parts, "cls", settings.limits)
+    counted = survey(parts, settings)
     assert counted.labels == {COMPOSED: 4, "tea": 1}
     assert counted.respelled == {COMPOSED: 2}
-    assert class_names(settings, counted) == (COMPOSED, "tea")
+    assert settings.require_objective().learn(counted) == {"classes": [COMPOSED, "tea"]}
     for classes in (
         [COMPOSED, "tea"],
         [APART, "tea"],
     ):  # of a bundle that was trained on one of the forms
-        assert class_names(config(tmp_path, "cls", classes=classes), counted) == (COMPOSED, "tea")
+        named = config(tmp_path, "cls", classes=classes).require_objective()
+        assert named.learn(counted) == {"classes": [COMPOSED, "tea"]}
         rows = decoded(parts[0], "cls", classes)
         assert [row["label"] for row in rows] == [
             classes[0],
@@ -150,9 +156,9 @@ def test_labels_that_look_the_same_are_one_class(tmp_path: Path) -> None:
 def test_joining_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_tar(tmp_path / "x.tar", {"a": {"cls": APART.encode()}, "b": {"cls": b"tea"}})
     settings = config(tmp_path, "cls")
-    counted = count_labels(plan(expand(str(tmp_path / "x.tar"))), "cls", settings.limits)
+    counted = survey(plan(expand(str(tmp_path / "x.tar"))), settings)
     with caplog.at_level("INFO"):
-        class_names(settings, counted)
+        settings.require_objective().learn(counted)
     assert "labels_joined" in caplog.text
 
 
@@ -190,8 +196,7 @@ def test_rows_that_were_decoded_before_are_joined_with_a_models_classes(
     decoder = Decoder.build(
         ModalitiesConfig.model_validate({"text": {}}),
         train_tokenizer(["a"], 300),
-        label="cls",
-        classes=[form, "tea"],
+        target=ClassTarget("cls", frozenset([form, "tea"])),
     )
     rows = read_decoded(url, 0, 3, 0, "{}", decoder).to_pylist()
     assert [row["label"] for row in rows] == [form, form, None]

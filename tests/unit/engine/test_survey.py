@@ -1,4 +1,4 @@
-"""Labels are judged before the first epoch: whether they are there, and whether they look like classes."""
+"""Targets are judged before the first epoch: whether they are there, and whether they are what the objective is for."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,14 +7,9 @@ import pytest
 from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.train.labels import (
-    LabelCount,
-    check_labels,
-    class_names,
-    count_labels,
-    doubtful_classes,
-)
+from pipeline.engine.train.survey import check_targets, survey_targets
 from pipeline.errors import BadDataError, ConfigError
+from pipeline.objectives.classify.labels import LabelSurvey, doubtful_classes
 from pipeline.shards.planning.plan import expand, plan
 
 
@@ -45,11 +40,11 @@ def test_labels_that_are_no_classes_are_doubted(labels: list[str], doubt: str) -
 
 
 def test_doubtful_classes_are_confirmed_by_naming_them() -> None:
-    counted = LabelCount(Counter(f"{i / 3:.2f}" for i in range(30)), 30)
+    survey = LabelSurvey("cls", Counter(f"{i / 3:.2f}" for i in range(30)))
     with pytest.raises(ConfigError, match="objective.classes"):
-        class_names(config(), counted)
-    names = sorted(counted.labels)
-    assert class_names(config(classes=names), counted) == tuple(names)
+        config().require_objective().learn(survey)
+    names = sorted(survey.labels)
+    assert config(classes=names).require_objective().learn(survey) == {"classes": names}
 
 
 def test_too_many_samples_without_a_label_end_it_before_it_begins(tmp_path: Path) -> None:
@@ -61,17 +56,19 @@ def test_too_many_samples_without_a_label_end_it_before_it_begins(tmp_path: Path
             sample["cls"] = b"new"
     write_tar(tmp_path / "x.tar", samples)
     settings = config()
-    counts = {"train": count_labels(plan(expand(f"{tmp_path}/x.tar")), "cls", settings.limits)}
-    assert counts["train"].samples == 20
+    objective, parts = settings.require_objective(), plan(expand(f"{tmp_path}/x.tar"))
+    surveys = {"train": survey_targets(parts, objective, settings.limits)}
+    assert surveys["train"].samples == 20
+    labels = surveys["train"].targets.labels
     with pytest.raises(BadDataError, match="8 of 20 samples have no label") as refused:
-        check_labels(settings, counts, sorted(counts["train"].labels))
+        check_targets(settings, surveys, {"classes": sorted(labels)})
     assert refused.value.exit_code == 3
     assert refused.value.reasons == {"missing_label": 8}
-    known = sorted(counts["train"].labels.keys() - {"new"})
+    known = {"classes": sorted(labels.keys() - {"new"})}
     with pytest.raises(BadDataError, match="10 of 20") as refused:
-        check_labels(settings, counts, known)
+        check_targets(settings, surveys, known)
     assert refused.value.reasons == {"missing_label": 8, "unknown_label": 2}
     many = settings.model_copy(
         update={"input": settings.input.model_copy(update={"max_bad_fraction": 0.5})}
     )
-    check_labels(many, counts, known)
+    check_targets(many, surveys, known)

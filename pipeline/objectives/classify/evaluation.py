@@ -1,0 +1,42 @@
+"""Judges a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.objectives.base import Judging
+from pipeline.objectives.classify.rows import PROBABILITIES
+from pipeline.objectives.columns import matrix
+from pipeline.objectives.gathered import Gathered
+
+
+class ClassEvaluation(Gathered):
+    """Metrics of a labelled split; see :func:`pipeline.metrics.evaluation.evaluate_predictions`.
+
+    Args:
+        classes: The K class names.
+        judging: How the split is judged.
+    """
+
+    columns = (PROBABILITIES,)
+
+    def __init__(self, classes: Sequence[str], judging: Judging) -> None:
+        super().__init__()
+        self.classes, self.judging = classes, judging
+
+    def compute(self) -> dict[str, Any]:
+        """The content of ``evaluation/metrics.json``."""
+        ids = {name: index for index, name in enumerate(self.classes)}
+        return evaluate_predictions(
+            self.classes,
+            np.array([ids[name] for name in self.texts], dtype=np.int64),
+            {name: matrix(table[PROBABILITIES]) for name, table in self.predictions.items()},
+            self.present,
+            seed=self.judging.seed,
+            num_bootstrap=self.judging.num_bootstrap,
+            split=self.judging.split,
+        )

@@ -1,0 +1,77 @@
+"""What training, batch inference and evaluation know of an objective's network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+Batch = Mapping[str, Tensor]
+"""Column name -> tensor with B rows. ``NAME`` holds a modality's values, ``NAME_present`` bool (B,) says which
+samples have it; what :meth:`Objective.targets` makes is there for training and validation only."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of the losses of a step, and the weights that follow it.
+
+    Attributes:
+        name: Given to :meth:`Objective.loss`.
+        parameters: The weights that this loss moves.
+        optimizer: Of these weights; None for the configured one.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    optimizer: torch.optim.Optimizer | None = None
+
+
+class Objective(nn.Module, ABC):
+    """The network of an objective."""
+
+    turns: Sequence[str] = ("model",)
+    """The losses of one step, in order; one where all weights share a loss."""
+
+    @abstractmethod
+    def targets(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The batch's columns that hold what is to be learned.
+
+        Args:
+            texts: Canonical texts of B targets; see :class:`pipeline.modalities.decoding.targets.Target`.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one batch.
+
+        Args:
+            batch: Samples with their targets.
+            turn: One of ``turns``.
+
+        Returns:
+            The mean loss, a scalar to differentiate, and sums over the batch, float64 scalars
+            without gradients, to be added up over batches and workers and given to ``metrics``.
+        """
+
+    def forward(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        """The same as :meth:`loss`, under the name that wrappers such as DistributedDataParallel call."""
+        return self.loss(batch, turn)
+
+    @abstractmethod
+    def predict(self, batch: Batch, seed: int = 0) -> dict[str, Tensor]:
+        """What the model makes of samples; targets are not looked at.
+
+        Args:
+            batch: Samples.
+            seed: Of what a generating model draws.
+
+        Returns:
+            Name -> float32 tensor with B rows, on the batch's device.
+        """
+
+    @abstractmethod
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Metrics of the samples behind ``sums``, the added sums of ``loss``."""

@@ -1,0 +1,87 @@
+"""An objective and a bundle: the network that a bundle holds, its columns, and whether a configuration asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from pipeline.errors import ModelError, in_words
+from pipeline.modalities import ModalitiesConfig
+from pipeline.models.bundle import Bundle
+from pipeline.models.differences import differences, shown
+from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives.base import EMBEDDING, Learned, ObjectiveSection
+
+if TYPE_CHECKING:
+    from pipeline.objectives.network import Objective
+
+
+def build(config: ObjectiveSection, modalities: ModalitiesConfig, learned: Learned) -> Objective:
+    """Builds an untrained network for the configured modalities."""
+    encoders = {
+        name: modality.build_encoder(config.width)
+        for name, modality in modalities.by_name().items()
+    }
+    return config.build(encoders, learned)
+
+
+def restore(bundle: Bundle) -> Objective:
+    """Builds the network of a bundle, with its weights, in evaluation mode.
+
+    Raises:
+        ModelError: The weights are not those of such a network.
+    """
+    model = build(objective_of(bundle), bundle.modalities, bundle.learned)
+    try:
+        model.load_state_dict(bundle.state())
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights do not fit the network: {in_words(error)}",
+            where="weights.safetensors",
+            fix="the bundle was made by another version of this software; train it again",
+        ) from None
+    return model.eval()
+
+
+def objective_of(bundle: Bundle) -> ObjectiveSection:
+    """The objective that a bundle was trained for."""
+    config: ObjectiveSection = TypeAdapter(ObjectiveConfig).validate_python(bundle.objective)
+    return config
+
+
+def prediction_fields(bundle: Bundle, *, float16: bool) -> list[pa.Field]:
+    """The columns that a bundle's predictions add to the output, the embedding first."""
+    config = objective_of(bundle)
+    fields = sorted(config.schema(bundle.learned), key=lambda field: field.name != EMBEDDING)
+    if float16 and fields[0].name == EMBEDDING:
+        fields[0] = pa.field(EMBEDDING, pa.list_(pa.float16(), fields[0].type.list_size))
+    return fields
+
+
+def check_objective(bundle: Bundle, configured: Mapping[str, Any] | None, where: str) -> None:
+    """Compares a configuration's objective with the bundle's own; where none is configured, nothing speaks against.
+
+    Args:
+        bundle: The trained model.
+        configured: The section as JSON, with its defaults.
+        where: The place that the error names.
+
+    Raises:
+        ModelError: They differ; names the setting.
+    """
+    if configured is None:
+        return
+    ours = objective_of(bundle).resolved(bundle.learned)
+    theirs = dict(configured)
+    if theirs.get("kind") == ours["kind"]:
+        config: ObjectiveSection = TypeAdapter(ObjectiveConfig).validate_python(configured)
+        theirs = config.resolved(bundle.learned)
+    for name, left, right in differences("objective", ours, theirs):
+        raise ModelError(
+            f"{name} is {shown(right)} in the configuration and {shown(left)} in the model",
+            where=where,
+            fix=f"set {name}={shown(left)}, leave the objective out, or train the model again",
+        )
