@@ -167,7 +167,12 @@ class ObjectiveSection(Section, ABC):
 
     @abstractmethod
     def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
-        """What :meth:`pipeline.objectives.network.Objective.predict` says of B samples, as the columns of :meth:`schema`."""
+        """The columns of :meth:`schema`, of B samples.
+
+        Args:
+            arrays: Of :meth:`pipeline.objectives.network.Objective.predict`.
+            learned: Of :meth:`learn`.
+        """
 
     def footer(self, learned: Learned) -> dict[str, str]:
         """What the footer of written predictions says beside the model and the versions."""

@@ -37,7 +37,7 @@ def test_from_shards_to_a_report(
     assert run(train.JOB, tone_config, "train.epochs=8") == 0
     assert (home / "model" / "weights.safetensors").exists()
     manifest = json.loads((home / "model" / "bundle.json").read_text())
-    assert manifest["classes"] == sorted(CLASSES)
+    assert manifest["learned"] == {"classes": sorted(CLASSES)}
     history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in history] == list(range(1, 9))
     assert history[-1]["val_accuracy"] >= 0.9, "tones, colours and words tell the classes apart"
