@@ -26,9 +26,10 @@ import pyarrow as pa
 from bench.planning import environment, peak_bytes
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
-from pipeline.cleaning.copies import Limits, Signatures, find_copies
+from pipeline.cleaning.copies import Signatures, find_copies
 from pipeline.engine.cleaning.signing import Signer, load
 from pipeline.engine.cleaning.verdict import EXACT, NEAR, Compared, Result, Verdict
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.left_out import write_left_out
@@ -103,7 +104,9 @@ def signer_and_parts(
 ) -> tuple[Signer, list[Part]]:
     """What reads the files, without codecs: nothing is decoded here."""
     codecs: dict[str, Any] = dict.fromkeys(names)
-    signer = Signer(Decoder(codecs=codecs, fields={}), folder, bool(names))
+    configs = ModalitiesConfig.of_every_kind().by_name()
+    likenesses = {name: configs[name].likeness() for name in names}
+    signer = Signer(Decoder(codecs=codecs, fields={}), folder, bool(names), likenesses)
     parts = [
         Part(f"x-{index:06d}.tar", f"x-{index:06d}.tar", f"{index:06d}")
         for index in range(-(-count // PART_SAMPLES))
@@ -169,9 +172,8 @@ def find(count: int, folder: str, names: tuple[str, ...]) -> dict[str, float]:
     loaded = time.perf_counter()
     number = compared.splits_of_samples(signed)
     settings = CleaningConfig(duplicates="near" if names else "exact")
-    limits = Limits(settings.image_distance, settings.text_similarity, settings.audio_similarity)
     signatures = Signatures(signed.content, number, signed.rows, signed.present)
-    copies = find_copies(signatures, limits if names else None)
+    copies = find_copies(signatures, signer.comparisons(settings) if names else None)
     searched = time.perf_counter()
     verdict = Verdict.judge(settings, copies, np.ones(count, dtype=bool))
     result = Result(compared, signer, signed, verdict)

@@ -23,7 +23,7 @@ def work(config: Config, summary: Summary) -> None:
         summary.first_sample = process_clock()
         job.run(summary)
     summary.outputs = {"decoded": output(config)}
-    summary.outputs["statistics"] = write_statistics(job, output(config))
+    summary.outputs["statistics"] = write_statistics(config, job, output(config))
     check_bad_fraction(config, summary, output(config))
 
 

@@ -7,6 +7,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+from pipeline.modalities.hashing import mixed
+
 HASH_BYTES = (
     16  # among a billion samples, the chance that any two different ones share a hash is 1e-21
 )
@@ -43,14 +45,3 @@ def row_hashes(rows: np.ndarray) -> np.ndarray:
     for word in padded.view(np.uint64).T:
         hashes = mixed((hashes ^ word) * np.uint64(0x100000001B3))
     return hashes
-
-
-def mixed(values: np.ndarray) -> np.ndarray:
-    """Spreads (N,) uint64 over all 64 bits, one to one.
-
-    Source: Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", the finalizer of SplitMix64.
-    """
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    spread: np.ndarray = values ^ (values >> np.uint64(31))
-    return spread

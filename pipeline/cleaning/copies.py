@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from pipeline import pulse
 from pipeline.cleaning.content import row_hashes
 from pipeline.cleaning.groups import Groups, equal_pairs, first_of_equals
-from pipeline.cleaning.pictures import Pictures
-from pipeline.cleaning.sounds import Sounds
-from pipeline.cleaning.texts import Texts
+from pipeline.modalities.base import Comparison
 
 TRAIN = 0  # the number of the training split, whose samples may leak from others
 PAIRS_AT_A_TIME = 1 << 15  # compared together: 64 MB where they are sounds
@@ -21,38 +18,7 @@ ROWS_AT_A_TIME = 1 << 16
 TELLING = 0.9  # of the values of the modality that has most: one that has so many is searched by
 
 
-class Likeness(Protocol):
-    """Signatures of one modality, and which are alike."""
-
-    def tables(self) -> Iterator[np.ndarray]:
-        """Keys, (N,) unsigned each: samples that share one are worth comparing."""
-
-    def alike(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Whether samples at two places are alike: (P,) places each -> (P,) bool."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How near is near; see :mod:`pipeline.cleaning.pictures`, ``texts`` and ``sounds``.
-
-    Attributes:
-        image_distance: Bits of 64 in which the hashes of two images differ, at most.
-        text_similarity: Jaccard similarity of two texts, at least.
-        audio_similarity: Correlation of two coarse spectrograms, at least.
-    """
-
-    image_distance: int
-    text_similarity: float
-    audio_similarity: float
-
-    def likeness(self, name: str, rows: np.ndarray) -> Likeness:
-        """The comparison of a modality's signatures; modalities that have none of their own are compared by bytes."""
-        likenesses: dict[str, Callable[[], Likeness]] = {
-            "image": lambda: Pictures(rows, self.image_distance),
-            "text": lambda: Texts(rows, self.text_similarity),
-            "audio": lambda: Sounds(rows, self.audio_similarity),
-        }
-        return likenesses[name]() if name in likenesses else Same(rows)
+Compare = Callable[[np.ndarray], Comparison]  # (N, W) uint8 -> which of them are alike
 
 
 @dataclass(frozen=True)
@@ -107,7 +73,7 @@ class Copies:
     leak: np.ndarray
 
 
-def find_copies(signatures: Signatures, limits: Limits | None = None) -> Copies:
+def find_copies(signatures: Signatures, comparisons: Mapping[str, Compare] | None = None) -> Copies:
     """Finds copies within each split, and samples of the training split that other splits have too.
 
     Near copies join groups, of which the first sample is kept: a copy of a copy belongs to them, however far it is
@@ -116,7 +82,7 @@ def find_copies(signatures: Signatures, limits: Limits | None = None) -> Copies:
 
     Args:
         signatures: Of all samples.
-        limits: How near is near; None compares the bytes only.
+        comparisons: Modality -> how its signatures are compared; None compares the bytes only.
     """
     count = len(signatures.content)
     split = signatures.split
@@ -129,9 +95,9 @@ def find_copies(signatures: Signatures, limits: Limits | None = None) -> Copies:
     leak = np.where(split == TRAIN, leak[same], count)
     twin = first_of_equals(np.column_stack([signatures.content, split.astype(np.uint64)]))
     groups.join(everyone, twin)
-    if limits is not None:
+    if comparisons is not None:
         for names, places in _by_modalities(signatures.present, count):
-            _join_near(signatures, limits, names, places, groups, leak)
+            _join_near(signatures, comparisons, names, places, groups, leak)
     first = groups.firsts()
     return Copies(first, twin == twin[first], np.where(leak == count, -1, leak))
 
@@ -150,7 +116,7 @@ def _by_modalities(
 
 def _join_near(
     signatures: Signatures,
-    limits: Limits,
+    comparisons: Mapping[str, Compare],
     names: Sequence[str],
     places: np.ndarray,
     groups: Groups,
@@ -167,7 +133,7 @@ def _join_near(
     values = {name: len(np.unique(values[chosen])) for name, values in hashes.items()}
     telling = next(name for name in names if values[name] >= TELLING * max(values.values()))
     del hashes
-    kinds = {name: limits.likeness(name, signatures.rows[name][distinct]) for name in names}
+    kinds = {name: comparisons[name](signatures.rows[name][distinct]) for name in names}
     order = [telling, *(name for name in names if name != telling)]
     for firsts, seconds in _candidates(kinds[telling]):
         mine, theirs = distinct[firsts], distinct[seconds]
@@ -193,9 +159,9 @@ def _note(
         np.minimum.at(leak, mine[across], theirs[across])
 
 
-def _candidates(likeness: Likeness) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _candidates(comparison: Comparison) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of places that are worth comparing, some thousands at a time."""
-    for keys in likeness.tables():
+    for keys in comparison.tables():
         for firsts, seconds in equal_pairs(keys):
             for start in range(0, len(firsts), PAIRS_AT_A_TIME):
                 stretch = slice(start, start + PAIRS_AT_A_TIME)

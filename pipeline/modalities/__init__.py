@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from pipeline.errors import SampleError
+from pipeline.metrics.columns import ColumnMeasure
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.base import ModalityConfig, Tokenizing
 from pipeline.modalities.image import ImageConfig
@@ -52,8 +53,14 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
 
     @classmethod
     def of_every_kind(cls) -> ModalitiesConfig:
-        """One modality of each kind, with the defaults."""
-        return cls.model_validate({kind: {} for kind in kinds()})
+        """One modality of each kind that needs no setting, with the defaults."""
+        return cls.model_validate(
+            {
+                kind: {}
+                for kind, section in kinds().items()
+                if not any(setting.is_required() for setting in section.model_fields.values())
+            }
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -181,6 +188,10 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
     def kinds(self) -> Mapping[str, str]:
         """Name -> kind, in the order of :meth:`by_name`."""
         return {name: config.kind for name, config in self.by_name().items()}
+
+    def measures(self) -> Mapping[str, ColumnMeasure | None]:
+        """Name -> what is measured of its column."""
+        return {name: config.measure() for name, config in self.by_name().items()}
 
     def name_for(self, kind: str) -> str:
         """What the configuration calls the first modality of a kind; the kind where it has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from pipeline.errors import SampleError
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
 
 
@@ -169,6 +170,38 @@ class Facts:
     fault: SampleError | None = None
 
 
+class Comparison(Protocol):
+    """Signatures of many members, and which are alike."""
+
+    def tables(self) -> Iterator[np.ndarray]:
+        """Keys, (N,) unsigned each: members that share one are worth comparing."""
+
+    def alike(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Whether members at two places are alike: (P,) places each -> (P,) bool."""
+
+
+class Likeness(Protocol):
+    """How near copies of a modality's members are found. Picklable: it signs where members are decoded."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of a signature (W)."""
+
+    @property
+    def setting(self) -> str:
+        """The setting of ``cleaning`` that says how near is near."""
+
+    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
+        """The signature of one member, (W,) uint8.
+
+        Raises:
+            SampleError: The member cannot be used.
+        """
+
+    def compare(self, rows: np.ndarray, nearness: float) -> Comparison:
+        """The comparison of signatures, (N, W) uint8; ``nearness`` is the value of the setting."""
+
+
 @dataclass(frozen=True)
 class Tokenizing:
     """What a modality asks of the run's tokenizer, which all texts of a run share.
@@ -234,6 +267,14 @@ class ModalityConfig(Section):
     def remarks(self) -> Mapping[str, str]:
         """Key of :attr:`Facts.notes` -> what is so, in words that a count of members follows."""
         return {}
+
+    def likeness(self) -> Likeness | None:
+        """How near copies of its members are found; None where only the same bytes are copies."""
+        return None
+
+    def measure(self) -> ColumnMeasure | None:
+        """What is measured of its decoded values; None counts only how many there are."""
+        return None
 
     def tokenizing(self) -> Tokenizing | None:
         """What it asks of the run's tokenizer; None where it is not tokenized."""

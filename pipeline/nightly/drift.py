@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.metrics.statistics import Sums
+from pipeline.metrics.columns import Sums
 from pipeline.sample import ERROR, MODALITIES
 
 EMBEDDING, PREDICTION, SCORE = "embedding", "prediction", "score"

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from pipeline.metrics.statistics import Sums
+from pipeline.metrics.columns import Sums
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.ledger import PartResult
 from pipeline.sinks.records import Record

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RunError
-from pipeline.metrics.statistics import Sums
+from pipeline.metrics.columns import Sums
 from pipeline.sample import (
     DROPPED,
     ERROR,

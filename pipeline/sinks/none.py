@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.metrics.statistics import Measure, Sums
+from pipeline.metrics.columns import Sums
+from pipeline.metrics.statistics import Measure
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.ledger import PartResult, ledger
 from pipeline.sinks.records import Record

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline import storage
 from pipeline.errors import SinkError
-from pipeline.metrics.statistics import Sums
+from pipeline.metrics.columns import Sums
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
 from pipeline.sample import (
     ERROR,

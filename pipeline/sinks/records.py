@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from pipeline import runs, storage
-from pipeline.metrics.statistics import Sums
+from pipeline.metrics.columns import Sums
 from pipeline.shards.planning.plan import PartPlan
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 from pipeline.sinks.ledger import PartResult

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from support.web_server import serve
 
 from pipeline import pulse, storage
-from pipeline.cleaning.copies import TRAIN, Limits, Signatures, find_copies
+from pipeline.cleaning.copies import TRAIN, Signatures, find_copies
 from pipeline.isolation import Guard
 from pipeline.limits import Limits as DecodeLimits
 from pipeline.modalities.base import Item
 from pipeline.modalities.decoding.watch import Care, Ticking, Unwatched, Watch
+from pipeline.modalities.text.likeness import TextLikeness
 from pipeline.prediction.ahead import ahead
 from pipeline.shards.planning.plan import Shard, hash_shard
 from pipeline.storage.lease import Lease
@@ -58,7 +60,8 @@ def search_for_copies(folder: Path) -> None:
     texts[np.arange(6), np.arange(6)] = 255  # alike, and none the same
     splits = np.full(6, TRAIN, dtype=np.uint8)
     present = {"text": np.ones(6, dtype=bool)}
-    find_copies(Signatures(content, splits, {"text": texts}, present), Limits(6, 0.8, 0.97))
+    comparisons = {"text": partial(TextLikeness().compare, nearness=0.8)}
+    find_copies(Signatures(content, splits, {"text": texts}, present), comparisons)
 
 
 def decode(folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
-from pipeline.cleaning.copies import Limits, Signatures, find_copies
+from pipeline.cleaning.copies import Signatures, find_copies
 from pipeline.config import SPLITS, Config, Patterns
 from pipeline.engine.cleaning.signing import FOLDER, Signer, load, sign_parts
 from pipeline.engine.cleaning.verdict import (
@@ -182,8 +182,7 @@ def _compare(
     sign_parts(signer, compared.parts, workplace)
     signed = load(signer, compared.parts)
     number = compared.splits_of_samples(signed)
-    limits = Limits(settings.image_distance, settings.text_similarity, settings.audio_similarity)
     signatures = Signatures(signed.content, number, signed.rows, signed.present)
-    copies = find_copies(signatures, limits if settings.near else None)
+    copies = find_copies(signatures, signer.comparisons(settings) if settings.near else None)
     read = np.isin(number, [compared.names.index(name) for name in splits])
     return Result(compared, signer, signed, Verdict.judge(settings, copies, read))

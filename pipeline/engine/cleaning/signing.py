@@ -9,25 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import __version__, runs, storage
+from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.content import HASH_BYTES, content_hash
-from pipeline.cleaning.pictures import SIGNATURE_BYTES as PICTURE_BYTES
-from pipeline.cleaning.pictures import picture_signature
-from pipeline.cleaning.sounds import SIGNATURE_BYTES as SOUND_BYTES
-from pipeline.cleaning.sounds import sound_signature
-from pipeline.cleaning.texts import SIGNATURE_BYTES as TEXT_BYTES
-from pipeline.cleaning.texts import text_signature
+from pipeline.cleaning.copies import Compare, Same
 from pipeline.config import Config
 from pipeline.engine.decoding.isolated import isolated
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec
+from pipeline.modalities.base import Codec, Likeness
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.sample import KEY, ORDINAL, Fault, Sample
@@ -38,7 +35,6 @@ FOLDER, SUFFIX = "signatures", ".arrow"
 VERSION = 2  # of the signatures and of which samples have one; another one makes them anew
 CONTENT = "content"
 READERS = 8  # files read at a time
-WIDTHS = {"image": PICTURE_BYTES, "text": TEXT_BYTES, "audio": SOUND_BYTES}
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,13 @@ class Signer:
         decoder: Codecs, and what makes a sample one that can be used.
         folder: Where the files lie.
         near: Whether modalities are signed one by one too, for which they are decoded.
+        likenesses: Modality -> how its near copies are found; None where only the same bytes are copies.
     """
 
     decoder: Decoder
     folder: str
     near: bool
+    likenesses: Mapping[str, Likeness | None]
 
     @classmethod
     def build(cls, config: Config, decoder: Decoder) -> Signer:
@@ -77,13 +75,27 @@ class Signer:
             "target_optional": decoder.target_optional,
             "metadata": list(decoder.metadata),
         }
-        return cls(decoder, storage.join(config.run, FOLDER, runs.fingerprint(identity)), near)
+        folder = storage.join(config.run, FOLDER, runs.fingerprint(identity))
+        likenesses = {name: each.likeness() for name, each in config.modalities.by_name().items()}
+        return cls(decoder, folder, near, likenesses)
 
     @property
     def widths(self) -> dict[str, int]:
         """Modality -> bytes of its signature; empty where the bytes alone are compared."""
-        names = self.decoder.codecs if self.near else ()
-        return {name: WIDTHS.get(name, HASH_BYTES) for name in names}
+        return {name: _num_bytes(likeness) for name, likeness in self._compared.items()}
+
+    def comparisons(self, cleaning: CleaningConfig) -> dict[str, Compare]:
+        """Modality -> how its signatures are compared, as near as the settings say."""
+        return {
+            name: Same
+            if likeness is None
+            else partial(likeness.compare, nearness=getattr(cleaning, likeness.setting))
+            for name, likeness in self._compared.items()
+        }
+
+    @property
+    def _compared(self) -> dict[str, Likeness | None]:
+        return {name: self.likenesses[name] for name in self.decoder.codecs} if self.near else {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -97,7 +109,7 @@ class Signer:
 
     def __call__(self, part: Part) -> int:
         """Signs a part's samples, writes their file, and returns how many there are."""
-        signing = _Signing(part, self.widths, self.schema)
+        signing = _Signing(part, self._compared, self.schema)
         if self.near and self.decoder.limits.isolate:
             table = isolated(signing, self.decoder, part)
         else:
@@ -116,7 +128,7 @@ class _Signing:
     """Signs a part where its samples are decoded."""
 
     part: Part
-    widths: Mapping[str, int]
+    likenesses: Mapping[str, Likeness | None]
     schema: pa.Schema
 
     def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
@@ -143,23 +155,27 @@ class _Signing:
         try:
             watch.begins(CHECKS, sample.ordinal, sample.ordinal)
             decoder.check(sample)
-            for name in self.widths:
+            for name, likeness in self.likenesses.items():
                 if name in members:
                     watch.begins(name, sample.ordinal, sample.ordinal)
-                    near[name] = _sign(decoder.codecs[name], name, *members[name])
+                    near[name] = _sign(likeness, decoder.codecs[name], name, *members[name])
         except SampleError:
             return None
         content = content_hash({name: data for name, (data, _) in members.items()})
         return {KEY: sample.key, ORDINAL: sample.ordinal, CONTENT: content, **near}
 
 
-def _sign(codec: Codec, name: str, data: memoryview, field: str) -> bytes:
-    if name == "text":
-        return text_signature(str(codec.show(data, field))).tobytes()
-    value = codec.decode(data, field)
-    if name == "image":
-        return picture_signature(value).tobytes()
-    return sound_signature(value).tobytes() if name == "audio" else content_hash({name: data})
+def _num_bytes(likeness: Likeness | None) -> int:
+    return HASH_BYTES if likeness is None else likeness.num_bytes
+
+
+def _sign(
+    likeness: Likeness | None, codec: Codec, name: str, data: memoryview, field: str
+) -> bytes:
+    if likeness is None:
+        codec.decode(data, field)  # what it refuses is no copy of any other
+        return content_hash({name: data})
+    return likeness.sign(codec, data, field).tobytes()
 
 
 def sign_parts(signer: Signer, parts: Sequence[Part], workplace: Workplace) -> None:

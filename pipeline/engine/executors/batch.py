@@ -12,7 +12,8 @@ from pipeline.engine.cleaning.clean import Cleaned, Find
 from pipeline.engine.executors.base import PartLedger, Stage
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.infer.predictors import PredictorPool, Resources
-from pipeline.metrics.statistics import Sums, add_sums
+from pipeline.metrics.columns import Sums
+from pipeline.metrics.statistics import add_sums
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.inventory import Inventory
 from pipeline.runs import Summary

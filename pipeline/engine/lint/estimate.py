@@ -240,7 +240,7 @@ class _Written(NamedTuple):
             table = table.set_column(table.column_names.index(name), name, count)
         if not table.num_rows:
             return cls(0, 0.0)
-        measure = Measure(tuple(decoder.codecs), labelled=decoder.target is not None)
+        measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
         settings = config.sink if isinstance(config.sink, ParquetConfig) else ParquetConfig()
         best = math.inf
         for _ in range(PASSES):

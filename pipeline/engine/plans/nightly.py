@@ -17,7 +17,8 @@ from pipeline.engine.plans.checks import Needs, check
 from pipeline.engine.plans.infer import inference_job
 from pipeline.errors import BadDataError, ConfigError, PipelineError
 from pipeline.logs import event
-from pipeline.metrics.statistics import Sums, add_sums
+from pipeline.metrics.columns import Sums
+from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.drift import drift
 from pipeline.nightly.hook import run_hook
 from pipeline.nightly.ledger import DONE, FAILED, STOPPED, UNFINISHED, Attempt, Ledger, Night

@@ -13,7 +13,6 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.checks import second_column
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.metrics.statistics import Measure, statistics
-from pipeline.modalities.audio import HOP_SECONDS
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
 from pipeline.sinks import ParquetConfig
@@ -63,22 +62,23 @@ def preprocess_job(config: Config, workplace: Workplace) -> BatchJob:
     )
 
 
-def write_statistics(job: BatchJob, output: str) -> str:
+def write_statistics(config: Config, job: BatchJob, output: str) -> str:
     """Writes stats.json, the same bytes whatever ran when and where; returns its location.
 
     Args:
+        config: The whole configuration.
         job: A job that has run.
         output: The folder.
     """
     job.add_recorded()
-    found = statistics(job.sums, job.decoder.schema, {"audio": HOP_SECONDS})
+    found = statistics(job.sums, job.decoder.schema, config.modalities.measures())
     url = storage.join(output, STATISTICS)
     storage.write_bytes(url, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
     return url
 
 
 def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
-    measure = Measure(tuple(decoder.codecs), labelled=decoder.target is not None)
+    measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
     if not isinstance(config.sink, ParquetConfig):
         return NoneSink(measure)
     columns = (*([LABEL] if decoder.target else []), *decoder.codecs)

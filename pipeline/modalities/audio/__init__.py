@@ -13,6 +13,7 @@ from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfi
 from pipeline.modalities.base import (
     Facts,
     FilterConfig,
+    Likeness,
     ModalityConfig,
     ProbeRules,
     Section,
@@ -22,6 +23,7 @@ from pipeline.modalities.base import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.audio.codec import AudioCodec
     from pipeline.modalities.content import Content
 
@@ -157,6 +159,16 @@ class AudioConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"cut": f"sounds are cut to max_seconds ({self.max_seconds:g})"}
+
+    def likeness(self) -> Likeness:
+        from pipeline.modalities.audio.likeness import AudioLikeness
+
+        return AudioLikeness()
+
+    def measure(self) -> ColumnMeasure:
+        from pipeline.metrics.columns import BinMeasure
+
+        return BinMeasure(HOP_SECONDS)
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

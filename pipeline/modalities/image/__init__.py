@@ -11,6 +11,7 @@ from pipeline.errors import SampleError
 from pipeline.modalities.base import (
     Facts,
     FilterConfig,
+    Likeness,
     ModalityConfig,
     ProbeRules,
     Section,
@@ -21,6 +22,7 @@ from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfi
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
     from pipeline.modalities.image.codec import ImageCodec
 
@@ -146,6 +148,16 @@ class ImageConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"enlarged": f"images are smaller than size ({self.size}) and enlarged"}
+
+    def likeness(self) -> Likeness:
+        from pipeline.modalities.image.likeness import ImageLikeness
+
+        return ImageLikeness()
+
+    def measure(self) -> ColumnMeasure:
+        from pipeline.metrics.columns import ChannelMeasure
+
+        return ChannelMeasure()
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.modalities.base import (
     Facts,
     FilterConfig,
+    Likeness,
     ModalityConfig,
     ProbeRules,
     Section,
@@ -23,6 +24,7 @@ from pipeline.modalities.text.encoders import TextEncoderConfig, TextTransformer
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
     from pipeline.modalities.text.codec import TextCodec
 
@@ -136,6 +138,16 @@ class TextConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"empty": "texts are empty"}
+
+    def likeness(self) -> Likeness:
+        from pipeline.modalities.text.likeness import TextLikeness
+
+        return TextLikeness()
+
+    def measure(self) -> ColumnMeasure:
+        from pipeline.metrics.columns import LengthMeasure
+
+        return LengthMeasure()
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)

@@ -1,15 +1,24 @@
 """Copies among many samples, against a comparison of all pairs."""
 
 import itertools
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cleaning.content import content_hash, row_hashes
-from pipeline.cleaning.copies import TRAIN, Copies, Limits, Signatures, find_copies
+from pipeline.cleaning.copies import TRAIN, Compare, Copies, Signatures, find_copies
+from pipeline.modalities.audio.likeness import AudioLikeness
+from pipeline.modalities.image.likeness import ImageLikeness
+from pipeline.modalities.text.likeness import TextLikeness
 
-LIMITS = Limits(image_distance=6, text_similarity=0.8, audio_similarity=0.97)
+COMPARISONS: dict[str, Compare] = {
+    "image": partial(ImageLikeness().compare, nearness=6),
+    "text": partial(TextLikeness().compare, nearness=0.8),
+    "audio": partial(AudioLikeness().compare, nearness=0.97),
+}
 WIDTHS = {"image": 10, "text": 128, "audio": 258}
 
 
@@ -51,17 +60,19 @@ def _change(row: np.ndarray, name: str, chance: np.random.Generator, *, far: boo
         row[:256] = np.clip(row[:256] + chance.integers(-2, 3, 256), 0, 255)
 
 
-def brute_force(found: Signatures, limits: Limits | None) -> tuple[list[int], list[int]]:
+def brute_force(
+    found: Signatures, comparisons: Mapping[str, Compare] | None
+) -> tuple[list[int], list[int]]:
     """First samples and leaks, from all pairs."""
     count = len(found.content)
     first, leak = list(range(count)), [-1] * count
     kinds = (
-        {name: limits.likeness(name, rows) for name, rows in found.rows.items()} if limits else {}
+        {name: comparisons[name](rows) for name, rows in found.rows.items()} if comparisons else {}
     )
     for a, b in itertools.combinations(range(count), 2):
         having = [[name for name in found.rows if found.present[name][each]] for each in (a, b)]
         same = (found.content[a] == found.content[b]).all()
-        near = bool(having[0]) and having[0] == having[1] and limits is not None
+        near = bool(having[0]) and having[0] == having[1] and comparisons is not None
         near = near and all(
             kinds[name].alike(np.array([a]), np.array([b]))[0] for name in having[0]
         )
@@ -84,10 +95,10 @@ def brute_force(found: Signatures, limits: Limits | None) -> tuple[list[int], li
     near=st.booleans(),
 )
 def test_as_comparing_all_pairs(count: int, seed: int, names: tuple[str, ...], near: bool) -> None:
-    limits = LIMITS if near else None
+    comparisons = COMPARISONS if near else None
     given_samples = samples(count, seed, names)
-    found = find_copies(given_samples, limits)
-    first, leak = brute_force(given_samples, limits)
+    found = find_copies(given_samples, comparisons)
+    first, leak = brute_force(given_samples, comparisons)
     assert found.first.tolist() == first
     assert [one >= 0 for one in found.leak] == [one >= 0 for one in leak]
     content = given_samples.content[:, 0]

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from support.pictures import encoded, real_photos
 
 from pipeline.cleaning.groups import equal_pairs
-from pipeline.cleaning.pictures import Pictures, distances, picture_signature
 from pipeline.modalities.image.codec import ImageCodec
+from pipeline.modalities.image.likeness import Pictures, distances, picture_signature
 
 LIMIT = 6
 CODEC = ImageCodec(size=64, max_pixels=64_000_000)

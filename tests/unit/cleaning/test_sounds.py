@@ -9,8 +9,8 @@ import soundfile
 from scipy.signal import lfilter
 
 from pipeline.cleaning.groups import equal_pairs
-from pipeline.cleaning.sounds import BANDS, STEPS, Sounds, correlations, sound_signature
 from pipeline.modalities.audio import AudioConfig
+from pipeline.modalities.audio.likeness import BANDS, STEPS, Sounds, correlations, sound_signature
 
 RATE = 16_000
 LIMIT = 0.97

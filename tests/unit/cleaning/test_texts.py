@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.cleaning.groups import equal_pairs
-from pipeline.cleaning.texts import SHINGLE, Texts, resemblance, shingles, text_signature
+from pipeline.modalities.text.likeness import SHINGLE, Texts, resemblance, shingles, text_signature
 
 STORY = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, "

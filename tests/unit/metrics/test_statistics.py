@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.tones import make_samples, write_tar
 
 from pipeline.engine.decoding.part import decode_part
-from pipeline.metrics.statistics import QUANTILES, Measure, Sums, add_sums, statistics
+from pipeline.metrics.columns import QUANTILES, Sums
+from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
@@ -33,7 +34,9 @@ DECODER = Decoder.build(
     target=ClassTarget("cls"),
     target_optional=True,
 )
-MEASURE = Measure(("image", "text", "audio"), labelled=True)
+COLUMNS = MODALITIES.measures()
+MEASURE = Measure(COLUMNS, labelled=True)
+IMAGES, TEXTS = ({name: COLUMNS[name]} for name in ("image", "text"))
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +59,7 @@ def merged(sums: list[Sums]) -> Sums:
 
 
 def test_against_all_values_at_once(tables: list[pa.Table]) -> None:
-    found = statistics(
-        merged([MEASURE(table) for table in tables]), DECODER.schema, {"audio": 0.01}
-    )
+    found = statistics(merged([MEASURE(table) for table in tables]), DECODER.schema, COLUMNS)
     whole = pa.concat_tables(tables)
     good = [row for row in whole.to_pylist() if row[ERROR] is None]
     assert found["samples"] == len(good)
@@ -107,7 +108,7 @@ def test_the_order_of_parts_changes_no_byte(tables: list[pa.Table]) -> None:
         random.Random(seed).shuffle(sums)
         half = len(sums) // 2
         whole = add_sums(merged(sums[:half]), merged(sums[half:]))
-        texts.add(json.dumps(statistics(whole, DECODER.schema)))
+        texts.add(json.dumps(statistics(whole, DECODER.schema, COLUMNS)))
     assert len(texts) == 1
 
 
@@ -129,7 +130,7 @@ def test_quantiles_are_numpys(lengths: list[int]) -> None:
         for n in lengths
     ]
     table = pa.Table.from_pylist(rows, schema=base.schema)
-    found = statistics(Measure(("text",))(table), pa.schema([field]))["modalities"]["text"][
+    found = statistics(Measure(TEXTS)(table), pa.schema([field]), TEXTS)["modalities"]["text"][
         "tokens"
     ]
     for fraction in QUANTILES:
@@ -140,12 +141,12 @@ def test_quantiles_are_numpys(lengths: list[int]) -> None:
 
 def test_nothing_gives_no_numbers_and_no_nan() -> None:
     empty = MEASURE(DECODER.schema.empty_table())
-    text = json.dumps(statistics(empty, DECODER.schema), allow_nan=False)
+    text = json.dumps(statistics(empty, DECODER.schema, COLUMNS), allow_nan=False)
     found = json.loads(text)
     assert found["samples"] == 0
     assert found["modalities"]["image"]["overall_mean"] is None
     assert found["modalities"]["text"]["tokens"]["p50"] is None
-    assert statistics({}, DECODER.schema)["samples"] == 0
+    assert statistics({}, DECODER.schema, COLUMNS)["samples"] == 0
 
 
 def test_large_images_do_not_overflow() -> None:
@@ -156,7 +157,7 @@ def test_large_images_do_not_overflow() -> None:
     schema = pa.schema([*BASE_SCHEMA, field])
     rows = [dict.fromkeys(schema.names) | {"modalities": ["image"]}] * 3
     table = pa.Table.from_pylist(rows, schema=schema).set_column(len(BASE_SCHEMA), field, column)
-    found = statistics(Measure(("image",))(table), schema)["modalities"]["image"]
+    found = statistics(Measure(IMAGES)(table), schema, IMAGES)["modalities"]["image"]
     assert found["mean"] == [255.0] * 3
     assert found["std"] == [0.0] * 3
 
@@ -168,7 +169,7 @@ def test_a_part_of_a_real_data_set(tmp_path: Path) -> None:
     decoder = Decoder.build(ModalitiesConfig.model_validate({"image": {"size": 64}}), None)
     [part] = plan(expand(str(shards)))
     table = decode_part(part, decoder)
-    stats = statistics(Measure(("image",))(table), decoder.schema)["modalities"]["image"]
+    stats = statistics(Measure(IMAGES)(table), decoder.schema, IMAGES)["modalities"]["image"]
     values = np.array(table["image"].drop_null().to_pylist()).reshape(-1, 64, 64, 3)
     np.testing.assert_allclose(stats["mean"], values.mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(stats["std"], values.std(axis=(0, 1, 2)), rtol=1e-9)
@@ -184,7 +185,19 @@ def test_large_images_are_measured_by_every_nth_row() -> None:
     rows = [dict.fromkeys(decoder.schema.names) | {"modalities": ["image"]}] * 5
     table = pa.Table.from_pylist(rows, schema=decoder.schema)
     table = table.set_column(table.schema.names.index("image"), field, column)
-    stats = statistics(Measure(("image",))(table), decoder.schema)["modalities"]["image"]
+    stats = statistics(Measure(IMAGES)(table), decoder.schema, IMAGES)["modalities"]["image"]
     assert stats["every_nth_row"] == 2
     np.testing.assert_allclose(stats["mean"], pixels[:, ::2].mean(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(stats["std"], pixels[:, ::2].std(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_a_column_that_nothing_measures_is_counted() -> None:
+    """A modality may have no statistics of its own: ``preprocess`` goes on."""
+    field = pa.field("sensor", pa.list_(pa.float32(), 4), metadata={"shape": "4"})
+    schema = pa.schema([*BASE_SCHEMA, field])
+    rows = [dict.fromkeys(schema.names) | {"sensor": x} for x in ([0.0, 1.0, 2.0, 3.0], None)]
+    rows = [row | {"modalities": []} for row in rows]
+    table = pa.Table.from_pylist(rows, schema=schema)
+    whole = Measure({"sensor": None})(table)
+    found = statistics(whole, schema, {"sensor": None})["modalities"]["sensor"]
+    assert found == {"present": 1, "missing": 1}

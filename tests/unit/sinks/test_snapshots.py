@@ -14,6 +14,7 @@ from support.tones import make_samples, write_tar
 from pipeline import storage
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.errors import ConfigError
+from pipeline.metrics.columns import ChannelMeasure
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
@@ -199,7 +200,7 @@ def test_bad_samples_of_merged_parts_are_tried_again(tmp_path: Path) -> None:
 
 def test_sums_outlive_the_records_of_their_parts(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
-    measure = Measure(("image",), labelled=False)
+    measure = Measure({"image": ChannelMeasure()}, labelled=False)
     kept = replace(sink(out), measure=measure, keep_statistics=True)
     parts = shards(tmp_path / "in", {"a": 0, "b": 1, "c": 2})
     night(kept, parts)

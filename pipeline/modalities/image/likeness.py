@@ -11,6 +11,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from pipeline.modalities.base import Codec
+
 SIDE, KEPT = 32, 8  # pixels that the hash is made from and frequencies that it keeps, each way
 HASH_BYTES = KEPT * KEPT // 8
 SIGNATURE_BYTES = HASH_BYTES + 2  # the hash, then blue and red against the brightness
@@ -112,3 +114,17 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     count: np.ndarray = ((bits * np.uint64(0x0101010101010101)) >> np.uint64(56)).astype(np.uint8)
     return count
+
+
+@dataclass(frozen=True)
+class ImageLikeness:
+    """How near copies of pictures are found; see :class:`pipeline.modalities.base.Likeness`."""
+
+    num_bytes: int = SIGNATURE_BYTES
+    setting: str = "image_distance"
+
+    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
+        return picture_signature(codec.decode(data, field))
+
+    def compare(self, rows: np.ndarray, nearness: float) -> Pictures:
+        return Pictures(rows, int(nearness))

@@ -10,7 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from pipeline.cleaning.content import mixed
+from pipeline.modalities.base import Codec
+from pipeline.modalities.hashing import mixed
 
 SHINGLE = (
     4  # characters; words would need spaces, and one typo would spoil all shingles of a short text
@@ -104,3 +105,17 @@ class Texts:
         """Whether the texts at two places are alike: (P,) places each -> (P,) bool."""
         similar: np.ndarray = resemblance(self.rows[left], self.rows[right]) >= self.min_similarity
         return similar
+
+
+@dataclass(frozen=True)
+class TextLikeness:
+    """How near copies of texts are found; see :class:`pipeline.modalities.base.Likeness`."""
+
+    num_bytes: int = SIGNATURE_BYTES
+    setting: str = "text_similarity"
+
+    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
+        return text_signature(str(codec.show(data, field)))
+
+    def compare(self, rows: np.ndarray, nearness: float) -> Texts:
+        return Texts(rows, nearness)

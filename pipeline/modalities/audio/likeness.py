@@ -9,6 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.modalities.base import Codec
+
 BANDS, STEPS = (
     32,
     8,
@@ -166,3 +168,17 @@ class Sounds:
         stored = np.ascontiguousarray(self.rows[places, BANDS * STEPS :])
         lengths: np.ndarray = stored.view("<u2")[:, 0].astype(np.int64)
         return lengths
+
+
+@dataclass(frozen=True)
+class AudioLikeness:
+    """How near copies of sounds are found; see :class:`pipeline.modalities.base.Likeness`."""
+
+    num_bytes: int = SIGNATURE_BYTES
+    setting: str = "audio_similarity"
+
+    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
+        return sound_signature(codec.decode(data, field))
+
+    def compare(self, rows: np.ndarray, nearness: float) -> Sounds:
+        return Sounds(rows, nearness)
