@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.modalities.content import Content
 
 
+# Metadata of a column in whose lists a null is a missing value; decoded arrays have NaN there.
+MISSING_ARE_NULL = {"missing": "null"}
+
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
 Verify = Literal["full", "kept"]
 
@@ -44,6 +47,7 @@ class EncoderConfig(Section):
 
     Each member has ``kind``, and ``build(modality, width)`` that gives a network: a batch of the codec's values ->
     :class:`pipeline.modalities.layers.Features` of ``width`` channels. Networks are imported where they are built.
+    Where the modality has :meth:`ModalityConfig.training_statistics`, the network has ``fit``, which takes their result.
     """
 
     kind: str
@@ -59,6 +63,16 @@ class Dense(NamedTuple):
 
     values: np.ndarray
     present: np.ndarray
+
+
+class TrainingStatistics(Protocol):
+    """Finds out, before training, what an encoder needs to know of the training set's values."""
+
+    def add(self, column: pa.Array) -> None:
+        """Adds a column of decoded values; nulls do not count."""
+
+    def result(self) -> Mapping[str, Any]:
+        """What was found, ready for JSON; the encoder's method ``fit`` takes it over into its buffers."""
 
 
 class Item(NamedTuple):
@@ -223,10 +237,12 @@ class ModalityConfig(Section):
     Attributes:
         LIMITS: Settings that decide only whether a member is refused, not what it becomes.
         IS_CELL_VALUE: Whether cells of a table that is packed hold its members themselves, rather than paths of files.
+        REASONS: Words of the quarantine vocabulary that are this modality's own, each with its meaning.
     """
 
     LIMITS: ClassVar[tuple[str, ...]] = ()
     IS_CELL_VALUE: ClassVar[bool] = False
+    REASONS: ClassVar[Mapping[str, str]] = {}
 
     kind: str
     fields: tuple[str, ...]
@@ -292,6 +308,10 @@ class ModalityConfig(Section):
     def build_encoder(self, width: int) -> nn.Module:
         """Builds the network that turns a batch of values into features of ``width``."""
         raise TypeError(f"{type(self).__name__} is abstract")
+
+    def training_statistics(self) -> TrainingStatistics | None:
+        """Collects, before training, what the encoder needs to know of the training set; None where that is nothing."""
+        return None
 
     def augmentation(self) -> Any:
         """Builds the training-time augmentation: a callable ``(values, generator) -> values``."""
@@ -374,8 +394,12 @@ def fixed_size_column(
 
 
 def dense_to_column(dense: np.ndarray, missing: np.ndarray, field: pa.Field) -> pa.Array:
-    """Makes a FixedSizeList column of (B, ...) values without copying them; null where ``missing``."""
-    flat = pa.array(dense.reshape(-1), type=field.type.value_type)
+    """Makes a FixedSizeList column of (B, ...) values without copying them; null where ``missing``.
+
+    In a column of ``MISSING_ARE_NULL``, NaN become nulls.
+    """
+    nulls = (field.metadata or {}).get(b"missing") == b"null"
+    flat = pa.array(dense.reshape(-1), type=field.type.value_type, from_pandas=nulls)
     mask = pa.array(missing) if missing.any() else None
     return pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask)
 

@@ -1,0 +1,151 @@
+"""Vectors: readings of sensors and other features, as arrays of numbers. Settings of decoding and of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.errors import SampleError
+from pipeline.modalities.base import ModalityConfig, Section, TrainingStatistics, Verify
+from pipeline.modalities.vector.encoders import VectorEncoderConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.modalities.vector.codec import VectorCodec
+
+NonFinite = Literal["quarantine", "zero", "mean", "mask"]
+Length = Literal["fit", "quarantine"]
+MAX_VALUES = 1 << 24
+
+
+class VectorAugmentConfig(Section):
+    """Small random changes to vectors while training; all are off unless asked for."""
+
+    noise_fraction: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="of white noise: its deviation over that of the series' channel, or over each feature itself",
+    )
+    scale_fraction: float = Field(
+        default=0.0, ge=0, lt=1, description="largest change of a channel's size, as a share"
+    )
+    shift_fraction: float = Field(
+        default=0.0, ge=0, le=1, description="largest shift in time of a series, as a share of it"
+    )
+
+
+class VectorConfig(ModalityConfig):
+    """Arrays of numbers of one shape; a missing value is a mask, never a NaN.
+
+    A field called ``npy`` is NumPy's format, ``json`` is JSON, and any other is lines of text, one row of numbers each.
+    Features (L,) have exactly L values. Series (T, C) have C channels; the first T steps are kept, and steps that a
+    shorter one lacks are missing values.
+    """
+
+    LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    REASONS: ClassVar[Mapping[str, str]] = {
+        "bad_vector": "the vector cannot be read, or is of another shape than configured"
+    }
+
+    kind: Literal["vector"] = "vector"
+    fields: tuple[str, ...] = Field(
+        default=("npy",),
+        description="extensions of vectors; the first that a sample has is decoded",
+    )
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1,
+        max_length=2,
+        description="[L] features, or [T, C]: T steps of a series with C channels",
+    )
+    path: str = Field(
+        default="",
+        description="names that lead to the numbers in a JSON field, such as sensors.acc",
+    )
+    separator: str = Field(
+        default=",",
+        min_length=1,
+        max_length=1,
+        description="between the numbers of a line of text; a space stands for any white space",
+    )
+    max_bytes: int = Field(default=16 << 20, gt=0, description="larger members are quarantined")
+    non_finite: NonFinite = Field(
+        default="quarantine",
+        description="what becomes of values that are missing, NaN or infinite: quarantine leaves the sample out, "
+        "zero and mean fill them in (mean of the training set), mask tells the network that they are missing",
+    )
+    too_long: Length = Field(
+        default="fit", description="of a series: fit keeps its first T steps, or quarantine"
+    )
+    too_short: Length = Field(
+        default="fit",
+        description="of a series: fit takes the steps that it lacks as missing, or quarantine",
+    )
+    encoder: VectorEncoderConfig = Field(
+        description="network of this modality; mlp for features and cnn for series unless said"
+    )
+    augment: VectorAugmentConfig = VectorAugmentConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_of_the_shape(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("encoder") is not None:
+            return data
+        shape = data.get("shape")
+        series = isinstance(shape, Sequence) and len(shape) == 2
+        return {**data, "encoder": {"kind": "cnn" if series else "mlp"}}
+
+    @field_validator("shape")
+    @classmethod
+    def _not_enormous(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if shape[0] * (shape[1] if len(shape) == 2 else 1) > MAX_VALUES:
+            raise ValueError(f"at most {MAX_VALUES} values")
+        return shape
+
+    @field_validator("separator")
+    @classmethod
+    def _no_part_of_a_number(cls, separator: str) -> str:
+        if separator.isalnum() or separator in "+-._\n\r":
+            raise ValueError("a separator is no part of a number and ends no line")
+        return separator
+
+    @classmethod
+    def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
+        """The shape that most ``.npy`` files have; of series that differ in length, one that keeps nearly all whole."""
+        from pipeline.modalities.vector.probe import usual_shape
+
+        shape = usual_shape(members)
+        return {} if shape is None else {"shape": list(shape)}
+
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> VectorCodec:
+        from pipeline.modalities.vector.codec import VectorCodec
+
+        return VectorCodec(
+            self.shape,
+            path=self.path,
+            separator=self.separator,
+            max_bytes=self.max_bytes,
+            non_finite=self.non_finite,
+            too_long=self.too_long,
+            too_short=self.too_short,
+        )
+
+    def check_content(self, data: memoryview, field: str) -> None:
+        if not data:
+            raise SampleError("the vector is empty", reason="bad_vector", field=field)
+
+    def training_statistics(self) -> TrainingStatistics:
+        from pipeline.modalities.vector.statistics import VectorStatistics
+
+        return VectorStatistics(self.shape)
+
+    def build_encoder(self, width: int) -> nn.Module:
+        return self.encoder.build(self, width)
+
+    def augmentation(self) -> Any:
+        from pipeline.modalities.vector.augment import VectorAugmentation
+
+        return VectorAugmentation(**self.augment.model_dump())

@@ -1,0 +1,51 @@
+"""A perceptron over a whole vector."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pipeline.modalities.layers import Features
+from pipeline.modalities.vector.encoders.standardize import Standardize
+from pipeline.modalities.vector.statistics import Moments
+
+
+class VectorMlp(nn.Module):
+    """All values of a vector to one token.
+
+    Args:
+        standardize: The first layer.
+        width: D, channels of the token.
+        layers: Hidden layers.
+        hidden: Their width.
+        dropout: Behind each of them.
+    """
+
+    def __init__(
+        self, standardize: Standardize, width: int, layers: int, hidden: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.standardize = standardize
+        size = 2 * standardize.num_steps * standardize.num_channels
+        blocks: list[nn.Module] = []
+        for _ in range(layers):
+            blocks += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout)]
+            size = hidden
+        self.layers = nn.Sequential(*blocks, nn.Linear(size, width))
+        self.norm = nn.LayerNorm(width)
+
+    def fit(self, moments: Moments) -> None:
+        """Takes over the training set's mean and deviation."""
+        self.standardize.fit(moments)
+
+    def forward(self, values: Tensor) -> Features:
+        """Encodes vectors.
+
+        Args:
+            values: float32 (B, 2, *shape): the values, and 1 where one is real.
+
+        Returns:
+            Features of one token, real where any value is.
+        """
+        steps = self.standardize(values)
+        tokens = self.norm(self.layers(steps.inputs.flatten(1)))
+        return Features(tokens[:, None], steps.mask.any(dim=1, keepdim=True))
