@@ -26,9 +26,12 @@ from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.base import ModalityConfig, Tokenizing
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.text import TextConfig
+from pipeline.modalities.vector import VectorConfig
 from pipeline.sample import BASE_SCHEMA
 
-AnyModality = Annotated[ImageConfig | TextConfig | AudioConfig, Field(discriminator="kind")]
+AnyModality = Annotated[
+    ImageConfig | TextConfig | AudioConfig | VectorConfig, Field(discriminator="kind")
+]
 
 # A modality's name is a column's name, and a part of the names of others: left, left_present, left_embedding.
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

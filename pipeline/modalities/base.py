@@ -47,7 +47,7 @@ class EncoderConfig(Section):
 
     Each member has ``kind``, and ``build(modality, width)`` that gives a network: a batch of the codec's values ->
     :class:`pipeline.modalities.layers.Features` of ``width`` channels. Networks are imported where they are built.
-    Where the modality has :meth:`ModalityConfig.training_statistics`, the network has ``fit``, which takes their result.
+    Where the modality has :meth:`ModalityConfig.training_statistics`, the network is :class:`Fitted`.
     """
 
     kind: str
@@ -72,7 +72,14 @@ class TrainingStatistics(Protocol):
         """Adds a column of decoded values; nulls do not count."""
 
     def result(self) -> Mapping[str, Any]:
-        """What was found, ready for JSON; the encoder's method ``fit`` takes it over into its buffers."""
+        """What was found, ready for JSON; the encoder takes it over, see :class:`Fitted`."""
+
+
+class Fitted(Protocol):
+    """An encoder that needs to know of the training set's values."""
+
+    def fit(self, statistics: Mapping[str, Any]) -> None:
+        """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
 
 
 class Item(NamedTuple):
@@ -393,13 +400,19 @@ def fixed_size_column(
     return dense_to_column(dense, missing, field)
 
 
+def missing_are_null(field: pa.Field) -> bool:
+    """Whether a null in a list of this column is a missing value; see ``MISSING_ARE_NULL``."""
+    return (field.metadata or {}).get(b"missing") == b"null"
+
+
 def dense_to_column(dense: np.ndarray, missing: np.ndarray, field: pa.Field) -> pa.Array:
     """Makes a FixedSizeList column of (B, ...) values without copying them; null where ``missing``.
 
     In a column of ``MISSING_ARE_NULL``, NaN become nulls.
     """
-    nulls = (field.metadata or {}).get(b"missing") == b"null"
-    flat = pa.array(dense.reshape(-1), type=field.type.value_type, from_pandas=nulls)
+    flat = pa.array(
+        dense.reshape(-1), type=field.type.value_type, from_pandas=missing_are_null(field)
+    )
     mask = pa.array(missing) if missing.any() else None
     return pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import Fitted
 from pipeline.models.bundle import Bundle
 from pipeline.models.differences import differences, shown
 from pipeline.objectives import ObjectiveConfig
@@ -19,12 +20,26 @@ if TYPE_CHECKING:
     from pipeline.objectives.network import Objective
 
 
-def build(config: ObjectiveSection, modalities: ModalitiesConfig, learned: Learned) -> Objective:
-    """Builds an untrained network for the configured modalities."""
+def build(
+    config: ObjectiveSection,
+    modalities: ModalitiesConfig,
+    learned: Learned,
+    statistics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Objective:
+    """Builds an untrained network for the configured modalities.
+
+    Args:
+        config: The objective's section.
+        modalities: What the network is given.
+        learned: What the objective has learned of the training split's targets.
+        statistics: Modality -> what its encoder is to know of the training set; a bundle's weights hold it.
+    """
     encoders = {
         name: modality.build_encoder(config.width)
         for name, modality in modalities.by_name().items()
     }
+    for name, values in (statistics or {}).items():
+        cast(Fitted, encoders[name]).fit(values)
     return config.build(encoders, learned)
 
 

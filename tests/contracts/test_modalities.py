@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 from support.tones import png, wav
+from support.vectors import npy, wave
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig, kinds
@@ -19,6 +20,7 @@ MEMBERS = {
     "image": ("png", png(), {"size": 32}),
     "text": ("txt", "a tone 音".encode(), {"max_tokens": 8, "vocab_size": 300}),
     "audio": ("wav", wav(), {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16}),
+    "vector": ("npy", npy(wave(3, 0)), {"shape": [64, 2], "augment": {"noise_fraction": 0.1}}),
 }
 TOKENIZER = train_tokenizer(["a tone"], 300)
 NAMES = list(kinds())

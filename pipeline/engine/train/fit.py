@@ -29,6 +29,7 @@ from pipeline.engine.train.data import read_parts
 from pipeline.engine.train.epochs_ledger import check_epochs
 from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of, settings_of, shards_of
+from pipeline.engine.train.statistics import training_statistics
 from pipeline.engine.train.survey import Surveyed, check_targets, survey_targets
 from pipeline.engine.train.worker import Job, train_worker
 from pipeline.errors import ConfigError, RunError
@@ -92,6 +93,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         learned=learned,
         tokenizer=tokenizer,
         num_samples=surveys["train"].targets.count,
+        statistics=training_statistics(config, cleaned.parts["train"], tokenizer),
         recipe=recipe_of(config),
         attempt=uuid.uuid4().hex,
         resume=config.train.resume,

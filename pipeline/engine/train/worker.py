@@ -44,6 +44,7 @@ class Job:
         learned: What the objective has learned of the training split's targets.
         tokenizer: JSON of the tokenizer.
         num_samples: Labelled samples of the training split, over all workers.
+        statistics: Modality -> what its encoder is to know of the training set.
         recipe: What all epochs have in common; see :func:`pipeline.engine.train.record.recipe_of`.
         attempt: Names this job; workers that Ray Train starts again know their own checkpoint by it.
         resume: Continue from the last checkpoint, whichever job wrote it.
@@ -53,6 +54,7 @@ class Job:
     learned: Learned
     tokenizer: str | None
     num_samples: int
+    statistics: Mapping[str, Mapping[str, Any]]
     recipe: dict[str, Any]
     attempt: str
     resume: bool
@@ -69,6 +71,7 @@ class Job:
             "learned": dict(self.learned),
             "tokenizer": self.tokenizer,
             "num_samples": self.num_samples,
+            "statistics": self.statistics,
             "recipe": self.recipe,
             "attempt": self.attempt,
             "resume": self.resume,
@@ -99,7 +102,8 @@ class _Worker:
         # Every worker starts from the same weights; what differs between them is drawn after that.
         torch.manual_seed(self.config.seed)
         objective = job.config.require_objective()
-        self.model = build(objective, job.config.modalities, job.learned).to(self.device)
+        model = build(objective, job.config.modalities, job.learned, job.statistics)
+        self.model = model.to(self.device)
         self.score = objective.score
         self.wrapped = prepare_model(self.model) if size > 1 else self.model
         self.optimizer = build_optimizer(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import SampleError
+from pipeline.modalities.base import missing_are_null
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
 from pipeline.modalities.decoding.targets import Target
 from pipeline.sample import (
@@ -77,7 +78,7 @@ def read_decoded(
     table = read_rows(url, start, end, columns)
     found = {name: _whole(table[name]) for name in columns}
     for name, codec in decoder.codecs.items():
-        found[name] = _values(found[name], codec.column.type)
+        found[name] = _values(found[name], codec.column)
     present = {name: np.asarray(found[name].is_valid()) for name in decoder.codecs}
     refused: dict[int, SampleError] = {}
     if decoder.target is not None:
@@ -128,14 +129,17 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _values(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _values(column: pa.Array, field: pa.Field) -> pa.Array:
     """A column as its codec makes it: zeros where there is no value, where Parquet's reader leaves nulls."""
+    kind = field.type
     if not pa.types.is_fixed_size_list(kind):
         return column.cast(kind)
     size = kind.list_size
     flat = column.values.slice(column.offset * size, len(column) * size)
+    if not missing_are_null(field):
+        flat = flat.fill_null(0)
     mask = column.is_null() if column.null_count else None
-    return pa.FixedSizeListArray.from_arrays(flat.fill_null(0), type=kind, mask=mask)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=mask)
 
 
 def _errors(
