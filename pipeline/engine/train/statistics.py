@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.config import Config
 from pipeline.engine.executors.tasks import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.shards.plan import Part
+from pipeline.shards.planning.plan import Part
 
 # Of each modality, at most; as many as the tokenizer is trained on.
 SAMPLES = 10_000

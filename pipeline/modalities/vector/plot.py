@@ -23,7 +23,6 @@ def line_plot(values: np.ndarray, title: str = "") -> bytes:
     Returns:
         PNG of 320 x 160 pixels. Of long series every n-th step is drawn, and of many channels the first 12.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=DOTS_PER_INCH, layout="tight")
@@ -38,5 +37,5 @@ def line_plot(values: np.ndarray, title: str = "") -> bytes:
     if title:
         axes.set_title(title, fontsize=7)
     picture = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(picture)
+    figure.savefig(picture, format="png")
     return picture.getvalue()

@@ -74,7 +74,7 @@ class VectorCnn(nn.Module):
 def any_of_two(mask: Tensor) -> Tensor:
     """bool (B, T) -> bool (B, ceil(T / 2)): whether either of two neighbours is True."""
     even = functional.pad(mask, (0, mask.shape[1] % 2))
-    return even.unflatten(1, (-1, 2)).any(dim=2)
+    return even.reshape(len(mask), -1, 2).any(dim=2)
 
 
 class _Stage(nn.Module):

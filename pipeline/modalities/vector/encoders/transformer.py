@@ -56,9 +56,11 @@ class VectorTransformer(nn.Module):
         """
         steps = self.standardize(values)
         lacking = self.num_tokens * self.patch - steps.mask.shape[1]
-        inputs = functional.pad(steps.inputs, (0, lacking)).unflatten(2, (-1, self.patch))
-        mask = functional.pad(steps.mask, (0, lacking)).unflatten(1, (-1, self.patch)).any(dim=2)
-        tokens = self.embed(inputs.transpose(1, 2).flatten(2)) + self.position
+        inputs = functional.pad(steps.inputs, (0, lacking))
+        patches = inputs.reshape(*inputs.shape[:2], self.num_tokens, self.patch)
+        tokens = self.embed(patches.transpose(1, 2).flatten(2)) + self.position
+        whole = functional.pad(steps.mask, (0, lacking))
+        mask = whole.reshape(len(whole), self.num_tokens, self.patch).any(dim=2)
         for block in self.blocks:
             tokens = block(tokens, mask)
         return Features(self.norm(tokens), mask)
