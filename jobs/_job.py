@@ -18,10 +18,10 @@ from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
+from pipeline.modalities.reasons import meanings
 from pipeline.printable import printable_lines
 from pipeline.redaction import redact
 from pipeline.runs import Summary
-from pipeline.sample import FILTERS, NOTES, REASONS
 from pipeline.settings import settings
 from pipeline.shards.planning.listings import listings_remembered
 from pipeline.storage import locks
@@ -221,10 +221,9 @@ def counts(summary: Summary) -> str:
 def _table(reasons: Mapping[str, int], settings: Mapping[str, Sequence[str]]) -> list[str]:
     """Reasons, what they mean, and the settings that would let samples through; the most frequent first."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    meanings = {**REASONS, **FILTERS, **NOTES}
     lines = []
     for reason, number in ordered:
-        lines.append(f"  {number:>8}  {reason:<18} {meanings.get(reason, '')}")
+        lines.append(f"  {number:>8}  {reason:<18} {meanings().get(reason, '')}")
         if reason in settings:
             lines.append(f"  {'':>8}  {'':<18} see {', '.join(settings[reason])}")
     return lines

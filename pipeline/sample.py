@@ -72,7 +72,7 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )
 
-# The whole vocabulary of quarantine reasons.
+# The vocabulary of quarantine reasons; modalities may add words of their own (ModalityConfig.REASONS).
 REASONS: Mapping[str, str] = {
     "not_tar": "the shard is not a tar archive",
     "empty_shard": "the shard holds no samples",
@@ -131,7 +131,7 @@ NOTES: Mapping[str, str] = {
     "noted_cut_end": "less than a frame, or at most 1 % of what is declared, is missing at the sound's end",
     "noted_count": "the header's count does not fit, and every frame of the sound is whole",
     "noted_tracks": "the file holds several sounds side by side; the first is used",
-    "noted_rest": "behind the sound, the file holds bytes that belong to nothing",
+    "noted_rest": "behind the sound or array, the file holds bytes that belong to nothing",
 }
 
 

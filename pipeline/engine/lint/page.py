@@ -11,7 +11,7 @@ from pipeline.inspection.census import OTHER, Census
 from pipeline.modalities import kinds
 from pipeline.modalities.content import MEDIA_KINDS, expected_kind
 from pipeline.modalities.decoding.targets import label_place
-from pipeline.sample import NOTES, REASONS
+from pipeline.modalities.reasons import meanings
 from pipeline.shards.tar.strays import KINDS
 
 VERSION = 1
@@ -113,15 +113,15 @@ def _problem(
 def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[str, Any]]:
     """The most serious first."""
     for reason, number in total.damages.most_common():
-        what = f"{_plural(number, 'damage')} of shards ({reason}): {REASONS[reason]}"
+        what = f"{_plural(number, 'damage')} of shards ({reason}): {meanings()[reason]}"
         what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[f"damage.{reason}"])
     for reason, number in total.reasons.most_common():
-        what = f"bad {_plural(number, 'sample')} ({reason}): {REASONS[reason]}"
+        what = f"bad {_plural(number, 'sample')} ({reason}): {meanings()[reason]}"
         what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[reason])
     for reason, number in total.remarks.most_common():
-        what = f"{_plural(number, 'sample')} noted ({reason}): {NOTES[reason]}"
+        what = f"{_plural(number, 'sample')} noted ({reason}): {meanings()[reason]}"
         yield _problem(WARNING, what, number, total.examples[reason])
     for words, number in found.not_read.most_common():
         yield _problem(

@@ -15,8 +15,9 @@ from pipeline.config import Config
 from pipeline.engine.decoding.isolated import decode_alone, end_child, show
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.reasons import meanings
 from pipeline.prediction.spec import ModelSpec, open_model
-from pipeline.sample import ERROR, REASONS
+from pipeline.sample import ERROR
 from pipeline.search.written import EMBEDDING, Place, Written
 
 NAMED_SHARDS = 8  # in an error
@@ -255,7 +256,7 @@ def _decode(decoder: Decoder, question: Question, data: Mapping[str, bytes]) -> 
         raise ConfigError(
             each["detail"],
             where=f"--{bad}{path}",
-            fix=f"as a sample it would be quarantined ({each['reason']}: {REASONS.get(each['reason'], '')})",
+            fix=f"as a sample it would be quarantined ({each['reason']}: {meanings().get(each['reason'], '')})",
         )
     return table
 

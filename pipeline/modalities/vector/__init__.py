@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import ModalityConfig, Section, TrainingStatistics, Verify
+from pipeline.modalities.base import (
+    Facts,
+    ModalityConfig,
+    ProbeRules,
+    Section,
+    TrainingStatistics,
+    Verify,
+)
 from pipeline.modalities.vector.encoders import VectorEncoderConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.modalities.content import Content
     from pipeline.modalities.vector.codec import VectorCodec
 
 NonFinite = Literal["quarantine", "zero", "mean", "mask"]
@@ -136,6 +144,17 @@ class VectorConfig(ModalityConfig):
     def check_content(self, data: memoryview, field: str) -> None:
         if not data:
             raise SampleError("the vector is empty", reason="bad_vector", field=field)
+
+    def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
+        from pipeline.modalities.vector.probe import probe_vector
+
+        return probe_vector(content, field, self, rules)
+
+    def remarks(self) -> Mapping[str, str]:
+        return {
+            "cut": f"series are cut to the first {self.shape[0]} steps (shape)",
+            "padded": f"series have fewer than {self.shape[0]} steps (shape), and what they lack is masked",
+        }
 
     def training_statistics(self) -> TrainingStatistics:
         from pipeline.modalities.vector.statistics import VectorStatistics

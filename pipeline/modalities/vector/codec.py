@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import SampleError
 from pipeline.limits import beyond
 from pipeline.modalities.base import (
     MISSING_ARE_NULL,
@@ -98,9 +99,7 @@ class VectorCodec:
 
     def _decode(self, data: memoryview, field: str) -> tuple[np.ndarray, int]:
         if len(data) > self.max_bytes:
-            setting = _setting("max_bytes")
-            what = f"the vector's member has {len(data)} bytes"
-            raise beyond(what, setting=setting, limit=self.max_bytes, needed=len(data), field=field)
+            raise self.too_large(len(data), field)
         more, rest = False, 0
         suffix = field.rpartition(".")[2]
         if suffix == NPY:
@@ -111,19 +110,40 @@ class VectorCodec:
             array, more = read_lines(data, field, self.separator, self.shape)
         return self._finite(self._fitted(array, field, more=more), field), rest
 
+    def too_large(self, size: int, field: str) -> SampleError:
+        """The fault of a member of more bytes than may be."""
+        what, setting = f"the vector's member has {size} bytes", _setting("max_bytes")
+        return beyond(what, setting=setting, limit=self.max_bytes, needed=size, field=field)
+
     def _fitted(self, array: np.ndarray, field: str, *, more: bool) -> np.ndarray:
         """The part of an array that is kept, (N, C) with N <= T, or (L,).
+
+        Raises:
+            SampleError: As :meth:`check_shape`.
+        """
+        self.check_shape(array.shape, field, more=more)
+        if array.ndim < len(self.shape):
+            array = array[:, None]
+        return array[: self.shape[0]]
+
+    def check_shape(self, shape: tuple[int, ...], field: str, *, more: bool = False) -> None:
+        """Refuses what cannot become the configured shape.
+
+        Args:
+            shape: Of an array.
+            field: Its extension.
+            more: Whether it goes on behind that.
 
         Raises:
             SampleError: It has other axes or another length than configured.
         """
         steps, *channels = self.shape
-        if channels == [1] and array.ndim == 1:
-            array = array[:, None]
-        if array.ndim != len(self.shape) or list(array.shape[1:]) != channels:
-            turned = " (its axes the other way round?)" if array.shape[::-1] == self.shape else ""
-            raise bad(f"its shape is {_shown(array.shape)}{turned}", field, _setting("shape"))
-        count = len(array)
+        if channels == [1] and len(shape) == 1:
+            shape = (*shape, 1)
+        if len(shape) != len(self.shape) or list(shape[1:]) != channels:
+            turned = " (its axes the other way round?)" if shape[::-1] == self.shape else ""
+            raise bad(f"its shape is {_shown(shape)}{turned}", field, _setting("shape"))
+        count = shape[0]
         longer, shorter = more or count > steps, count < steps
         if not channels and (longer or shorter):
             what = f"it has {'more' if longer else 'fewer'} than {steps} values"
@@ -133,7 +153,6 @@ class VectorCodec:
         if shorter and self.too_short == "quarantine":
             what = f"it has {count} steps, fewer than {steps}"
             raise bad(what, field, _setting("too_short"))
-        return array[:steps]
 
     def _finite(self, array: np.ndarray, field: str) -> np.ndarray:
         """(*shape) float32, NaN where a value is missing, or the series has ended."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipeline.errors import SampleError
+from pipeline.modalities.base import Facts, ProbeRules
 from pipeline.modalities.content import Content
+from pipeline.modalities.vector.codec import NPY, VectorCodec
 from pipeline.modalities.vector.npy import HEADER_BYTES, NpyHeader, read_npy_header
+
+if TYPE_CHECKING:
+    from pipeline.modalities.vector import VectorConfig
 
 # A header of the largest size that is read, with what stands before it.
 _PROBED_BYTES = HEADER_BYTES + 16
@@ -21,6 +27,54 @@ def probe_npy(content: Content, field: str) -> NpyHeader:
         SampleError: As decoding does.
     """
     return read_npy_header(content.read(0, _PROBED_BYTES), content.size, field)
+
+
+def probe_vector(content: Content, field: str, config: VectorConfig, rules: ProbeRules) -> Facts:
+    """Shape and dtype of a ``.npy`` member, by its header; of written numbers, their shape where they are short.
+
+    Values are looked at only where a member has no header and is read whole.
+    """
+    codec = config.codec(None)
+    if content.size > config.max_bytes:
+        return Facts(fault=codec.too_large(content.size, field))
+    if field.rpartition(".")[2] != NPY:
+        return _probe_written(content, field, codec, rules)
+    try:
+        header = probe_npy(content, field)
+    except SampleError as error:
+        return Facts(fault=error)
+    fault = None
+    try:
+        codec.check_shape(header.shape, field)
+    except SampleError as error:
+        fault = error
+    return _facts(header.shape, config, str(header.dtype), fault)
+
+
+def _probe_written(content: Content, field: str, codec: VectorCodec, rules: ProbeRules) -> Facts:
+    if content.size > rules.read_bytes:
+        return Facts()
+    try:
+        codec.decode(content.whole(), field)
+    except SampleError as error:
+        return Facts(fault=error)
+    return Facts(values={"format": field.rpartition(".")[2]})
+
+
+def _facts(
+    shape: tuple[int, ...], config: VectorConfig, dtype: str, fault: SampleError | None
+) -> Facts:
+    series = len(config.shape) == 2
+    values = {"dtype": dtype} | ({"channels": str(shape[1])} if len(shape) == 2 else {})
+    notes = ()
+    if fault is None and series and shape[0] != config.shape[0]:
+        notes = ("cut" if shape[0] > config.shape[0] else "padded",)
+    return Facts(
+        ranges={"steps" if series else "values": float(shape[0])} if shape else {},
+        values=values,
+        notes=notes,
+        fault=fault,
+    )
 
 
 def usual_shape(members: Sequence[memoryview]) -> tuple[int, ...] | None:
