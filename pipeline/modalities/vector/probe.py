@@ -66,7 +66,7 @@ def _facts(
 ) -> Facts:
     series = len(config.shape) == 2
     values = {"dtype": dtype} | ({"channels": str(shape[1])} if len(shape) == 2 else {})
-    notes = ()
+    notes: tuple[str, ...] = ()
     if fault is None and series and shape[0] != config.shape[0]:
         notes = ("cut" if shape[0] > config.shape[0] else "padded",)
     return Facts(
