@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from argcomplete.completers import FilesCompleter
 
@@ -185,7 +184,7 @@ def add_configuration(
     overrides.completer = partial(_settings_to_override, sections)  # type: ignore[attr-defined]
 
 
-def _settings_to_override(sections: Sequence[str], **_: Any) -> list[str]:
+def _settings_to_override(sections: Sequence[str], **_: object) -> list[str]:
     """What the shell may complete an override to."""
     return [f"{path}=" for path, _, _ in settings(Config) if path.split(".")[0] in sections]
 
@@ -229,5 +228,5 @@ def _table(reasons: Mapping[str, int], settings: Mapping[str, Sequence[str]]) ->
     return lines
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)

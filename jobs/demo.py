@@ -224,7 +224,7 @@ class _Demo:
         return summary
 
 
-def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, Any]:
+def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, object]:
     """The difference of two models' accuracies on the samples that both have judged, with its interval."""
     import pyarrow.parquet as pq
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -92,7 +91,7 @@ def _reading(config: Config) -> Reading:
     )
 
 
-def _packed(splits: Mapping[str, Mapping[str, Any]], notes: Sequence[str]) -> list[str]:
+def _packed(splits: Mapping[str, Mapping[str, object]], notes: Sequence[str]) -> list[str]:
     """What was packed, by split, modality and class, and what looks like a mistake."""
     return [*table(splits), *(f"  note: {note}" for note in notes)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -195,7 +195,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def validate(
-    tree: Mapping[str, Any], where: str = "configuration", overrides: Sequence[str] = ()
+    tree: Mapping[str, object], where: str = "configuration", overrides: Sequence[str] = ()
 ) -> Config:
     """Checks a tree of settings; see :func:`load`."""
     try:

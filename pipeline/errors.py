@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pipeline.printable import printable_lines
 from pipeline.redaction import redact
@@ -64,12 +63,12 @@ class PipelineError(Exception):
         message = " | ".join(part for part in (self.what, self.where, self.fix) if part)
         return printable_lines(message)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments would be lost on the way back from a Ray worker.
         return rebuild, (type(self), dict(self.__dict__))
 
 
-def rebuild(cls: type[PipelineError], state: dict[str, Any]) -> PipelineError:
+def rebuild(cls: type[PipelineError], state: dict[str, object]) -> PipelineError:
     """The error that has these attributes."""
     error = cls.__new__(cls)
     Exception.__init__(error, state["what"])

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, BeforeValidator, RootModel, ValidationInfo
 
@@ -49,11 +49,11 @@ def expand(text: str) -> str:
     return _VARIABLE.sub(value, os.path.expanduser(text))
 
 
-def _expanded(text: Any, info: ValidationInfo) -> Any:
+def _expanded(text: object, info: ValidationInfo) -> object:
     return expand(text) if isinstance(text, str) and info.context == EXPAND else text
 
 
-def _expanded_model(text: Any, info: ValidationInfo) -> Any:
+def _expanded_model(text: object, info: ValidationInfo) -> object:
     if not isinstance(text, str):
         return text
     kind, separator, place = text.partition(":")
@@ -98,7 +98,7 @@ def locations_in(section: BaseModel, path: str = "") -> Iterator[tuple[str, str]
                 yield setting, location
 
 
-def mark_of(annotation: Any) -> LocationMark | None:
+def mark_of(annotation: object) -> LocationMark | None:
     """The mark inside a type, through unions and lists; None where it has none."""
     if isinstance(annotation, LocationMark):
         return annotation

@@ -196,13 +196,15 @@ def process_clock() -> float:
 _IMPORTED = time.monotonic()
 
 
-def fingerprint(values: Mapping[str, Any] | list[Any]) -> str:
+def fingerprint(values: Mapping[str, object] | Sequence[object]) -> str:
     """Digest of JSON-ready values, whatever the order of their keys."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def differences(there: Mapping[str, Any], ours: Mapping[str, Any], path: str = "") -> Iterator[str]:
+def differences(
+    there: Mapping[str, object], ours: Mapping[str, object], path: str = ""
+) -> Iterator[str]:
     """What is different between two trees of settings, in words."""
     for name in sorted({*there, *ours}):
         before, now = there.get(name), ours.get(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -207,7 +206,7 @@ class Fault:
     def __post_init__(self) -> None:
         require_setting(self.reason, self.setting)
 
-    def to_row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, object]:
         """A value of :data:`ERROR_TYPE`."""
         return {
             "field": self.source.field,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import yaml
 
@@ -34,7 +33,9 @@ class DuplicateKeyError(yaml.constructor.ConstructorError):
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, which takes the last of equal keys without a word and every empty value for null."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, object]:
         first_lines: dict[Hashable, int] = {}
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key_node.tag == _MERGE:
@@ -44,7 +45,7 @@ class _Loader(yaml.SafeLoader):
                 raise DuplicateKeyError(key, first_lines[key], key_node.start_mark)
             if isinstance(key, Hashable):
                 first_lines[key] = key_node.start_mark.line + 1
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        mapping: dict[Hashable, object] = super().construct_mapping(node, deep=deep)
         return mapping
 
     def construct_null(self, node: yaml.ScalarNode) -> Blank | None:
@@ -54,7 +55,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor(_NULL, _Loader.construct_null)
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> object:
     """Parses YAML with the safe loader.
 
     Returns:
@@ -72,7 +73,7 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def without_blanks(value: Any) -> Any:
+def without_blanks(value: object) -> object:
     """The value with None wherever nothing was written, for what is no section."""
     if isinstance(value, Blank):
         return None

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +121,7 @@ def pack_demo_source(table: Path, folder: Path) -> PackResult:
     )
 
 
-def _make_rows(folder: Path, seed: int, num_samples: int | None) -> Iterator[dict[str, Any]]:
+def _make_rows(folder: Path, seed: int, num_samples: int | None) -> Iterator[dict[str, object]]:
     scans, digits = images.load_scans()
     with speech.Speaker() as speaker:
         for index, (scan, digit) in enumerate(zip(scans, digits, strict=True)):
@@ -138,7 +137,7 @@ def _make_row(
     digit: int,
     speaker: speech.Speaker,
     seed: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Writes the files of one sample and returns its row of the table."""
     rng = np.random.default_rng([seed, index])
     key = f"{index:04d}"
@@ -151,7 +150,7 @@ def _make_row(
     audio = speech.record(speaker.say(str(digit), voice), snr_db, rng)
     language = sentences.choose_language(rng)
     text, named = _write_sentence(language, digit, "text" in plan.degraded, rng)
-    row: dict[str, Any] = {"key": key, "text": text, "digit": digit}
+    row: dict[str, object] = {"key": key, "text": text, "digit": digit}
     for modality, name, data in (
         ("image", f"image/{key}.png", images.to_png(image)),
         ("audio", f"audio/{key}.wav", speech.to_wav(audio)),
@@ -198,7 +197,7 @@ def _write_sentence(
     return sentences.naming_sentence(language, named, rng), named
 
 
-def _is_made(folder: Path, request: dict[str, Any]) -> bool:
+def _is_made(folder: Path, request: Mapping[str, object]) -> bool:
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         shards = marker["shards"]
@@ -209,7 +208,7 @@ def _is_made(folder: Path, request: dict[str, Any]) -> bool:
         return False
 
 
-def _mark_made(folder: Path, request: dict[str, Any], result: PackResult) -> None:
+def _mark_made(folder: Path, request: Mapping[str, object], result: PackResult) -> None:
     marker = {
         "request": request,
         "samples": result.samples_per_split,

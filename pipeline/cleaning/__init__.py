@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -55,13 +55,13 @@ class CleaningConfig(Section):
         """Whether near copies count too, for which samples are decoded."""
         return self.active and self.duplicates != "exact"
 
-    def identity(self, *, training: bool) -> dict[str, Any]:
+    def identity(self, *, training: bool) -> dict[str, object]:
         """What the rows of an output depend on, for its identity; nothing where nothing is left out.
 
         Args:
             training: Whether the job reads the training split, which samples may leak into.
         """
-        settings: dict[str, Any] = {"duplicates": self.duplicates}
+        settings: dict[str, object] = {"duplicates": self.duplicates}
         if training and self.leakage == "drop":
             settings["leakage"] = self.leakage
         elif self.duplicates == "none":

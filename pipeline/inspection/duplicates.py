@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from pipeline.shards.reading.outline import Outline, outline_part
 COMPARED_BYTES = 64 << 20  # larger members are not compared
 
 
-def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, Any]:
+def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, object]:
     """Keys that several shards of a split, or several splits, have.
 
     Args:
@@ -48,7 +47,7 @@ def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, Any]:
 
 def _described(
     repeats: Repeats, splits: Sequence[Sequence[tuple[Part, np.ndarray]]]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A count, and for each example the two places: one split gives both, or each of two gives one."""
     examples = []
     for key in repeats.hashes:
@@ -61,7 +60,7 @@ def _described(
     return {"keys": repeats.count, "examples": examples}
 
 
-def _compare(first: Part, second: Part, key: int) -> dict[str, Any]:
+def _compare(first: Part, second: Part, key: int) -> dict[str, object]:
     """Finds a key in two shards again, and says which of its fields hold the same bytes."""
     with contextlib.ExitStack() as stack:
         places = [_find(part, key, stack) for part in (first, second)]

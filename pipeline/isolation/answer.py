@@ -31,7 +31,7 @@ class UnreadableAnswer(ValueError):
     """What came is nothing that :func:`encode` makes."""
 
 
-def encode(value: Any) -> tuple[Any, list[pa.Buffer]]:
+def encode(value: object) -> tuple[object, list[pa.Buffer]]:
     """Describes a value as what JSON can hold; tables become buffers beside it.
 
     Raises:
@@ -41,7 +41,7 @@ def encode(value: Any) -> tuple[Any, list[pa.Buffer]]:
     return _plain(value, buffers), buffers
 
 
-def decode(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
+def decode(plain: object, buffers: Sequence[pa.Buffer]) -> object:
     """The value that :func:`encode` described; its tables lie in the buffers.
 
     Raises:
@@ -53,7 +53,7 @@ def decode(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
         raise UnreadableAnswer(f"{type(error).__name__}: {error}") from error
 
 
-def encode_error(error: Exception) -> dict[str, Any]:
+def encode_error(error: Exception) -> dict[str, object]:
     """An exception as what :func:`decode_error` takes."""
     content = {"kind": type(error).__name__, "text": str(error)}
     if isinstance(error, PipelineError):
@@ -62,7 +62,7 @@ def encode_error(error: Exception) -> dict[str, Any]:
     return content | {"arguments": _arguments(error)}
 
 
-def decode_error(content: Any) -> Exception:
+def decode_error(content: object) -> Exception:
     """The exception; a ``RuntimeError`` with its words where its class is none of Python's or of the house."""
     content = content if isinstance(content, dict) else {}
     kind = content.get("kind")
@@ -78,7 +78,7 @@ def decode_error(content: Any) -> Exception:
     return RuntimeError(f"{kind}: {content.get('text')}")
 
 
-def _arguments(error: Exception) -> list[Any] | None:
+def _arguments(error: Exception) -> list[object] | None:
     """What an exception was made of; None where that is more than texts and numbers."""
     arguments = list(error.args)
     if isinstance(error, OSError) and len(arguments) == 2 and isinstance(error.filename, str):
@@ -93,7 +93,7 @@ def _with_heirs(kind: type[PipelineError]) -> Iterator[type[PipelineError]]:
         yield from _with_heirs(heir)
 
 
-def _plain(value: Any, buffers: list[pa.Buffer]) -> Any:
+def _plain(value: object, buffers: list[pa.Buffer]) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
@@ -111,7 +111,7 @@ def _plain(value: Any, buffers: list[pa.Buffer]) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be sent from the process that decodes")
 
 
-def _value(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
+def _value(plain: object, buffers: Sequence[pa.Buffer]) -> object:
     if isinstance(plain, list):
         return [_value(item, buffers) for item in plain]
     if not isinstance(plain, dict):
@@ -121,11 +121,11 @@ def _value(plain: Any, buffers: Sequence[pa.Buffer]) -> Any:
         return base64.b64decode(content, validate=True)
     if kind == "table":
         return _read_table(content, buffers)
-    make: Callable[[Any], Any] = {"tuple": tuple, "set": set, "dict": dict}[kind]
+    make: Callable[[object], object] = {"tuple": tuple, "set": set, "dict": dict}[kind]
     return make([_value(item, buffers) for item in content])
 
 
-def _table(table: pa.Table, buffers: list[pa.Buffer]) -> dict[str, Any]:
+def _table(table: pa.Table, buffers: list[pa.Buffer]) -> dict[str, object]:
     schema, small = table.schema, table
     places: dict[str, int] = {}
     for index, field in enumerate(schema):

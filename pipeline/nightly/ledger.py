@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from pipeline import storage
 from pipeline.nightly import FOLDER
@@ -76,7 +75,7 @@ class Night:
     samples: dict[str, int] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
-    profile: dict[str, Any] = field(default_factory=dict)
+    profile: dict[str, object] = field(default_factory=dict)
     counted: list[str] = field(default_factory=list)
     drift: dict[str, float] = field(default_factory=dict)
     alerts: list[str] = field(default_factory=list)

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
@@ -33,12 +32,12 @@ class Memory:
         report: What was packed, as the job told it.
     """
 
-    settings: dict[str, Any]
+    settings: dict[str, object]
     source: str
     reading: str
     is_complete: bool
     shards: dict[str, int]
-    report: dict[str, Any]
+    report: dict[str, object]
 
     def write(self, config: PackConfig) -> None:
         """Writes it beside the shards."""
@@ -86,7 +85,7 @@ def recall(config: PackConfig) -> Memory | None:
     )
 
 
-def settings_of(config: PackConfig) -> dict[str, Any]:
+def settings_of(config: PackConfig) -> dict[str, object]:
     """The settings that decide what is in the shards, ready for JSON; the source as a full path."""
     settings = config.model_dump(mode="json", exclude=set(_NOT_REMEMBERED))
     return settings | {"source": str(Path(config.source).resolve())}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
@@ -166,7 +165,7 @@ class Reading:
 
     def identity(self) -> str:
         """Digest of all that decides whether a sample is refused."""
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "modalities": self.modalities.model_dump(mode="json"),
             "metadata": list(self.metadata),
             "label": self.label,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -58,7 +57,7 @@ def render(data: ReportData) -> str:
     )
 
 
-def render_template(name: str, **values: Any) -> str:
+def render_template(name: str, **values: object) -> str:
     """Renders one of the pages of this folder, with its style; everything in ``values`` is escaped."""
     style = Markup((_FOLDER / "report.css").read_text(encoding="utf-8"))
     page = _environment().get_template(name).render(style=style, **values)
@@ -98,7 +97,7 @@ def points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def number(value: Any, digits: int = 3) -> str:
+def number(value: object, digits: int = 3) -> str:
     """Counts with thin spaces between thousands, floats with some digits, anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else str(value)
@@ -109,6 +108,6 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if abs(value) >= 0.1 or value == 0 else f"{value:.{digits}g}"
 
 
-def _svg(plot: Plot | Mapping[str, Any]) -> Markup:
+def _svg(plot: Plot | Mapping[str, object]) -> Markup:
     assert isinstance(plot, Plot)
     return Markup(plot.svg)  # its text was escaped when it was drawn

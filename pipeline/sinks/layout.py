@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def write_tables(file: Any, tables: Iterable[pa.Table], row_group_bytes: int) -> None:
+def write_tables(file: object, tables: Iterable[pa.Table], row_group_bytes: int) -> None:
     """Writes tables of one schema as one Parquet file.
 
     Args:
@@ -27,7 +26,7 @@ def write_tables(file: Any, tables: Iterable[pa.Table], row_group_bytes: int) ->
         writer.close()
 
 
-def column_options(schema: pa.Schema) -> dict[str, Any]:
+def column_options(schema: pa.Schema) -> dict[str, object]:
     """What ``pyarrow.parquet.ParquetWriter`` is told of each column.
 
     Parquet has no integers of one byte: plain pixels take four, and a dictionary of 256 values costs twice the time of

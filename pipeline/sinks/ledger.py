@@ -76,7 +76,7 @@ class PartResult:
                 fix="this is a bug: report it with the log",
             )
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """All fields by their names, ready for JSON; ``asdict`` would copy thousands of numbers one by one."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,7 +68,7 @@ class ParquetSink:
 
     output: str
     config: ParquetConfig
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     footer: Mapping[str, str]
     columns: tuple[str, ...]
     order: tuple[str, ...] = (KEY, ORDINAL)

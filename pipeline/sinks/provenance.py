@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
@@ -31,7 +30,7 @@ class Provenance:
     """
 
     output: str
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     origin: Origin | None
     replace: bool = False
     replacing: str = ""
@@ -97,8 +96,8 @@ class Provenance:
         if origin and self.origin is not None and self.made_from() != self.origin:
             self.origin.write(self._url(INPUT))
 
-    def _whole_identity(self) -> dict[str, Any]:
-        identity: dict[str, Any] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
+    def _whole_identity(self) -> dict[str, object]:
+        identity: dict[str, object] = json.loads(json.dumps({**self.identity, "format": FORMAT}))
         return identity
 
     def _refused(self, what: str) -> ConfigError:
@@ -121,6 +120,6 @@ class Provenance:
         return storage.join(self.output, COMMIT, name)
 
 
-def identity_digest(identity: Mapping[str, Any]) -> str:
+def identity_digest(identity: Mapping[str, object]) -> str:
     """What a manifest says of the identity of its rows."""
     return runs.fingerprint({name: value for name, value in identity.items() if name != "format"})

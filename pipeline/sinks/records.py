@@ -91,7 +91,7 @@ class Record:
         result = replace(self.result, statistics=None)
         return Record(result=result, plan=self.plan, sums_file=sums_file)
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """Ready for JSON."""
         values = self.result.values()
         values |= {} if self.plan is None else {"plan": self.plan.values()}

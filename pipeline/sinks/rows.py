@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ from pipeline.sinks.manifest import read_manifest
 BATCH_ROWS = 64
 
 
-def written_rows(output: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+def written_rows(output: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
     """Reads the rows of a job's output, those that its manifest lists, a few at a time.
 
     Args:
@@ -47,7 +46,7 @@ def written_rows(output: str, columns: Sequence[str] | None = None) -> Iterator[
                 yield dict(zip(batch.schema.names, row, strict=True))
 
 
-def _values(column: pa.Array, field: pa.Field) -> Iterator[Any]:
+def _values(column: pa.Array, field: pa.Field) -> Iterator[object]:
     kind = field.type
     is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not _is_number(kind.value_type):

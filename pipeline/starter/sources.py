@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline import storage
 from pipeline.errors import ConfigError
@@ -46,7 +45,7 @@ class Start:
     name: str
     inputs: Mapping[str, str]
     samples: Iterator[Mapping[str, memoryview]]
-    pack: Mapping[str, Any] = field(default_factory=dict)
+    pack: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
@@ -106,7 +105,7 @@ def _first_samples(shards: Sequence[Shard]) -> Iterator[Mapping[str, memoryview]
 
 
 def _folder(path: Path, data: str) -> Start:
-    pack: dict[str, Any] = {"source": str(path), "output": data, "name": _name(path)}
+    pack: dict[str, object] = {"source": str(path), "output": data, "name": _name(path)}
     notes: list[str] = []
     # A folder of folders, each a class, is how image sets are often handed on.
     labelled = _is_sorted_by_class(path)
@@ -154,20 +153,23 @@ def _table(path: Path, data: str) -> Start:
             where=str(path),
             fix=f"write pack.columns by hand; the columns are {', '.join(names)}",
         )
-    pack: dict[str, Any] = {"source": str(path), "output": data, "name": _name(path)}
+    pack: dict[str, object] = {"source": str(path), "output": data, "name": _name(path)}
     pack |= ({"key": key} if key else {}) | {"columns": columns}
     return _packed(pack, notes)
 
 
-def _field_of(name: str, cells: Sequence[Any], folder: Path) -> str:
+def _field_of(name: str, cells: Sequence[object], folder: Path) -> str:
     """The field that a column becomes: an extension, ``key``, or empty where it does not look like one."""
     if not cells:
         return ""
-    if all(is_media(cell) for cell in cells):
-        content = next((c for c in (content_of(cell, name) for cell in cells) if c is not None), "")
+    media = [cell for cell in cells if is_media(cell)]
+    if len(media) == len(cells):
+        contents = (content_of(cell, name) for cell in media)
+        content = next((content for content in contents if content is not None), "")
         return _extension(content) if isinstance(content, bytes) else _suffix(content)
-    if all(isinstance(cell, bytes) for cell in cells):
-        return _extension(cells[0])
+    binary = [cell for cell in cells if isinstance(cell, bytes)]
+    if len(binary) == len(cells):
+        return _extension(binary[0])
     if all(names_file(cell, folder) for cell in cells[:50]):
         return _suffix(str(cells[0]))
     texts = Counter(text_of(cell).strip() for cell in cells)
@@ -187,7 +189,7 @@ def _suffix(name: str) -> str:
     return Path(name).suffix.lower().removeprefix(".")
 
 
-def _packed(pack: dict[str, Any], notes: list[str]) -> Start:
+def _packed(pack: dict[str, object], notes: list[str]) -> Start:
     config = PackConfig.model_validate(pack)
     source = read_source(config, Reading())
     prefix = f"{config.output.rstrip('/')}/{config.name}"

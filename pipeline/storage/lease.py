@@ -18,7 +18,8 @@ import socket
 import threading
 import time
 import uuid
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from pipeline.errors import LockedError, PipelineError
 from pipeline.logs import event
@@ -30,6 +31,15 @@ SECONDS = 20.0  # without a renewal, after which a lease is anybody's
 RENEWALS = 5  # within that time
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a lease says: its epoch, its holder (None where it was given back), and how long it lasts unrenewed."""
+
+    epoch: int
+    holder: str | None
+    seconds: float
 
 
 class Register(Protocol):
@@ -92,19 +102,19 @@ class Lease:
         since = time.monotonic()
         while True:
             content, version = self._look()
-            if content is None or content["holder"] is None:
+            if content is None or content.holder is None:
                 pass
             elif seen not in (None, version):
-                raise self._locked(f"another job works on this folder: {content['holder']}")
+                raise self._locked(f"another job works on this folder: {content.holder}")
             elif seen is None:
                 seen, since = version, time.monotonic()
-                event(logger, "lease_watched", where=self._where, holder=content["holder"])
+                event(logger, "lease_watched", where=self._where, holder=content.holder)
             if (
                 content is None
-                or content["holder"] is None
-                or time.monotonic() - since > content["seconds"]
+                or content.holder is None
+                or time.monotonic() - since > content.seconds
             ):
-                self._epoch = 1 if content is None else content["epoch"] + 1
+                self._epoch = 1 if content is None else content.epoch + 1
                 begun = time.monotonic()
                 taken = self._register.replace(self._content(self._holder), version)
                 if taken is not None:
@@ -148,18 +158,19 @@ class Lease:
                 return
             self._version, self._renewed = renewed, begun
 
-    def _look(self) -> tuple[dict[str, Any] | None, str | None]:
+    def _look(self) -> tuple[_Content | None, str | None]:
         try:
             data, version = self._register.read()
         except FileNotFoundError:
             return None, None
         try:
-            return json.loads(data), version
+            values = json.loads(data)
+            return _Content(values["epoch"], values["holder"], values["seconds"]), version
         except ValueError:  # a machine lost its power while it wrote: whose it was, nobody knows
-            return {"epoch": 0, "holder": "unknown", "seconds": self._seconds}, version
+            return _Content(0, "unknown", self._seconds), version
 
     def _content(self, holder: str | None) -> bytes:
-        content = {"epoch": self._epoch, "holder": holder, "seconds": self._seconds}
+        content = asdict(_Content(self._epoch, holder, self._seconds))
         return json.dumps(content | {"renewals": self._renewals}).encode()
 
     def _locked(self, what: str) -> LockedError:

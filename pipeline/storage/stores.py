@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from pipeline.errors import ConfigError, in_words
 from pipeline.logs import event
 from pipeline.storage.location import HUB_SCHEMES, WEB_SCHEMES, FileInfo, scheme_of
+
+if TYPE_CHECKING:
+    from pyarrow import NativeFile, fs
 
 _COPY_BYTES = 8 << 20
 _NAMELESS = frozenset({"", ".", ".."})  # parts of keys that the libraries refuse
@@ -26,7 +29,7 @@ class RangeFile(Protocol):
     def ranged(self) -> bool:
         """Whether a range is known to be answered as such, so that several may be asked for at a time."""
 
-    def read_range(self, start: int, length: int) -> Any:
+    def read_range(self, start: int, length: int) -> bytes | memoryview:
         """The bytes of a range inside the file, bytes-like; fewer of them are a failure too."""
 
     def close(self) -> None:
@@ -162,17 +165,18 @@ class ArrowStore:
 class _ArrowFile:
     ranged = True
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: NativeFile) -> None:
         self._file = file
         self.size = int(file.size())
 
-    def read_range(self, start: int, length: int) -> Any:
-        return self._file.read_at(length, start)
+    def read_range(self, start: int, length: int) -> bytes:
+        data: bytes = self._file.read_at(length, start)
+        return data
 
     def close(self) -> None:
         self._file.close()
 
 
-def _version(info: Any) -> str:
+def _version(info: fs.FileInfo) -> str:
     changed: int | None = info.mtime_ns
     return "" if changed is None else str(changed)

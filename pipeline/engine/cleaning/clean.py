@@ -145,14 +145,14 @@ def clean(
     return cleaned
 
 
-def _looked_for(settings: CleaningConfig, splits: Mapping[str, Any]) -> dict[str, list[str]]:
+def _looked_for(settings: CleaningConfig, splits: Mapping[str, object]) -> dict[str, list[str]]:
     """Split -> reasons for which its samples may be left out, or counted."""
     copies = {"none": [], "exact": [EXACT], "near": [EXACT, NEAR]}[settings.duplicates]
     leaks = {TRAIN_SPLIT: [LEAK]} if settings.leakage != "none" else {}
     return {name: copies + leaks.get(name, []) for name in splits}
 
 
-def _held_out(config: Config, parts: Mapping[str, Any]) -> dict[str, list[Part]]:
+def _held_out(config: Config, parts: Mapping[str, object]) -> dict[str, list[Part]]:
     """The parts of the splits that training samples may leak from and that the job does not read."""
     return {
         name: plan_parts(config, name, f"input.{name}")

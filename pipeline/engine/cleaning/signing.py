@@ -132,7 +132,7 @@ class _Signing:
     schema: pa.Schema
 
     def __call__(self, decoder: Decoder, watch: Watch, care: Care) -> pa.Table:
-        rows: dict[int, dict[str, Any]] = {}
+        rows: dict[int, dict[str, object]] = {}
         for item in read_part(self.part, decoder.limits):
             if isinstance(item, Fault):
                 if item.amends:  # what came behind the sample has shown that it is not whole
@@ -144,7 +144,7 @@ class _Signing:
             watch.rests()
         return pa.Table.from_pylist(list(rows.values()), schema=self.schema)
 
-    def _row(self, sample: Sample, decoder: Decoder, watch: Watch) -> dict[str, Any] | None:
+    def _row(self, sample: Sample, decoder: Decoder, watch: Watch) -> dict[str, object] | None:
         """None for a sample that decoding will refuse, which is no copy of any other."""
         members = {}
         for name, fields in decoder.fields.items():

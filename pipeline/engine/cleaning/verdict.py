@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -134,7 +133,7 @@ class Result:
                 rows[int(signed.ordinals[sample])] = why
             yield part, rows
 
-    def counts(self, splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    def counts(self, splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
         """The samples of each split, those left out, and those found for each reason.
 
         Args:
@@ -152,7 +151,7 @@ class Result:
             }
         return counts
 
-    def examples(self) -> list[dict[str, Any]]:
+    def examples(self) -> list[dict[str, str]]:
         """The first copies of each kind, with what they are copies of."""
         examples = []
         for index, reason in enumerate(REASONS):

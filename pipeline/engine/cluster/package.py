@@ -7,13 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("pipeline", "jobs")
 
 
-def runtime_env() -> dict[str, Any]:
+def runtime_env() -> dict[str, object]:
     """The Ray runtime environment that brings the code to the workers of a running cluster.
 
     Nothing is installed by it. Empty where this project is installed among other packages: the

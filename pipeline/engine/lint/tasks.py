@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
@@ -47,7 +46,7 @@ def runs_here(todo: Sequence[Stretch]) -> bool:
     return len(todo) == 1 or sum(each.size for each in todo) <= HERE_BYTES
 
 
-def connection(cluster: ClusterConfig, todo: Sequence[Stretch]) -> AbstractContextManager[Any]:
+def connection(cluster: ClusterConfig, todo: Sequence[Stretch]) -> AbstractContextManager[object]:
     """Ray, if it is needed; in any case, what asks the process to stop interrupts the block."""
     if runs_here(todo):
         return signals.as_interrupt()

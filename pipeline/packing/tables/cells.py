@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from pipeline.errors import SampleError, in_words
 
@@ -20,12 +20,12 @@ _SHOWN = 200
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: object) -> bool:
     """Whether a cell has no value: null, NaN, or an empty text."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """The text of a cell; empty where it has no value.
 
     Texts are taken as they are, dates as ISO 8601, lists and objects as JSON.
@@ -47,7 +47,7 @@ def text_of(value: Any) -> str:
     return _plain(value)
 
 
-def json_of(value: Any) -> str:
+def json_of(value: object) -> str:
     """The JSON of a cell that is no text.
 
     Raises:
@@ -61,7 +61,7 @@ def json_of(value: Any) -> str:
         ) from None
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, decimal.Decimal):
@@ -71,7 +71,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def whole_numbers(values: Iterable[Any]) -> bool:
+def whole_numbers(values: Iterable[object]) -> bool:
     """Whether a column holds nothing but whole numbers written as ``1.0``: a table tool makes such of whole numbers
     where one is missing.
     """
@@ -89,7 +89,7 @@ def whole_numbers(values: Iterable[Any]) -> bool:
     return some
 
 
-def whole_number(value: Any) -> str:
+def whole_number(value: object) -> str:
     """The whole number that such a cell means; empty where it has no value."""
     if is_empty(value):
         return ""
@@ -99,12 +99,12 @@ def whole_number(value: Any) -> str:
     return match[1] if match else str(value)
 
 
-def is_media(value: Any) -> TypeGuard[dict[str, Any]]:
+def is_media(value: object) -> TypeGuard[dict[str, object]]:
     """Whether a cell is what Hugging Face's datasets write for an image or a sound: bytes, a path, or both."""
     return isinstance(value, dict) and bool(value) and value.keys() <= {"bytes", "path"}
 
 
-def content_of(value: dict[str, Any], field: str) -> bytes | str | None:
+def content_of(value: dict[str, object], field: str) -> bytes | str | None:
     """Bytes of a cell of :func:`is_media`, or the path of its file; None where it has neither.
 
     Raises:
@@ -147,7 +147,7 @@ def file_of(text: str, folder: Path, field: str, *, allow_outside: bool) -> Path
     return path
 
 
-def names_file(value: Any, folder: Path) -> bool:
+def names_file(value: object, folder: Path) -> bool:
     """Whether a cell is the path of a file."""
     return isinstance(value, str) and 0 < len(value) < 1024 and _path(value, folder) is not None
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.content import EXTENSIONS, TEXT
@@ -103,7 +102,7 @@ class Columns:
             self._note_missing(name)
         return Column(field, name, is_path, is_whole)
 
-    def cells(self, name: str) -> Iterator[Any]:
+    def cells(self, name: str) -> Iterator[object]:
         """The cells of a column that have a value."""
         cells = (row.cells.get(name) for row in self._rows)
         return (cell for cell in cells if not is_empty(cell))
@@ -130,9 +129,10 @@ class Columns:
     def _looks_like_paths(self, name: str) -> bool:
         """Of a column of which the field does not tell: whether its cells name files, or look as if they should."""
         cells = list(self.cells(name))
-        if not cells or not all(isinstance(cell, str) for cell in cells):
+        texts = [cell for cell in cells if isinstance(cell, str)]
+        if not cells or len(texts) < len(cells):
             return False
-        return self._names_files(name) or all(_LIKE_A_PATH.fullmatch(cell) for cell in cells)
+        return self._names_files(name) or all(map(_LIKE_A_PATH.fullmatch, texts))
 
     def _names_files(self, name: str) -> bool:
         cells = list(islice(self.cells(name), LOOKED_UP))

@@ -49,7 +49,7 @@ class PartPlan:
     interleaved: Ranges = ()
     num_samples: int | None = None
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """Ready for JSON; what planning would find anyway is left out."""
         values = {name: getattr(self, name) for name in _PLANNED}
         return {name: value for name, value in values.items() if value not in (0, None, ())}
