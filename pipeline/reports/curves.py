@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.reports.svg import (
     LINE,
@@ -18,6 +18,9 @@ from pipeline.reports.svg import (
     percent_axis,
     shortened,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
@@ -69,7 +72,7 @@ def class_curves(
     order = sorted(curves, key=lambda name: per_class[name][area] or 0)
     named = order[: 4 if len(order) <= 4 else 3]
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
         unnamed = [name for name in order if name not in named]
         for i, name in enumerate(unnamed):
@@ -110,7 +113,7 @@ def _curve(
     if not series:
         return None
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         from matplotlib.ticker import MaxNLocator
 
         axes = add_axes(figure, 52, 34 if len(columns) > 1 else 14, 12, 42)
@@ -141,7 +144,7 @@ def _curve(
     return draw(name, title, spoken, (WIDTH - 30, 250), paint)
 
 
-def _exponent(value: float, position: int) -> str:
+def _exponent(value: float, position: float) -> str:
     """``5e-4``, as people write learning rates."""
     return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if value else "0"
 

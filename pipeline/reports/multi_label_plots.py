@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from pipeline.reports.svg import (
     shortened,
     text_width,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_CLASSES = 20
 MAX_NAMED = 4
@@ -48,7 +51,7 @@ def average_precision_bars(metrics: MultiLabelMetrics) -> Plot | None:
     values = [scores[name].value or 0.0 for name in weakest]
     mean = metrics.mean_average_precision.value
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 8, 12, 46, 38)
         rows = range(len(values))
         axes.barh(rows, values, height=0.7, color=SERIES[0])
@@ -95,7 +98,7 @@ def precision_recall_curves(
     named = weakest[: MAX_NAMED if len(weakest) <= MAX_NAMED else MAX_NAMED - 1]
     others = [name for name in weakest if name not in named]
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
         for i, name in enumerate(others):
             label = f"{len(others)} other classes" if i == 0 else None

@@ -7,7 +7,7 @@ window shows several beside each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.reports.comparison import ALONE, ComparisonRow
 from pipeline.reports.svg import (
@@ -26,6 +26,10 @@ from pipeline.reports.svg import (
     text_columns,
     text_width,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_LABELS = 20
 
@@ -48,7 +52,7 @@ def accuracy_by_modality(
         y += 0.0 if i == 0 else 0.85 if row.kind == ALONE else 1.25
         tops.append(y)
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 6, 34, 52, 38)
         for label, kind in (("this model", "joint"), ("trained on these alone", ALONE)):
             chosen = [(y, row) for y, row in zip(tops, rows, strict=True) if row.kind == kind]
@@ -97,7 +101,7 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
     drawn = [name for name, split in splits.items() if split.get("labels")][: len(SERIES)]
     bar = 0.8 / len(drawn)
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 8, 34, 12, 38)
         for i, split in enumerate(drawn):
             counts = splits[split]["labels"]
@@ -132,7 +136,7 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
     if not total:
         return None
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, 46, 34, 12, 128)
         below = add_axes(figure, 46, 268, 12, 42)
         middle = [(row["low"] + row["high"]) / 2 for row in bins]
@@ -170,7 +174,7 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
     )
 
 
-def _interval(axes: Any, y: float, row: ComparisonRow) -> None:
+def _interval(axes: Axes, y: float, row: ComparisonRow) -> None:
     """The interval's line, with a halo so that it shows on the bar and beside it."""
     if row.low is None or row.high is None:
         return

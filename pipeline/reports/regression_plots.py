@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from pipeline.reports.svg import (
     legend_above,
     shortened,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Points of one figure: enough to see the cloud, few enough for a page that a phone opens.
 MAX_POINTS = 1000
@@ -40,7 +44,7 @@ def prediction_scatter(
     rows = _shown(targets)
     ends = _widened(np.concatenate([targets, predictions]))
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, 58, 34, 12, 42)
         axes.plot(ends, ends, color=INK, linewidth=1, linestyle=(0, (2, 2)), label="equal")
         _points(axes, targets[rows], predictions[rows], len(targets))
@@ -73,7 +77,7 @@ def residual_plot(
     rows = _shown(targets)
     ends = _widened(np.append(residuals, 0.0))
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axes = add_axes(figure, 58, 34, 92, 42)
         beside = add_axes(figure, WIDTH - 84, 34, 12, 42)
         _points(axes, predictions[rows], residuals[rows], len(targets))
@@ -105,7 +109,7 @@ def residual_plot(
     return draw(_name("residuals", output), title, spoken, (WIDTH, 320), paint)
 
 
-def _points(axes: Any, x: NDArray[np.float64], y: NDArray[np.float64], total: int) -> None:
+def _points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], total: int) -> None:
     """The cloud, with a label that says how many of all samples it shows."""
     label = f"{total} samples" if len(x) == total else f"{len(x)} of {total} samples"
     axes.plot(x, y, ".", color=SERIES[0], markersize=6, markeredgewidth=0, alpha=0.5, label=label)

@@ -12,8 +12,13 @@ import unicodedata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 # Light-mode colours and the CSS variables that replace them. Series 1 to 4 are distinguishable with
 # any colour vision and have a contrast of 3:1 or more against the page.
@@ -79,7 +84,7 @@ def draw(
     title: str,
     description: str,
     size: tuple[float, float],
-    paint: Callable[[Any], None],
+    paint: Callable[[Figure], None],
 ) -> Plot:
     """Draws a figure.
 
@@ -105,9 +110,7 @@ def draw(
     return Plot(title, _inline(buffer.getvalue(), name, description), description)
 
 
-def add_axes(
-    figure: Any, left: float, top: float, right: float, bottom: float, **options: Any
-) -> Any:
+def add_axes(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
     """Axes with margins in CSS pixels."""
     width, height = (72 * inches for inches in figure.get_size_inches())
     box = (
@@ -116,10 +119,10 @@ def add_axes(
         max(0.1, 1 - (left + right) / width),
         max(0.1, 1 - (top + bottom) / height),
     )
-    return figure.add_axes(box, **options)
+    return figure.add_axes(box)
 
 
-def legend_above(axes: Any, columns: int = 3) -> None:
+def legend_above(axes: Axes, columns: int = 3) -> None:
     """A legend above the axes, from the figure's left edge, so that it never hides data."""
     from matplotlib.transforms import blended_transform_factory
 
@@ -136,7 +139,7 @@ def legend_above(axes: Any, columns: int = 3) -> None:
         )
 
 
-def percent_axis(axis: Any, ticks: int = 5) -> None:
+def percent_axis(axis: Axis, ticks: int = 5) -> None:
     """Ticks of a share, written in percent."""
     from matplotlib.ticker import MaxNLocator
 
@@ -144,7 +147,7 @@ def percent_axis(axis: Any, ticks: int = 5) -> None:
     axis.set_major_formatter(percent_tick)
 
 
-def percent_tick(value: float, position: int) -> str:
+def percent_tick(value: float, position: float) -> str:
     """A tick of a share, 0..1, in percent."""
     return f"{100 * value:.4g} %"
 

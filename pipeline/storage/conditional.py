@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, SinkError
 from pipeline.storage.location import scheme_of
 from pipeline.storage.retry import retried
+
+if TYPE_CHECKING:
+    from obstore import PutMode, UpdateVersion
+    from obstore.store import ObjectStore
+    from typing_extensions import Buffer
 
 _REQUEST_SECONDS = 120.0  # a request that takes longer is tried again
 
@@ -29,7 +34,7 @@ class Unsupported(ConfigError):
     """The store has no writes under a condition."""
 
 
-def create_once(url: str, data: Any) -> bool:
+def create_once(url: str, data: Buffer) -> bool:
     """Writes an object unless there is one of that name; the first writer wins.
 
     Args:
@@ -74,11 +79,13 @@ def replace_version(url: str, data: bytes, version: str) -> str | None:
         SinkError: It cannot be written.
     """
     e_tag, _, generation = version.partition("\n")
-    condition = {"e_tag": e_tag} | ({"version": generation} if generation else {})
+    condition: UpdateVersion = {"e_tag": e_tag}
+    if generation:
+        condition["version"] = generation
     return _write(url, data, condition)
 
 
-def _write(url: str, data: Any, condition: Any) -> str | None:
+def _write(url: str, data: Buffer, condition: PutMode) -> str | None:
     """Writes under a condition; the new version, None where the condition does not hold."""
     tries = 0
 
@@ -103,7 +110,7 @@ def _write(url: str, data: Any, condition: Any) -> str | None:
     return retried(write, what="cannot be written", where=url, kind=SinkError)
 
 
-def _version(meta: dict[str, Any]) -> str:
+def _version(meta: Mapping[str, Any]) -> str:
     """ETag and generation of an object as one word."""
     return "\n".join(word for word in (meta.get("e_tag"), meta.get("version")) if word)
 
@@ -135,14 +142,14 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n\nDebug source:")[0]
 
 
-def _store_and_path(url: str) -> tuple[Any, str]:
+def _store_and_path(url: str) -> tuple[ObjectStore, str]:
     scheme, _, address = url.partition("://")
     authority, _, path = address.partition("/")
     return _store(f"{scheme}://{authority}", os.getpid()), path
 
 
 @functools.lru_cache(maxsize=64)
-def _store(root: str, process: int) -> Any:
+def _store(root: str, process: int) -> ObjectStore:
     """The bucket or container; one a process, since a fork does not take the connections' threads along."""
     from obstore.store import from_url
 
@@ -155,12 +162,13 @@ def _store(root: str, process: int) -> Any:
         root = f"gs{root.removeprefix('gcs')}"
     once = {"max_retries": 0, "retry_timeout": timedelta(seconds=_REQUEST_SECONDS)}
     try:
-        return open_store(
+        store: ObjectStore = open_store(
             root,
             client_options={"timeout": timedelta(seconds=_REQUEST_SECONDS), "allow_http": True},
             retry_config={**once, "backoff": _BACKOFF},
             **options,
         )
+        return store
     except Exception as error:  # a ValueError, or one of the library's own
         raise ConfigError(
             f"the location cannot be used: {_first_line(error)}", where=root

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, in_words
 from pipeline.storage.location import FileInfo, check_writable
 from pipeline.storage.retry import WORTH_RETRYING
 from pipeline.storage.stores import RangeFile
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 class HubStore:
@@ -26,7 +29,7 @@ class HubStore:
             ) from None
         import fsspec
 
-        self._filesystem: Any = fsspec.filesystem("hf")
+        self._filesystem: AbstractFileSystem = fsspec.filesystem("hf")
 
     def info(self, url: str) -> FileInfo | None:
         with _plain_errors(url):
@@ -76,14 +79,15 @@ class HubStore:
 class _HubFile:
     ranged = True
 
-    def __init__(self, filesystem: Any, url: str, size: int) -> None:
+    def __init__(self, filesystem: AbstractFileSystem, url: str, size: int) -> None:
         self._filesystem, self._url, self.size = filesystem, url, size
 
-    def read_range(self, start: int, length: int) -> Any:
+    def read_range(self, start: int, length: int) -> bytes:
         with _plain_errors(self._url):
-            return self._filesystem.cat_file(
+            data: bytes = self._filesystem.cat_file(
                 _path(self._url), start, start + length, cache_type="none", size=self.size
             )
+        return data
 
     def close(self) -> None:
         """A range is a request of its own: nothing is held."""
@@ -116,14 +120,12 @@ def _path(url: str) -> str:
     return url.removeprefix("hf://")
 
 
-def _is_file(found: dict[str, Any]) -> bool:
-    return bool(found["type"] == "file")
+def _is_file(entry: Mapping[str, Any]) -> bool:
+    return bool(entry["type"] == "file")
 
 
-def _version(found: dict[str, Any]) -> str:
+def _version(entry: Mapping[str, Any]) -> str:
     """The digest of the content, by whichever of its names the hub gives it."""
-    large = found.get("lfs")
-    digest = (
-        (large or {}).get("sha256") if isinstance(large, dict) else getattr(large, "sha256", "")
-    )
-    return str(digest or found.get("xet_hash") or found.get("blob_id") or "")
+    large = entry.get("lfs")
+    digest = large.get("sha256") if isinstance(large, dict) else getattr(large, "sha256", "")
+    return str(digest or entry.get("xet_hash") or entry.get("blob_id") or "")

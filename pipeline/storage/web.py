@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 
 from pipeline.errors import ConfigError
 from pipeline.storage.location import FileInfo, check_writable, without_query
 from pipeline.storage.retry import WORTH_RETRYING
 from pipeline.storage.stores import RangeFile
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+    from fsspec.spec import AbstractBufferedFile
 
 _WHOLE_BYTES = 256 << 20  # kept of a file whose server does not answer range requests
 _CONNECT_SECONDS = 30.0
@@ -24,7 +28,7 @@ class WebStore:
         import fsspec
 
         # Bytes as they are stored: a .tar.gz that the server calls an encoding is not unpacked on the way.
-        self._filesystem: Any = fsspec.filesystem(
+        self._filesystem: AbstractFileSystem = fsspec.filesystem(
             "https",
             headers={"Accept-Encoding": "identity"},
             client_kwargs={
@@ -82,13 +86,13 @@ class WebStore:
 
 
 class _WebFile:
-    def __init__(self, filesystem: Any, url: str, size: int) -> None:
+    def __init__(self, filesystem: AbstractFileSystem, url: str, size: int) -> None:
         self._filesystem, self._url, self.size = filesystem, url, size
         self._whole: bytes | None = None
-        self._file: Any = None
+        self._file: AbstractBufferedFile | None = None
         self.ranged = False
 
-    def read_range(self, start: int, length: int) -> Any:
+    def read_range(self, start: int, length: int) -> bytes | memoryview:
         if self._whole is None:
             try:
                 data = self._read(start, length)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 GRACE_SECONDS = 3.0
 _ROUNDS = ("wait", "terminate", "kill", "kill")
 
 
-def descendants() -> set[Any]:
-    """Children of this process, theirs, and so on: a set of ``psutil.Process``."""
+def descendants() -> set[Process]:
+    """Children of this process, theirs, and so on."""
     return set(_psutil().Process().children(recursive=True))
 
 
-def marked(name: str, value: str) -> set[Any]:
+def marked(name: str, value: str) -> set[Process]:
     """Processes, whosever children, that were started with one value in their environment.
 
     Ray's raylet starts processes of its own. Those that it leaves behind when it is ended early
@@ -32,7 +35,7 @@ def marked(name: str, value: str) -> set[Any]:
     return processes
 
 
-def end(find: Callable[[], set[Any]]) -> None:
+def end(find: Callable[[], set[Process]]) -> None:
     """Waits for processes to end, then terminates and at last kills those that have not.
 
     Args:
@@ -51,8 +54,8 @@ def end(find: Callable[[], set[Any]]) -> None:
 
 
 def _psutil() -> Any:
-    # Ray carries its own copy, which can be imported once ray has been.
+    # Ray carries a copy of its own, which comes first once ray has been imported: always the same one, whoever asks.
     import ray  # noqa: F401, I001
-    import psutil  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    import psutil
 
     return psutil

@@ -23,6 +23,8 @@ from pipeline.errors import RunError
 from pipeline.logs import event
 
 if TYPE_CHECKING:
+    from psutil import Process
+
     from pipeline.config import ClusterConfig
 
 FOLLOWED_VERSION = "2.60."  # of Ray, whose executor was measured
@@ -188,7 +190,7 @@ def _started(num_cpus: int | None) -> Iterator[None]:
     variables = {"RAY_ADDRESS": None, "PYTHONPATH": os.pathsep.join(paths)}
     with scratch.folder() as folder, environment(variables), private_token() as token:
 
-        def find() -> set[Any]:
+        def find() -> set[Process]:
             return (processes.descendants() - strangers) | processes.marked("RAY_AUTH_TOKEN", token)
 
         try:
@@ -235,7 +237,7 @@ def _joined(address: str) -> Iterator[None]:
         _leave(lambda: processes.descendants() - strangers)
 
 
-def _start(find: Callable[[], set[Any]], **options: Any) -> None:
+def _start(find: Callable[[], set[Process]], **options: Any) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _init(**options)
@@ -255,7 +257,7 @@ def _init(**options: Any) -> None:
     signals.catch_sigterm()
 
 
-def _leave(find: Callable[[], set[Any]]) -> None:
+def _leave(find: Callable[[], set[Process]]) -> None:
     # A second Ctrl-C must not cut this short: it ends in bounded time.
     with signals.ignored():
         try:
