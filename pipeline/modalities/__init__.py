@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     ConfigDict,
@@ -38,6 +38,9 @@ NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 RESERVED = frozenset((*BASE_SCHEMA.names, "embedding"))
 RESERVED_ENDS = ("_present", "_embedding")
 PLANNED_KINDS = ("video",)
+
+# What of its encoders a description of modalities tells.
+EncoderView = Literal["inputs", "identity", "sealed"]
 
 
 def kinds() -> Mapping[str, type[ModalityConfig]]:
@@ -126,7 +129,7 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
         return sections
 
     def decoding(
-        self, *, exclude_none: bool = True, filters: bool = True, encoders: bool = False
+        self, *, exclude_none: bool = True, filters: bool = True, encoders: EncoderView = "inputs"
     ) -> dict[str, Any]:
         """The settings that decoded rows depend on, ready for JSON: not the augmentation, the limits and the encoder.
 
@@ -137,7 +140,8 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             exclude_none: Leaves out what is None; else a modality that is named and left out is told as None.
             filters: Whether filters that are on are told. They say which rows there are, not what their values are:
                 a model takes samples that its training left out.
-            encoders: Whether encoders other than a modality's default are told: a model depends on them too.
+            encoders: What is told of encoders: the ``inputs`` that they ask for, their ``identity``, or, of those other
+                than a modality's default, all of it, ``sealed``.
         """
         settings: dict[str, Any] = self.model_dump(mode="json", exclude_none=exclude_none)
         for name, config in self.by_name().items():
@@ -145,8 +149,13 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
                 settings[name].pop(setting, None)
             if not (filters and config.filter.active):
                 settings[name].pop("filter")
-            if not encoders or config.encoder == type(config).model_fields["encoder"].default:
-                settings[name].pop("encoder")
+            settings[name].pop("encoder")
+            if encoders == "inputs":
+                settings[name] |= config.encoder.decoding()
+            elif encoders == "identity":
+                settings[name]["encoder"] = config.encoder.identity()
+            elif config.encoder != type(config).model_fields["encoder"].default:
+                settings[name]["encoder"] = config.encoder.sealed().model_dump(mode="json")
         return settings
 
     def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
+    from pipeline.modalities.inputs import TowerInput
 
 
 # Metadata of a column in whose lists a null is a missing value; decoded arrays have NaN there.
@@ -51,6 +52,23 @@ class EncoderConfig(Section):
     """
 
     kind: str
+
+    @property
+    def inputs(self) -> TowerInput | None:
+        """What the network wants to be given; None leaves that to the modality's settings."""
+        return None
+
+    def decoding(self) -> dict[str, Any]:
+        """What decoded rows depend on, ready for JSON."""
+        return {}
+
+    def sealed(self) -> EncoderConfig:
+        """As a bundle keeps it: without what is of one machine only."""
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What a model and a configuration must have in common, ready for JSON."""
+        return self.model_dump(mode="json")
 
 
 class Dense(NamedTuple):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
-from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.base import Codec, ModalityConfig, Verify
-from pipeline.modalities.image import ImageConfig
-from pipeline.modalities.text import TextConfig
+
+# What these are inputs of is configured with encoders that have them.
+if TYPE_CHECKING:
+    from pipeline.modalities.audio import AudioConfig
+    from pipeline.modalities.image import ImageConfig
+    from pipeline.modalities.text import TextConfig
 
 Filter = Literal["bilinear", "bicubic", "lanczos"]
 
@@ -39,7 +42,7 @@ class ImageInput:
         """Bytes -> (size, size, 3) uint8, within the limits and filters of ``config``."""
         from pipeline.modalities.image.fitted import Fit, FittedImageCodec
 
-        assert isinstance(config, ImageConfig)
+        config = cast("ImageConfig", config)
         return FittedImageCodec(
             Fit(self.resize, self.size, self.filter, self.squash, self.floor),
             max_pixels=int(config.max_megapixels * 1e6),
@@ -64,7 +67,7 @@ class TextInput:
         from pipeline.modalities.text.plain import PlainTextCodec
 
         del verify  # a text is always read whole
-        assert isinstance(config, TextConfig)
+        config = cast("TextConfig", config)
         return PlainTextCodec(
             max_bytes=config.max_bytes,
             encoding=config.encoding,
@@ -88,7 +91,7 @@ class AudioInput:
         """Bytes -> (T,) float32, within the limits and filters of ``config``."""
         from pipeline.modalities.audio.waveform import WaveformCodec
 
-        assert isinstance(config, AudioConfig)
+        config = cast("AudioConfig", config)
         return WaveformCodec(
             sample_rate_hz=self.sample_rate_hz,
             num_samples=round(self.sample_rate_hz * self.max_seconds),
@@ -98,4 +101,25 @@ class AudioInput:
         )
 
 
+@dataclass(frozen=True)
+class TokenInput:
+    """Token ids of the model's own tokenizer, which becomes that of the run.
+
+    Attributes:
+        max_tokens: Tokens that the model takes.
+        prompt: What is put before each text.
+        lower: Puts texts in lower case.
+    """
+
+    max_tokens: int
+    prompt: str = ""
+    lower: bool = False
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (L,) int32; built by the modality, which knows the run's tokenizer."""
+        raise TypeError("a codec of token ids needs the tokenizer")
+
+
 Input = ImageInput | TextInput | AudioInput
+# What a network that is trained is given: tokens are made before, where a network that only embeds makes them itself.
+TowerInput = ImageInput | TokenInput

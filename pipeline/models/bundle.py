@@ -73,7 +73,7 @@ class Bundle:
             "format": self.format,
             "objective": dict(self.objective),
             "modalities": self.modalities.decoding(
-                exclude_none=False, filters=False, encoders=True
+                exclude_none=False, filters=False, encoders="sealed"
             ),
             **(learned if self.format == FLAT_FORMAT else {"learned": learned}),
             "metrics": dict(self.metrics),
@@ -167,7 +167,8 @@ class Bundle:
         Raises:
             ModelError: They differ; names the setting.
         """
-        ours, theirs = _compared(self.modalities), _compared(configured)
+        ours = self.modalities.decoding(filters=False, encoders="identity")
+        theirs = configured.decoding(filters=False, encoders="identity")
         for name in sorted({*ours, *theirs}):
             left, right = ours.get(name), theirs.get(name)
             if left is None or right is None:
@@ -198,15 +199,6 @@ class Bundle:
             kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
             fingerprint=self.fingerprint,
         )
-
-
-def _compared(modalities: ModalitiesConfig) -> dict[str, dict[str, Any]]:
-    """What a model and a configuration must have in common of each modality."""
-    settings = modalities.decoding(filters=False)
-    return {
-        name: settings[name] | {"encoder": modality.encoder.model_dump(mode="json")}
-        for name, modality in modalities.by_name().items()
-    }
 
 
 def _learned(manifest: Mapping[str, Any]) -> dict[str, JsonValue]:

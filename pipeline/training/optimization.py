@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
+
+FACTOR = "learning_rate_factor"
 
 
 def build_optimizer(
@@ -18,27 +20,52 @@ def build_optimizer(
     make the function simpler.
 
     Args:
-        model: Its parameters that require gradients are optimized.
+        model: Its parameters that require gradients are optimized. A module may have a ``learning_rate_factor`` for
+            all below it; see :func:`set_learning_rate`.
         learning_rate: Highest learning rate, see :func:`learning_rate_at`.
         weight_decay: Share of a weight, per unit of learning rate, that is lost in each step.
 
     Source:
         Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
     """
-    decayed: list[nn.Parameter] = []
-    free: list[nn.Parameter] = []
-    for module in model.modules():
+    decayed: dict[float, list[nn.Parameter]] = {1.0: []}
+    free: dict[float, list[nn.Parameter]] = {1.0: []}
+    for module, factor in _with_factors(model):
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
                 is_weight = name == "weight" and isinstance(
                     module, nn.Linear | nn.modules.conv._ConvNd
                 )
-                (decayed if is_weight else free).append(parameter)
+                (decayed if is_weight else free).setdefault(factor, []).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {
+            "params": parameters,
+            "weight_decay": decay,
+            "lr": learning_rate * factor,
+            FACTOR: factor,
+        }
+        for factor in sorted({*decayed, *free}, reverse=True)
+        for parameters, decay in (
+            (decayed.get(factor, []), weight_decay),
+            (free.get(factor, []), 0.0),
+        )
     ]
     return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Sets the rate of all weights, times the factor of those that have one."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get(FACTOR, 1.0)
+
+
+def _with_factors(model: nn.Module) -> Iterator[tuple[nn.Module, float]]:
+    """All modules, each once, and the factor of their learning rate: their own, or that of what holds them."""
+    factors = {"": 1.0}
+    for path, module in model.named_modules():
+        above = factors[path.rpartition(".")[0]]
+        factors[path] = getattr(module, FACTOR, above)
+        yield module, factors[path]
 
 
 def learning_rate_at(step: int, total_steps: int, warmup_steps: int, learning_rate: float) -> float:

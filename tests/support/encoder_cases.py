@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +31,20 @@ def picture(seed: int) -> bytes:
     return data.getvalue()
 
 
+@cache
+def vit() -> dict[str, str]:
+    """A small transformer of timm, with weights by chance that lie in a file."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = Path(tempfile.mkdtemp(prefix="weights-")) / "vit.safetensors"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), path)
+    return {"name": "timm:test_vit", "weights": str(path)}
+
+
 @dataclass(frozen=True)
 class ModalityCase:
     """A modality that encoders are tested with.
@@ -35,20 +54,20 @@ class ModalityCase:
         field: Extension of the members.
         members: Two of them.
         settings: Of the modality.
-        encoders: Kind -> settings that it needs, beside its defaults.
+        encoders: Kind -> what makes settings that it needs, beside its defaults.
     """
 
     name: str
     field: str
     members: tuple[bytes, bytes]
     settings: dict[str, Any]
-    encoders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    encoders: dict[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
 
     def config(self, kind: str | None = None) -> ModalityConfig:
         """The modality's section, with an encoder of that kind."""
         settings = dict(self.settings)
         if kind is not None:
-            settings["encoder"] = {"kind": kind, **self.encoders.get(kind, {})}
+            settings["encoder"] = {"kind": kind, **self.encoders.get(kind, dict)()}
         return ModalitiesConfig.model_validate({self.name: settings}).by_name()[self.name]
 
     def codec(self, kind: str) -> Codec:
@@ -59,7 +78,13 @@ class ModalityCase:
 def cases() -> dict[str, ModalityCase]:
     """Modality -> its case."""
     every = (
-        ModalityCase("image", "png", (picture(1), picture(2)), {"size": 32}),
+        ModalityCase(
+            "image",
+            "png",
+            (picture(1), picture(2)),
+            {"size": 32},
+            {"pretrained": lambda: {**vit(), "trainable_blocks": "all"}},
+        ),
         ModalityCase(
             "text",
             "txt",

@@ -37,7 +37,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 def recipe_of(config: Config) -> dict[str, Any]:
     """What all epochs of a model have in common, ready for JSON: its data, and the network that is trained."""
     return {
-        "modalities": config.modalities.decoding(encoders=True),
+        "modalities": config.modalities.decoding(encoders="sealed"),
         "objective": config.require_objective().model_dump(mode="json"),
         "cleaning": config.cleaning.identity(training=True),
         "input": {"verify": config.input.verify, "on_bad_field": config.input.on_bad_field},

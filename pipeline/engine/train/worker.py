@@ -28,7 +28,12 @@ from pipeline.objectives.base import Learned
 from pipeline.objectives.sealed import build
 from pipeline.runs import METRICS_LOG
 from pipeline.sample import LABEL
-from pipeline.training.optimization import WeightAverage, build_optimizer, learning_rate_at
+from pipeline.training.optimization import (
+    WeightAverage,
+    build_optimizer,
+    learning_rate_at,
+    set_learning_rate,
+)
 from pipeline.training.seeds import augmentation_chance, epoch_seed
 from pipeline.training.state import TrainingState, dump, load_checkpoint
 
@@ -158,8 +163,7 @@ class _Worker:
                     batch[name] = augment(batch[name], chance)
             position = epoch * steps + min(step, steps - 1)
             rate = learning_rate_at(position, total, warmup, self.config.learning_rate)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            set_learning_rate(self.optimizer, rate)
             self._step(batch, sums)
             self._note(epoch, step / steps)
         return _summed(sums, self.size), rate

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import (
+    Codec,
     Facts,
     FilterConfig,
     Likeness,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
-    from pipeline.modalities.image.codec import ImageCodec
-
 
 _USUAL_SIZES = (32, 64, 128)  # below the default
 
@@ -94,7 +93,10 @@ class ImageConfig(ModalityConfig):
         description="extensions of images; the first that a sample has is decoded",
     )
     size: int = Field(
-        default=224, ge=8, le=2048, description="side of the decoded square, in pixels"
+        default=224,
+        ge=8,
+        le=2048,
+        description="side of the decoded square, in pixels; a pretrained encoder has its own",
     )
     max_megapixels: float = Field(
         default=64.0,
@@ -126,9 +128,11 @@ class ImageConfig(ModalityConfig):
         size = next((size for size in _USUAL_SIZES if size >= median), None)
         return {} if size is None else {"size": size}
 
-    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> ImageCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
         from pipeline.modalities.image.codec import ImageCodec
 
+        if self.encoder.inputs is not None:
+            return self.encoder.inputs.codec(self, verify=verify)
         return ImageCodec(
             size=self.size,
             max_pixels=int(self.max_megapixels * 1e6),

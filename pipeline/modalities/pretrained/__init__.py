@@ -8,17 +8,26 @@ safetensors or with ``torch.load(weights_only=True)``.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError, in_words
-from pipeline.modalities.pretrained.base import EncoderDescription
+from pipeline.modalities.pretrained.base import EncoderDescription, TowerDescription
 
 if TYPE_CHECKING:
     from pipeline.modalities.pretrained.towers import Tower
 
-__all__ = ["KINDS", "EncoderDescription", "describe", "is_encoder", "load"]
+__all__ = [
+    "KINDS",
+    "EncoderDescription",
+    "build_tower",
+    "describe",
+    "describe_tower",
+    "is_encoder",
+    "load",
+]
 
 
 def _torchvision() -> ModuleType:
@@ -110,6 +119,69 @@ def load(encoder: EncoderDescription) -> dict[str, Tower]:
         )
     towers: dict[str, Tower] = library.load(name, encoder)
     return {modality: towers[modality].eval() for modality in encoder.inputs}
+
+
+def describe_tower(model: str, weights: str | None, modality: str) -> TowerDescription:
+    """What one modality's network of an encoder takes and gives, for a model that it becomes part of.
+
+    Args:
+        model: As of :func:`describe`.
+        weights: As of :func:`describe`.
+        modality: The kind of modality.
+
+    Raises:
+        ConfigError: As :func:`describe`, or it has no network for that modality.
+        ModelError: As :func:`describe`.
+    """
+    with _named_as_encoder(modality):
+        library, name = _library(model)
+        encoder = describe(model, weights)
+        described: TowerDescription | None = None
+        if hasattr(library, "describe_tower"):
+            described = library.describe_tower(name, encoder, modality)
+        if described is None:
+            raise ConfigError(
+                f"{model} cannot be an encoder of {modality} within a model",
+                where="infer.model",
+                fix="choose an image network of torchvision:, timm: or hf:, or an encoder of texts of hf:",
+            )
+    return described
+
+
+def build_tower(
+    model: str, modality: str, described: TowerDescription, weights: str | None
+) -> Tower:
+    """Builds one modality's network of an encoder, on the CPU.
+
+    Args:
+        model: As of :func:`describe`.
+        modality: The kind of modality.
+        described: What :func:`describe_tower` said of it.
+        weights: File or folder of the weights; None leaves them to chance, for who has others to put in their place.
+
+    Raises:
+        ConfigError: Its package is not installed.
+        ModelError: The weights do not fit.
+    """
+    with _named_as_encoder(modality):
+        library, name = _library(model)
+        tower: Tower = library.build_tower(name, modality, described, weights)
+    return tower
+
+
+@contextmanager
+def _named_as_encoder(modality: str) -> Iterator[None]:
+    """Errors name the settings of a modality's encoder, rather than those of batch inference."""
+    place = f"modalities.{modality}.encoder"
+    names = {"infer.model": f"{place}.name", "infer.weights": f"{place}.weights"}
+    try:
+        yield
+    except (ConfigError, ModelError) as error:
+        texts = [error.what, error.where, error.fix]
+        for setting, name in names.items():
+            texts = [text.replace(setting, name) for text in texts]
+        what, where, fix = texts
+        raise type(error)(what, where=where, fix=fix) from None
 
 
 def _library(model: str) -> tuple[ModuleType, str]:

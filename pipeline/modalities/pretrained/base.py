@@ -13,11 +13,28 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import ConfigError, ModelError
-from pipeline.modalities.inputs import Input
+from pipeline.modalities.inputs import Input, TowerInput
 
 EMBEDDING = "embedding"
 PICKED = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")  # of a model's folder
 CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class TowerDescription:
+    """What builds one modality's network of a pretrained encoder without its files; a bundle holds it.
+
+    Attributes:
+        inputs: How the modality is made ready for it.
+        width: Channels of an embedding (D).
+        digest: Of the files that its weights came from.
+        architecture: What its library builds it from, JSON; empty where its name says all.
+    """
+
+    inputs: TowerInput
+    width: int
+    digest: str
+    architecture: str = ""
 
 
 @dataclass(frozen=True)

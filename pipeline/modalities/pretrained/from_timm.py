@@ -15,7 +15,13 @@ from torch import nn
 
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.inputs import ImageInput
-from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
+from pipeline.modalities.pretrained.base import (
+    EncoderDescription,
+    TowerDescription,
+    digest_of,
+    local_file,
+    read_json,
+)
 from pipeline.modalities.pretrained.towers import ImageTower, Tower
 from pipeline.modalities.pretrained.weights import fill, read_weights, weights_file, without_weights
 
@@ -50,11 +56,36 @@ def describe(name: str, weights: str) -> EncoderDescription:
 
 
 def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
-    """Builds the network.
+    """Builds the network."""
+    inputs = encoder.inputs["image"]
+    assert isinstance(inputs, ImageInput)
+    return {"image": ImageTower(_filled(name, encoder.weights), inputs)}
 
-    Weights that are in the format of the network's authors are converted as timm does it.
-    """
-    folder = local_file(encoder.weights, "infer.weights=")
+
+def describe_tower(
+    name: str, encoder: EncoderDescription, modality: str
+) -> TowerDescription | None:
+    """What a model must know of the network; None where it is of another modality."""
+    inputs = encoder.inputs.get(modality)
+    if not isinstance(inputs, ImageInput):
+        return None
+    return TowerDescription(inputs, encoder.width, encoder.digest)
+
+
+def build_tower(
+    name: str, modality: str, described: TowerDescription, weights: str | None
+) -> Tower:
+    """Builds the network, without weights where none are named."""
+    inputs = described.inputs
+    assert isinstance(inputs, ImageInput)
+    if weights is not None:
+        return ImageTower(_filled(name, weights), inputs)
+    return ImageTower(_build(name, {"input_size": (3, inputs.size, inputs.size)}), inputs)
+
+
+def _filled(name: str, weights: str) -> nn.Module:
+    """The network with weights; those in the format of its authors are converted as timm does it."""
+    folder = local_file(weights, "infer.weights=")
     path = weights_file(folder)
     settings, state = _settings(name, folder), read_weights(path)
     network = _build(name, settings)
@@ -68,9 +99,7 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
         if converted is None:
             raise
         network = converted
-    inputs = encoder.inputs["image"]
-    assert isinstance(inputs, ImageInput)
-    return {"image": ImageTower(network, inputs)}
+    return network
 
 
 def _settings(name: str, folder: Path) -> dict[str, Any]:

@@ -13,7 +13,12 @@ from torchvision.transforms import InterpolationMode
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.inputs import ImageInput
-from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file
+from pipeline.modalities.pretrained.base import (
+    EncoderDescription,
+    TowerDescription,
+    digest_of,
+    local_file,
+)
 from pipeline.modalities.pretrained.towers import ImageTower, Tower
 from pipeline.modalities.pretrained.weights import (
     check_fit,
@@ -58,10 +63,33 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     """Builds the network."""
     inputs = encoder.inputs["image"]
     assert isinstance(inputs, ImageInput)
+    return {"image": _tower(name, inputs, encoder.weights)}
+
+
+def describe_tower(
+    name: str, encoder: EncoderDescription, modality: str
+) -> TowerDescription | None:
+    """What a model must know of the network; None where it is of another modality."""
+    inputs = encoder.inputs.get(modality)
+    if not isinstance(inputs, ImageInput):
+        return None
+    return TowerDescription(inputs, encoder.width, encoder.digest)
+
+
+def build_tower(
+    name: str, modality: str, described: TowerDescription, weights: str | None
+) -> Tower:
+    """Builds the network, without weights where none are named."""
+    assert isinstance(described.inputs, ImageInput)
+    return _tower(name, described.inputs, weights)
+
+
+def _tower(name: str, inputs: ImageInput, weights: str | None) -> Tower:
     network, head, _ = _headless(_build(name, inputs), name)
-    path = weights_file(local_file(encoder.weights, "infer.weights="))
-    fill(network, read_weights(path), path, spare=[f"{head}.", *AUXILIARY])
-    return {"image": ImageTower(network, inputs)}
+    if weights is not None:
+        path = weights_file(local_file(weights, "infer.weights="))
+        fill(network, read_weights(path), path, spare=[f"{head}.", *AUXILIARY])
+    return ImageTower(network, inputs)
 
 
 def _build(name: str, inputs: ImageInput) -> nn.Module:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,25 @@ import transformers
 from torch import Tensor, nn
 
 from pipeline.errors import ConfigError, ModelError, in_words
-from pipeline.modalities.inputs import AudioInput, ImageInput, Input, TextInput
-from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
+from pipeline.modalities.inputs import (
+    AudioInput,
+    ImageInput,
+    Input,
+    TextInput,
+    TokenInput,
+    TowerInput,
+)
+from pipeline.modalities.pretrained.base import (
+    EncoderDescription,
+    TowerDescription,
+    digest_of,
+    local_file,
+    read_json,
+)
 from pipeline.modalities.pretrained.clap import ClapAudioTower
 from pipeline.modalities.pretrained.sentences import Recipe, SentenceEncoder
 from pipeline.modalities.pretrained.tokens import Tokens
-from pipeline.modalities.pretrained.towers import ImageTower, TextTower, Tower, pooled
+from pipeline.modalities.pretrained.towers import IdTower, ImageTower, TextTower, Tower, pooled
 from pipeline.modalities.pretrained.weights import UNREADABLE
 
 CONFIG = "config.json"
@@ -30,6 +45,9 @@ POSITIONS_TAKEN = (
 )
 COUNTED_FROM_PADDING = ("camembert", "clap_text_model", "mpnet", "roberta", "xlm-roberta")
 FILTERS = {2: "bilinear", 3: "bicubic", 1: "lanczos"}  # Pillow's numbers
+IDS = ("input_ids", "attention_mask")
+# Of a dual encoder, what an encoder of images has no use for.
+TEXT_PARTS = ("text_model", "text_projection", "logit_scale", "logit_bias")
 OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -91,6 +109,78 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     if "audio" in encoder.inputs:
         towers["audio"] = ClapAudioTower(model, _extractor(folder))
     return towers
+
+
+def describe_tower(
+    name: str, encoder: EncoderDescription, modality: str
+) -> TowerDescription | None:
+    """What a model must know of one of the networks; None where there is none of the modality, or not for training."""
+    folder = local_file(name, "infer.model=hf:")
+    recipe = Recipe.read(folder)
+    config = _config(folder / recipe.folder)
+    inputs: TowerInput
+    image, text = encoder.inputs.get("image"), encoder.inputs.get("text")
+    if modality == "image" and isinstance(image, ImageInput):
+        inputs = image
+    elif modality == "text" and isinstance(text, TextInput) and config.model_type in TEXT:
+        inputs = TokenInput(text.max_tokens, recipe.prompt, recipe.lower)
+    else:
+        return None
+    architecture = Architecture(config.model_type, config.to_json_string(), recipe)
+    return TowerDescription(inputs, encoder.width, encoder.digest, architecture.to_json())
+
+
+def build_tower(
+    name: str, modality: str, described: TowerDescription, weights: str | None
+) -> Tower:
+    """Builds one of the networks, without weights where none are named; nothing of the others is left in it."""
+    architecture = Architecture.from_json(described.architecture)
+    if weights is None:
+        model = architecture.build()
+    else:
+        model = _model(local_file(weights, "infer.model=hf:") / architecture.recipe.folder)
+    if isinstance(described.inputs, ImageInput):
+        for part in TEXT_PARTS:
+            if hasattr(model, part):
+                delattr(model, part)
+        return ImageTower(_ImageFeatures(model), described.inputs)
+    if hasattr(model, "pooler"):  # recipes pool the states themselves
+        model.pooler = None
+    return IdTower(SentenceEncoder(model, architecture.recipe, IDS), model.config.pad_token_id or 0)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is built from without its folder.
+
+    Attributes:
+        kind: Of its configuration, as transformers names it.
+        config: Its configuration, JSON.
+        recipe: How its states become an embedding.
+    """
+
+    kind: str
+    config: str
+    recipe: Recipe
+
+    def to_json(self) -> str:
+        """One line, the same for the same network."""
+        tree = {"kind": self.kind, "config": json.loads(self.config), "recipe": asdict(self.recipe)}
+        return json.dumps(tree, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """What :meth:`to_json` made."""
+        tree = json.loads(text)
+        return cls(tree["kind"], json.dumps(tree["config"]), Recipe(**tree["recipe"]))
+
+    def build(self) -> Any:
+        """The network, with weights by chance; of code that transformers has, and of no other."""
+        settings = json.loads(self.config)
+        settings.pop("auto_map", None)
+        settings.pop("model_type", None)
+        config = transformers.AutoConfig.for_model(self.kind, **settings)
+        return transformers.AutoModel.from_config(config, trust_remote_code=False).eval()
 
 
 class _TextFeatures(nn.Module):

@@ -25,9 +25,11 @@ class Tower(nn.Module):
 
     Attributes:
         pinned: Large tensors are made in memory that is copied to a GPU without being moved first.
+        learning_rate_factor: Of the optimizer's learning rate, where the tower is trained.
     """
 
     pinned = False
+    learning_rate_factor = 1.0
 
     def prepare(self, column: pa.Array) -> tuple[Tensor, ...]:
         """Decoded values, none null -> (B, ...) tensors on the CPU, of one shape where that is cheap."""
@@ -113,6 +115,30 @@ class TextTower(Tower):
     def forward(self, *tokens: Tensor) -> Tensor:
         """Tensors of tokens -> (B, D)."""
         return self.network(*tokens)
+
+
+class IdTower(Tower):
+    """Encodes token ids that were made before.
+
+    Args:
+        network: Encodes ids and their mask, (B, L) int64 each, to (B, D).
+        pad_id: The model's id of no token.
+    """
+
+    def __init__(self, network: nn.Module, pad_id: int) -> None:
+        super().__init__()
+        self.network = network
+        self.pad_id = pad_id
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, L) int64, the model's ids plus one, 0 where there is no token -> (B, D)."""
+        mask = values > 0
+        ids = torch.where(mask, values - 1, self.pad_id)
+        first = torch.zeros_like(mask)
+        # A softmax over nothing is NaN: a row without tokens looks at its first place.
+        first[:, 0] = ~mask.any(dim=1)
+        embedding: Tensor = self.network(ids, (mask | first).long())
+        return embedding
 
 
 def padded_length(longest: int, limit: int) -> int:

@@ -5,9 +5,12 @@ To add one: write ``NAME.py`` beside this file, its configuration here, and list
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from pipeline.modalities.base import EncoderConfig
+from pipeline.modalities.pretrained.section import PretrainedConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,5 +30,10 @@ class ImageCnnConfig(EncoderConfig):
         return ImageEncoder(size=modality.size, width=width)
 
 
-# With a second encoder: Annotated[ImageCnnConfig | OtherConfig, Field(discriminator="kind")].
-ImageEncoderConfig = ImageCnnConfig
+class ImagePretrainedConfig(PretrainedConfig):
+    """An image network from elsewhere; it decides the size of the images, and how they are resized."""
+
+    MODALITY = "image"
+
+
+ImageEncoderConfig = Annotated[ImageCnnConfig | ImagePretrainedConfig, Field(discriminator="kind")]
