@@ -20,7 +20,7 @@ from bench.soak.kills import run_unkilled
 from bench.soak.readers import Rows, read_output
 from pipeline.modalities import ModalitiesConfig
 from pipeline.models.bundle import Bundle
-from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.sealed import build
 
 OLD_SHARDS = 6  # that the first snapshot holds; one of them changes then, and one goes
@@ -111,7 +111,7 @@ def write_bundle(folder: Path, settings: Mapping[str, Any] = MODALITIES) -> None
         settings: Its modalities.
     """
     modalities = ModalitiesConfig.model_validate(settings)
-    objective = ObjectiveConfig.model_validate(
+    objective = ClassifyConfig.model_validate(
         {"kind": "classify", "width": 32, "fusion": {"kind": "concat"}}
     )
     torch.manual_seed(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from pipeline.metrics.bootstrap import (
 )
 from pipeline.metrics.calibration import calibration
 from pipeline.metrics.classification import ClassificationMetrics
+from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 
 
 def evaluate_predictions(
@@ -57,22 +57,22 @@ def evaluate_predictions(
     if everything not in probabilities:
         raise ValueError(f"no predictions for all modalities together ({everything})")
     full = np.asarray(probabilities[everything])
-    overall_rows = _selected(everything, present, len(labels))
+    overall_rows = rows_of(everything, present, len(labels))
     overall = _computed(classes, labels[overall_rows], full[overall_rows])
     overall["intervals"] = confusion_intervals(
         np.asarray(overall["confusion"]),
-        seed=_named_seed(seed, "overall"),
+        seed=named_seed(seed, "overall"),
         num_resamples=num_bootstrap,
     )
     subsets = {}
     for name, found in probabilities.items():
-        rows = _selected(name, present, len(labels))
+        rows = rows_of(name, present, len(labels))
         subsets[name] = _subset(
             classes,
             labels[rows],
             np.asarray(found)[rows],
             full[rows],
-            seed=_named_seed(seed, name),
+            seed=named_seed(seed, name),
             num_bootstrap=num_bootstrap,
         )
     return {
@@ -109,12 +109,12 @@ def compare_model(
             known, and then there is no paired ``difference``.
     """
     scored = _scored(
-        classes, labels, probabilities, seed=_named_seed(seed, name), num_bootstrap=num_bootstrap
+        classes, labels, probabilities, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
     )
     if whole is not None:
         right = (each.argmax(axis=1) == labels for each in (probabilities, whole))
         scored |= paired_difference(
-            *right, seed=_named_seed(seed, name), num_bootstrap=num_bootstrap
+            *right, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
         )
     return {"name": name, "modalities": list(modalities), **scored}
 
@@ -151,11 +151,6 @@ def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     for name, subset in evaluation["subsets"].items():
         metrics[f"accuracy_{name}"] = subset["accuracy"]
     return {name: float(value) for name, value in metrics.items() if value is not None}
-
-
-def subset_name(modalities: Sequence[str] | Mapping[str, Any]) -> str:
-    """The key of a subset: names joined by ``+``, in the order given."""
-    return "+".join(modalities)
 
 
 def _computed(
@@ -207,21 +202,3 @@ def _scored(
         f1 = f1_score(labels, predictions, average="macro", zero_division=0)
         result["f1_macro"] = float(f1)
     return result
-
-
-def _selected(
-    name: str, present: Mapping[str, NDArray[np.bool_]], num_samples: int
-) -> NDArray[np.bool_]:
-    """(N,) bool: samples that have at least one modality of the subset."""
-    wanted = name.split("+")
-    if wanted != [modality for modality in present if modality in wanted]:
-        raise ValueError(f"subset {name} is not made of {', '.join(present)}, in that order")
-    rows = np.zeros(num_samples, bool)
-    for modality in wanted:
-        rows |= np.asarray(present[modality], bool)
-    return rows
-
-
-def _named_seed(seed: int, name: str) -> int:
-    """Splits the configuration's seed by name, so that one interval does not move another."""
-    return zlib.crc32(f"{seed}/{name}".encode())

@@ -6,7 +6,11 @@ To add one: write ``NAME/`` beside this file and list its configuration in the u
 
 from __future__ import annotations
 
-from pipeline.objectives.classify import ClassifyConfig
+from typing import Annotated
 
-# With a second objective: Annotated[ClassifyConfig | OtherConfig, Field(discriminator="kind")].
-ObjectiveConfig = ClassifyConfig
+from pydantic import Field
+
+from pipeline.objectives.classify import ClassifyConfig
+from pipeline.objectives.regress import RegressConfig
+
+ObjectiveConfig = Annotated[ClassifyConfig | RegressConfig, Field(discriminator="kind")]

@@ -132,7 +132,7 @@ class ObjectiveSection(Section, ABC):
         return None
 
     @abstractmethod
-    def target(self, learned: Learned | None = None) -> Target | None:
+    def targets(self, learned: Learned | None = None) -> Target | None:
         """What is read beside the modalities; None where nothing is.
 
         Args:

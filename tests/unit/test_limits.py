@@ -133,7 +133,7 @@ def decoded(folder: Path, settings: Config) -> list[dict[str, Any]]:
         settings.modalities,
         TOKENIZER,
         metadata=settings.input.metadata,
-        target=settings.require_objective().target(settings.require_objective().preset),
+        target=settings.require_objective().targets(settings.require_objective().preset),
         **settings.handling(),
     )
     [part] = plan(expand(str(folder)))

@@ -109,7 +109,7 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         config.modalities,
         _tokenizer(config, ranked),
         metadata=config.input.metadata,
-        target=config.objective.target() if config.objective else None,
+        target=config.objective.targets() if config.objective else None,
         target_optional=True,
         **config.handling(),
     )

@@ -23,7 +23,7 @@ from pipeline.engine.infer.predictors import model_spec, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.metrics.evaluation import subset_name
+from pipeline.metrics.subsets import subset_name
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.record import seen_in_words
 from pipeline.objectives.base import EMBEDDING, Judging
@@ -60,7 +60,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )
     bundle = BundleModel.open(spec).bundle
-    objective, target = objective_of(bundle), objective_of(bundle).target(bundle.learned)
+    objective, target = objective_of(bundle), objective_of(bundle).targets(bundle.learned)
     parts = plan_parts(
         config,
         config.evaluate.input,

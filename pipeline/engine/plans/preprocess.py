@@ -39,7 +39,7 @@ def preprocess_job(config: Config, workplace: Workplace) -> BatchJob:
         config.modalities,
         tokenizer,
         metadata=config.input.metadata,
-        target=config.objective.target() if config.objective else None,
+        target=config.objective.targets() if config.objective else None,
         target_optional=True,
         **config.handling(),
     )

@@ -57,7 +57,7 @@ def gather(config: Config, config_path: str) -> ReportData:
         config: The whole configuration.
         config_path: Its file, for the commands that the page shows.
     """
-    target = config.objective.target() if config.objective else None
+    target = config.objective.targets() if config.objective else None
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
         split: _parts(patterns, f"input.{split}")
@@ -191,6 +191,8 @@ def _predicted(
     if evaluation is None or not storage.exists(url):
         return []
     table = pq.read_table(pa.BufferReader(storage.read_bytes(url)))
+    if "probabilities" not in table.column_names:
+        return []
     rows = _chosen(table, config.report.num_examples)
     wanted = {(row[SHARD], row[KEY]): row for row in rows}
     split = config.evaluate.input

@@ -72,7 +72,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         RunError: Training failed.
     """
     objective = config.require_objective()
-    target = objective.target()
+    target = objective.targets()
     if config.train.cache == "disk":
         require_local(config.run)
     parts = {"train": plan_parts(config, "train", "input.train", target=target)}
@@ -116,7 +116,7 @@ def _train(job: Job, cleaned: Cleaned, surveys: Mapping[str, Surveyed], summary:
     decoder = Decoder.build(
         config.modalities,
         job.tokenizer,
-        target=config.require_objective().target(job.learned),
+        target=config.require_objective().targets(job.learned),
         **config.handling(),
     )
     everything = [part for found in cleaned.parts.values() for part in found]
@@ -178,7 +178,7 @@ def _cleaned(config: Config, parts: Mapping[str, Sequence[Part]], tokenizer: str
     decoder = Decoder.build(
         config.modalities,
         tokenizer,
-        target=objective.target(objective.preset),
+        target=objective.targets(objective.preset),
         **config.handling(),
     )
     with Workplace(config.cluster) as workplace:

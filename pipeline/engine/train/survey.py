@@ -59,7 +59,7 @@ def _survey_group(parts: Sequence[Part], objective: ObjectiveSection, limits: Li
     surveyed = Surveyed(objective.survey())
     for part in parts:
         if is_decoded(part):
-            _survey_rows(part, surveyed, labelled=objective.target() is not None)
+            _survey_rows(part, surveyed, labelled=objective.targets() is not None)
             continue
         for item in read_part(part, limits):
             if isinstance(item, Fault):
@@ -98,7 +98,7 @@ def check_targets(config: Config, surveys: Mapping[str, Surveyed], learned: Lear
     Raises:
         BadDataError: They do.
     """
-    target = config.require_objective().target(learned)
+    target = config.require_objective().targets(learned)
     if target is None:
         return
     reasons: Counter[str] = Counter()

@@ -50,7 +50,7 @@ class ClassifyConfig(FusedSection):
     def preset(self) -> Learned | None:
         return {"classes": list(self.classes)} if self.classes else None
 
-    def target(self, learned: Learned | None = None) -> ClassTarget:
+    def targets(self, learned: Learned | None = None) -> ClassTarget:
         return ClassTarget(self.label, None if learned is None else frozenset(names(learned)))
 
     def survey(self) -> LabelSurvey:

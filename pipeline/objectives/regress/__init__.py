@@ -1,0 +1,93 @@
+"""Regression: which number, or which numbers, belong to a sample? Its configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.models.record import Score
+from pipeline.objectives.base import Arrays, Judging, Learned
+from pipeline.objectives.fused import FusedSection
+from pipeline.objectives.regress import rows
+from pipeline.objectives.regress.numbers import NumberSurvey, NumberTarget, Scale, parsed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.objectives.regress.evaluation import NumberEvaluation
+    from pipeline.objectives.regress.model import Regressor
+
+Place = Annotated[str, Field(min_length=1)]
+
+
+class RegressConfig(FusedSection):
+    """An estimator of one or several numbers of a sample with any subset of the modalities.
+
+    What it learns of the targets are ``mean`` and ``deviation``, one of each number, by which they are standardised.
+    """
+
+    kind: Literal["regress"] = "regress"
+    target: Annotated[
+        Place | Annotated[list[Place], Field(min_length=1)],
+        Field(
+            description="field with the number, or json.path inside a JSON field; a list estimates several"
+        ),
+    ] = "cls"
+    loss: Annotated[
+        Literal["squared", "absolute", "huber"],
+        Field(description="of the standardised numbers; huber is squared up to one deviation"),
+    ] = "squared"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the numbers stand."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target)
+
+    @property
+    def score(self) -> Score:
+        # Of several numbers in units of their own, one would outweigh the others.
+        return Score("mae" if len(self.places) == 1 else "loss", "min")
+
+    @property
+    def metric(self) -> str:
+        return "mae"
+
+    def targets(self, learned: Learned | None = None) -> NumberTarget:
+        return NumberTarget(self.places)
+
+    def survey(self) -> NumberSurvey:
+        return NumberSurvey(self.places)
+
+    def learn(self, survey: NumberSurvey) -> Learned:
+        return survey.scale().learned()
+
+    def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Regressor:
+        from pipeline.objectives.regress.model import Regressor
+
+        return Regressor(self, encoders, Scale.of(learned))
+
+    def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
+        return rows.schema(len(self.places), self.width)
+
+    def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
+        return rows.table(arrays)
+
+    def footer(self, learned: Learned) -> dict[str, str]:
+        return {"targets": json.dumps(list(self.places), ensure_ascii=False)}
+
+    def truth(self, texts: pa.Array) -> pa.Array:
+        return rows.numbers(parsed(texts.to_pylist(), len(self.places)))
+
+    def evaluation(self, learned: Learned, judging: Judging) -> NumberEvaluation:
+        from pipeline.objectives.regress.evaluation import NumberEvaluation
+
+        return NumberEvaluation(self.places, Scale.of(learned), judging)
+
+    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+        from pipeline.objectives.regress.evaluation import summary_metrics
+
+        return summary_metrics(evaluation)
