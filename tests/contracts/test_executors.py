@@ -20,12 +20,15 @@ from support.tones import make_samples, png, write_tar
 from bench.soak.workload import MODALITIES, write_bundle
 from jobs import _job, evaluate, infer, preprocess
 from pipeline.config import ClusterConfig
+from pipeline.engine.decoding.isolated import decode_here, decode_isolated
+from pipeline.engine.executors import here
 from pipeline.engine.executors import workplace as workplaces
 from pipeline.engine.executors.base import Stage, handed_over
 from pipeline.engine.executors.here import HereExecutor
 from pipeline.engine.executors.workplace import PARTS_HERE, Workplace
 from pipeline.engine.infer.predictors import PredictorPool, Resources
 from pipeline.errors import SinkError
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.prediction.spec import ModelSpec
 from pipeline.shards.planning.plan import Part, expand, plan
 
@@ -212,7 +215,7 @@ def test_no_more_parts_are_in_flight_than_threads_and_results_that_wait(parts: l
         results = executor.run(parts, Stage("slow", evil_decoder(), write))
         next(results)
         time.sleep(2)
-        assert len(begun) <= 1 + 2 + 2, "one is handed over, two wait, two are with their threads"
+        assert len(begun) <= 2 * 2, "one that was handed over, and three more"
         assert sum(results) == 3 * (len(parts) - 1)
 
 
@@ -243,6 +246,29 @@ def test_an_error_of_the_model_is_the_callers(parts: list[Part]) -> None:
     stage = Stage("no model", evil_decoder(), handed_over, pool, fail)
     with HereExecutor(num_cpus=2) as executor, pytest.raises(SinkError, match="no such model"):
         list(executor.run(parts, stage))
+
+
+def test_parts_come_in_order_and_no_more_are_decoded_than_is_said(
+    parts: list[Part], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder, begun = evil_decoder(), list[Part]()
+
+    def decode_part(part: Part, decoder: Decoder) -> pa.Table:
+        begun.append(part)
+        time.sleep(0.05 * (len(begun) % 3))  # some are overtaken
+        return decode_isolated(part, decoder)
+
+    monkeypatch.setattr(here, "decode_part", decode_part)
+    with HereExecutor(num_cpus=2) as executor:
+        tables = executor.in_order(parts, decoder, ahead=3)
+        seen = [next(tables)]
+        time.sleep(2)
+        assert len(begun) == len(seen) + 3
+        seen += tables
+    assert [table["shard"][0].as_py() for table in seen] == [part.shard for part in parts]
+    assert [table.to_pylist() for table in seen] == [
+        decode_here(part, decoder).to_pylist() for part in parts
+    ]
 
 
 def test_arrays_cross_in_shared_memory(parts: list[Part]) -> None:
