@@ -23,7 +23,7 @@ from pipeline.redaction import redact
 from pipeline.runs import Summary
 from pipeline.settings import settings
 from pipeline.shards.planning.listings import listings_remembered
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 
 COMMAND = "multimodal"  # that pip installs for all jobs
 INTERRUPTED = 130

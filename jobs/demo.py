@@ -27,7 +27,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.metrics.evaluation import paired_difference
 from pipeline.runs import Summary, process_clock
 from pipeline.sections import EvaluateConfig
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 IDENTITY = "demo.json"

@@ -34,13 +34,13 @@ from pipeline.shards.planning.plan import Part
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of
 from pipeline.sinks.ledger import PartResult, ledger, settings_by_reason
-from pipeline.sinks.manifest import read_manifest
-from pipeline.sinks.merge import places, read_table, write_rows
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
 from pipeline.sinks.records import Book, PartFile, Record, Records
-from pipeline.sinks.snapshot import Each, Snapshot
+from pipeline.sinks.snapshots.manifest import read_manifest
+from pipeline.sinks.snapshots.merge import places, read_table, write_rows
+from pipeline.sinks.snapshots.snapshot import Each, Snapshot
 
 RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
 
@@ -58,7 +58,7 @@ class ParquetSink:
         order: What the rows of a part are sorted by.
         measure: Sums up each part into its record; None where no statistics are wanted.
         keep_statistics: Whether those sums stay when the part is published.
-        partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshot.Snapshot`.
+        partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshots.snapshot.Snapshot`.
         attachments: File name -> content of what lies beside the identity.
         origin: The input; another one on the same output is refused. None where any may come.
         replace: Whether rows of another identity or input go when those of this one are published.
@@ -173,7 +173,7 @@ class ParquetSink:
         pending: Collection[str] = (),
         each: Each = map,
     ) -> None:
-        """Publishes the parts that have a record; see :class:`pipeline.sinks.snapshot.Snapshot`."""
+        """Publishes the parts that have a record; see :class:`pipeline.sinks.snapshots.snapshot.Snapshot`."""
         self._snapshot.publish([*(part.id for part in parts), *keep], pending, each)
 
     def recorded_statistics(self, ids: Sequence[str]) -> Iterator[Sums]:

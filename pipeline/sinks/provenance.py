@@ -10,10 +10,10 @@ from pipeline import runs, storage
 from pipeline.errors import ConfigError
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import COMMIT, IDENTITY
-from pipeline.sinks.manifest import FORMAT
 from pipeline.sinks.origin import INPUT, Origin
 from pipeline.sinks.records import Records
-from pipeline.sinks.retention import shown_files
+from pipeline.sinks.snapshots.manifest import FORMAT
+from pipeline.sinks.snapshots.retention import shown_files
 
 
 @dataclass(frozen=True)

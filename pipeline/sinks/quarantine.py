@@ -25,7 +25,7 @@ from pipeline.sample import (
 )
 from pipeline.sinks.folder import QUARANTINE
 from pipeline.sinks.ledger import PartResult, ledger
-from pipeline.sinks.manifest import read_manifest
+from pipeline.sinks.snapshots.manifest import read_manifest
 
 
 def write_quarantine(output: str, table: pa.Table) -> PartResult:

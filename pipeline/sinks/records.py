@@ -18,7 +18,7 @@ from pipeline.metrics.columns import Sums
 from pipeline.shards.planning.plan import PartPlan
 from pipeline.sinks.folder import COMMIT, attempt_name, base_name, part_of
 from pipeline.sinks.ledger import PartResult
-from pipeline.sinks.manifest import Manifest, SnapshotFile
+from pipeline.sinks.snapshots.manifest import Manifest, SnapshotFile
 
 READERS = 16  # records read at a time
 BOOK, STATISTICS = "records-", "statistics-"  # how files are named that lie beside single records

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.modalities.decoding.decoded import open_parquet
-from pipeline.sinks.manifest import read_manifest
+from pipeline.sinks.snapshots.manifest import read_manifest
 
 BATCH_ROWS = 64
 

@@ -24,7 +24,7 @@ RECORD = re.compile(r"[0-9a-f]{24}\.json")
 # A lease of five seconds instead of twenty, so that a rerun waits no longer for that of a dead job.
 PROGRAM = """
 import runpy, sys
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 locks.LEASE_SECONDS = 5.0
 runpy.run_module("jobs.preprocess", run_name="__main__", alter_sys=True)
 """

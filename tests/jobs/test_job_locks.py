@@ -10,7 +10,7 @@ from support.tones import write_tar
 
 from jobs import __main__ as command
 from jobs import _job, demo, nightly, pack
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 
 READERS = {"search", "init"}  # they write into no job's folder
 NOT_OF_THIS_KIND = {"submit", "demo", "nightly"}  # the first runs elsewhere, the others are below

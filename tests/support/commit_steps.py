@@ -32,7 +32,8 @@ from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
-from pipeline.storage import locks, writing
+from pipeline.storage import writing
+from pipeline.storage.locking import locks
 from pipeline.storage.stores import ArrowStore
 
 KILLED = 137

@@ -19,7 +19,7 @@ from pipeline.modalities.decoding.watch import Care, Ticking, Unwatched, Watch
 from pipeline.modalities.text.likeness import TextLikeness
 from pipeline.prediction.ahead import ahead
 from pipeline.shards.planning.plan import Shard, hash_shard
-from pipeline.storage.lease import Lease
+from pipeline.storage.locking.lease import Lease
 
 
 class Beats:

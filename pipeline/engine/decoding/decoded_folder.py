@@ -22,8 +22,8 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
-from pipeline.sinks.manifest import Manifest
 from pipeline.sinks.provenance import identity_digest
+from pipeline.sinks.snapshots.manifest import Manifest
 
 KIND, VERSION = "preprocess", 1  # of the identity, by which a folder is known
 TOKENIZER = "_tokenizer.json"  # beside the identity, which has its digest

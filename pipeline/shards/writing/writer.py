@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, SinkError
 from pipeline.logs import event
 from pipeline.shards.tar.names import check_extensions, check_key
 from pipeline.shards.writing.tar_shard import TarShard, member_bytes
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 
 logger = logging.getLogger(__name__)
 

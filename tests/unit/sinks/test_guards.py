@@ -15,10 +15,11 @@ from pipeline.errors import LockedError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.planning.plan import Part, expand, plan
-from pipeline.sinks import ParquetConfig, layout, merge, showing
+from pipeline.sinks import ParquetConfig, layout
 from pipeline.sinks.parquet import ParquetSink
-from pipeline.storage import locks
-from pipeline.storage.numbered import NumberedFile
+from pipeline.sinks.snapshots import merge, showing
+from pipeline.storage.locking import locks
+from pipeline.storage.locking.numbered import NumberedFile
 
 DECODER = Decoder.build(
     ModalitiesConfig.model_validate({"image": {"fields": ["png"], "size": 8}}), None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pipeline.shards.planning.plan import PartPlan
 from pipeline.sinks.ledger import PartResult
-from pipeline.sinks.manifest import Manifest
 from pipeline.sinks.records import Book, PartFile, Record
+from pipeline.sinks.snapshots.manifest import Manifest
 
 RESULT = PartResult("0" * 24, "a.tar", 4, 2, 1, 1, filtered=1, reasons={"bad_image": 1}, retry=1)
 PLAN = PartPlan("f", start=512, end=2048, duplicates=(3,), interleaved=((1, 2),), num_samples=4)

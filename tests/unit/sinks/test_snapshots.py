@@ -20,9 +20,10 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, ORDINAL, PART
 from pipeline.shards.planning.plan import Part, expand, plan, replan
-from pipeline.sinks import ParquetConfig, merge
+from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
+from pipeline.sinks.snapshots import merge
 from pipeline.storage import ByteSource
 
 DECODER = Decoder.build(

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline import storage
 from pipeline.errors import LockedError
-from pipeline.storage import locks
-from pipeline.storage.lease import Lease
+from pipeline.storage.locking import locks
+from pipeline.storage.locking.lease import Lease
 
 SECONDS = 2.0  # a lease that was not renewed for so long is anybody's; 20 in earnest
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import LockedError, SinkError
-from pipeline.storage import locks
-from pipeline.storage.locks import file_system, lock
-from pipeline.storage.numbered import NumberedFile
+from pipeline.storage.locking import locks
+from pipeline.storage.locking.locks import file_system, lock
+from pipeline.storage.locking.numbered import NumberedFile
 
 SECONDS = 1.0  # a lease lasts without a renewal; 20 in earnest
 
@@ -22,7 +22,7 @@ SECONDS = 1.0  # a lease lasts without a renewal; 20 in earnest
 OTHER_HOST = """
 import fcntl, sys, time
 from pipeline.errors import LockedError
-from pipeline.storage import locks
+from pipeline.storage.locking import locks
 fcntl.flock = lambda handle, how: None
 locks.file_system = lambda path: "nfs4"
 locks.LEASE_SECONDS = {seconds}
@@ -60,7 +60,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lock_keeps_others_out_and_dies_with_its_process(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     hold = (
-        "import time; from pipeline.storage import locks\n"
+        "import time; from pipeline.storage.locking import locks\n"
         f"with locks.lock({str(folder)!r}):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

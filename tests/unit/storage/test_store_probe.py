@@ -7,7 +7,8 @@ from support.faulty_store import Fault, FaultyStore, faulty_store
 
 from pipeline import storage
 from pipeline.errors import ConfigError
-from pipeline.storage import conditional, locks, stores
+from pipeline.storage import conditional, stores
+from pipeline.storage.locking import locks
 
 
 @pytest.fixture

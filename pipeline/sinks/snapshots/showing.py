@@ -15,8 +15,8 @@ from dataclasses import replace
 from pipeline import storage
 from pipeline.errors import SinkError
 from pipeline.sinks.folder import MANIFEST, SNAPSHOTS
-from pipeline.sinks.manifest import Manifest
-from pipeline.sinks.retention import shown_files
+from pipeline.sinks.snapshots.manifest import Manifest
+from pipeline.sinks.snapshots.retention import shown_files
 
 
 def waiting_room(output: str, number: int) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline import storage
 from pipeline.errors import SinkError
-from pipeline.sinks import ParquetConfig, showing
+from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import (
     COMMIT,
     MANIFEST,
@@ -19,11 +19,12 @@ from pipeline.sinks.folder import (
     base_name,
     part_of,
 )
-from pipeline.sinks.manifest import Manifest, SnapshotFile
-from pipeline.sinks.merge import Merger, Piece, Place, folder_of, groups, places, too_many
 from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
-from pipeline.sinks.retention import Retention
-from pipeline.storage import locks
+from pipeline.sinks.snapshots import showing
+from pipeline.sinks.snapshots.manifest import Manifest, SnapshotFile
+from pipeline.sinks.snapshots.merge import Merger, Piece, Place, folder_of, groups, places, too_many
+from pipeline.sinks.snapshots.retention import Retention
+from pipeline.storage.locking import locks
 
 Make = Callable[[Sequence[Sequence[Piece]]], Iterable[SnapshotFile]]
 Each = Callable[

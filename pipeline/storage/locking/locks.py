@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import LockedError, SinkError
-from pipeline.storage.lease import SECONDS, Lease
 from pipeline.storage.location import is_local, join, local_path
+from pipeline.storage.locking.lease import SECONDS, Lease
 from pipeline.storage.probe import check_conditions
 
 LEASE = "_commit/_lease"  # in the folder

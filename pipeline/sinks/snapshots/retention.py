@@ -22,7 +22,7 @@ from pipeline.sinks.folder import (
     SNAPSHOTS,
     base_name,
 )
-from pipeline.sinks.manifest import Manifest
+from pipeline.sinks.snapshots.manifest import Manifest
 from pipeline.storage import FileInfo
 
 

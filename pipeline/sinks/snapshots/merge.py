@@ -16,9 +16,9 @@ from pipeline.sample import ORDINAL
 from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
 from pipeline.sinks.layout import write_tables
-from pipeline.sinks.manifest import PartRows, SnapshotFile
 from pipeline.sinks.quarantine import as_quarantine
 from pipeline.sinks.records import PartFile
+from pipeline.sinks.snapshots.manifest import PartRows, SnapshotFile
 
 SMALL_FILES = 32  # of one folder, from which on they are merged with one another
 PUBLISHED_BYTES = 256 << 20  # of rows of earlier files, that are kept for the next parts
