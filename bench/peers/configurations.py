@@ -105,6 +105,9 @@ def _ours() -> Iterator[Configuration]:
     yield Configuration(
         "batches-x4", "the same, four times the samples", "ours", _peer("ours", share=4), 4
     )
+    here = Configuration("here", "decoded parts to a consumer, without Ray", "ours", _peer("here"))
+    yield here
+    yield here.warm
 
 
 def _peers() -> Iterator[Configuration]:
@@ -220,6 +223,7 @@ def _job(
         run = inputs.run_folder(folder / "run")
         shards = read(inputs) if read else inputs.tars(int(inputs.samples * share))
         settings = {"run": run, "input.train": shards, "sink.kind": sink}
+        settings["cluster.executor"] = "ray"  # whatever the size
         settings |= {} if num_cpus is None else {"cluster.num_cpus": str(num_cpus)}
         settings |= {} if isolate else {"limits.isolate": "false"}
         overrides = [f"{name}={value}" for name, value in settings.items()]

@@ -10,6 +10,7 @@ from typing import Any
 from bench.peers.configurations import WARM, Configuration
 
 Run = Mapping[str, Any]  # what measure() found, with ``samples``; see bench.ingest
+HERE = "here"
 OURS = (
     "batches"  # what peers are compared with: decoded batches that reach a consumer, as theirs do
 )
@@ -123,6 +124,7 @@ def goals() -> Iterator[Goal]:
         lambda r: marginal(r[OURS], r[f"{OURS}-x4"]) / inside(r["bare-x4"]),
         0.92,
     )
+    yield from _here()
     yield from _against("ray", "Ray Data as documented", cold_wanted=3.0, warm_wanted=4.0)
     yield from _against("ray-equal", "Ray Data, our kernels", cold_wanted=2.2, warm_wanted=2.2)
     yield from _against("daft", "Daft, conventional", cold_wanted=2.5, warm_wanted=2.5)
@@ -174,6 +176,34 @@ def _against(name: str, about: str, *, cold_wanted: float, warm_wanted: float) -
         f"batches / {about}, warm",
         lambda r: inside(r[OURS + WARM]) / inside(r[name + WARM]),
         warm_wanted,
+    )
+
+
+def _here() -> Iterator[Goal]:
+    """The hand-over without Ray, against what a user would write without this project."""
+    loader, about = "webdataset-equal", "webdataset + DataLoader, our kernels"
+    yield Goal(f"here / {about}, whole cold run", lambda r: cold(r[HERE]) / cold(r[loader]), 1.0)
+    yield Goal(
+        f"here / {about}, warm",
+        lambda r: inside(r[HERE + WARM]) / inside(r[loader + WARM]),
+        1.0,
+    )
+    yield Goal(
+        "here, warm / two bare processes with our Decoder",
+        lambda r: inside(r[HERE + WARM]) / inside(r["bare"]),
+        0.95,
+    )
+    yield Goal(
+        "here, seconds to the first batch, of 2",
+        lambda r: r[HERE]["answer"]["first_seconds"] / 2,
+        1.0,
+        at_most=True,
+    )
+    yield Goal(
+        f"peak memory, here / {about}",
+        lambda r: peak(r[HERE]) / peak(r[loader]),
+        1.0,
+        at_most=True,
     )
 
 
