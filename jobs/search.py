@@ -21,6 +21,7 @@ from jobs._job import Job, settings_help
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.modalities import kinds
 from pipeline.reports.search import render_table
 from pipeline.runs import Summary, process_clock
 from pipeline.sample import KEY, SHARD
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pipeline.engine.search.query import Question
 
 SECTIONS = ("run", "input", "modalities", "infer", "search", "limits")
-MODALITIES = ("image", "text", "audio")
 MAX_TOP = 10_000  # neighbours are held in memory
 
 
@@ -96,9 +96,7 @@ def _question(options: argparse.Namespace) -> Question:
     from pipeline.engine.search.query import Question
 
     question = Question(
-        text=options.text,
-        image=options.image,
-        audio=options.audio,
+        given=_given(options),
         key=options.key,
         shard=options.shard,
         column=options.column,
@@ -109,8 +107,8 @@ def _question(options: argparse.Namespace) -> Question:
     wrong = ""
     if question.key is None and not question.given:
         wrong = "nothing is asked for"
-    elif question.text is not None and not question.text.strip():
-        wrong = "nothing is asked for: --text is empty"
+    elif empty := [name for name, value in question.given.items() if not value.strip()]:
+        wrong = f"nothing is asked for: --{empty[0]} is empty"
     elif question.key is not None and question.given:
         wrong = f"--key does not go with --{next(iter(question.given))}"
     elif question.key is None and (question.shard is not None or question.by is not None):
@@ -120,9 +118,31 @@ def _question(options: argparse.Namespace) -> Question:
     elif question.top is not None and not 1 <= question.top <= MAX_TOP:
         wrong = f"--top is {question.top}, and not between 1 and {MAX_TOP}"
     if wrong:
-        fix = "give --text, --image or --audio, or --key of a row"
+        fix = f"give {_flags(' or ')}, or --key of a row"
         raise ConfigError(wrong, where="command line", fix=fix if "ask" in wrong else "see --help")
     return question
+
+
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """Modality -> what is given of it.
+
+    Raises:
+        ConfigError: ``--give`` is not NAME=VALUE.
+    """
+    given = {kind: value for kind in kinds() if (value := getattr(options, kind)) is not None}
+    for text in options.give:
+        name, separator, value = text.partition("=")
+        if not name or not separator:
+            raise ConfigError(
+                f"cannot read --give {text}", where="command line", fix="write --give NAME=VALUE"
+            )
+        given[name] = value
+    return given
+
+
+def _flags(last: str) -> str:
+    *flags, end = [f"--{kind}" for kind in kinds()]
+    return f"{', '.join(flags)}{last}{end}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -135,14 +155,21 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     _job.add_configuration(parser, SECTIONS)
-    add("--text", help="a text to search for")
-    add("--image", metavar="FILE", help="an image to search for")
-    add("--audio", metavar="FILE", help="a sound to search for")
+    for kind, section in kinds().items():
+        metavar = kind.upper() if section.IS_CELL_VALUE else "FILE"
+        add(f"--{kind}", metavar=metavar, help=f"what to search for, of the modality {kind}")
+    add(
+        "--give",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="of a modality with another name",
+    )
     add("--key", help="key of a row, whose neighbours are wanted; the row itself is left out")
     add("--shard", help="of --key, where several shards have it")
     add("--top", type=int, metavar="K", help="neighbours wanted; 10, or as many as there are")
-    add("--in", dest="among", choices=MODALITIES, help="in a shared space: which modality's")
-    add("--from", dest="by", choices=MODALITIES, help="in a shared space: which of --key's own")
+    add("--in", dest="among", metavar="MODALITY", help="in a shared space: which modality's")
+    add("--from", dest="by", metavar="MODALITY", help="in a shared space: which of --key's own")
     add("--column", help="the column to search; embedding by default")
     add("--index", choices=("exact", "usearch"), help="the same as search.index=")
     add(

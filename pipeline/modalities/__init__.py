@@ -25,6 +25,7 @@ from pipeline.metrics.columns import ColumnMeasure
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.base import ModalityConfig, Tokenizing
 from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.shown import Medium
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.vector import VectorConfig
 from pipeline.sample import BASE_SCHEMA
@@ -200,6 +201,15 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
     def kinds(self) -> Mapping[str, str]:
         """Name -> kind, in the order of :meth:`by_name`."""
         return {name: config.kind for name, config in self.by_name().items()}
+
+    def is_value(self, name: str) -> bool:
+        """Whether what a person gives of a modality is a member itself, rather than a file's path."""
+        config = self.by_name().get(name)
+        return config is not None and config.IS_CELL_VALUE
+
+    def media(self) -> Mapping[str, Medium]:
+        """Name -> how its members are shown."""
+        return {name: config.MEDIUM for name, config in self.by_name().items()}
 
     def measures(self) -> Mapping[str, ColumnMeasure | None]:
         """Name -> what is measured of its column."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import SampleError
+from pipeline.modalities.shown import MarkedText, Medium, Shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -261,11 +262,13 @@ class ModalityConfig(Section):
 
     Attributes:
         LIMITS: Settings that decide only whether a member is refused, not what it becomes.
+        MEDIUM: How its members are shown to a person.
         IS_CELL_VALUE: Whether cells of a table that is packed hold its members themselves, rather than paths of files.
         REASONS: Words of the quarantine vocabulary that are this modality's own, each with its meaning.
     """
 
     LIMITS: ClassVar[tuple[str, ...]] = ()
+    MEDIUM: ClassVar[Medium] = "plot"
     IS_CELL_VALUE: ClassVar[bool] = False
     REASONS: ClassVar[Mapping[str, str]] = {}
 
@@ -308,6 +311,22 @@ class ModalityConfig(Section):
     def remarks(self) -> Mapping[str, str]:
         """Key of :attr:`Facts.notes` -> what is so, in words that a count of members follows."""
         return {}
+
+    def show_augmented(
+        self, codec: Codec, original: np.ndarray, augmented: np.ndarray
+    ) -> Shown | MarkedText | None:
+        """What a person sees of a value that the augmentation has changed; None where that cannot be shown.
+
+        Args:
+            codec: The modality's.
+            original: One value as :meth:`Codec.collate` gives it.
+            augmented: The same, changed; may be the original itself.
+        """
+        return None
+
+    def text_encoding(self) -> str:
+        """How a text that a person gives becomes a member, by Python's name."""
+        return "utf-8"
 
     def likeness(self) -> Likeness | None:
         """How near copies of its members are found; None where only the same bytes are copies."""

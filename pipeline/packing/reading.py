@@ -64,8 +64,7 @@ class Reading:
 
     def is_value(self, name: str) -> bool:
         """Whether a cell for a field usually holds the content itself, rather than the path of a file."""
-        config = self.modalities.by_name().get(self.modality_of.get(name, ""))
-        return config is not None and config.IS_CELL_VALUE
+        return self.modalities.is_value(self.modality_of.get(name, ""))
 
     def kind_of_content(self, name: str) -> str:
         """What a field's content is by its modality, or else by its extension: ``text``, ``image``, ...; or empty."""
@@ -82,7 +81,7 @@ class Reading:
             SampleError: It holds half of a character, or one that ``modalities.text.encoding`` lacks.
         """
         config = self.modalities.by_name().get(self.modality_of.get(name, ""))
-        encoding: str = getattr(config, "encoding", "utf-8")
+        encoding = config.text_encoding() if config is not None else "utf-8"
         reason = {"label": "bad_label", "metadata": "bad_metadata"}.get(self.kind(name), "bad_text")
         try:
             data = text.encode(encoding)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.modalities.shown import MarkedText, Shown
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -16,9 +18,7 @@ class Example:
         shard: Shard it lies in.
         split: Split of that shard.
         label: Its label, None where it has none.
-        text: Its text, None where it has none.
-        image_png: Its image as PNG, None where it has none.
-        audio_wav: Its sound as WAV, None where it has none.
+        shown: Modality -> what is to be seen, heard or read of it; those that it has.
         prediction: What the model says; None for an example that only shows the data.
         score: Probability of the prediction, 0..1.
         probabilities: Class -> probability; all of them, or the largest.
@@ -28,9 +28,7 @@ class Example:
     shard: str
     split: str
     label: str | None = None
-    text: str | None = None
-    image_png: bytes | None = None
-    audio_wav: bytes | None = None
+    shown: Mapping[str, Shown] = field(default_factory=dict)
     prediction: str | None = None
     score: float | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
@@ -42,15 +40,11 @@ class AugmentedView:
 
     Attributes:
         title: Which epoch, or that it is the original.
-        image_png: Its image as PNG, None where it has none.
-        spectrogram_png: Its sound's spectrogram as PNG, None where it has none.
-        text: Its text in pieces, each with whether it is still there; empty where it has none.
+        shown: Modality -> what is to be seen or read of it; those that it has.
     """
 
     title: str
-    image_png: bytes | None = None
-    spectrogram_png: bytes | None = None
-    text: Sequence[tuple[str, bool]] = ()
+    shown: Mapping[str, Shown | MarkedText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.reports import views
 from pipeline.reports.content import Example
+from pipeline.reports.media import clipped
 from pipeline.reports.page import render_template
 from pipeline.reports.svg import shortened, text_columns
 
@@ -62,18 +63,19 @@ def render(data: SearchPage) -> str:
     budget = MAX_PAGE_BYTES
     for neighbour in data.neighbours:
         card = views.card(neighbour.example)
-        budget -= len(card["image"] or "") + len(card["audio"] or "")
+        heavy = [media for media in (*card["pictures"], *card["others"]) if media.source]
+        budget -= sum(len(media.source) for media in heavy)
         notes = list(neighbour.notes)
-        if budget < 0 and (card["image"] or card["audio"]):
-            card |= {"image": None, "audio": None}
+        if budget < 0 and heavy:
+            card |= {"pictures": [], "others": [m for m in card["others"] if m not in heavy]}
             notes.append("not shown: this page would become too large")
-        metadata = {name: views.clipped(value) for name, value in neighbour.metadata.items()}
+        metadata = {name: clipped(value) for name, value in neighbour.metadata.items()}
         share = min(1.0, max(0.0, neighbour.score))
         cards.append(
             {**card, "of": neighbour, "notes": notes, "metadata": metadata, "share": share}
         )
     query = {**views.card(data.query), "notes": data.query_notes}
-    title = views.clipped(data.title, 120)
+    title = clipped(data.title, 120)
     return render_template("search.html", data=data, title=title, query=query, cards=cards)
 
 

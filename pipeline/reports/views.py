@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pipeline.models.record import seen_in_words
 from pipeline.reports import comparison, curves, plots
 from pipeline.reports.cleaning import imbalance
 from pipeline.reports.content import AugmentedSample, Example, ReportData
+from pipeline.reports.media import clipped, shown_media
 from pipeline.reports.svg import Plot, text_columns
 from pipeline.sample import FILTERS, NOTES, REASONS
 
@@ -20,9 +20,6 @@ MAX_QUARANTINE_ROWS = 12
 MAX_CONFUSION = 30
 MAX_MISTAKES = 8
 MAX_CLASSES = 100
-MAX_MEDIA_BYTES = 400_000
-MAX_TEXT = 400
-SMALL_IMAGE = 64  # pixels; below it, an enlarged image shows them as squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,38 +150,20 @@ def card(example: Example) -> dict[str, Any]:
     label = example.label
     if label is not None and label in example.probabilities and label not in dict(bars):
         bars = [*ranked[:2], (label, example.probabilities[label])]
-    image = example.image_png
-    size = _png_size(image)
+    media = shown_media(example.shown)
     return {
         "example": example,
-        "text": clipped(example.text, MAX_TEXT) if example.text is not None else None,
-        "image": _data_uri("image/png", image),
-        "image_size": size,
-        "pixelated": size is not None and max(size) < SMALL_IMAGE,
-        "audio": _data_uri("audio/wav", example.audio_wav),
-        "too_large": [
-            name
-            for name, media in (("image", image), ("audio", example.audio_wav))
-            if media is not None and len(media) > MAX_MEDIA_BYTES
-        ],
+        "pictures": [each for each in media if each.medium in ("picture", "plot") and each.source],
+        "others": [each for each in media if each.medium == "sound" and each.source]
+        + [each for each in media if each.medium == "text"],
+        "too_large": [each.name for each in media if each.is_too_large],
         "bars": [(name, min(1.0, max(0.0, float(p)))) for name, p in bars],
     }
 
 
 def augmented(sample: AugmentedSample) -> dict[str, Any]:
     """One sample with the media of its views as data URIs."""
-    views = []
-    for view in sample.views:
-        size = _png_size(view.image_png)
-        views.append(
-            {
-                "title": view.title,
-                "image": _data_uri("image/png", view.image_png),
-                "small": size is not None and max(size) < SMALL_IMAGE,
-                "spectrogram": _data_uri("image/png", view.spectrogram_png),
-                "text": view.text,
-            }
-        )
+    views = [{"title": view.title, "media": shown_media(view.shown)} for view in sample.views]
     return {"key": sample.key, "shard": sample.shard, "views": views}
 
 
@@ -278,22 +257,3 @@ def _best_epoch(
     if kept:
         rows = [row for row in rows if row.get("epoch") == kept["epoch"]]
     return max(rows, key=lambda row: row["val_accuracy"], default=None)
-
-
-def _png_size(image: bytes | None) -> tuple[int, int] | None:
-    """Width and height that a PNG declares; None where it is something else."""
-    if image is None or image[:8] != b"\x89PNG\r\n\x1a\n" or len(image) < 24:
-        return None
-    return int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big")
-
-
-def _data_uri(kind: str, data: bytes | None) -> str | None:
-    if data is None or len(data) > MAX_MEDIA_BYTES:
-        return None
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def clipped(value: Any, limit: int = 160) -> str:
-    """A value as text of at most ``limit`` characters."""
-    text = "" if value is None else str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -14,6 +14,7 @@ from pipeline.errors import InputError
 from pipeline.isolation import Guard, Guards
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Watch
+from pipeline.modalities.shown import Shown
 from pipeline.sample import PART, Field, Sample, Tally
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.reader import read_part
@@ -79,17 +80,18 @@ def isolated(request: Request, decoder: Decoder, part: Part) -> Any:
         return guard(request, detail=part.url)
 
 
-def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> str | bytes:
+def show(decoder: Decoder, modality: str, data: memoryview, field: str) -> Shown:
     """What a person reads, sees or hears of a member; see :meth:`pipeline.modalities.base.Codec.show`.
 
     Raises:
         SampleError: The member cannot be used, or ends its decoder.
     """
     if not decoder.limits.isolate:
-        return decoder.codecs[modality].show(data, field)
-    with _lent_guard(decoder) as guard:
-        shown: str | bytes = guard(_Member(modality, bytes(data), field))
-    return shown
+        content = decoder.codecs[modality].show(data, field)
+    else:
+        with _lent_guard(decoder) as guard:
+            content = guard(_Member(modality, bytes(data), field))
+    return Shown(decoder.media[modality], content)
 
 
 def decode_alone(decoder: Decoder, fields: Mapping[str, bytes]) -> pa.Table:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,10 @@ from torch import Tensor
 from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.engine.decoding.part import decode_part
+from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView
-from pipeline.reports.pictures import image_png, spectrogram_png
 from pipeline.sample import ERROR, KEY, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.training.seeds import augmentation_chance
@@ -44,7 +43,8 @@ def augmented_samples(
         return []
     batch = to_tensors(table, decoder.codecs)
     views = {"as it is": batch}
-    changes = {name: each.augmentation() for name, each in config.modalities.by_name().items()}
+    configs = config.modalities.by_name()
+    changes = {name: modality.augmentation() for name, modality in configs.items()}
     for epoch in range(EPOCHS):
         chance = augmentation_chance(config.train.seed, epoch, rank=0)
         changed = {name: change(batch[name].clone(), chance) for name, change in changes.items()}
@@ -53,7 +53,9 @@ def augmented_samples(
         AugmentedSample(
             key=table[KEY][row].as_py(),
             shard=table[SHARD][row].as_py(),
-            views=[_view(title, row, view, batch, decoder) for title, view in views.items()],
+            views=[
+                _view(title, row, view, batch, configs, decoder) for title, view in views.items()
+            ],
         )
         for row in range(table.num_rows)
     ]
@@ -74,59 +76,19 @@ def _first_rows(part: Part, decoder: Decoder) -> pa.Table:
 
 
 def _view(
-    title: str, row: int, view: Mapping[str, Tensor], batch: Mapping[str, Tensor], decoder: Decoder
+    title: str,
+    row: int,
+    view: Mapping[str, Tensor],
+    batch: Mapping[str, Tensor],
+    configs: Mapping[str, ModalityConfig],
+    decoder: Decoder,
 ) -> AugmentedView:
     """One sample as one epoch sees it."""
-    image = spectrogram = None
-    text: list[tuple[str, bool]] = []
-    if _has("image", row, batch):
-        image = image_png(view["image"][row].numpy())
-    if _has("audio", row, batch):
-        original = batch["audio"][row]
-        low, high = float(original.min()), float(original.max())  # the same colours in all views
-        spectrogram = spectrogram_png(view["audio"][row].numpy(), low, high)
-    if _has("text", row, batch):
-        tokens, kept = batch["text"][row].tolist(), view["text"][row].tolist()
-        text = marked_text(tokens, kept, _tokenizer(decoder))
-    return AugmentedView(title, image, spectrogram, text)
-
-
-def _has(name: str, row: int, batch: Mapping[str, Tensor]) -> bool:
-    return name in batch and bool(batch[f"{name}_present"][row])
-
-
-def marked_text(ids: Sequence[int], kept: Sequence[int], tokenizer: str) -> list[tuple[str, bool]]:
-    """A text in pieces, each with whether its tokens are still there.
-
-    Args:
-        ids: Token ids of the whole text, 0 where there is none.
-        kept: The same, 0 where a token was dropped.
-        tokenizer: The tokenizer's JSON.
-
-    Returns:
-        (piece, still there); a letter of several tokens is there only if all of them are.
-    """
-    from tokenizers import Tokenizer
-
-    engine = Tokenizer.from_str(tokenizer)
-    there = [new == old for old, new in zip(ids, kept, strict=True) if old]
-    whole = [old for old in ids if old]
-    text = engine.decode(whole)
-    again = engine.encode(text, add_special_tokens=False)
-    if again.ids != whole:  # cut inside a letter; then each token is a piece
-        return _joined(zip(map(engine.decode, ([each] for each in whole)), there, strict=True))
-    letters = [True] * len(text)
-    for (start, end), one in zip(again.offsets, there, strict=True):
-        for place in range(start, end):
-            letters[place] = letters[place] and one
-    return _joined(zip(text, letters, strict=True))
-
-
-def _joined(pieces: Iterator[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    groups = itertools.groupby(pieces, key=lambda piece: piece[1])
-    return [("".join(text for text, _ in group), there) for there, group in groups]
-
-
-def _tokenizer(decoder: Decoder) -> str:
-    tokenizer: str = decoder.codecs["text"].tokenizer  # type: ignore[attr-defined]
-    return tokenizer
+    shown = {}
+    for name, config in configs.items():
+        if name in batch and bool(batch[f"{name}_present"][row]):
+            values = batch[name][row].numpy(), view[name][row].numpy()
+            modality = config.show_augmented(decoder.codecs[name], *values)
+            if modality is not None:
+                shown[name] = modality
+    return AugmentedView(title, shown)

@@ -35,6 +35,7 @@ from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.shown import Shown
 from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
 from pipeline.runs import METRICS_LOG, SUMMARY
@@ -46,7 +47,6 @@ from pipeline.sinks.quarantine import read_quarantine
 MAX_COUNTED = 100_000  # samples of a split that are counted
 JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
 CLEANED_JOBS = ("preprocess", "train", "infer", "evaluate")
-MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
 SHOWN_PROBABILITIES = 5
 
 
@@ -231,26 +231,25 @@ def _example(
     classes: Sequence[str] = (),
 ) -> Example | None:
     """One sample as it is shown; None where it cannot be decoded."""
-    shown: dict[str, Any] = {}
+    shown: dict[str, Shown] = {}
     try:
         with without_library_noise():
             for name in decoder.codecs:
                 field = next((name for name in decoder.fields[name] if name in sample.fields), None)
-                if field is not None and name in MEDIA:
-                    shown[MEDIA[name]] = show(decoder, name, sample.fields[field].data, field)
+                if field is not None:
+                    shown[name] = show(decoder, name, sample.fields[field].data, field)
     except SampleError:
         return None
+    model: dict[str, Any] = {"label": _label(sample, target)} if row is None else {}
     if row is not None:
         ranked = sorted(zip(row["probabilities"], classes, strict=True), reverse=True)
-        shown |= {
+        model = {
             "label": row[LABEL],
             "prediction": row["prediction"],
             "score": row["score"],
             "probabilities": {name: value for value, name in ranked[:SHOWN_PROBABILITIES]},
         }
-    else:
-        shown["label"] = _label(sample, target)
-    return Example(key=sample.key, shard=sample.shard, split=split, **shown)
+    return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, **model)
 
 
 def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage
 from pipeline.sample import KEY, SHARD, Sample
@@ -24,8 +25,6 @@ from pipeline.shards.packed.source import is_packed
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
 from pipeline.shards.reading.reader import read_part
 
-TEXT = "text"
-MEDIA = {"image": "image_png", "audio": "audio_wav", "text": "text"}
 MAX_SAMPLES = 100  # that are read; the neighbours behind are shown as rows
 MAX_READ_BYTES = (
     512 << 20
@@ -38,7 +37,7 @@ Name = tuple[str, str]  # shard and key
 class _Found:
     """What could be read of a sample, and why the rest could not."""
 
-    shown: dict[str, Any] = field(default_factory=dict)
+    shown: dict[str, Shown] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -50,17 +49,17 @@ def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
     found = _read(config, wanted)
     if asked is not None:
         own = found[asked.shard, asked.key]
-        query = Example(asked.key, asked.shard, "", **own.shown)
+        query = Example(asked.key, asked.shard, "", shown=own.shown)
     else:
-        own = _Found({MEDIA[name]: each for name, each in (answer.query.shown or {}).items()})
-        query = Example("", "", "", **own.shown, prediction=answer.query.prediction)
+        own = _Found(dict(answer.query.shown or {}))
+        query = Example("", "", "", shown=own.shown, prediction=answer.query.prediction)
     late = _Found(notes=[f"only the first {MAX_SAMPLES} are shown"])
     neighbours = [
         _neighbour(each, found.get(name, late))
         for each, name in zip(answer.neighbours, names, strict=True)
     ]
     return SearchPage(
-        title=asked.key if asked else " + ".join(_titles(question)),
+        title=asked.key if asked else " + ".join(_titles(config, question)),
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         query=query,
         query_notes=own.notes,
@@ -79,17 +78,23 @@ def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
 
     Only of shards that can be read in part, plain tars on this machine: others would be read whole for a line of text.
     """
-    if TEXT not in config.modalities.by_name():
+    names = [name for name, medium in config.modalities.media().items() if medium == "text"]
+    if not names:
         return {}
-    names = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
-    alone = config.model_copy(update={"modalities": config.modalities.only([TEXT])})
-    samples = _read(alone, names, max_far_bytes=0)
-    return {name: sample.shown[TEXT] for name, sample in samples.items() if TEXT in sample.shown}
+    places = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
+    alone = config.model_copy(update={"modalities": config.modalities.only(names)})
+    samples = _read(alone, places, max_far_bytes=0)
+    return {
+        place: "\n".join(str(shown.content) for shown in sample.shown.values())
+        for place, sample in samples.items()
+        if sample.shown
+    }
 
 
-def _titles(question: Question) -> Iterator[str]:
+def _titles(config: Config, question: Question) -> Iterator[str]:
     for name, value in question.told.items():
-        yield f"“{value}”" if name == "text" else value.rpartition("/")[2]
+        is_text = config.modalities.is_value(name)
+        yield f"“{value}”" if is_text else value.rpartition("/")[2]
 
 
 def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
@@ -99,7 +104,7 @@ def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
         split="",
         prediction=row.get(PREDICTION),
         score=row.get("prediction_score"),
-        **found.shown,
+        shown=found.shown,
     )
     return Neighbour(row["rank"], row["score"], example, row["metadata"], found.notes)
 
@@ -169,11 +174,11 @@ def _show(sample: Sample, decoder: Decoder, found: _Found) -> None:
     """What a person sees, hears and reads of a sample."""
     for name in decoder.codecs:
         extension = next((each for each in decoder.fields[name] if each in sample.fields), None)
-        if extension is None or name not in MEDIA:
+        if extension is None:
             continue
         try:
             with without_library_noise():
                 data = sample.fields[extension].data
-                found.shown[MEDIA[name]] = show(decoder, name, data, extension)
+                found.shown[name] = show(decoder, name, data, extension)
         except SampleError as error:
             found.notes.append(f"{name}: {error.what}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipeline.engine.decoding.isolated import decode_alone, end_child, show
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.reasons import meanings
+from pipeline.modalities.shown import Shown
 from pipeline.prediction.spec import ModelSpec, open_model
 from pipeline.sample import ERROR
 from pipeline.search.written import EMBEDDING, Place, Written
@@ -28,9 +29,7 @@ class Question:
     """What is asked for; either a row's key, or one thing of one or more modalities.
 
     Attributes:
-        text: A text.
-        image: Location of an image.
-        audio: Location of a sound.
+        given: Modality -> what is given of it: a text, or the location of a file.
         key: Key of a row.
         shard: Its shard, where several have one of that key.
         column: The column that is searched.
@@ -39,21 +38,13 @@ class Question:
         top: How many neighbours are wanted, and must be there; None for up to ten.
     """
 
-    text: str | None = None
-    image: str | None = None
-    audio: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
     shard: str | None = None
     column: str | None = None
     among: str | None = None
     by: str | None = None
     top: int | None = None
-
-    @property
-    def given(self) -> Mapping[str, str]:
-        """Modality -> what is given of it."""
-        found = {"image": self.image, "text": self.text, "audio": self.audio}
-        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def told(self) -> Mapping[str, str]:
@@ -69,13 +60,13 @@ class Query:
         vector: (D,) float.
         row: Where it is in the snapshot, for a row that is there.
         prediction: What the model says of it; None where it says nothing.
-        shown: Modality -> its text, or what a person sees (PNG) or hears (WAV).
+        shown: Modality -> what a person sees, hears or reads of it.
     """
 
     vector: np.ndarray
     row: Place | None = None
     prediction: str | None = None
-    shown: Mapping[str, str | bytes] | None = None
+    shown: Mapping[str, Shown] | None = None
 
 
 def searched_column(written: Written, question: Question) -> str:
@@ -171,7 +162,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
     own = _own_column(question, column, [field.name for field in model.fields])
     data = {name: _read(name, value, decoder, config) for name, value in question.given.items()}
     try:
-        table = _decode(decoder, question, data)
+        table = _decode(decoder, question, data, config.modalities.is_value)
         shown = {name: _show(decoder, name, each) for name, each in data.items()}
     finally:
         end_child()
@@ -208,13 +199,14 @@ def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
     Raises:
         ConfigError: The model does not take it, or there is no such file, or it is too large.
     """
-    where = f"--{name}" if name == "text" else f"--{name} {value}"
+    is_value = config.modalities.is_value(name)
+    where = f"--{name}" if is_value else f"--{name} {value}"
     if name not in decoder.codecs:
         raise ConfigError(
             f"the model takes no {name}", where=where, fix=f"it takes {', '.join(decoder.codecs)}"
         )
-    if name == "text":
-        encoding = getattr(config.modalities.by_name().get(name), "encoding", "utf-8")
+    if is_value:
+        encoding = config.modalities.by_name()[name].text_encoding()
         # What came from the command line as bytes that are no text is refused as such.
         errors = "surrogateescape" if encoding == "utf-8" else "strict"
         try:
@@ -242,7 +234,12 @@ def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
         ) from None
 
 
-def _decode(decoder: Decoder, question: Question, data: Mapping[str, bytes]) -> pa.Table:
+def _decode(
+    decoder: Decoder,
+    question: Question,
+    data: Mapping[str, bytes],
+    is_value: Callable[[str], bool],
+) -> pa.Table:
     """One good row.
 
     Raises:
@@ -252,7 +249,7 @@ def _decode(decoder: Decoder, question: Question, data: Mapping[str, bytes]) -> 
     error: dict[str, Any] | None = table[ERROR][0].as_py()
     for each in [error] if error else table["dropped"][0].as_py():
         bad = next((n for n in data if decoder.fields[n][0] == each["field"]), next(iter(data)))
-        path = "" if bad == "text" else f" {question.given[bad]}"
+        path = "" if is_value(bad) else f" {question.given[bad]}"
         raise ConfigError(
             each["detail"],
             where=f"--{bad}{path}",
@@ -261,7 +258,7 @@ def _decode(decoder: Decoder, question: Question, data: Mapping[str, bytes]) -> 
     return table
 
 
-def _show(decoder: Decoder, name: str, data: bytes) -> str | bytes:
+def _show(decoder: Decoder, name: str, data: bytes) -> Shown:
     try:
         return show(decoder, name, memoryview(data), decoder.fields[name][0])
     except SampleError as error:  # it was decoded a moment ago

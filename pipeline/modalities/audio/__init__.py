@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfig
 from pipeline.modalities.base import (
+    Codec,
     Facts,
     FilterConfig,
     Likeness,
@@ -19,8 +20,10 @@ from pipeline.modalities.base import (
     Section,
     Verify,
 )
+from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.metrics.columns import ColumnMeasure
@@ -81,6 +84,7 @@ class AudioConfig(ModalityConfig):
     """Sounds become the log-mel spectrogram of their first ``max_seconds``, in windows of 25 ms every 10 ms."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
+    MEDIUM: ClassVar[Medium] = "sound"
 
     kind: Literal["audio"] = "audio"
     fields: tuple[str, ...] = Field(
@@ -159,6 +163,12 @@ class AudioConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"cut": f"sounds are cut to max_seconds ({self.max_seconds:g})"}
+
+    def show_augmented(self, codec: Codec, original: np.ndarray, augmented: np.ndarray) -> Shown:
+        from pipeline.modalities.audio.show import spectrogram_png
+
+        low, high = float(original.min()), float(original.max())  # the same colours in all views
+        return Shown("plot", spectrogram_png(augmented, low, high))
 
     def likeness(self) -> Likeness:
         from pipeline.modalities.audio.likeness import AudioLikeness

@@ -15,6 +15,7 @@ from pipeline.modalities.decoding.rows import METADATA_PREFIX, OnBadField, Rows,
 from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.modalities.members import check_json, field_text
+from pipeline.modalities.shown import Medium
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
 
 
@@ -33,6 +34,7 @@ class Decoder:
         limits: What is not read, however good it may be.
         others: Extensions of configured modalities that are not decoded, since no one asks for them. A sample that has
             nothing else is filtered.
+        media: Modality -> how its members are shown to a person.
     """
 
     codecs: Mapping[str, Codec]
@@ -44,6 +46,7 @@ class Decoder:
     keep_bytes: bool = False
     limits: Limits = field(default_factory=Limits)
     others: frozenset[str] = frozenset()
+    media: Mapping[str, Medium] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -72,6 +75,7 @@ class Decoder:
             on_bad_field=on_bad_field,
             keep_bytes=keep_bytes,
             limits=limits or Limits(),
+            media=modalities.media(),
         )
 
     @classmethod
@@ -95,6 +99,7 @@ class Decoder:
             on_bad_field=on_bad_field,
             keep_bytes=keep_bytes,
             limits=limits or Limits(),
+            media=modalities.media(),
             others=frozenset(name for fields in others for name in fields),
         )
 

@@ -19,8 +19,10 @@ from pipeline.modalities.base import (
     Verify,
 )
 from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
+from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.metrics.columns import ColumnMeasure
@@ -86,6 +88,7 @@ class ImageConfig(ModalityConfig):
     """Images become ``size`` x ``size`` RGB: the short side is resized, the centre is kept."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels", "max_scans")
+    MEDIUM: ClassVar[Medium] = "picture"
 
     kind: Literal["image"] = "image"
     fields: tuple[str, ...] = Field(
@@ -152,6 +155,11 @@ class ImageConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"enlarged": f"images are smaller than size ({self.size}) and enlarged"}
+
+    def show_augmented(self, codec: Codec, original: np.ndarray, augmented: np.ndarray) -> Shown:
+        from pipeline.modalities.image.show import image_png
+
+        return Shown("picture", image_png(augmented))
 
     def likeness(self) -> Likeness:
         from pipeline.modalities.image.likeness import ImageLikeness

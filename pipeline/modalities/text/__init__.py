@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.base import (
+    Codec,
     Facts,
     FilterConfig,
     Likeness,
@@ -19,9 +20,11 @@ from pipeline.modalities.base import (
     Tokenizing,
     Verify,
 )
+from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import TextEncoderConfig, TextTransformerConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.metrics.columns import ColumnMeasure
@@ -68,6 +71,7 @@ class TextConfig(ModalityConfig):
     """Texts are cleaned and become at most ``max_tokens`` tokens of a byte-level BPE vocabulary."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    MEDIUM: ClassVar[Medium] = "text"
     IS_CELL_VALUE: ClassVar[bool] = True
 
     kind: Literal["text"] = "text"
@@ -138,6 +142,18 @@ class TextConfig(ModalityConfig):
 
     def remarks(self) -> Mapping[str, str]:
         return {"empty": "texts are empty"}
+
+    def show_augmented(
+        self, codec: Codec, original: np.ndarray, augmented: np.ndarray
+    ) -> MarkedText:
+        from pipeline.modalities.text.codec import TextCodec
+        from pipeline.modalities.text.show import marked_text
+
+        assert isinstance(codec, TextCodec)
+        return MarkedText(marked_text(original.tolist(), augmented.tolist(), codec.tokenizer))
+
+    def text_encoding(self) -> str:
+        return self.encoding
 
     def likeness(self) -> Likeness:
         from pipeline.modalities.text.likeness import TextLikeness

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.metrics.evaluation import compare_model, evaluate_predictions
+from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example, ReportData
 
 CLASSES = tuple("0123456789")
@@ -95,23 +96,28 @@ def _softmax(logits):
 def _example(rng, index, label, present, probabilities):
     language = list(SENTENCES)[index % len(SENTENCES)]
     sentence = SENTENCES[language].format(WORDS[language][label])
-    shown = (
+    by_class = (
         None
         if probabilities is None
         else dict(zip(CLASSES, map(float, probabilities), strict=True))
     )
-    prediction = None if shown is None else max(shown, key=shown.get)
+    prediction = None if by_class is None else max(by_class, key=by_class.get)
+    media = {}
+    if present["text"][index]:
+        media["text"] = Shown("text", sentence)
+    if present["image"][index]:
+        media["image"] = Shown("picture", digit_png(int(label), int(index)))
+    if present["audio"][index]:
+        media["audio"] = Shown("sound", tone_wav(int(label), rng))
     return Example(
         key=f"digit-{index:05d}",
         shard=f"demo-test-{index % 3:06d}.tar",
         split="test",
         label=CLASSES[label],
-        text=sentence if present["text"][index] else None,
-        image_png=digit_png(int(label), int(index)) if present["image"][index] else None,
-        audio_wav=tone_wav(int(label), rng) if present["audio"][index] else None,
+        shown=media,
         prediction=prediction,
-        score=None if shown is None else shown[prediction],
-        probabilities=shown or {},
+        score=None if by_class is None else by_class[prediction],
+        probabilities=by_class or {},
     )
 
 

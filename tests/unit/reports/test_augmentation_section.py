@@ -1,6 +1,7 @@
 """The report's section on augmentation: what is shown, and that it is what the settings and the seed give."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from PIL import Image
 from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.plans.augmented import augmented_samples, marked_text
+from pipeline.engine.plans.augmented import augmented_samples
+from pipeline.modalities.audio.show import spectrogram_png
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.image.show import image_png
+from pipeline.modalities.shown import MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
+from pipeline.modalities.text.show import marked_text
 from pipeline.reports.content import AugmentedSample, AugmentedView, ReportData
 from pipeline.reports.page import render
-from pipeline.reports.pictures import image_png, spectrogram_png
 from pipeline.shards.planning.plan import Part, expand, plan
 
 HOSTILE = "</p><script>alert(1)</script>"
@@ -40,9 +44,19 @@ def configure(folder: Path, **train: object) -> tuple[Config, Decoder, list[Part
     return config, decoder, plan(expand(str(folder / "x.tar")))
 
 
-def png(data: bytes | None) -> np.ndarray:
-    assert data is not None
-    return np.asarray(Image.open(io.BytesIO(data)))
+PICTURES = ("image", "audio")
+
+
+def png(data: Shown | MarkedText | bytes) -> np.ndarray:
+    content = data.content if isinstance(data, Shown) else data
+    assert isinstance(content, bytes)
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def pieces(view: AugmentedView) -> Sequence[tuple[str, bool]]:
+    text = view.shown["text"]
+    assert isinstance(text, MarkedText)
+    return text.pieces
 
 
 def test_the_settings_and_the_seed_decide_what_is_shown(tmp_path: Path) -> None:
@@ -56,12 +70,14 @@ def test_the_settings_and_the_seed_decide_what_is_shown(tmp_path: Path) -> None:
             "epoch 2",
             "epoch 3",
         ]
-        assert [png(view.image_png).shape for view in sample.views] == [(16, 16, 3)] * 4
-        assert [png(view.spectrogram_png).shape for view in sample.views] == [(20, 31, 3)] * 4
-        texts = ["".join(piece for piece, _ in view.text) for view in sample.views]
+        shapes = [[png(view.shown[name]).shape for view in sample.views] for name in PICTURES]
+        assert shapes == [[(16, 16, 3)] * 4, [(20, 31, 3)] * 4]
+        texts = ["".join(piece for piece, _ in pieces(view)) for view in sample.views]
         assert texts == [texts[0]] * 4, "dropped tokens are marked, not left out"
-        assert all(there for _, there in sample.views[0].text)
-    assert any(not there for sample in shown for view in sample.views[1:] for _, there in view.text)
+        assert all(there for _, there in pieces(sample.views[0]))
+    assert any(
+        not there for sample in shown for view in sample.views[1:] for _, there in pieces(view)
+    )
     assert augmented_samples(config, decoder, parts) == shown
     other, _, _ = configure(tmp_path, seed=4)
     assert augmented_samples(other, decoder, parts) != shown
@@ -100,11 +116,12 @@ def test_pictures_show_low_pitch_below_and_loud_in_light() -> None:
 
 
 def sample(text: str = "a tone") -> AugmentedSample:
-    image = image_png(np.zeros((8, 8, 3), np.uint8))
-    sound = spectrogram_png(np.zeros((8, 20)), -80, 0)
+    image = Shown("picture", image_png(np.zeros((8, 8, 3), np.uint8)))
+    sound = Shown("plot", spectrogram_png(np.zeros((8, 20)), -80, 0))
+    whole, dropped = MarkedText([(text, True)]), MarkedText([(text, True), (text, False)])
     views = [
-        AugmentedView("as it is", image, sound, [(text, True)]),
-        AugmentedView("epoch 1", image, None, [(text, True), (text, False)]),
+        AugmentedView("as it is", {"image": image, "audio": sound, "text": whole}),
+        AugmentedView("epoch 1", {"image": image, "text": dropped}),
     ]
     return AugmentedSample(key=text, shard="x.tar", views=views)
 

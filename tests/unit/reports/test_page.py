@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from page_reader import PageReader, structural_problems
 from report_fixture import CLASSES
+from support.tones import png
 
 from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.page import interval, number, percent, points, render
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +119,23 @@ def test_a_model_that_is_judged_on_what_it_has_seen_says_so(report_data):
 
 def test_every_example_can_be_seen_and_heard(page, report_data):
     reader = PageReader(page)
-    images = sum(e.image_png is not None for e in report_data.examples)
-    sounds = sum(e.audio_wav is not None for e in report_data.examples)
+    images = sum("image" in e.shown for e in report_data.examples)
+    sounds = sum("audio" in e.shown for e in report_data.examples)
     assert len(reader.all("img")) == images
     assert len(reader.all("audio")) == sounds
     for example in report_data.examples:
         assert example.key in reader.text
-        assert example.text is None or example.text in reader.text
+        assert "text" not in example.shown or example.shown["text"].content in reader.text
+
+
+def test_two_pictures_of_one_sample_are_told_apart_by_their_names(report_data):
+    pictures = {name: Shown("picture", png()) for name in ("left", "right")}
+    example = Example("k", "s", "train", "a", shown=pictures | {"title": Shown("text", "a title")})
+    page = render(replace(report_data, examples=[example]))
+    assert structural_problems(page) == []
+    alts = [image["alt"] for image in PageReader(page).all("img")]
+    assert alts == [f"Image {name} of sample k, label a" for name in pictures]
+    assert "a title" in PageReader(page).text
 
 
 def test_wrong_examples_come_before_right_ones_surest_first(page, report_data):
@@ -183,9 +196,13 @@ def hostile_data():
         {"name": HOSTILE, "modalities": ["image"], "accuracy": 0.5, "interval": [0.4, 0.6]}
     ]
     row = dict.fromkeys(("shard", "key", "field", "reason", "detail"), HOSTILE)
+    media = {
+        HOSTILE: Shown("text", HOSTILE),
+        "image": Shown("picture", b'"><script>'),
+        "audio": Shown("sound", b"RIFF"),
+    }
     example = Example(
-        HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, b'"><script>', b"RIFF", "b", 0.5,
-        {HOSTILE: 0.5, "b": 0.5},
+        HOSTILE, HOSTILE, HOSTILE, HOSTILE, media, "b", 0.5, {HOSTILE: 0.5, "b": 0.5}
     )  # fmt: skip
     return ReportData(
         title=HOSTILE,
@@ -249,7 +266,9 @@ def test_few_and_many_classes(num_classes):
 
 
 def test_media_too_large_for_a_page_is_named_instead():
-    example = Example("k", "s", "test", "a", image_png=b"\x89PNG\r\n\x1a\n" + b"0" * 500_000)
+    example = Example(
+        "k", "s", "test", "a", shown={"image": Shown("picture", PNG + b"0" * 500_000)}
+    )
     page = render(ReportData("large", "now", examples=[example]))
     assert len(page) < 100_000
     assert "image too large for this page" in page

@@ -5,23 +5,27 @@ from browser import Browser, find_browser
 from page_reader import PageReader, structural_problems
 from support.tones import png, wav
 
+from pipeline.modalities.shown import Shown
 from pipeline.reports import search as search_module
 from pipeline.reports.content import Example
 from pipeline.reports.search import Neighbour, SearchPage, render, render_table
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
+ALL = {
+    "text": Shown("text", HOSTILE),
+    "image": Shown("picture", png()),
+    "audio": Shown("sound", wav()),
+}
 REVERSED = "\u202egnp.exe\u0000\x1b[31m\ud800"
 
 
 def hostile_page() -> SearchPage:
-    example = Example(
-        HOSTILE * 3, HOSTILE, "", text=HOSTILE, image_png=png(), audio_wav=wav(), prediction=HOSTILE
-    )
+    example = Example(HOSTILE * 3, HOSTILE, "", shown=ALL, prediction=HOSTILE)
     bare = Example(REVERSED, "x" * 300, "", prediction=None)
     return SearchPage(
         title=HOSTILE,
         generated="now",
-        query=Example("", "", "", text=HOSTILE),
+        query=Example("", "", "", shown={"text": Shown("text", HOSTILE)}),
         facts=[("embeddings", HOSTILE), ("column", "embedding")],
         neighbours=[
             Neighbour(1, 0.98765, example, {HOSTILE: HOSTILE, "json": None}),
@@ -66,7 +70,10 @@ def test_it_fits_a_phone_and_asks_for_nothing(tmp_path) -> None:
 
 def test_a_page_does_not_grow_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MAX_PAGE_BYTES", 20_000)
-    sounds = [Neighbour(i, 0.5, Example(f"k{i}", "s", "", audio_wav=wav())) for i in range(9)]
+    sounds = [
+        Neighbour(i, 0.5, Example(f"k{i}", "s", "", shown={"audio": Shown("sound", wav())}))
+        for i in range(9)
+    ]
     page = render(SearchPage("t", "now", Example("q", "s", ""), neighbours=sounds))
     reader = PageReader(page)
     assert 0 < len(reader.all("audio")) < 9

@@ -1,4 +1,4 @@
-"""Decoded values as pictures: PNG files of images and spectrograms."""
+"""Decoded sounds as pictures of their spectrograms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import numpy as np
 from PIL import Image
 
-LONGEST_SIDE = 144  # pixels of a picture; larger ones are made smaller
 # Dark to light through violet and orange, evenly in lightness, so that louder is lighter in print too.
 COLOURS = (
     (8, 6, 32),
@@ -17,17 +16,6 @@ COLOURS = (
     (250, 158, 78),
     (252, 244, 190),
 )
-
-
-def image_png(values: np.ndarray) -> bytes:
-    """An image as PNG.
-
-    Args:
-        values: uint8 (H, W, 3).
-    """
-    image = Image.fromarray(values)
-    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return _png(image)
 
 
 def spectrogram_png(decibels: np.ndarray, low: float, high: float) -> bytes:
@@ -42,10 +30,6 @@ def spectrogram_png(decibels: np.ndarray, low: float, high: float) -> bytes:
     steps = np.linspace(0.0, 1.0, len(COLOURS))
     channels = [np.interp(level, steps, channel) for channel in np.transpose(COLOURS)]
     pixels = np.stack(channels, axis=-1).round().astype(np.uint8)
-    return _png(Image.fromarray(np.ascontiguousarray(pixels[::-1])))
-
-
-def _png(image: Image.Image) -> bytes:
     data = io.BytesIO()
-    image.save(data, "PNG")
+    Image.fromarray(np.ascontiguousarray(pixels[::-1])).save(data, "PNG")
     return data.getvalue()
