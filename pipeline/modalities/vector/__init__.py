@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.modalities.content import Content
     from pipeline.modalities.vector.codec import VectorCodec
+    from pipeline.modalities.vector.measure import VectorMeasure
 
 NonFinite = Literal["quarantine", "zero", "mean", "mask"]
 Length = Literal["fit", "quarantine"]
@@ -155,6 +156,11 @@ class VectorConfig(ModalityConfig):
             "cut": f"series are cut to the first {self.shape[0]} steps (shape)",
             "padded": f"series have fewer than {self.shape[0]} steps (shape), and what they lack is masked",
         }
+
+    def measure(self) -> VectorMeasure:
+        from pipeline.modalities.vector.measure import VectorMeasure
+
+        return VectorMeasure()
 
     def training_statistics(self) -> TrainingStatistics:
         from pipeline.modalities.vector.statistics import VectorStatistics
