@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from pipeline.objectives.classify.model import Classifier
 
 
+COUNTS = "counts"
+
+
 class ClassifyConfig(FusedSection):
     """A classifier of samples with any subset of the modalities.
 
-    What it learns of the targets are ``classes``, in the order of the probabilities.
+    What it learns of the targets are ``classes``, in the order of the probabilities, and where they are weighed their
+    ``counts`` in the training split.
     """
 
     kind: Literal["classify"] = "classify"
@@ -37,6 +41,23 @@ class ClassifyConfig(FusedSection):
     label_smoothing: Annotated[
         Probability, Field(description="share of the target that is spread over all classes")
     ] = 0.05
+    loss: Annotated[
+        Literal["cross_entropy", "focal"],
+        Field(description="focal counts samples less that the model is sure of"),
+    ] = "cross_entropy"
+    gamma: Annotated[
+        float, Field(ge=0, description="how much less, for loss=focal; 0 is cross_entropy")
+    ] = 2.0
+    class_weights: Annotated[
+        Literal["none", "balanced", "effective"],
+        Field(
+            description="of the loss: inverse to a class's samples (balanced) or to their effective number"
+        ),
+    ] = "none"
+    beta: Annotated[
+        Probability,
+        Field(description="for class_weights=effective: 0 weighs alike, towards 1 as balanced"),
+    ] = 0.999
 
     @property
     def score(self) -> Score:
@@ -57,12 +78,15 @@ class ClassifyConfig(FusedSection):
         return LabelSurvey(self.label)
 
     def learn(self, survey: LabelSurvey) -> Learned:
-        return {"classes": list(labels.class_names(self.label, self.classes, survey))}
+        classes = labels.class_names(self.label, self.classes, survey)
+        if self.class_weights == "none":
+            return {"classes": list(classes)}
+        return {"classes": list(classes), COUNTS: [survey.labels[name] for name in classes]}
 
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Classifier:
         from pipeline.objectives.classify.model import Classifier
 
-        return Classifier(self, encoders, names(learned))
+        return Classifier(self, encoders, names(learned), counts(learned))
 
     def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
         return rows.schema(len(names(learned)), self.width)
@@ -93,3 +117,10 @@ def names(learned: Learned) -> tuple[str, ...]:
     classes = learned["classes"]
     assert isinstance(classes, list | tuple)
     return tuple(map(str, classes))
+
+
+def counts(learned: Learned) -> tuple[int, ...]:
+    """Training samples of each class; empty where classes are not weighed."""
+    numbers = learned.get(COUNTS) or ()
+    assert isinstance(numbers, list | tuple)
+    return tuple(int(str(number)) for number in numbers)

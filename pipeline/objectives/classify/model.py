@@ -11,6 +11,11 @@ from torch.nn import functional
 
 from pipeline.objectives.base import EMBEDDING
 from pipeline.objectives.fused.model import FusedNetwork
+from pipeline.objectives.losses import (
+    effective_number_weights,
+    focal_loss,
+    inverse_frequency_weights,
+)
 from pipeline.objectives.network import Batch
 
 if TYPE_CHECKING:
@@ -26,25 +31,40 @@ class Classifier(FusedNetwork):
         config: The objective's section of the configuration.
         encoders: Modality -> encoder.
         classes: The K class names.
+        counts: Training samples of each class, for the configuration's ``class_weights``.
     """
 
+    class_weights: Tensor | None
+
     def __init__(
-        self, config: ClassifyConfig, encoders: Mapping[str, nn.Module], classes: Sequence[str]
+        self,
+        config: ClassifyConfig,
+        encoders: Mapping[str, nn.Module],
+        classes: Sequence[str],
+        counts: Sequence[int] = (),
     ) -> None:
         super().__init__(config, encoders, len(classes), (LABEL,))
         self.label_smoothing = config.label_smoothing
+        # Without a factor, focal loss is cross-entropy.
+        self.gamma = config.gamma if config.loss == "focal" else 0.0
         self.ids = {name: index for index, name in enumerate(classes)}
+        # Not among the weights that a bundle keeps: they follow from what was learned.
+        self.register_buffer("class_weights", _class_weights(config, counts), persistent=False)
 
     def targets(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """``label``, int64 (B,), the places of the classes."""
         return {LABEL: torch.tensor([self.ids[name] for name in texts], dtype=torch.int64)}
 
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of each sample, float32 (B,), nats."""
+        """The configured loss of each sample, float32 (B,), nats, times the weight of its class."""
         smoothing = self.label_smoothing if self.training else 0.0
-        return functional.cross_entropy(
-            outputs.float(), batch[LABEL], reduction="none", label_smoothing=smoothing
-        )
+        losses = self._unweighted(outputs.float(), batch[LABEL], smoothing)
+        return losses if self.class_weights is None else losses * self.class_weights[batch[LABEL]]
+
+    def _unweighted(self, logits: Tensor, label: Tensor, smoothing: float) -> Tensor:
+        if self.gamma:
+            return focal_loss(logits, label, self.gamma, smoothing)
+        return functional.cross_entropy(logits, label, reduction="none", label_smoothing=smoothing)
 
     def counted(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"correct": outputs.argmax(dim=-1) == batch[LABEL]}
@@ -71,3 +91,14 @@ class Classifier(FusedNetwork):
             if sums[f"samples_{name}"] > 0:
                 metrics[f"accuracy_{name}"] = sums[f"correct_{name}"] / sums[f"samples_{name}"]
         return metrics
+
+
+def _class_weights(config: ClassifyConfig, counts: Sequence[int]) -> Tensor | None:
+    """Weights float32 (K,) of the loss; None where all weigh the same."""
+    match config.class_weights:
+        case "none":
+            return None
+        case "balanced":
+            return inverse_frequency_weights(counts)
+        case "effective":
+            return effective_number_weights(counts, config.beta)
