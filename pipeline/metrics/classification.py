@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.metrics.curves import thinned
+from pipeline.metrics.curves import MAX_CURVES, thinned
 
-# Curves kept: what a reader can see, and what keeps the JSON small.
-MAX_CURVES = 50
 TOP_K = (3, 5)
 
 

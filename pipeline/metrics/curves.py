@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# What a reader can see of one curve, and what keeps the JSON small.
+# Points kept of one curve, and curves kept: what a reader can see, and what keeps the JSON small.
 CURVE_POINTS = 200
+MAX_CURVES = 50
 
 
 def thinned(

@@ -8,28 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ModelError
 from pipeline.metrics.bootstrap import CONFIDENCE, NUM_RESAMPLES
+from pipeline.metrics.curves import MAX_CURVES, thinned
 from pipeline.metrics.estimate import Estimate, estimate, mean_where_defined
-from pipeline.metrics.multi_label_resamples import Resamples, resampled_metrics
+from pipeline.metrics.multi_label_resamples import (
+    Resamples,
+    resampled_metrics,
+    resampled_precision,
+)
+from pipeline.metrics.thresholds import checked
 
-DEFAULT_THRESHOLD = 0.5
 NO_POSITIVE = "no sample of this class"
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Probabilities from which on a class is predicted.
-
-    Attributes:
-        values: (K,) in 0..1; class k is predicted where its probability is at least ``values[k]``.
-        f1: (K,) the F1 that they reach on the data they were chosen on; None without positives.
-        by_default: Indices of the classes without positives, whose threshold is the default.
-    """
-
-    values: tuple[float, ...]
-    f1: tuple[float | None, ...]
-    by_default: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +65,6 @@ class MultiLabelMetrics:
     per_class: dict[str, ClassScores]
 
 
-def choose_thresholds(
-    labels: NDArray[np.bool_],
-    probabilities: NDArray[np.float64],
-    default: float = DEFAULT_THRESHOLD,
-) -> Thresholds:
-    """For each class the threshold of the best F1; for validation data, never for test data.
-
-    The threshold lies halfway between two neighbouring probabilities, and of equally good ones it is
-    the highest.
-
-    Args:
-        labels: (N, K) bool.
-        probabilities: (N, K) float in 0..1.
-        default: Threshold of a class without positives.
-
-    Raises:
-        ValueError: Shapes that do not fit.
-        ModelError: Probabilities outside 0..1 or not finite.
-
-    Source: Lipton, Elkan, Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize F1
-    Measure". For a class that the model cannot tell, always predicting it has the best F1.
-    """
-    from sklearn.metrics import precision_recall_curve  # costs seconds, so only where it is used
-
-    labels, probabilities = _checked(labels, probabilities)
-    values = [default] * labels.shape[1]
-    scores: list[float | None] = [None] * labels.shape[1]
-    for k in np.flatnonzero(labels.any(axis=0)):
-        precision, recall, candidates = precision_recall_curve(labels[:, k], probabilities[:, k])
-        precision, recall = precision[:-1], recall[:-1]  # the last point has no threshold
-        total = precision + recall
-        f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-        best = len(f1) - 1 - int(np.argmax(f1[::-1]))
-        below = candidates[best - 1] if best else 0.0
-        values[k], scores[k] = float((candidates[best] + below) / 2), float(f1[best])
-    default_classes = tuple(int(k) for k in np.flatnonzero(~labels.any(axis=0)))
-    return Thresholds(tuple(values), tuple(scores), default_classes)
-
-
 def multi_label_metrics(
     classes: Sequence[str],
     labels: NDArray[np.bool_],
@@ -140,7 +90,7 @@ def multi_label_metrics(
         ValueError: Shapes that do not fit.
         ModelError: Probabilities outside 0..1 or not finite.
     """
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities)
     if not labels.shape[1] == len(classes) == len(thresholds):
         raise ValueError(f"{len(classes)} classes, {len(thresholds)} thresholds, {labels.shape}")
     predicted = probabilities >= np.asarray(thresholds, np.float64)
@@ -175,6 +125,70 @@ def multi_label_metrics(
     )
 
 
+def paired_map_difference(
+    labels: NDArray[np.bool_],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """The first model's mean average precision minus the second's, with both resampled together.
+
+    Args:
+        labels: (N, K) bool.
+        first: (N, K) float in 0..1, probabilities of the first model.
+        second: (N, K) float in 0..1, the second model's of the same samples.
+        seed: Same seed, same interval.
+        num_resamples: Bootstrap resamples.
+        confidence: Share of resamples inside the interval.
+
+    Raises:
+        ValueError: Shapes that do not fit.
+        ModelError: Probabilities outside 0..1 or not finite.
+    """
+    values, resampled = [], []
+    for probabilities in (first, second):
+        labels, scores = checked(labels, probabilities)
+        precisions = [
+            _average_precision(*columns) for columns in zip(labels.T, scores.T, strict=True)
+        ]
+        values.append(mean_where_defined(precisions))
+        resampled.append(
+            resampled_precision(labels, scores, seed=seed, num_resamples=num_resamples)
+        )
+    if values[0] is None or values[1] is None:
+        return Estimate(None, None, "no label")
+    return estimate(values[0] - values[1], resampled[0] - resampled[1], confidence=confidence)
+
+
+def precision_recall(
+    classes: Sequence[str], labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
+) -> dict[str, dict[str, list[float]]]:
+    """Precision over recall of the most frequent classes that have a sample.
+
+    Args:
+        classes: Names of the K classes.
+        labels: (N, K) bool.
+        probabilities: (N, K) float in 0..1.
+
+    Returns:
+        Class -> ``recall``, rising, and ``precision``; few enough points to be written.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    support = labels.sum(axis=0)
+    frequent = np.argsort(-support, kind="stable")[:MAX_CURVES]
+    curves = {}
+    for k in sorted(int(k) for k in frequent if support[k]):
+        precision, recall, _ = precision_recall_curve(labels[:, k], probabilities[:, k])
+        recall, precision = thinned(recall[::-1], precision[::-1])
+        columns = {"recall": recall, "precision": precision}
+        curves[classes[k]] = {name: values.round(5).tolist() for name, values in columns.items()}
+    return curves
+
+
 def _observed(labels: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> dict[str, float]:
     """The metrics at the thresholds that are defined, over all samples."""
     from sklearn import metrics as sk
@@ -205,20 +219,17 @@ def _per_class(
     confidence: float,
 ) -> dict[str, ClassScores]:
     """Class -> its metrics."""
-    from sklearn.metrics import average_precision_score
-
     scores = {}
     for k, name in enumerate(classes):
         positive, predicted = labels[:, k], probabilities[:, k] >= thresholds[k]
         hits, support, number = (
             int(mask.sum()) for mask in (positive & predicted, positive, predicted)
         )
-        value = float(average_precision_score(positive, probabilities[:, k])) if support else None
         scores[name] = ClassScores(
             support=support,
             threshold=float(thresholds[k]),
             average_precision=estimate(
-                value,
+                _average_precision(positive, probabilities[:, k]),
                 resamples.average_precision[:, k],
                 undefined=None if support else NO_POSITIVE,
                 confidence=confidence,
@@ -230,20 +241,8 @@ def _per_class(
     return scores
 
 
-def _checked(
-    labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Both as (N, K), bool and float64."""
-    labels, probabilities = np.asarray(labels, bool), np.asarray(probabilities, np.float64)
-    if labels.ndim != 2 or labels.shape != probabilities.shape:
-        raise ValueError(
-            f"labels {labels.shape} and probabilities {probabilities.shape} do not fit"
-        )
-    outside = ~((probabilities >= 0) & (probabilities <= 1))  # NaN too
-    if outside.any():
-        raise ModelError(
-            "the model gave probabilities that are no probabilities",
-            where=f"{int(outside.any(axis=1).sum())} of {len(labels)} samples",
-            fix="train again with a smaller train.learning_rate",
-        )
-    return labels, probabilities
+def _average_precision(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:
+    """Average precision of one class; None without a positive."""
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(positive, scores)) if positive.any() else None

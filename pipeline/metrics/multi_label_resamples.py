@@ -74,6 +74,17 @@ def resampled_metrics(
     return Resamples(*(np.concatenate(column) for column in zip(*runs, strict=True)))
 
 
+def resampled_precision(
+    labels: NDArray[np.bool_], probabilities: Float, *, seed: int, num_resamples: int
+) -> Float:
+    """(R,) float64, the mean average precision of each resample of :func:`resampled_metrics`; see there."""
+    undecided = np.zeros_like(labels)
+    resamples = resampled_metrics(
+        labels, probabilities, undecided, seed=seed, num_resamples=num_resamples
+    )
+    return resamples.mean_average_precision
+
+
 class _Ranking:
     """The samples by falling probability of one class.
 

@@ -11,6 +11,9 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.objectives.classify import ClassifyConfig
+from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
 
-ObjectiveConfig = Annotated[ClassifyConfig | RegressConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    ClassifyConfig | MultiLabelConfig | RegressConfig, Field(discriminator="kind")
+]

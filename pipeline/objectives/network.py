@@ -6,8 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from pipeline.objectives.base import Learned
 
 Batch = Mapping[str, Tensor]
 """Column name -> tensor with B rows. ``NAME`` holds a modality's values, ``NAME_present`` bool (B,) says which
@@ -75,3 +79,21 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
+
+    def observed(self, batch: Batch) -> dict[str, Tensor]:
+        """What :meth:`settled` must know of a validation batch: name -> (B, ...); nothing by default.
+
+        Called in evaluation mode, with the weights that the bundle would get.
+        """
+        return {}
+
+    def settled(self, observed: Mapping[str, NDArray[np.float32]]) -> Learned:
+        """What is learned of the validation split with the weights of an epoch, beside what was learned of targets.
+
+        Args:
+            observed: What :meth:`observed` returned, of all batches together.
+
+        Returns:
+            Plain JSON, kept with the weights in the bundle.
+        """
+        return {}

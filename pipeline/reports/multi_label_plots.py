@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pipeline.metrics.curves import thinned
-from pipeline.metrics.multi_label import MultiLabelMetrics
 from pipeline.reports.svg import (
     INK,
     MUTED,
@@ -33,23 +28,22 @@ MAX_NAMED = 4
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
 
-def average_precision_bars(metrics: MultiLabelMetrics) -> Plot | None:
+def average_precision_bars(
+    per_class: Mapping[str, Mapping[str, Any]], mean: float | None
+) -> Plot | None:
     """Average precision of each class with its interval, the mean as a line; the weakest of many classes.
 
     Args:
-        metrics: Of one split. Classes without a sample have no bar, and the title says how many.
+        per_class: Class -> ``average_precision`` and ``interval``, None of a class without a sample, which has no bar;
+            the title says how many there are.
+        mean: Of all classes, drawn as a reference.
     """
-    scores = {
-        name: score.average_precision
-        for name, score in metrics.per_class.items()
-        if score.average_precision.value is not None
-    }
+    scores = {name: row for name, row in per_class.items() if row["average_precision"] is not None}
     if not scores:
         return None
-    weakest = sorted(scores, key=lambda name: scores[name].value or 0.0)[:MAX_CLASSES]
+    weakest = sorted(scores, key=lambda name: scores[name]["average_precision"])[:MAX_CLASSES]
     names = [shortened(name) for name in weakest]
-    values = [scores[name].value or 0.0 for name in weakest]
-    mean = metrics.mean_average_precision.value
+    values = [scores[name]["average_precision"] for name in weakest]
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 8, 12, 46, 38)
@@ -57,7 +51,7 @@ def average_precision_bars(metrics: MultiLabelMetrics) -> Plot | None:
         axes.barh(rows, values, height=0.7, color=SERIES[0])
         for row, name in zip(rows, weakest, strict=True):
             for color, width in ((SURFACE, 4.0), (INK, 1.5)):
-                if (interval := scores[name].interval) is not None:
+                if (interval := scores[name]["interval"]) is not None:
                     axes.plot(interval, [row, row], color=color, lw=width, solid_capstyle="round")
             axes.text(1.02, row, f"{values[row]:.3f}", va="center", ha="left", color=INK)
         if mean is not None:
@@ -71,7 +65,7 @@ def average_precision_bars(metrics: MultiLabelMetrics) -> Plot | None:
     title = "Average precision of each class"
     if len(scores) > len(weakest):
         title = f"Average precision of the {len(weakest)} weakest of {len(scores)} classes"
-    if absent := len(metrics.per_class) - len(scores):
+    if absent := len(per_class) - len(scores):
         title += f" ({absent} without a sample left out)"
     spoken = "; ".join(f"{name} {value:.3f}" for name, value in zip(weakest, values, strict=True))
     size = (WIDTH, 50 + 22 * len(values))
@@ -79,22 +73,19 @@ def average_precision_bars(metrics: MultiLabelMetrics) -> Plot | None:
 
 
 def precision_recall_curves(
-    metrics: MultiLabelMetrics, labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    per_class: Mapping[str, Mapping[str, Any]],
 ) -> Plot | None:
     """Precision over recall of each class; the weakest are named, and a dot marks the threshold in use.
 
     Args:
-        metrics: Of the same samples; its classes are in the order of the columns.
-        labels: (N, K) bool.
-        probabilities: (N, K) float in 0..1.
+        curves: Class -> ``recall`` and ``precision``; see :func:`pipeline.metrics.multi_label.precision_recall`.
+        per_class: Class -> ``average_precision``, and ``recall`` and ``precision`` at its threshold.
     """
-    columns = {
-        name: k for k, (name, score) in enumerate(metrics.per_class.items()) if score.support
-    }
-    if not columns:
+    if not curves:
         return None
-    areas = {name: metrics.per_class[name].average_precision.value or 0.0 for name in columns}
-    weakest = sorted(columns, key=lambda name: areas[name])
+    areas = {name: per_class[name]["average_precision"] for name in curves}
+    weakest = sorted(curves, key=lambda name: areas[name])
     named = weakest[: MAX_NAMED if len(weakest) <= MAX_NAMED else MAX_NAMED - 1]
     others = [name for name in weakest if name not in named]
 
@@ -102,19 +93,18 @@ def precision_recall_curves(
         axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
         for i, name in enumerate(others):
             label = f"{len(others)} other classes" if i == 0 else None
-            curve = _curve(labels[:, columns[name]], probabilities[:, columns[name]])
-            axes.plot(*curve, color=MUTED, alpha=0.45, lw=1, label=label)
+            axes.plot(*_line(curves[name]), color=MUTED, alpha=0.45, lw=1, label=label)
         for i, name in reversed(list(enumerate(named))):
             axes.plot(
-                *_curve(labels[:, columns[name]], probabilities[:, columns[name]]),
+                *_line(curves[name]),
                 color=SERIES[i],
                 linestyle=_DASHES[i],
                 label=f"{shortened(name, 10)} (AP {areas[name]:.3f})",
                 zorder=3,
             )
-            score = metrics.per_class[name]
-            if score.recall is not None and score.precision is not None:
-                axes.plot(score.recall, score.precision, "o", color=SERIES[i], zorder=4)
+            point = per_class[name]["recall"], per_class[name]["precision"]
+            if None not in point:
+                axes.plot(*point, "o", color=SERIES[i], zorder=4)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), xlabel="recall", ylabel="precision")
         legend_above(axes, 2)
 
@@ -124,12 +114,5 @@ def precision_recall_curves(
     return draw("multi-label-curves", title, description, (WIDTH, 370), paint)
 
 
-def _curve(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64]
-) -> tuple[Sequence[float], Sequence[float]]:
-    """Recall and precision, rising recall, as few points as a reader can see."""
-    from sklearn.metrics import precision_recall_curve  # costs seconds, so only where it is drawn
-
-    precision, recall, _ = precision_recall_curve(positive, scores)
-    recall, precision = thinned(recall[::-1], precision[::-1])
-    return recall.tolist(), precision.tolist()
+def _line(curve: Mapping[str, Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
+    return curve["recall"], curve["precision"]

@@ -267,7 +267,7 @@ def _seal(job: Job, num_parts: int) -> Bundle:
     return Bundle(
         objective=config.require_objective().model_dump(mode="json"),
         modalities=config.modalities,
-        learned=job.learned,
+        learned={**job.learned, **best.get("learned", {})},
         tokenizer=job.tokenizer,
         metrics={name: value for name, value in row.items() if name.startswith(chosen)},
         training={

@@ -123,6 +123,7 @@ class _Worker:
         }
         self.precision = _precision(self.config, self.device)
         self.noted = 0.0
+        self.settled: Learned = {}  # of the validation split in the last epoch
         self.rows: dict[str, int] = {}  # of each split, taken in this epoch
 
     def run(self) -> None:
@@ -191,10 +192,16 @@ class _Worker:
         self.average.copy_to(self.model)
         self.model.eval()
         sums: dict[str, Tensor] = {}
-        for batch in self._batches("val", None):
-            _, counted = self.model.loss(to_device(batch, self.device))
+        observed: dict[str, list[Tensor]] = {}
+        for host_batch in self._batches("val", None):
+            batch = to_device(host_batch, self.device)
+            _, counted = self.model.loss(batch)
             for name, value in counted.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
+            for name, value in self.model.observed(batch).items():
+                observed.setdefault(name, []).append(value.cpu())
+        arrays = {name: torch.cat(values).numpy() for name, values in observed.items()}
+        self.settled = self.model.settled(arrays) if arrays else {}
         self.model.load_state_dict(kept)
         return self._metrics({name: float(value) for name, value in sums.items()})
 
@@ -227,7 +234,11 @@ class _Worker:
         rank = self.score.rank(row)
         if rank >= state.best:
             state.best = rank
-            weights = {"weights": dict(self.average.weights), "metrics": row}
+            weights = {
+                "weights": dict(self.average.weights),
+                "metrics": row,
+                "learned": dict(self.settled),
+            }
             storage.write_bytes(storage.join(run, CHECKPOINTS, BEST), dump(weights))
         last = state.dump(attempt=self.job.attempt, identity=self.job.identity)
         storage.write_bytes(storage.join(run, CHECKPOINTS, LAST), last)

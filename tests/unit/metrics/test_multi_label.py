@@ -8,7 +8,12 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
 from pipeline.errors import ModelError
-from pipeline.metrics.multi_label import choose_thresholds, multi_label_metrics
+from pipeline.metrics.multi_label import (
+    multi_label_metrics,
+    paired_map_difference,
+    precision_recall,
+)
+from pipeline.metrics.thresholds import choose_thresholds
 
 CLASSES = ("cat", "dog", "bird", "fish")
 
@@ -152,3 +157,40 @@ def test_bad_input_is_refused():
         choose_thresholds(labels, probabilities[:5])
     with pytest.raises(ValueError, match="3 thresholds"):
         metrics_of(*samples(), thresholds=(0.5,) * 3)
+
+
+def test_the_difference_of_two_models_is_resampled_in_pairs():
+    labels, first = samples(80)
+    second = np.clip(first + np.random.default_rng(3).normal(0, 0.2, first.shape), 0, 1)
+    difference = paired_map_difference(labels, first, second, seed=4, num_resamples=500)
+
+    def mean_precision(rows, probabilities):
+        return np.mean(
+            [average_precision(labels[rows, k], probabilities[rows, k]) for k in range(4)]
+        )
+
+    whole = np.arange(80)
+    expected = mean_precision(whole, first) - mean_precision(whole, second)
+    assert difference.value == pytest.approx(expected)
+    resampled = [
+        mean_precision(rows, first) - mean_precision(rows, second)
+        for rows in np.random.default_rng(9).integers(0, 80, size=(300, 80))
+    ]
+    ends = np.percentile(resampled, [2.5, 97.5])
+    assert difference.interval == pytest.approx(ends, abs=0.4 * np.std(resampled))
+    assert paired_map_difference(labels, first, first, seed=0, num_resamples=20).interval == (0, 0)
+    assert paired_map_difference(labels[:0], first[:0], first[:0], seed=0).value is None
+
+
+def test_curves_pass_through_what_a_threshold_reaches():
+    labels, probabilities = samples()
+    labels[:, 1] = False
+    curves = precision_recall(CLASSES, labels, probabilities)
+    assert list(curves) == ["cat", "bird", "fish"]
+    recall = np.array(curves["fish"]["recall"])
+    assert (np.diff(recall) >= 0).all()
+    scores = metrics_of(labels, probabilities).per_class["fish"]
+    distance = np.abs(recall - scores.recall) + np.abs(
+        np.array(curves["fish"]["precision"]) - scores.precision
+    )
+    assert distance.min() < 1e-4

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipeline.metrics.multi_label import multi_label_metrics
+from pipeline.metrics.multi_label import multi_label_metrics, precision_recall
 from pipeline.reports import multi_label_plots, regression_plots
 
 
@@ -24,19 +24,29 @@ def labelled(num_classes=6, num=80):
     metrics = multi_label_metrics(
         names, labels, probabilities, [0.5] * num_classes, seed=0, num_resamples=20
     )
-    return metrics, labels, probabilities
+    per_class = {
+        name: {
+            "average_precision": scores.average_precision.value,
+            "interval": scores.average_precision.interval,
+            "recall": scores.recall,
+            "precision": scores.precision,
+        }
+        for name, scores in metrics.per_class.items()
+    }
+    mean = metrics.mean_average_precision.value
+    return per_class, mean, precision_recall(names, labels, probabilities)
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    metrics, labels, probabilities = labelled()
+    per_class, mean, curves = labelled()
     return [
         regression_plots.prediction_scatter(*numbers()),
         regression_plots.prediction_scatter(*numbers(), "age <b>"),
         regression_plots.residual_plot(*numbers()),
         regression_plots.residual_plot(*numbers(), "Größe"),
-        multi_label_plots.average_precision_bars(metrics),
-        multi_label_plots.precision_recall_curves(metrics, labels, probabilities),
+        multi_label_plots.average_precision_bars(per_class, mean),
+        multi_label_plots.precision_recall_curves(curves, per_class),
     ]
 
 
@@ -86,32 +96,29 @@ def test_bars_leave_out_classes_without_samples_and_say_so(drawn):
     assert {f"class {k}" for k in range(1, 6)} <= texts(bars)
 
 
+def weakest_first(per_class):
+    areas = {name: row["average_precision"] for name, row in per_class.items()}
+    return sorted((name for name in areas if areas[name] is not None), key=areas.get)
+
+
 def test_bars_show_the_weakest_of_many_classes():
-    metrics, _, _ = labelled(40, 60)
-    bars = multi_label_plots.average_precision_bars(metrics)
+    per_class, mean, _ = labelled(40, 60)
+    bars = multi_label_plots.average_precision_bars(per_class, mean)
     assert bars.title.startswith("Average precision of the 20 weakest of 39 classes")
-    areas = {
-        name: scores.average_precision.value
-        for name, scores in metrics.per_class.items()
-        if scores.support
-    }
-    weakest, strongest = (choose(areas, key=areas.get) for choose in (min, max))
-    assert weakest in texts(bars)
-    assert strongest not in texts(bars)
+    order = weakest_first(per_class)
+    assert order[0] in texts(bars)
+    assert order[-1] not in texts(bars)
 
 
 def test_curves_name_the_weakest_and_count_the_others(drawn):
-    metrics, _, _ = labelled()
+    per_class, _, _ = labelled()
     shown = texts(drawn[5])
     assert "2 other classes" in shown
-    weakest = min(
-        (name for name, scores in metrics.per_class.items() if scores.support),
-        key=lambda name: metrics.per_class[name].average_precision.value,
-    )
-    assert any(text and text.startswith(weakest) for text in shown)
+    for name in weakest_first(per_class)[:3]:
+        assert any(text and text.startswith(name) for text in shown)
 
 
 def test_nothing_to_draw():
-    metrics, labels, probabilities = labelled(num=0)
-    assert multi_label_plots.average_precision_bars(metrics) is None
-    assert multi_label_plots.precision_recall_curves(metrics, labels, probabilities) is None
+    per_class, mean, curves = labelled(num=0)
+    assert multi_label_plots.average_precision_bars(per_class, mean) is None
+    assert multi_label_plots.precision_recall_curves(curves, per_class) is None

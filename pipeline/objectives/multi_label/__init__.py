@@ -1,0 +1,125 @@
+"""Multi-label classification: which of K classes, any number of them, does a sample belong to? Its configuration.
+
+An objective of its own beside ``classify``: what it reads as a target, its columns, loss, metrics and page all differ,
+so that a flag of ``classify`` would be asked for in each of its methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import Field, JsonValue
+
+from pipeline.metrics.thresholds import DEFAULT_THRESHOLD
+from pipeline.models.record import Score
+from pipeline.objectives.base import Arrays, Judging, Learned
+from pipeline.objectives.fused import FusedSection
+from pipeline.objectives.multi_label import labels, rows
+from pipeline.objectives.multi_label.labels import LabelsSurvey, LabelsTarget
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
+    from pipeline.objectives.multi_label.model import MultiLabelClassifier
+
+THRESHOLDS = "thresholds"
+
+
+class MultiLabelConfig(FusedSection):
+    """A classifier of samples that have any number of labels, none included.
+
+    What it learns of the targets are ``classes``, in the order of the probabilities; of the validation split's
+    predictions ``thresholds``, the probabilities from which on they are predicted.
+    """
+
+    kind: Literal["multi_label"] = "multi_label"
+    label: Annotated[
+        str, Field(description="field with the labels, or json.path inside a JSON field")
+    ] = "cls"
+    separator: Annotated[
+        str | None,
+        Field(
+            min_length=1, description="between labels in a text; by default they are a JSON list"
+        ),
+    ] = None
+    classes: Annotated[
+        list[str] | None,
+        Field(min_length=1, description="class names; by default those in the training set"),
+    ] = None
+    loss: Annotated[
+        Literal["binary_cross_entropy", "focal"],
+        Field(description="focal counts decisions less that the model is sure of"),
+    ] = "binary_cross_entropy"
+    gamma: Annotated[
+        float, Field(ge=0, description="how much less, for loss=focal; 0 is binary_cross_entropy")
+    ] = 2.0
+
+    @property
+    def score(self) -> Score:
+        return Score("loss", "min")
+
+    @property
+    def metric(self) -> str:
+        return "mean_average_precision"
+
+    @property
+    def preset(self) -> Learned | None:
+        return {"classes": list(self.classes)} if self.classes else None
+
+    def targets(self, learned: Learned | None = None) -> LabelsTarget:
+        classes = None if learned is None else frozenset(names(learned))
+        return LabelsTarget(self.label, self.separator, classes)
+
+    def survey(self) -> LabelsSurvey:
+        return LabelsSurvey(self.targets())
+
+    def learn(self, survey: LabelsSurvey) -> Learned:
+        return {"classes": list(labels.class_names(self.label, self.classes, survey))}
+
+    def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> MultiLabelClassifier:
+        from pipeline.objectives.multi_label.model import MultiLabelClassifier
+
+        return MultiLabelClassifier(self, encoders, names(learned))
+
+    def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
+        return rows.schema(len(names(learned)), self.width)
+
+    def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
+        return rows.table(arrays, names(learned), thresholds(learned))
+
+    def footer(self, learned: Learned) -> dict[str, str]:
+        return rows.footer(names(learned), thresholds(learned))
+
+    def resolved(self, learned: Learned) -> dict[str, JsonValue]:
+        settings = super().resolved(learned)
+        return {**settings, "classes": settings["classes"] or list(names(learned))}
+
+    def truth(self, texts: pa.Array) -> pa.Array:
+        return rows.label_lists(texts)
+
+    def evaluation(self, learned: Learned, judging: Judging) -> MultiLabelEvaluation:
+        from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
+
+        return MultiLabelEvaluation(names(learned), thresholds(learned), judging)
+
+    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+        from pipeline.objectives.multi_label.evaluation import flat
+
+        return flat(evaluation)
+
+
+def names(learned: Learned) -> tuple[str, ...]:
+    """The class names, in the order of the probabilities."""
+    classes = learned["classes"]
+    assert isinstance(classes, list | tuple)
+    return tuple(map(str, classes))
+
+
+def thresholds(learned: Learned) -> tuple[float, ...]:
+    """The probability from which on each class is predicted; of all 0.5 where there was no validation split."""
+    values = learned.get(THRESHOLDS) or [DEFAULT_THRESHOLD] * len(names(learned))
+    assert isinstance(values, list | tuple)
+    return tuple(float(str(value)) for value in values)
