@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pipeline.modalities.text.encoders.transformer import TextEncoder
 
+from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.classify.labels import LabelSurvey
 from pipeline.objectives.classify.model import Classifier

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from pipeline.modalities.text.encoders.transformer import TextEncoder
 
 from pipeline.errors import ConfigError, SampleError
 from pipeline.metrics.thresholds import choose_thresholds
+from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.base import Judging
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.multi_label.labels import LabelsTarget
@@ -95,7 +95,7 @@ def test_classes_are_learned_and_surveys_merge() -> None:
     assert config.learn(first) == {"classes": list(CLASSES)}
     few = MultiLabelConfig(classes=["dog", "cat"])
     assert few.learn(first) == {"classes": ["dog", "cat"]}
-    assert first.refused(few.target(few.learn(first))) == {"unknown_label": 2}
+    assert first.refused(few.targets(few.learn(first))) == {"unknown_label": 2}
     empty = config.survey()
     empty.add_text("[]")
     with pytest.raises(ConfigError, match="none of the 1 training samples has a label"):
