@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.metrics.columns import Sums
 from pipeline.sample import ERROR, MODALITIES
@@ -44,8 +45,8 @@ class Profile:
                 Counter("+".join(present) for present in good[MODALITIES].to_pylist())
             ),
         }
-        if PREDICTION in good.column_names:
-            sums[PREDICTION] = dict(Counter(good[PREDICTION].to_pylist()))
+        if PREDICTION in good.column_names and (names := _names(good[PREDICTION])) is not None:
+            sums[PREDICTION] = dict(Counter(names))
         if SCORE in good.column_names:
             bins = np.histogram(good[SCORE].to_numpy(), SCORE_BINS, (0.0, 1.0))[0]
             sums[SCORE] = bins.tolist()
@@ -94,6 +95,14 @@ def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> fl
     names = sorted({*before, *now}, key=str)
     old, new = (_smoothed([counts.get(name, 0) for name in names]) for counts in (before, now))
     return float(((new - old) * np.log(new / old)).sum())
+
+
+def _names(column: pa.ChunkedArray) -> list[str | None] | None:
+    """The names that a column predicts, of each sample one or several; None where it predicts no names."""
+    if pa.types.is_list(column.type):
+        column = pc.list_flatten(column)
+    names: list[str | None] | None = column.to_pylist() if pa.types.is_string(column.type) else None
+    return names
 
 
 def _smoothed(counts: list[float]) -> np.ndarray:

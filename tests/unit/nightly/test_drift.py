@@ -94,3 +94,12 @@ def test_the_shift_of_the_mean_embedding() -> None:
     # Means (3, 4) and (3, 9): 5 apart, over a length of 5.
     assert drift(before, now)["embedding_shift"] == pytest.approx(1.0)
     assert drift(before, {"samples": 5, "embedding": [1.0]}) == {}, "another model's"
+
+
+def test_of_several_labels_each_is_counted_and_numbers_are_not():
+    rows = table(["cat", "dog"], [0.5, 0.5], np.zeros((2, 2)))
+    lists = pa.array([["cat", "dog"], ["dog"]], pa.list_(pa.string()))
+    at = rows.column_names.index("prediction")
+    assert Profile()(rows.set_column(at, "prediction", lists))["prediction"] == {"cat": 1, "dog": 2}
+    numbers = pa.array([0.5, 1.5], pa.float32())
+    assert "prediction" not in Profile()(rows.set_column(at, "prediction", numbers))
