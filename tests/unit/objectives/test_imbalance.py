@@ -14,7 +14,11 @@ from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.classify.labels import LabelSurvey
 from pipeline.objectives.classify.model import Classifier
-from pipeline.objectives.losses import effective_number_weights, inverse_frequency_weights
+from pipeline.objectives.losses import (
+    effective_number_weights,
+    focal_loss,
+    inverse_frequency_weights,
+)
 from pipeline.objectives.sampling import Repeats, repeat_factors
 from pipeline.training.optimization import build_optimizer
 
@@ -96,6 +100,17 @@ def test_losses_are_weighed_by_the_class_of_the_sample() -> None:
         losses = model.losses(logits, batch)
         assert torch.allclose(losses, plain.losses(logits, batch) * weights[batch["label"]])
         assert set(model.state_dict()) == set(plain.state_dict()), "a bundle's weights are the same"
+
+
+def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
+    labels = ["common"] * 6 + ["rare"] * 2
+    model = build(labels, loss="focal", gamma=1.5, label_smoothing=0.1).eval()
+    batch = batch_of(model, texts_of(labels, 0), labels)
+    logits = model.outputs(model.embed(batch))
+    assert torch.equal(model.losses(logits, batch), focal_loss(logits, batch["label"], 1.5))
+    model.train()
+    smoothed = focal_loss(logits, batch["label"], 1.5, 0.1)
+    assert torch.equal(model.losses(logits, batch), smoothed)
 
 
 def test_counts_are_learned_only_where_classes_are_weighed() -> None:

@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.metrics.thresholds import choose_thresholds
 from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.base import Judging
+from pipeline.objectives.losses import binary_focal_loss
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.multi_label.labels import LabelsTarget
 from pipeline.objectives.multi_label.model import MultiLabelClassifier
@@ -149,6 +150,14 @@ def test_the_loss_is_binary_cross_entropy_and_sums_add_up() -> None:
     f1 = 2 * (labels & predicted).sum() / (labels.sum() + predicted.sum())
     metrics = model.metrics({name: value.item() for name, value in whole.items()})
     assert metrics["f1_micro"] == pytest.approx(f1)
+
+
+def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
+    model = build(loss="focal", gamma=1.5).eval()
+    batch = batch_of(model)
+    logits = model.outputs(model.embed(batch))
+    expected = binary_focal_loss(logits, batch["label"], 1.5).mean(dim=1)
+    assert torch.equal(model.losses(logits, batch), expected)
 
 
 def test_thresholds_settle_on_what_was_observed() -> None:
