@@ -108,9 +108,9 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
                     raise ValueError(
                         f"{other} and {name} both read {field}: set {name}.fields to its own fields"
                     )
-        sizes = {name: spec.vocab_size for name, spec in self.tokenized().items()}
-        if len(set(sizes.values())) > 1:
-            settings = " and ".join(f"{name}.vocab_size={size}" for name, size in sizes.items())
+        asked = {name: spec.asks for name, spec in self.tokenized().items()}
+        if len(set(asked.values())) > 1:
+            settings = " and ".join(f"{name}.{setting}" for name, setting in asked.items())
             raise ValueError(f"a run has one tokenizer, and {settings} ask for different ones")
         return self
 

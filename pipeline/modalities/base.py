@@ -247,14 +247,16 @@ class Tokenizing:
     """What a modality asks of the run's tokenizer, which all texts of a run share.
 
     Attributes:
-        vocab_size: Tokens that it learns.
+        asks: The setting that says which, the same for all texts of a run: ``vocab_size=2048``.
         read: (data, extension) -> the text that it is trained on; raises SampleError.
         train: Texts -> the tokenizer as JSON.
+        ready: The tokenizer of a network from elsewhere, which is taken in place of training one; None trains it.
     """
 
-    vocab_size: int
+    asks: str
     read: Callable[[memoryview, str], str]
     train: Callable[[Iterable[str]], str]
+    ready: Callable[[], str] | None = None
 
 
 class ModalityConfig(Section):

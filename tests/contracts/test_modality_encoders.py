@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from support.encoder_cases import ModalityCase, cases
 from torch import nn
 
+from pipeline.modalities import kinds
 from pipeline.modalities.base import EncoderConfig
 from pipeline.modalities.layers import Features
 from pipeline.models.batch import to_tensors
@@ -26,6 +27,8 @@ def members() -> Iterator[tuple[str, str]]:
 
 
 MEMBERS = list(members())
+# transformers asks whether any token is masked, which a tensor without values cannot tell.
+LOOK_AT_VALUES = {("text", "pretrained")}
 each_encoder = pytest.mark.parametrize(("name", "kind"), MEMBERS)
 
 
@@ -53,7 +56,7 @@ def encode(encoder: nn.Module, name: str, batch: dict[str, torch.Tensor]) -> Fea
 
 def test_every_modality_has_a_case() -> None:
     assert all(isinstance(case, ModalityCase) for case in cases().values())
-    assert {name for name, _ in MEMBERS} == set(cases())
+    assert set(cases()) == set(kinds()), "a new modality is listed in support/encoder_cases.py too"
 
 
 @each_encoder
@@ -111,6 +114,8 @@ def test_an_encoder_keeps_to_its_type_and_device(name: str, kind: str) -> None:
     tokens, mask = encode(encoder, name, batch)
     assert tokens.dtype == torch.float64
     assert mask.device == tokens.device
+    if (name, kind) in LOOK_AT_VALUES:
+        return
     with torch.device("meta"):
         elsewhere = {
             column: torch.empty_like(values, device="meta") for column, values in batch.items()

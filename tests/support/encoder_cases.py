@@ -19,6 +19,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, ModalityConfig
 from pipeline.modalities.text.codec import train_tokenizer
 from support.tones import wav
+from support.vectors import npy, wave
 
 TOKENIZER = train_tokenizer(["a tone"], 300)
 
@@ -32,6 +33,29 @@ def picture(seed: int) -> bytes:
 
 
 @cache
+def weights_folder() -> Path:
+    """A folder for weights, removed when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix="weights-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def bert() -> dict[str, str]:
+    """A small encoder of texts as transformers writes it, with weights by chance, and a tokenizer of whole words."""
+    import torch
+    import transformers
+
+    from support.encoders import save_tokenizer, small_text
+
+    torch.manual_seed(0)
+    folder = weights_folder() / "bert"
+    transformers.BertModel(transformers.BertConfig(**small_text())).save_pretrained(folder)
+    save_tokenizer(folder)
+    return {"name": f"hf:{folder}"}
+
+
+@cache
 def vit() -> dict[str, str]:
     """A small transformer of timm, with weights by chance that lie in a file."""
     import timm
@@ -39,8 +63,7 @@ def vit() -> dict[str, str]:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    path = Path(tempfile.mkdtemp(prefix="weights-")) / "vit.safetensors"
-    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    path = weights_folder() / "vit.safetensors"
     save_file(timm.create_model("test_vit", pretrained=False).state_dict(), path)
     return {"name": "timm:test_vit", "weights": str(path)}
 
@@ -71,7 +94,10 @@ class ModalityCase:
         return ModalitiesConfig.model_validate({self.name: settings}).by_name()[self.name]
 
     def codec(self, kind: str) -> Codec:
-        return self.config(kind).codec(TOKENIZER)
+        config = self.config(kind)
+        tokenizing = config.tokenizing()
+        ready = tokenizing.ready if tokenizing else None
+        return config.codec(ready() if ready else TOKENIZER)
 
 
 @cache
@@ -90,6 +116,7 @@ def cases() -> dict[str, ModalityCase]:
             "txt",
             ("a tone 音".encode(), b"tone a a tone"),
             {"max_tokens": 8, "vocab_size": 300},
+            {"pretrained": lambda: {**bert(), "trainable_blocks": "all"}},
         ),
         ModalityCase(
             "audio",
@@ -97,5 +124,6 @@ def cases() -> dict[str, ModalityCase]:
             (wav(440.0), wav(1300.0)),
             {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16},
         ),
+        ModalityCase("vector", "npy", (npy(wave(3, 0)), npy(wave(5, 1))), {"shape": [64, 2]}),
     )
     return {case.name: case for case in every}

@@ -262,6 +262,9 @@ def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
     tokenized = config.modalities.tokenized()
     if not tokenized:
         return None
+    spec = next(iter(tokenized.values()))
+    if spec.ready is not None:
+        return spec.ready()
     url = storage.join(config.run, runs.TOKENIZER)
     if storage.exists(url):
         return storage.read_bytes(url).decode()
@@ -271,7 +274,7 @@ def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
     for sample in _read(ranked, fields):
         members = {name: member.data for name, member in sample.fields.items()}
         texts += config.modalities.training_texts(members)
-    return next(iter(tokenized.values())).train(texts)
+    return spec.train(texts)
 
 
 def _read(picks: Sequence[Pick], only: Sequence[str] | None = None) -> list[Sample]:

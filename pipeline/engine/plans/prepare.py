@@ -197,6 +197,9 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     if not tokenized:
         return None
     url = storage.join(config.run, TOKENIZER)
+    ready = next((spec.ready for spec in tokenized.values() if spec.ready), None)
+    if ready is not None:
+        return _ready_tokenizer(ready(), url)
     if storage.exists(url):
         return storage.read_bytes(url).decode()
     patterns = config.patterns(config.input.train or own_input, "the job's input")
@@ -210,6 +213,23 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
         tokenizer = next(iter(tokenized.values())).train(texts)
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)
+    return tokenizer
+
+
+def _ready_tokenizer(tokenizer: str, url: str) -> str:
+    """The tokenizer of a pretrained encoder, which becomes that of the run.
+
+    Raises:
+        ConfigError: The run has another.
+    """
+    if not storage.exists(url):
+        storage.write_bytes(url, tokenizer.encode())
+    elif storage.read_bytes(url).decode() != tokenizer:
+        raise ConfigError(
+            "the run has another tokenizer than the pretrained encoder of its texts",
+            where=url,
+            fix="choose another run",
+        )
     return tokenizer
 
 

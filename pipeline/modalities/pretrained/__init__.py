@@ -27,6 +27,7 @@ __all__ = [
     "describe_tower",
     "is_encoder",
     "load",
+    "tokenizer_of",
 ]
 
 
@@ -110,7 +111,7 @@ def load(encoder: EncoderDescription) -> dict[str, Tower]:
         ModelError: The weights here are others than those described, or do not fit.
     """
     library, name = _library(encoder.model)
-    here: EncoderDescription = library.describe(name, encoder.weights)
+    here = library.describe(name, encoder.weights).for_job(tuple(encoder.inputs))
     if here.fingerprint != encoder.fingerprint:
         raise ModelError(
             "the weights are others than when the job began, or than on the machine that it began on",
@@ -167,6 +168,22 @@ def build_tower(
         library, name = _library(model)
         tower: Tower = library.build_tower(name, modality, described, weights)
     return tower
+
+
+def tokenizer_of(model: str, modality: str) -> str:
+    """The tokenizer of an encoder of texts, JSON of a ``tokenizers.Tokenizer``.
+
+    Args:
+        model: As of :func:`describe`.
+        modality: The kind of modality.
+
+    Raises:
+        ModelError: It has none, or none that runs without code of its own.
+    """
+    with _named_as_encoder(modality):
+        library, name = _library(model)
+        tokenizer: str = library.tokenizer_of(name)
+    return tokenizer
 
 
 @contextmanager

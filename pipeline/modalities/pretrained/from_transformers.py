@@ -149,6 +149,24 @@ def build_tower(
     return IdTower(SentenceEncoder(model, architecture.recipe, IDS), model.config.pad_token_id or 0)
 
 
+def tokenizer_of(name: str) -> str:
+    """The tokenizer in a folder, JSON.
+
+    Raises:
+        ModelError: It is none of those that run in Rust.
+    """
+    folder = local_file(name, "infer.model=hf:")
+    tokenizer = _tokenizer(folder / Recipe.read(folder).folder)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "the tokenizer has no form that decode workers can run",
+            where=str(folder),
+            fix="choose a model with tokenizer.json",
+        )
+    text: str = tokenizer.backend_tokenizer.to_str()
+    return text
+
+
 @dataclass(frozen=True)
 class Architecture:
     """What a network is built from without its folder.

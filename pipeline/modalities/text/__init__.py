@@ -20,8 +20,13 @@ from pipeline.modalities.base import (
     Tokenizing,
     Verify,
 )
+from pipeline.modalities.inputs import TokenInput
 from pipeline.modalities.shown import MarkedText, Medium
-from pipeline.modalities.text.encoders import TextEncoderConfig, TextTransformerConfig
+from pipeline.modalities.text.encoders import (
+    TextEncoderConfig,
+    TextPretrainedConfig,
+    TextTransformerConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
     from pipeline.modalities.text.codec import TextCodec
+    from pipeline.modalities.text.ids import IdCodec
 
 
 # First words of the names that Unicode gives letters, but Han for Chinese characters.
@@ -113,12 +119,33 @@ class TextConfig(ModalityConfig):
                 where="modalities.text",
                 fix="give a run that has tokenizer.json, or input.train to train one from",
             )
+        if isinstance(self.encoder.inputs, TokenInput):
+            return self._id_codec(tokenizer, self.encoder.inputs)
         return TextCodec(
             tokenizer=tokenizer,
             max_tokens=self.max_tokens,
             max_bytes=self.max_bytes,
             encoding=self.encoding,
             limits=self.filter if self.filter.active else None,
+        )
+
+    def _id_codec(self, tokenizer: str, inputs: TokenInput) -> IdCodec:
+        from pipeline.modalities.text.ids import IdCodec
+
+        if self.max_tokens > inputs.max_tokens:
+            raise ConfigError(
+                f"the pretrained encoder takes {inputs.max_tokens} tokens, and texts have {self.max_tokens}",
+                where="modalities.text.max_tokens",
+                fix=f"set it to {inputs.max_tokens} or less",
+            )
+        return IdCodec(
+            tokenizer,
+            self.max_tokens,
+            self.max_bytes,
+            self.encoding,
+            self.filter if self.filter.active else None,
+            prompt=inputs.prompt,
+            lower=inputs.lower,
         )
 
     def check_content(self, data: memoryview, field: str) -> None:
@@ -129,10 +156,14 @@ class TextConfig(ModalityConfig):
     def tokenizing(self) -> Tokenizing:
         from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 
+        pretrained = self.encoder if isinstance(self.encoder, TextPretrainedConfig) else None
         return Tokenizing(
-            vocab_size=self.vocab_size,
+            asks=f"encoder.name={pretrained.name}"
+            if pretrained
+            else f"vocab_size={self.vocab_size}",
             read=lambda data, field: read_training_text(data, field, self),
             train=lambda texts: train_tokenizer(texts, self.vocab_size),
+            ready=pretrained.tokenizer if pretrained else None,
         )
 
     def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
@@ -171,4 +202,6 @@ class TextConfig(ModalityConfig):
     def augmentation(self) -> Any:
         from pipeline.modalities.text.augment import TextAugmentation
 
-        return TextAugmentation(**self.augment.model_dump())
+        # Of a network from elsewhere the first token says that a text begins, and may be what all of it is read from.
+        num_spared = 0 if self.encoder.inputs is None else 1
+        return TextAugmentation(**self.augment.model_dump(), num_spared=num_spared)

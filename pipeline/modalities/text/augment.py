@@ -16,9 +16,11 @@ class TextAugmentation:
 
     Attributes:
         drop_probability: Of dropping a token. A text that would lose all its tokens keeps them.
+        num_spared: Tokens at the beginning that are never dropped.
     """
 
     drop_probability: float = 0.1
+    num_spared: int = 0
 
     def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
         """Changes a batch.
@@ -31,5 +33,6 @@ class TextAugmentation:
             int64 (B, L).
         """
         chance = torch.rand(values.shape, generator=generator, device=values.device)
+        chance[:, : self.num_spared] = 1.0
         dropped = values.masked_fill(chance < self.drop_probability, PAD)
         return torch.where((dropped != PAD).any(dim=1, keepdim=True), dropped, values)

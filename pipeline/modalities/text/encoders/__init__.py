@@ -5,9 +5,13 @@ To add one: write ``NAME.py`` beside this file, its configuration here, and list
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from pipeline.modalities.base import EncoderConfig
+from pipeline.modalities.pretrained import tokenizer_of
+from pipeline.modalities.pretrained.section import PretrainedConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,5 +33,20 @@ class TextTransformerConfig(EncoderConfig):
         )
 
 
-# With a second encoder: Annotated[TextTransformerConfig | OtherConfig, Field(discriminator="kind")].
-TextEncoderConfig = TextTransformerConfig
+class TextPretrainedConfig(PretrainedConfig):
+    """An encoder of texts from elsewhere; its tokenizer becomes that of the run."""
+
+    MODALITY = "text"
+
+    def tokenizer(self) -> str:
+        """The tokenizer that lies with the network, JSON.
+
+        Raises:
+            ModelError: There is none that runs without Python code of its own.
+        """
+        return tokenizer_of(self.name, self.MODALITY)
+
+
+TextEncoderConfig = Annotated[
+    TextTransformerConfig | TextPretrainedConfig, Field(discriminator="kind")
+]
