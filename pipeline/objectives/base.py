@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.objectives.network import Objective
+    from pipeline.reports.section import Section as ReportSection
 
 Learned = Mapping[str, JsonValue]
 """What an objective has learned of the targets of the training split, kept in checkpoints and in the bundle."""
@@ -189,6 +190,10 @@ class ObjectiveSection(Section, ABC):
     @abstractmethod
     def evaluation(self, learned: Learned, judging: Judging) -> Evaluation:
         """An evaluation without samples."""
+
+    @abstractmethod
+    def section(self) -> ReportSection:
+        """What it puts on the page of a run."""
 
     @abstractmethod
     def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:

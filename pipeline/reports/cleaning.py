@@ -10,7 +10,6 @@ from pipeline.reports.content import ReportData
 from pipeline.sample import FILTERS
 
 MAX_EXAMPLES = 15
-UNEVEN = 10.0  # times as many samples of the largest class as of the smallest, above which the page warns
 # Limit -> the reason that it gives; two limits may give one.
 REASONS: Mapping[str, str] = {
     "image.min_side": "filtered_size",
@@ -52,11 +51,6 @@ def filtered_counts(data: ReportData) -> Counter[str]:
     else:
         counts = Counter(str(row.get("reason", "")) for row in data.quarantine)
     return Counter({reason: count for reason, count in counts.items() if reason in FILTERS})
-
-
-def imbalance(labels: Mapping[str, int]) -> float | None:
-    """Samples of the largest class over those of the smallest; None where there are no two classes."""
-    return max(labels.values()) / min(labels.values()) if len(labels) > 1 else None
 
 
 def _filters(data: ReportData, counts: Counter[str]) -> Iterator[dict[str, Any]]:

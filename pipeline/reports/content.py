@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.reports.section import Section
 
 from pipeline.modalities.shown import MarkedText, Shown
 
@@ -22,6 +27,7 @@ class Example:
         prediction: What the model says; None for an example that only shows the data.
         score: Probability of the prediction, 0..1.
         probabilities: Class -> probability; all of them, or the largest.
+        right: Whether the prediction is right; None where it is a matter of more or less, or not known.
     """
 
     key: str
@@ -32,6 +38,7 @@ class Example:
     prediction: str | None = None
     score: float | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    right: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +89,9 @@ class ReportData:
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
         kept: Which epoch's weights the model has: ``epoch``, ``of``, ``chosen_by``; None before there is a model.
         augmented: Training samples as the augmentation changes them.
-        evaluation: ``evaluation/metrics.json`` as
-            :func:`pipeline.metrics.evaluation.evaluate_predictions` builds it; None before that.
+        section: What the run's objective says on the page; None where no objective is configured.
+        evaluation: ``evaluation/metrics.json``; None before that.
+        predicted: The rows of ``evaluation/predictions.parquet``; None where they are not there.
         config_yaml: The resolved configuration.
         environment: Versions, commit and machine, as they shall be shown.
     """
@@ -101,6 +109,8 @@ class ReportData:
     history: Sequence[Mapping[str, Any]] = ()
     kept: Mapping[str, Any] | None = None
     augmented: Sequence[AugmentedSample] = ()
+    section: Section | None = None
     evaluation: Mapping[str, Any] | None = None
+    predicted: pa.Table | None = None
     config_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)

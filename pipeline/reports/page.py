@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.models.record import kept_epoch
-from pipeline.reports import plots, views
-from pipeline.reports.cleaning import UNEVEN, cleaning_view
+from pipeline.reports import views
+from pipeline.reports.cleaning import cleaning_view
 from pipeline.reports.content import Example, ReportData
+from pipeline.reports.section import Measure
 from pipeline.reports.svg import Plot, shortened
 
 __all__ = ["Example", "ReportData", "render"]
@@ -33,25 +34,24 @@ def render(data: ReportData) -> str:
     Returns:
         An HTML document that encodes to UTF-8.
     """
-    evaluation = data.evaluation
+    splits = views.split_table(data)
     return render_template(
         "report.html",
         data=data,
         figures=views.key_figures(data),
-        lede=views.lede(evaluation),
-        modality=views.modality_view(evaluation),
-        splits=views.split_table(data.splits),
-        balance=plots.label_balance(data.splits),
+        lede=views.lede(data),
+        modality=views.modality_view(data),
+        splits=splits,
+        balance=splits["targets"].plot,
         quarantine=views.quarantine_view(data),
         cleaning=cleaning_view(data),
-        uneven=UNEVEN,
         samples=[views.card(example) for example in data.examples if example.prediction is None],
-        curves=views.training(data.history, data.kept),
+        curves=views.training(data),
         kept=kept_epoch(data.kept),
         history=views.history_table(data.history),
         augmented=[views.augmented(sample) for sample in data.augmented],
-        metrics=views.metrics_view(evaluation),
-        predictions=views.predictions(data.examples),
+        metrics=views.metrics_view(data),
+        predictions=views.predictions(data),
         configured=bool(data.config_yaml or data.environment or data.summary),
         summary={k: v for k, v in data.summary.items() if k != "seconds"},
     )
@@ -68,14 +68,23 @@ def render_template(name: str, **values: object) -> str:
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        # Objectives have templates of their own, which are named by their path below the package.
+        loader=FileSystemLoader([_FOLDER, _FOLDER.parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=percent, interval=interval, number=number, points=points, short=shortened, svg=_svg
+        percent=percent,
+        interval=interval,
+        number=number,
+        points=points,
+        short=shortened,
+        svg=_svg,
+        measured=measured,
+        measured_interval=measured_interval,
+        measured_difference=measured_difference,
     )
     return environment
 
@@ -106,6 +115,29 @@ def number(value: object, digits: int = 3) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", _NARROW_SPACE)
     return f"{value:.{digits}f}" if abs(value) >= 0.1 or value == 0 else f"{value:.{digits}g}"
+
+
+def measured(value: float | None, measure: Measure) -> str:
+    """A value of a metric: in percent where it is a share."""
+    return percent(value) if measure.percent else number(value)
+
+
+def measured_interval(
+    ends: tuple[float | None, float | None] | Sequence[float] | None, measure: Measure
+) -> str:
+    """An interval of a metric; a dash where it is not known."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return "–"
+    return (
+        interval((ends[0], ends[1])) if measure.percent else f"{number(ends[0])}–{number(ends[1])}"
+    )
+
+
+def measured_difference(value: float | None, measure: Measure) -> str:
+    """A difference of a metric, with its sign: in points where it is a share."""
+    if measure.percent:
+        return points(value)
+    return "–" if value is None else f"{value:+.3g}".replace("-", "−")
 
 
 def _svg(plot: Plot | Mapping[str, object]) -> Markup:

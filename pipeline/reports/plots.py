@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.reports.comparison import ALONE, ComparisonRow
+from pipeline.reports.section import Measure
 from pipeline.reports.svg import (
     INK,
-    MUTED,
     SERIES,
     SURFACE,
     WIDTH,
@@ -34,14 +34,17 @@ if TYPE_CHECKING:
 MAX_LABELS = 20
 
 
-def accuracy_by_modality(
-    rows: Sequence[ComparisonRow], majority: float | None = None
+def by_modality(
+    rows: Sequence[ComparisonRow],
+    measure: Measure,
+    reference: tuple[float, str] | None = None,
 ) -> Plot | None:
     """Horizontal bars with 95 % intervals, one group a subset of modalities.
 
     Args:
         rows: Of :func:`pipeline.reports.comparison.comparison_rows`.
-        majority: Accuracy of always saying the most frequent class, drawn as a reference.
+        measure: What they are compared by.
+        reference: What a model that learned nothing reaches, which is drawn, and its name.
     """
     if not rows:
         return None
@@ -51,6 +54,10 @@ def accuracy_by_modality(
     for i, row in enumerate(rows):
         y += 0.0 if i == 0 else 0.85 if row.kind == ALONE else 1.25
         tops.append(y)
+    ends = [row.high if row.high is not None else row.value for row in rows]
+    limit = (
+        1.0 if measure.percent else 1.05 * max([*ends, reference[0] if reference else 0.0, 1e-9])
+    )
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 6, 34, 52, 38)
@@ -59,31 +66,35 @@ def accuracy_by_modality(
             if chosen:
                 axes.barh(
                     [y for y, _ in chosen],
-                    [row.accuracy for _, row in chosen],
+                    [row.value for _, row in chosen],
                     height=0.7,
                     color=SERIES[kind == ALONE],
                     label=label,
                 )
         for y, row in zip(tops, rows, strict=True):
             _interval(axes, y, row)
-            end = f"{100 * row.accuracy:.1f}"
-            axes.text(1.02, y, f"{end} %", va="center", ha="left", color=INK)
-        if majority is not None:
-            axes.axvline(majority, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-        axes.set(yticks=tops, ylim=(tops[-1] + 0.7, -0.7), xlim=(0, 1))
+            end = _written(row.value, measure)
+            axes.text(1.02 * limit, y, end, va="center", ha="left", color=INK)
+        if reference is not None:
+            axes.axvline(reference[0], color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set(yticks=tops, ylim=(tops[-1] + 0.7, -0.7), xlim=(0, limit))
         axes.set_yticklabels(names, color=INK)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-        axes.xaxis.set_major_formatter(percent_tick)
-        axes.set_xlabel(
-            "accuracy" + (" (dotted: always the most frequent class)" if majority else "")
-        )
+        if measure.percent:
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+            axes.xaxis.set_major_formatter(percent_tick)
+        axes.set_xlabel(measure.title.lower() + (f" (dotted: {reference[1]})" if reference else ""))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         legend_above(axes, 2)
 
-    spoken = "; ".join(f"{row.name} ({row.kind}) {100 * row.accuracy:.1f} percent" for row in rows)
+    words = "; ".join(f"{row.name} ({row.kind}) {_written(row.value, measure)}" for row in rows)
+    title = f"{measure.title} by modality"
     size = (WIDTH + 24, 72 + 22 * (tops[-1] + 1.4))
-    return draw("modality", "Accuracy by modality", f"Accuracy by modality: {spoken}.", size, paint)
+    return draw("modality", title, f"{title}: {words}.", size, paint)
+
+
+def _written(value: float, measure: Measure) -> str:
+    return f"{100 * value:.1f} %" if measure.percent else f"{value:.3g}"
 
 
 def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
@@ -127,51 +138,6 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
     spoken = "; ".join(f"{label} {totals[label]}" for label in labels)
     size = (WIDTH, 72 + len(labels) * (10 + 7 * len(drawn)))
     return draw("balance", title, f"Samples of each label, all splits: {spoken}.", size, paint)
-
-
-def reliability(calibration: Mapping[str, Any]) -> Plot | None:
-    """Reliability diagram: accuracy over confidence, and how many samples have that confidence."""
-    bins = [row for row in calibration.get("bins", ()) if row["count"]]
-    total = sum(row["count"] for row in bins)
-    if not total:
-        return None
-
-    def paint(figure: Figure) -> None:
-        axes = add_axes(figure, 46, 34, 12, 128)
-        below = add_axes(figure, 46, 268, 12, 42)
-        middle = [(row["low"] + row["high"]) / 2 for row in bins]
-        width = 0.9 * (bins[0]["high"] - bins[0]["low"])
-        axes.bar(
-            middle, [r["accuracy"] for r in bins], width=width, color=SERIES[0], label="accuracy"
-        )
-        axes.plot(
-            middle,
-            [row["confidence"] for row in bins],
-            "_",
-            color=SERIES[1],
-            markersize=14,
-            markeredgewidth=2.5,
-            label="mean confidence",
-        )
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-        axes.set_xticklabels([])
-        below.bar(middle, [row["count"] / total for row in bins], width=width, color=MUTED)
-        below.set(xlim=(0, 1), ylabel="samples", xlabel="confidence")
-        percent_axis(below.yaxis, 3)
-        legend_above(axes, 3)
-
-    spoken = "; ".join(
-        f"confidence {r['confidence']:.2f} accuracy {r['accuracy']:.2f} ({r['count']} samples)"
-        for r in bins
-    )
-    description = f"Reliability diagram: {spoken}."
-    return draw(
-        "reliability",
-        "Reliability",
-        description,
-        (WIDTH, 370),
-        paint,
-    )
 
 
 def _interval(axes: Axes, y: float, row: ComparisonRow) -> None:

@@ -4,51 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pipeline.models.record import seen_in_words
+from pipeline.models.record import Score, seen_in_words
 from pipeline.reports import comparison, curves, plots
-from pipeline.reports.cleaning import imbalance
 from pipeline.reports.content import AugmentedSample, Example, ReportData
 from pipeline.reports.media import clipped, shown_media
-from pipeline.reports.svg import Plot, text_columns
+from pipeline.reports.section import KeyFigure, Part, Section, Targets
+from pipeline.reports.svg import Plot
 from pipeline.sample import FILTERS, NOTES, REASONS
 
 MAX_CARDS = 24
 MAX_QUARANTINE_ROWS = 12
-MAX_CONFUSION = 30
-MAX_MISTAKES = 8
-MAX_CLASSES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFigure:
-    """A number of the headline: its kind is ``percent``, ``number`` or ``seconds``."""
-
-    title: str
-    value: Any
-    kind: str
-    ends: Sequence[float] | None = None
-    note: str = ""
 
 
 def key_figures(data: ReportData) -> list[KeyFigure]:
-    """The headline's numbers: metrics where evaluated, else the best validation accuracy."""
+    """The headline's numbers: metrics where evaluated, else the best of the validation split."""
     figures: list[KeyFigure] = []
-    overall = (data.evaluation or {}).get("overall", {})
-    intervals = overall.get("intervals", {})
-    for name, title, kind in (
-        ("accuracy", "Accuracy", "percent"),
-        ("f1_macro", "Macro F1", "number"),
-        ("roc_auc", "ROC AUC", "number"),
-    ):
-        if overall.get(name) is not None:
-            figures.append(KeyFigure(title, overall[name], kind, ends=intervals.get(name)))
-    best = _best_epoch(data.history, data.kept)
-    if not overall and best is not None:
-        note = f"kept epoch {best.get('epoch', '?')} of {len(data.history)}"
-        figures.append(KeyFigure("Validation accuracy", best["val_accuracy"], "percent", note=note))
+    section, overall = data.section, (data.evaluation or {}).get("overall", {})
+    if section is not None:
+        figures += section.figures(data.evaluation) if data.evaluation else []
+        best = _best_epoch(section.score, data.history, data.kept)
+        if not overall and best is not None:
+            figures.append(_validation(section, best, len(data.history)))
     total = sum(int(split.get("num_samples", 0)) for split in data.splits.values())
     if total:
         sizes = {name: int(s.get("num_samples", 0)) for name, s in data.splits.items()}
@@ -59,35 +37,47 @@ def key_figures(data: ReportData) -> list[KeyFigure]:
     return figures
 
 
-def lede(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The result in one sentence: the accuracy, and what fusion clearly gains over the best modality."""
-    overall = (evaluation or {}).get("overall", {})
-    if evaluation is None or overall.get("accuracy") is None:
+def _validation(section: Section, best: Mapping[str, Any], epochs: int) -> KeyFigure:
+    name, measure = section.score.name, section.measure
+    of_measure = name == measure.name
+    return KeyFigure(
+        f"Validation {measure.title.lower() if of_measure else name}",
+        best[f"val_{name}"],
+        measure.kind if of_measure else "number",
+        note=f"kept epoch {best.get('epoch', '?')} of {epochs}",
+    )
+
+
+def lede(data: ReportData) -> dict[str, Any] | None:
+    """The result in one sentence, and a warning where the model had seen what it is judged on."""
+    if data.section is None or data.evaluation is None:
         return None
-    rows = comparison.comparison_rows(evaluation)
-    single = comparison.best_single(rows) if len(rows) > 1 else None
+    part = data.section.lede(data.evaluation)
+    seen = data.evaluation.get("seen_in_training")
+    return {"part": part, "seen": seen_in_words(seen) if seen else ""} if part else None
+
+
+def modality_view(data: ReportData) -> dict[str, Any] | None:
+    """Chart and table of the objective's metric by modality."""
+    if data.section is None or data.evaluation is None:
+        return None
+    measure = data.section.measure
+    rows = comparison.comparison_rows(data.evaluation, measure.name)
+    if not rows:
+        return None
     return {
-        "accuracy": overall["accuracy"],
-        "num_samples": overall["num_samples"],
-        "split": evaluation.get("split", "test"),
-        "ends": overall.get("intervals", {}).get("accuracy"),
-        "single": single,
-        "gain": comparison.gain_over(single, evaluation) if single is not None else None,
-        "seen": seen_in_words(seen) if (seen := evaluation.get("seen_in_training")) else "",
+        "rows": rows,
+        "measure": measure,
+        "plot": plots.by_modality(rows, measure, data.section.reference(data.evaluation)),
+        "alone": any(row.kind == comparison.ALONE for row in rows),
     }
 
 
-def modality_view(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Chart and table of accuracy by modality."""
-    rows = comparison.comparison_rows(evaluation) if evaluation else []
-    if evaluation is None or not rows:
-        return None
-    plot = plots.accuracy_by_modality(rows, comparison.majority_rate(evaluation))
-    return {"rows": rows, "plot": plot, "alone": any(r.kind == comparison.ALONE for r in rows)}
-
-
-def split_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Samples, labels and presence of each modality per split."""
+def split_table(data: ReportData) -> dict[str, Any]:
+    """Samples, targets and presence of each modality per split."""
+    splits = data.splits
+    counted = {name: split["labels"] for name, split in splits.items() if split.get("labels")}
+    targets = data.section.targets(counted) if data.section and counted else Targets()
     modalities = list(dict.fromkeys(m for s in splits.values() for m in s.get("modalities", {})))
     rows = []
     for name, split in splits.items():
@@ -96,17 +86,15 @@ def split_table(splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         present = [
             (counts.get(m, 0), counts.get(m, 0) / size if size else None) for m in modalities
         ]
-        labels = split.get("labels", {})
         rows.append(
             {
                 "name": name,
                 "size": size,
-                "labels": len(labels),
-                "imbalance": imbalance(labels),
+                "targets": targets.rows.get(name, [None] * len(targets.columns)),
                 "present": present,
             }
         )
-    return {"modalities": modalities, "rows": rows}
+    return {"modalities": modalities, "rows": rows, "targets": targets}
 
 
 def quarantine_view(data: ReportData) -> dict[str, Any]:
@@ -167,24 +155,27 @@ def augmented(sample: AugmentedSample) -> dict[str, Any]:
     return {"key": sample.key, "shard": sample.shard, "views": views}
 
 
-def predictions(examples: Sequence[Example]) -> dict[str, list[dict[str, Any]]]:
-    """Cards of wrong examples, the surest mistakes first, and of right ones."""
-    judged = [e for e in examples if e.prediction is not None and e.label is not None]
-    wrong = sorted((e for e in judged if e.prediction != e.label), key=lambda e: -(e.score or 0))
-    right = [e for e in judged if e.prediction == e.label]
-    unlabelled = [e for e in examples if e.prediction is not None and e.label is None]
-    return {
-        "wrong": [card(e) for e in wrong[:MAX_CARDS]],
-        "right": [card(e) for e in right[:MAX_CARDS]],
-        "unlabelled": [card(e) for e in unlabelled[:MAX_CARDS]],
-    }
+def predictions(data: ReportData) -> list[dict[str, Any]]:
+    """Cards of predictions, below the headings of their kinds."""
+    judged = [example for example in data.examples if example.prediction is not None]
+    groups = data.section.groups(judged) if data.section is not None else []
+    return [
+        {"title": group.title, "cards": [card(example) for example in group.examples[:MAX_CARDS]]}
+        for group in groups
+        if group.examples
+    ]
 
 
-def training(
-    history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None = None
-) -> list[Plot]:
+def training(data: ReportData) -> list[Plot]:
     """Training curves, with the epoch that was kept."""
-    return curves.training_curves(history, kept["epoch"] if kept else None) if history else []
+    if not data.history:
+        return []
+    section = data.section
+    shares = [section.measure.title] if section is not None and section.measure.percent else []
+    metrics = section.curves if section is not None else {}
+    return curves.training_curves(
+        data.history, data.kept["epoch"] if data.kept else None, metrics, shares
+    )
 
 
 def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -194,66 +185,18 @@ def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"columns": columns, "rows": [[row.get(name) for name in columns] for row in rows]}
 
 
-def metrics_view(evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Metrics of the evaluated split: overall, per class, curves, confusion and calibration."""
-    overall = (evaluation or {}).get("overall", {})
-    if not overall.get("num_samples"):
+def metrics_view(data: ReportData) -> Part | None:
+    """Metrics of the evaluated split, as the objective shows them."""
+    if data.section is None or not (data.evaluation or {}).get("overall", {}).get("num_samples"):
         return None
-    per_class = overall.get("per_class", {})
-    calibration = overall.get("calibration", {})
-    drawn = [
-        curves.class_curves(overall.get("roc", {}), per_class, "roc"),
-        curves.class_curves(overall.get("pr", {}), per_class, "pr"),
-        plots.reliability(calibration),
-    ]
-    titles = {
-        "balanced_accuracy": "Balanced accuracy",
-        "precision_macro": "Macro precision",
-        "recall_macro": "Macro recall",
-        "average_precision": "Average precision",
-        "log_loss": "Log loss",
-        "top_3_accuracy": "Top-3 accuracy",
-        "top_5_accuracy": "Top-5 accuracy",
-    }
-    numbers = [(title, overall[name]) for name, title in titles.items() if name in overall]
-    for name, title in (
-        ("expected_calibration_error", "Calibration error"),
-        ("brier_score", "Brier score"),
-    ):
-        if name in calibration:
-            numbers.append((title, calibration[name]))
-    return {
-        "numbers": numbers,
-        "per_class": list(per_class.items())[:MAX_CLASSES],
-        "num_classes": len(per_class),
-        "plots": [plot for plot in drawn if plot],
-        **_confusion(list(per_class), overall.get("confusion", [])),
-    }
-
-
-def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
-    """The matrix as rows of (count, share of the row), and the most frequent mistakes."""
-    rows = []
-    mistakes = []
-    for i, row in enumerate(counts):
-        total = sum(row)
-        rows.append((classes[i], total, [(n, n / total if total else 0.0) for n in row]))
-        mistakes += [
-            (n, n / total, classes[i], classes[j]) for j, n in enumerate(row) if n and i != j
-        ]
-    mistakes.sort(key=lambda found: -found[0])
-    return {
-        "confusion": rows if len(classes) <= MAX_CONFUSION else [],
-        "tall": any(text_columns(name) > 4 for name in classes),
-        "mistakes": mistakes[:MAX_MISTAKES],
-    }
+    return data.section.metrics(data.evaluation or {}, data.predicted)
 
 
 def _best_epoch(
-    history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None
+    score: Score, history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None
 ) -> Mapping[str, Any] | None:
     """The row of the epoch that was kept; before there is a model, of the one that would be."""
-    rows = [row for row in history if isinstance(row.get("val_accuracy"), int | float)]
+    rows = [row for row in history if isinstance(row.get(f"val_{score.name}"), int | float)]
     if kept:
         rows = [row for row in rows if row.get("epoch") == kept["epoch"]]
-    return max(rows, key=lambda row: row["val_accuracy"], default=None)
+    return max(rows, key=score.rank, default=None)

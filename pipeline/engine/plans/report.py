@@ -10,6 +10,7 @@ import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.shown import Shown
 from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
+from pipeline.reports.section import Judgement
 from pipeline.runs import METRICS_LOG, SUMMARY
-from pipeline.sample import KEY, LABEL, SHARD, Sample
+from pipeline.sample import KEY, SHARD, Sample
 from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading.reader import read_part
 from pipeline.sinks.quarantine import read_quarantine
@@ -47,7 +49,6 @@ from pipeline.sinks.quarantine import read_quarantine
 MAX_COUNTED = 100_000  # samples of a split that are counted
 JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
 CLEANED_JOBS = ("preprocess", "train", "infer", "evaluate")
-SHOWN_PROBABILITIES = 5
 
 
 def gather(config: Config, config_path: str) -> ReportData:
@@ -58,6 +59,9 @@ def gather(config: Config, config_path: str) -> ReportData:
         config_path: Its file, for the commands that the page shows.
     """
     target = config.objective.targets() if config.objective else None
+    section = config.objective.section() if config.objective else None
+    evaluation = _json(storage.join(config.folder("evaluation"), METRICS))
+    predicted = _predictions(config) if evaluation is not None else None
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
         split: _parts(patterns, f"input.{split}")
@@ -72,6 +76,9 @@ def gather(config: Config, config_path: str) -> ReportData:
     unique = list({(row[SHARD], row[KEY], row["reason"]): row for row in quarantine}.values())
     first = next(iter(parts), None)
     examples = _first_examples(parts[first], first, config, decoder, target) if first else []
+    if section is not None and evaluation is not None and predicted is not None:
+        chosen = section.choose(predicted, evaluation, config.report.num_examples)
+        examples += _predicted(config, decoder, parts, chosen)
     return ReportData(
         title=storage.local_path(config.run).name,
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -81,11 +88,13 @@ def gather(config: Config, config_path: str) -> ReportData:
         quarantine=unique,
         filters=_filters(config),
         cleaning=_cleaning(config),
-        examples=[*examples, *_predicted(config, decoder, parts)],
+        examples=examples,
         augmented=augmented_samples(config, decoder, parts.get("train", [])),
         history=_lines(storage.join(config.run, METRICS_LOG)),
         kept=_kept(config),
-        evaluation=_json(storage.join(config.folder("evaluation"), METRICS)),
+        section=section,
+        evaluation=evaluation,
+        predicted=predicted,
         config_yaml=to_yaml(config),
         environment=environment(),
     )
@@ -178,57 +187,56 @@ def _first_examples(
         by_label.setdefault(_label(sample, target), []).append(sample)
     rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
     in_turn = (sample for each in rounds for sample in each if sample is not None)
-    examples = (_example(sample, split, decoder, target) for sample in in_turn)
+    section = config.objective.section() if config.objective else None
+    examples = (
+        _example(sample, split, decoder, section.label(text) if section and text else text)
+        for sample in in_turn
+        for text in [_label(sample, target)]
+    )
     return list(itertools.islice((each for each in examples if each is not None), wanted))
 
 
-def _predicted(
-    config: Config, decoder: Decoder, parts: Mapping[str, Sequence[Part]]
-) -> list[Example]:
-    """The most confident mistakes, and right ones spread over the split."""
+def _predictions(config: Config) -> pa.Table | None:
+    """The rows that evaluate wrote; None where they are not there."""
     url = storage.join(config.folder("evaluation"), PREDICTIONS)
-    evaluation = _json(storage.join(config.folder("evaluation"), METRICS))
-    if evaluation is None or not storage.exists(url):
-        return []
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(url)))
-    if "probabilities" not in table.column_names:
-        return []
-    rows = _chosen(table, config.report.num_examples)
-    wanted = {(row[SHARD], row[KEY]): row for row in rows}
+    if not storage.exists(url):
+        return None
+    return pq.read_table(pa.BufferReader(storage.read_bytes(url)))
+
+
+def _predicted(
+    config: Config,
+    decoder: Decoder,
+    parts: Mapping[str, Sequence[Part]],
+    chosen: Sequence[Judgement],
+) -> list[Example]:
+    """The samples of predictions that are worth a look, in their order."""
+    by_sample = {(judgement.shard, judgement.key): judgement for judgement in chosen}
     split = config.evaluate.input
     known = isinstance(split, str) and split in parts
-    found = parts[str(split)] if known else _parts(split, "evaluate.input")
-    shards = {shard for shard, _ in wanted}
+    judged = parts[str(split)] if known else _parts(split, "evaluate.input")
+    shards = {shard for shard, _ in by_sample}
     examples = {}
-    chosen = (part for part in found if part.shard in shards)
-    for sample in _samples(chosen, decoder.limits):
-        row = wanted.get((sample.shard, sample.key))
-        if row is not None:
-            example = _example(
-                sample, str(split), decoder, None, row, classes=evaluation["classes"]
-            )
+    for sample in _samples((part for part in judged if part.shard in shards), decoder.limits):
+        judgement = by_sample.get((sample.shard, sample.key))
+        if judgement is not None:
+            example = _example(sample, str(split), decoder, judgement.label)
             if example is not None:
-                examples[sample.shard, sample.key] = example
-    return [examples[name] for name in wanted if name in examples]
-
-
-def _chosen(table: pa.Table, count: int) -> list[dict[str, Any]]:
-    right = table.filter(pa.compute.equal(table[LABEL], table["prediction"]))
-    wrong = table.filter(pa.compute.not_equal(table[LABEL], table["prediction"]))
-    step = max(1, right.num_rows // max(1, count))
-    spread = right.take(list(range(0, right.num_rows, step))[:count])
-    mistakes = wrong.sort_by([("score", "descending")]).slice(0, count)
-    rows: list[dict[str, Any]] = pa.concat_tables([mistakes, spread]).to_pylist()
-    return rows
+                examples[sample.shard, sample.key] = replace(
+                    example,
+                    prediction=judgement.prediction,
+                    right=judgement.right,
+                    score=judgement.score,
+                    probabilities=judgement.probabilities,
+                )
+    return [examples[name] for name in by_sample if name in examples]
 
 
 def _example(
     sample: Sample,
     split: str,
     decoder: Decoder,
-    target: Target | None,
-    row: Mapping[str, Any] | None = None,
-    classes: Sequence[str] = (),
+    label: str | None,
 ) -> Example | None:
     """One sample as it is shown; None where it cannot be decoded."""
     shown: dict[str, Shown] = {}
@@ -240,16 +248,7 @@ def _example(
                     shown[name] = show(decoder, name, sample.fields[field].data, field)
     except SampleError:
         return None
-    model: dict[str, Any] = {"label": _label(sample, target)} if row is None else {}
-    if row is not None:
-        ranked = sorted(zip(row["probabilities"], classes, strict=True), reverse=True)
-        model = {
-            "label": row[LABEL],
-            "prediction": row["prediction"],
-            "score": row["score"],
-            "probabilities": {name: value for value, name in ranked[:SHOWN_PROBABILITIES]},
-        }
-    return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, **model)
+    return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, label=label)
 
 
 def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:

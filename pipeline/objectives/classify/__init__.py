@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.objectives.classify.evaluation import ClassEvaluation
     from pipeline.objectives.classify.model import Classifier
+    from pipeline.objectives.classify.section import ClassSection
 
 
 COUNTS = "counts"
@@ -105,6 +106,11 @@ class ClassifyConfig(FusedSection):
         from pipeline.objectives.classify.evaluation import ClassEvaluation
 
         return ClassEvaluation(names(learned), judging)
+
+    def section(self) -> ClassSection:
+        from pipeline.objectives.classify.section import ClassSection
+
+        return ClassSection()
 
     def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
         from pipeline.metrics.evaluation import summary_metrics

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.objectives.regress.evaluation import NumberEvaluation
     from pipeline.objectives.regress.model import Regressor
+    from pipeline.objectives.regress.section import NumberSection
 
 Place = Annotated[str, Field(min_length=1)]
 
@@ -86,6 +87,11 @@ class RegressConfig(FusedSection):
         from pipeline.objectives.regress.evaluation import NumberEvaluation
 
         return NumberEvaluation(self.places, Scale.of(learned), judging)
+
+    def section(self) -> NumberSection:
+        from pipeline.objectives.regress.section import NumberSection
+
+        return NumberSection(self.places, self.score)
 
     def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
         from pipeline.objectives.regress.evaluation import summary_metrics

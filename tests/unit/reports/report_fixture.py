@@ -10,6 +10,7 @@ from PIL import Image
 
 from pipeline.metrics.evaluation import compare_model, evaluate_predictions
 from pipeline.modalities.shown import Shown
+from pipeline.objectives.classify.section import ClassSection
 from pipeline.reports.content import Example, ReportData
 
 CLASSES = tuple("0123456789")
@@ -74,6 +75,7 @@ def make_report_data(num_samples: int = 540, num_examples: int = 30, seed: int =
         quarantine=_quarantine(),
         examples=examples,
         history=_history(rng),
+        section=ClassSection(),
         evaluation=evaluation,
         config_yaml="run: runs/demo\ntrain:\n  epochs: 8\n  batch_size: 64\n  seed: 7\n",
         environment={"python": "3.11.7", "ray": "2.60.0", "machine": "2 cores, 8 GB, no GPU"},

@@ -2,6 +2,7 @@
 
 from page_reader import PageReader, structural_problems
 
+from pipeline.objectives.classify.section import ClassSection
 from pipeline.reports.content import ReportData
 from pipeline.reports.page import render
 
@@ -49,6 +50,7 @@ def test_every_search_and_every_filter_has_a_line() -> None:
         generated="now",
         splits={"train": {"num_samples": 4, "labels": {"a": 44, "b": 4}}},
         quarantine=rows,
+        section=ClassSection(),
         filters={"image.min_side": 32, "text.scripts": "Latin, Han"},
         cleaning=[FOUND],
     )

@@ -12,6 +12,7 @@ from support.tones import png
 
 from pipeline.metrics.evaluation import evaluate_predictions
 from pipeline.modalities.shown import Shown
+from pipeline.objectives.classify.section import ClassSection
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.page import interval, number, percent, points, render
 
@@ -179,7 +180,7 @@ def test_an_evaluation_without_samples():
         {"image": np.zeros(0, bool)},
         0,
     )
-    page = render(ReportData("none", "now", evaluation=nothing))
+    page = render(ReportData("none", "now", section=ClassSection(), evaluation=nothing))
     assert structural_problems(page) == []
     assert "python -m jobs.evaluate" in PageReader(page).text
 
@@ -215,6 +216,7 @@ def hostile_data():
         quarantine=[row],
         examples=[example, replace(example, prediction=None), replace(example, label=None)],
         history=[{"epoch": 1, HOSTILE: HOSTILE, "val_loss": HOSTILE, "train_loss": 1.0}],
+        section=ClassSection(),
         evaluation=evaluation,
         config_yaml=HOSTILE,
         environment={HOSTILE: HOSTILE},
@@ -257,6 +259,7 @@ def test_few_and_many_classes(num_classes):
             "many",
             "now",
             splits={"test": {"num_samples": 300, "labels": counts, "modalities": {"text": 300}}},
+            section=ClassSection(),
             evaluation=evaluation,
         )
     )

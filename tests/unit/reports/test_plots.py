@@ -5,8 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pipeline.objectives.classify.plots import class_curves, reliability
+from pipeline.objectives.classify.section import ACCURACY, ClassSection, majority_rate
 from pipeline.reports import curves, plots
-from pipeline.reports.comparison import best_single, comparison_rows, majority_rate
+from pipeline.reports.comparison import best_single, comparison_rows
 from pipeline.reports.svg import draw, shortened, text_columns
 
 ALLOWED = {"svg", "g", "defs", "path", "use", "text", "rect", "clipPath"}
@@ -15,14 +17,14 @@ ALLOWED = {"svg", "g", "defs", "path", "use", "text", "rect", "clipPath"}
 @pytest.fixture(scope="module")
 def drawn(report_data):
     overall = report_data.evaluation["overall"]
-    rows = comparison_rows(report_data.evaluation)
+    rows = comparison_rows(report_data.evaluation, "accuracy")
     return [
-        plots.accuracy_by_modality(rows, majority_rate(report_data.evaluation)),
+        plots.by_modality(rows, ACCURACY, ClassSection().reference(report_data.evaluation)),
         plots.label_balance(report_data.splits),
-        *curves.training_curves(report_data.history),
-        curves.class_curves(overall["roc"], overall["per_class"], "roc"),
-        curves.class_curves(overall["pr"], overall["per_class"], "pr"),
-        plots.reliability(overall["calibration"]),
+        *curves.training_curves(report_data.history, None, {"Accuracy": "accuracy"}, ["Accuracy"]),
+        class_curves(overall["roc"], overall["per_class"], "roc"),
+        class_curves(overall["pr"], overall["per_class"], "pr"),
+        reliability(overall["calibration"]),
     ]
 
 
@@ -68,9 +70,9 @@ def test_many_labels_show_the_most_frequent():
 
 def test_nothing_to_draw():
     assert plots.label_balance({"train": {"num_samples": 3}}) is None
-    assert plots.accuracy_by_modality([]) is None
-    assert curves.class_curves({}, {}, "roc") is None
-    assert plots.reliability({"bins": [{"count": 0}]}) is None
+    assert plots.by_modality([], ACCURACY) is None
+    assert class_curves({}, {}, "roc") is None
+    assert reliability({"bins": [{"count": 0}]}) is None
     assert curves.training_curves([]) == []
 
 
@@ -98,15 +100,15 @@ def test_text_is_shortened_by_width():
 
 
 def test_rows_put_models_trained_alone_beside_their_masked_twin(report_data):
-    rows = comparison_rows(report_data.evaluation)
+    rows = comparison_rows(report_data.evaluation, "accuracy")
     assert rows[0].name == "image + text + audio"
     assert [row.name for row in rows[-2:]] == ["audio", "audio alone"]
-    best = best_single(rows)
+    best = best_single(rows, ACCURACY)
     assert best.kind == "alone"
     alone = [row["accuracy"] for row in report_data.evaluation["comparison"]]
-    assert best.accuracy == max(alone)
-    masked = comparison_rows({**report_data.evaluation, "comparison": []})
-    assert best_single(masked).kind == "joint"
+    assert best.value == max(alone)
+    masked = comparison_rows({**report_data.evaluation, "comparison": []}, "accuracy")
+    assert best_single(masked, ACCURACY).kind == "joint"
 
 
 def test_rows_without_a_number_are_left_out_and_strangers_come_last():
@@ -114,7 +116,7 @@ def test_rows_without_a_number_are_left_out_and_strangers_come_last():
         "subsets": {"image": {"accuracy": None}, "text": {"accuracy": 0.5, "interval": None}},
         "comparison": [{"name": "a giant", "modalities": ["video"], "accuracy": 0.9}],
     }
-    rows = comparison_rows(evaluation)
+    rows = comparison_rows(evaluation, "accuracy")
     assert [row.name for row in rows] == ["text", "a giant"]
-    assert plots.accuracy_by_modality(rows) is not None
+    assert plots.by_modality(rows, ACCURACY) is not None
     assert majority_rate(evaluation) is None

@@ -1,0 +1,158 @@
+"""What an objective puts on the page of a run: the page asks, and the objective's own folder answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+from pipeline.models.record import Score
+from pipeline.reports.content import Example
+from pipeline.reports.svg import Plot
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigure:
+    """A number of the headline: its kind is ``percent``, ``number`` or ``seconds``."""
+
+    title: str
+    value: float | int | str
+    kind: str
+    ends: Sequence[float] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The metric that models and subsets of modalities are compared by.
+
+    Attributes:
+        name: In ``evaluation/metrics.json``.
+        title: As a heading, such as ``Accuracy``.
+        best: Whether the highest or the lowest is the best.
+        percent: Whether it is a share, written in percent.
+    """
+
+    name: str
+    title: str
+    best: Literal["max", "min"]
+    percent: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Of a :class:`KeyFigure`."""
+        return "percent" if self.percent else "number"
+
+    def gain(self, difference: float) -> float:
+        """By how much the second model is better, for the first's metric minus the second's."""
+        return -difference if self.best == "max" else difference
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of the page with a template of its own.
+
+    Attributes:
+        template: Its path below the package.
+        values: What the template shows.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the data section says of the targets.
+
+    Attributes:
+        columns: Headings, and how many decimals each column has.
+        rows: Split -> a number a column.
+        plot: How they are distributed.
+        notes: What looks like a mistake.
+    """
+
+    columns: Sequence[tuple[str, int]] = ()
+    rows: Mapping[str, Sequence[float | int | None]] = field(default_factory=dict)
+    plot: Plot | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A prediction that is shown.
+
+    Attributes:
+        shard: Of the sample.
+        key: Of the sample.
+        label: Its target, in words.
+        prediction: What the model says, in words.
+        right: Whether that is right; None where it is a matter of more or less.
+        score: How sure the model is, 0..1; None where it does not say.
+        probabilities: Answer -> probability, the largest.
+    """
+
+    shard: str
+    key: str
+    label: str
+    prediction: str
+    right: bool | None = None
+    score: float | None = None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Examples below a heading of their own."""
+
+    title: str
+    examples: Sequence[Example]
+
+
+class Section(Protocol):
+    """An objective's answers; ``evaluation`` is the content of ``evaluation/metrics.json``."""
+
+    @property
+    def measure(self) -> Measure:
+        """What subsets of modalities are compared by."""
+
+    @property
+    def score(self) -> Score:
+        """What chose the epoch that was kept."""
+
+    @property
+    def curves(self) -> Mapping[str, str]:
+        """Title -> metric of the epochs that is drawn beside the loss."""
+
+    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
+        """The numbers of the headline."""
+
+    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
+        """The result in one sentence."""
+
+    def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
+        """What a model that learned nothing reaches, and its name."""
+
+    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
+        """All numbers and figures of the evaluated split.
+
+        Args:
+            evaluation: What was found.
+            predicted: The rows of ``evaluation/predictions.parquet``; None where they are not there.
+        """
+
+    def targets(self, splits: Mapping[str, Mapping[str, int]]) -> Targets:
+        """What is to be said of the targets: split -> canonical text -> samples."""
+
+    def label(self, text: str) -> str:
+        """A target in words, for its canonical text."""
+
+    def choose(
+        self, predicted: pa.Table, evaluation: Mapping[str, Any], count: int
+    ) -> list[Judgement]:
+        """The predictions that are worth a look, at most ``count`` of each kind."""
+
+    def groups(self, examples: Sequence[Example]) -> list[Group]:
+        """Those of :meth:`choose` as samples, below headings."""
