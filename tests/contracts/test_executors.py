@@ -230,6 +230,21 @@ def test_what_a_consumer_gives_up_is_ended_and_the_next_work_is_done(parts: list
     assert not any(name.startswith("part-") for name in names), names
 
 
+def test_what_hangs_is_given_up_too(tmp_path: Path) -> None:
+    """Its decoding process is ended, and no thread waits for it any more."""
+    samples = {"k0": {"img": b"1", "snd": b"1"}}
+    write_tar(tmp_path / "x-0.tar", samples)
+    write_tar(tmp_path / "x-1.tar", {"k0": {"img": b"sleep", "snd": b"1"}})
+    parts = plan(expand(f"{tmp_path}/x-*.tar"))
+    stage = Stage("hangs", evil_decoder(seconds=600), handed_over)
+    with HereExecutor(num_cpus=2) as executor:
+        results = executor.run(parts, stage)
+        assert next(results)["shard"].to_pylist() == ["x-0.tar"]
+        results.close()
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("part-") for name in names), names
+
+
 def test_an_error_of_the_work_is_the_callers(parts: list[Part]) -> None:
     def refuse(table: pa.Table) -> None:
         raise SinkError("the disk is full", where="x", fix="free some space")

@@ -242,7 +242,6 @@ def one_line(text: str, *parts: str) -> None:
     assert "this is a bug" not in lines[0]
 
 
-@pytest.mark.usefixtures("local_ray")
 def test_a_job_on_a_disk_that_is_full_and_one_that_is_read_only(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -271,7 +270,6 @@ def test_a_job_on_a_disk_that_is_full_and_one_that_is_read_only(
         assert read(output) == new
 
 
-@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("target", ["out", "out/_commit", "out/_quarantine", "out/_parts", "above"])
 def test_a_target_that_is_a_file(
     tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str], target: str

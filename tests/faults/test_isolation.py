@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from support.evil import KILLERS, evil_decoder
@@ -148,33 +150,61 @@ def test_a_file_cut_while_it_is_mapped_does_not_end_the_worker(tmp_path: Path) -
     guard.close()
 
 
-def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
-    part = shard(tmp_path, {0: {"img": "sleep"}}, 3)
+T = TypeVar("T")
+FROM_MAIN = """
+from pipeline.engine.decoding.isolated import decode_isolated
+decode_isolated(part, decoder)
+"""
+FROM_THREADS = """
+from pipeline.engine.executors.base import Stage, handed_over
+from pipeline.engine.executors.here import HereExecutor
+with HereExecutor(num_cpus=2) as executor:
+    list(executor.run([part], Stage("x", decoder, handed_over)))
+"""
+
+
+@pytest.mark.parametrize("program", [FROM_MAIN, FROM_THREADS])
+def test_the_child_ends_with_its_parent(tmp_path: Path, program: str) -> None:
+    """While it hangs, so that it would not notice by itself that nobody waits for its answer any more."""
+    shard(tmp_path, {0: {"img": "sleep"}}, 3)
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from support.evil import evil_decoder\n"
-        "from pipeline.engine.decoding.isolated import _lent_guard\n"
-        "from pipeline.limits import Limits\n"
         "from pipeline.shards.planning.plan import expand, plan\n"
         f"part = plan(expand({str(tmp_path / 'x.tar')!r}))[0]\n"
-        "decoder = evil_decoder(limits=Limits(decode_seconds=600))\n"
-        "with _lent_guard(decoder) as guard:\n"
-        "    guard._child = guard._start()\n"
-        "    print(guard._child.pid, flush=True)\n"
-        "    guard(part)\n"
+        "decoder = evil_decoder(seconds=600)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    assert Path(f"/proc/{child}").exists()
+    parent = subprocess.Popen([sys.executable, "-c", code + program])
+    child = _until(lambda: next(iter(_children(parent.pid)), None))
+    _until(lambda: _hangs(child))
     parent.kill()
     parent.wait()
-    for _ in range(100):
-        if not _alive(child):
-            break
+    _until(lambda: not _alive(child))
+
+
+def _until(look: Callable[[], T | None], seconds: float = 60) -> T:
+    """Waits for something to be there."""
+    end = time.monotonic() + seconds
+    while not (value := look()):
+        assert time.monotonic() < end
         time.sleep(0.1)
-    assert not _alive(child)
-    assert part.shard == "x.tar"
+    return value
+
+
+def _children(pid: int) -> list[int]:
+    folder = Path(f"/proc/{pid}/task")
+    return [
+        int(word) for each in folder.iterdir() for word in (each / "children").read_text().split()
+    ]
+
+
+def _hangs(pid: int) -> bool:
+    """Whether it does nothing for two seconds."""
+    for _ in range(20):
+        time.sleep(0.1)
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            return False
+    return True
 
 
 def _alive(pid: int) -> bool:

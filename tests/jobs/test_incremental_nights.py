@@ -17,8 +17,6 @@ from pipeline import storage
 from pipeline.nightly.ledger import Ledger, Night
 from pipeline.storage import ByteSource
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:

@@ -16,8 +16,6 @@ from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.ledger import Ledger
 from pipeline.sinks.parquet import ParquetSink
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 FIRST, SECOND = "2026-11-01", "2026-11-02"
 
 

@@ -9,8 +9,6 @@ from support.tones import CLASSES, make_samples, write_tar
 
 from jobs import _job, preprocess
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def run(config: Path, output: Path, *overrides: str) -> bytes:
     assert _job.main(preprocess.JOB, [str(config), f"preprocess.output={output}", *overrides]) == 0

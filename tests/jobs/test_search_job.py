@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
-def config(tone_data: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Path:
+def config(tone_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a bundle, and the embeddings of 48 samples in two shards."""
     folder = tmp_path_factory.mktemp("search")
     path = folder / "c.yaml"

@@ -11,8 +11,6 @@ from test_jobs import rows, run
 
 from jobs import infer, search
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def test_from_a_text_or_a_row_to_images(
     tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -69,7 +69,6 @@ def leaks(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.usefixtures("local_ray")
 def test_nothing_that_is_written_or_said_has_what_opens_a_signed_url(
     config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

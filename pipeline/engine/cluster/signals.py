@@ -53,7 +53,8 @@ def ignored() -> Iterator[None]:
         yield
     finally:
         for sign, handler in before.items():
-            signal.signal(sign, handler)
+            if handler is not None:  # of one that Python has not set, or has forgotten at its end
+                signal.signal(sign, handler)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
