@@ -69,11 +69,12 @@ class PretrainedConfig(EncoderConfig):
             raise ValueError("name a network as torchvision:NAME, timm:NAME or hf:FOLDER")
         return name
 
-    @field_validator("trainable_blocks")
+    @field_validator("trainable_blocks", mode="before")
     @classmethod
-    def _not_negative(cls, blocks: Blocks) -> Blocks:
-        if isinstance(blocks, int) and blocks < 0:
-            raise ValueError("a number of blocks, or all")
+    def _number_or_all(cls, blocks: object) -> object:
+        is_number = isinstance(blocks, int) and not isinstance(blocks, bool) and blocks >= 0
+        if not is_number and blocks != "all":
+            raise ValueError("give a number of blocks, or all")
         return blocks
 
     @property

@@ -243,6 +243,12 @@ def test_a_bundle_of_another_encoder_is_refused_by_name(
         bundle.check_modalities(plain, "configuration")
 
 
+@pytest.mark.parametrize("blocks", [-1, "some", True, 1.5])
+def test_blocks_are_a_number_or_all(blocks: object) -> None:
+    with pytest.raises(ValueError, match="1 validation error.*\n.*\n.*a number of blocks, or all"):
+        modalities({"name": "timm:test_vit", "trainable_blocks": blocks})
+
+
 @pytest.mark.parametrize(
     ("encoder", "words"),
     [

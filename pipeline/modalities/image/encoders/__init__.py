@@ -30,10 +30,25 @@ class ImageCnnConfig(EncoderConfig):
         return ImageEncoder(size=modality.size, width=width)
 
 
+class ImageResNetConfig(EncoderConfig):
+    """A residual network of torchvision, trained from scratch."""
+
+    kind: Literal["resnet"] = "resnet"
+    depth: Annotated[Literal[18, 34], Field(description="layers with weights")] = 18
+
+    def build(self, modality: ImageConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.image.encoders.resnet import ImageResNet
+
+        return ImageResNet(modality.size, width, self.depth)
+
+
 class ImagePretrainedConfig(PretrainedConfig):
     """An image network from elsewhere; it decides the size of the images, and how they are resized."""
 
     MODALITY = "image"
 
 
-ImageEncoderConfig = Annotated[ImageCnnConfig | ImagePretrainedConfig, Field(discriminator="kind")]
+ImageEncoderConfig = Annotated[
+    ImageCnnConfig | ImageResNetConfig | ImagePretrainedConfig, Field(discriminator="kind")
+]
