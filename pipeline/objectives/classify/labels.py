@@ -179,7 +179,7 @@ def doubtful_classes(labels: Mapping[str, int]) -> str:
     if several:
         return (
             f"{len(several)} of the {len(labels)} labels are JSON lists or objects, such as {several[0][:60]}, "
-            "and each would be a class of its own"
+            "and each would be a class of its own (objective.kind=multi_label reads lists)"
         )
     numbers = [_number(label) for label in labels]
     if any(number is None for number in numbers):

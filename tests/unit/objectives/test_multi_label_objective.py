@@ -93,6 +93,7 @@ def test_classes_are_learned_and_surveys_merge() -> None:
         second.add(sample(cls=text), 10)
     first.merge(second)
     assert first.count == 6
+    assert first.counts() == {"cat": 2, "dog": 2, "emu": 2}
     assert config.learn(first) == {"classes": list(CLASSES)}
     few = MultiLabelConfig(classes=["dog", "cat"])
     assert few.learn(first) == {"classes": ["dog", "cat"]}
