@@ -98,7 +98,12 @@ def _written(value: float, measure: Measure) -> str:
 
 
 def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
-    """Share of each label within each split; the most frequent labels where there are many."""
+    """Share of each label within each split; the most frequent labels where there are many.
+
+    Args:
+        splits: Split -> ``labels``, label -> samples that have it, and ``num_samples``; without that number each sample
+            has one label.
+    """
     totals: dict[str, int] = {}
     for split in splits.values():
         for label, count in split.get("labels", {}).items():
@@ -116,7 +121,7 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
         axes = add_axes(figure, text_width(names) + 8, 34, 12, 38)
         for i, split in enumerate(drawn):
             counts = splits[split]["labels"]
-            total = sum(counts.values()) or 1
+            total = splits[split].get("num_samples") or sum(counts.values()) or 1
             axes.barh(
                 [k + (i + 0.5) * bar - 0.4 for k in range(len(labels))],
                 [counts.get(label, 0) / total for label in labels],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
     from pipeline.objectives.multi_label.model import MultiLabelClassifier
+    from pipeline.objectives.multi_label.section import LabelsSection
 
 THRESHOLDS = "thresholds"
 
@@ -104,6 +105,11 @@ class MultiLabelConfig(FusedSection):
         from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
 
         return MultiLabelEvaluation(names(learned), thresholds(learned), judging)
+
+    def section(self) -> LabelsSection:
+        from pipeline.objectives.multi_label.section import LabelsSection
+
+        return LabelsSection(self.score)
 
     def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
         from pipeline.objectives.multi_label.evaluation import flat
