@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs import _job, evaluate, infer, report, train
 from pipeline import logs, runs, storage
 from pipeline.config import Config, load, to_yaml, validate
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.metrics.evaluation import paired_difference
+from pipeline.objectives.base import Judging
 from pipeline.runs import Summary, process_clock
-from pipeline.sections import EvaluateConfig
 from pipeline.storage.locking import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return _job.INTERRUPTED
-    print(summary.to_json() if options.json else _answer(summary))
+    print(summary.to_json() if options.json else _answer(summary, demo.objective.metric))
     return summary.exit_code
 
 
@@ -87,6 +87,7 @@ class _Demo:
         self.config = config
         self.folder = storage.local_path(config.run)
         self.names = list(config.modalities.by_name())
+        self.objective = config.require_objective()
         self.identity = runs.fingerprint(config.model_dump(mode="json", exclude={"cluster"}))
         self.steps = list(self._steps())
 
@@ -180,24 +181,34 @@ class _Demo:
         _job.run(evaluate.JOB, self.config, began=process_clock())
         folder = self.config.folder("evaluation")
         metrics: dict[str, Any] = json.loads(storage.read_bytes(storage.join(folder, METRICS)))
-        metrics["comparison"] = []
-        for name in self.config.modalities.by_name():
-            alone = self._alone(name)
-            _job.run(evaluate.JOB, alone, began=process_clock())
-            url = storage.join(alone.folder("evaluation"), METRICS)
-            overall = json.loads(storage.read_bytes(url))["overall"]
-            metrics["comparison"].append(
-                {
-                    "name": f"{name} alone",
-                    "modalities": [name],
-                    "accuracy": overall["accuracy"],
-                    "interval": overall["intervals"]["accuracy"],
-                    "f1_macro": overall["f1_macro"],
-                    "num_samples": overall["num_samples"],
-                    **_against(folder, alone.folder("evaluation"), self.config.evaluate),
-                }
-            )
+        metrics["comparison"] = [
+            self._compared(name, metrics["subsets"][name]) for name in self.names
+        ]
         write_metrics(metrics, folder)
+
+    def _compared(self, name: str, masked: dict[str, Any]) -> dict[str, Any]:
+        """Evaluates the model of one modality, and compares it with the whole one on what both have judged.
+
+        Args:
+            name: The modality.
+            masked: What the whole model reaches with this modality, whose numbers are those to compare.
+        """
+        from pipeline.engine.plans.evaluate import METRICS
+
+        alone = self._alone(name)
+        _job.run(evaluate.JOB, alone, began=process_clock())
+        folder = alone.folder("evaluation")
+        overall = json.loads(storage.read_bytes(storage.join(folder, METRICS)))["overall"]
+        settings = self.config.evaluate
+        judging = Judging(str(settings.input), settings.seed, settings.num_bootstrap)
+        pairs = _judged_by_both(folder, self.config.folder("evaluation"))
+        return {
+            "name": f"{name} alone",
+            "modalities": [name],
+            **{number: overall[number] for number in masked if number in overall},
+            "interval": overall["intervals"].get(self.objective.metric),
+            **self.objective.difference(*pairs, judging),
+        }
 
     def _report(self) -> None:
         _job.run(report.JOB, self.config, began=process_clock())
@@ -212,8 +223,9 @@ class _Demo:
             setattr(summary, name, written[name])
         for row in metrics["comparison"]:
             [name] = row["modalities"]
-            summary.metrics[f"accuracy_{name}_masked"] = summary.metrics[f"accuracy_{name}"]
-            summary.metrics[f"accuracy_{name}"] = row["accuracy"]
+            one = f"{self.objective.metric}_{name}"
+            summary.metrics[f"{one}_masked"] = summary.metrics[one]
+            summary.metrics[one] = row[self.objective.metric]
         names = ("data", "model", "embeddings", "evaluation")
         summary.outputs = {name: str(self.folder / name) for name in names}
         summary.outputs["report"] = str(self.folder / "report.html")
@@ -224,24 +236,27 @@ class _Demo:
         return summary
 
 
-def _against(whole: str, alone: str, settings: EvaluateConfig) -> dict[str, object]:
-    """The difference of two models' accuracies on the samples that both have judged, with its interval."""
-    import pyarrow.parquet as pq
-
+def _judged_by_both(alone: str, whole: str) -> tuple[pa.Table, pa.Table]:
+    """The predictions of two evaluations for the samples that both have judged, in the same order."""
     from pipeline.engine.plans.evaluate import PREDICTIONS
 
-    right: list[dict[tuple[str, str], bool]] = []
-    for folder in (alone, whole):
-        table = pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
-        rows = table.select(["shard", "key", "label", "prediction"]).to_pylist()
-        right.append(
-            {(row["shard"], row["key"]): row["label"] == row["prediction"] for row in rows}
-        )
-    both = sorted(right[0].keys() & right[1].keys())
-    first, second = (np.array([verdicts[name] for name in both], dtype=bool) for verdicts in right)
-    return paired_difference(
-        first, second, seed=settings.seed, num_bootstrap=settings.num_bootstrap
+    tables = [
+        pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
+        for folder in (alone, whole)
+    ]
+    places = [
+        {name: row for row, name in enumerate(zip(*_names(table), strict=True))} for table in tables
+    ]
+    both = sorted(places[0].keys() & places[1].keys())
+    first, second = (
+        table.take([rows[name] for name in both])
+        for table, rows in zip(tables, places, strict=True)
     )
+    return first, second
+
+
+def _names(table: pa.Table) -> tuple[list[str], list[str]]:
+    return table["shard"].to_pylist(), table["key"].to_pylist()
 
 
 def _is_done(path: Path) -> bool:
@@ -252,11 +267,11 @@ def _is_done(path: Path) -> bool:
     return bool(json.loads(path.read_text("utf-8"))["status"] == "done")
 
 
-def _answer(summary: Summary) -> str:
-    shown = [name for name in summary.metrics if name.startswith("accuracy")]
-    lines = [f"demo: done in {summary.seconds:.1f} s", "  accuracy on the test split:"]
+def _answer(summary: Summary, metric: str) -> str:
+    shown = [name for name in summary.metrics if name.partition("_")[0] == metric]
+    lines = [f"demo: done in {summary.seconds:.1f} s", f"  {metric} on the test split:"]
     for name in shown:
-        what = name.removeprefix("accuracy").removeprefix("_") or "all modalities"
+        what = name.removeprefix(metric).removeprefix("_") or "all modalities"
         what = (
             f"{what[:-7]} (the same model, the others hidden)" if what.endswith("_masked") else what
         )

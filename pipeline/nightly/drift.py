@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 from pipeline.metrics.columns import Sums
 from pipeline.sample import ERROR, MODALITIES
 
-EMBEDDING, PREDICTION, SCORE = "embedding", "prediction", "score"
-SCORE_BINS = 10
+SAMPLES, EMBEDDING = "samples", "embedding"
 SMOOTHING = (
     0.5  # samples added to every class, so that one that is absent on one side is no infinity
 )
@@ -24,7 +23,15 @@ DIGITS = 6  # of a sum of embeddings that are kept in a part's record
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Sums up the rows of one part; picklable, called on the workers."""
+    """Sums up the rows of one part; picklable, called on the workers.
+
+    Attributes:
+        columns: What the model says of a row.
+        summary: What of it is counted, for good rows with these columns; None counts nothing of it.
+    """
+
+    columns: Sequence[str] = ()
+    summary: Callable[[pa.Table], Sums] | None = None
 
     def __call__(self, table: pa.Table) -> Sums:
         """The sums of a part.
@@ -34,22 +41,17 @@ class Profile:
 
         Returns:
             What :func:`pipeline.metrics.statistics.add_sums` adds and :func:`drift` compares: samples, how many have
-            which modalities, which prediction and which score, and the sum of the embeddings.
+            which modalities, what the model's summary counts, and the sum of the embeddings.
         """
-        compared = [MODALITIES, PREDICTION, SCORE, EMBEDDING]
-        columns = [name for name in compared if name in table.column_names]
-        good = table.select(columns).filter(table[ERROR].is_null())
+        names = [MODALITIES, *self.columns]
+        good = table.select([name for name in names if name in table.column_names])
+        good = good.filter(table[ERROR].is_null())
         sums: Sums = {
-            "samples": good.num_rows,
-            MODALITIES: dict(
-                Counter("+".join(present) for present in good[MODALITIES].to_pylist())
-            ),
+            SAMPLES: good.num_rows,
+            MODALITIES: dict(Counter("+".join(row) for row in good[MODALITIES].to_pylist())),
         }
-        if PREDICTION in good.column_names and (names := _names(good[PREDICTION])) is not None:
-            sums[PREDICTION] = dict(Counter(names))
-        if SCORE in good.column_names:
-            bins = np.histogram(good[SCORE].to_numpy(), SCORE_BINS, (0.0, 1.0))[0]
-            sums[SCORE] = bins.tolist()
+        if self.summary is not None:
+            sums |= self.summary(good)
         if EMBEDDING in good.column_names and good.num_rows:
             column = good[EMBEDDING].combine_chunks()
             rows = column.flatten().to_numpy().reshape(good.num_rows, -1)
@@ -66,19 +68,21 @@ def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float]
         now: As ``before``.
 
     Returns:
-        ``prediction_psi``, ``score_psi`` and ``modality_psi`` (:func:`stability_index`), and ``embedding_shift``: the
-        distance of the mean embeddings, over the length of the earlier one. Empty where one side has no samples.
+        ``modality_psi``, and ``NAME_psi`` for each count of the model's summary (:func:`stability_index`), and
+        ``embedding_shift``: the distance of the mean embeddings, over the length of the earlier one. Empty where one
+        side has no samples.
     """
-    if not before.get("samples") or not now.get("samples"):
+    if not before.get(SAMPLES) or not now.get(SAMPLES):
         return {}
     distances = {}
-    for name, column in (("prediction", PREDICTION), ("score", SCORE), ("modality", MODALITIES)):
-        if column in before and column in now:
+    for column in before:
+        if column in now and column not in (SAMPLES, EMBEDDING):
+            name = "modality" if column == MODALITIES else column
             distances[f"{name}_psi"] = stability_index(
                 _shares(before[column]), _shares(now[column])
             )
     if len(before.get(EMBEDDING, ())) == len(now.get(EMBEDDING, ())) > 0:
-        earlier, later = (np.array(sums[EMBEDDING]) / sums["samples"] for sums in (before, now))
+        earlier, later = (np.array(sums[EMBEDDING]) / sums[SAMPLES] for sums in (before, now))
         length = float(np.linalg.norm(earlier))
         distance = float(np.linalg.norm(later - earlier))
         distances["embedding_shift"] = distance / length if length else distance

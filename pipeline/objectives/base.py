@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
+from pipeline.metrics.columns import Sums
 from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
@@ -190,6 +191,31 @@ class ObjectiveSection(Section, ABC):
     @abstractmethod
     def evaluation(self, learned: Learned, judging: Judging) -> Evaluation:
         """An evaluation without samples."""
+
+    @abstractmethod
+    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+        """By how much ``metric`` differs between two models, on the same samples in the same order.
+
+        Args:
+            first: Rows of the one's ``evaluation/predictions.parquet``.
+            second: The other's.
+            judging: How their split is judged.
+
+        Returns:
+            ``difference``, the first's metric minus the second's, and ``difference_interval``, its 95 % interval.
+        """
+
+    def summary(self, rows: pa.Table, learned: Learned) -> Sums:
+        """What nights are compared by: sums of written rows.
+
+        Args:
+            rows: Good rows, with the columns of :meth:`schema`.
+            learned: Of :meth:`learn`.
+
+        Returns:
+            Name -> counts by value, or in bins: sums that are added up over parts.
+        """
+        return {}
 
     @abstractmethod
     def section(self) -> ReportSection:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
+from pipeline.metrics.columns import Sums
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.pretrained import EncoderDescription, describe, is_encoder
@@ -68,6 +70,10 @@ class Model(Protocol):
     @property
     def footer(self) -> Mapping[str, str]:
         """What the footer of its predictions says beside the model and the versions."""
+
+    @property
+    def summary(self) -> Callable[[pa.Table], Sums] | None:
+        """What nights are compared by, of good rows with its columns; None for an encoder."""
 
     @property
     def tokenizer(self) -> str | None:
@@ -137,6 +143,10 @@ class BundleModel:
         return objective_of(self.bundle).footer(self.bundle.learned)
 
     @property
+    def summary(self) -> Callable[[pa.Table], Sums]:
+        return partial(objective_of(self.bundle).summary, learned=self.bundle.learned)
+
+    @property
     def tokenizer(self) -> str | None:
         return self.bundle.tokenizer
 
@@ -156,6 +166,7 @@ class EncoderModel:
     fields: list[pa.Field]
     fingerprint: str
     footer: Mapping[str, str] = field(default_factory=dict)
+    summary: None = None
     tokenizer: str | None = None
 
     @classmethod

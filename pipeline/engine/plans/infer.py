@@ -76,7 +76,7 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         identity,
         footer,
         columns,
-        measure=Profile(),
+        measure=Profile(columns, model.summary),
         origin=Origin.of(
             config.patterns(config.infer.input, "infer.input"), config.input.max_samples
         ),

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, JsonValue
 
+from pipeline.metrics.columns import Sums
 from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.classify import labels, rows
 from pipeline.objectives.classify.labels import ClassTarget, LabelSurvey
+from pipeline.objectives.classify.summary import summary
 from pipeline.objectives.fused import FusedSection, Probability
 
 if TYPE_CHECKING:
@@ -106,6 +108,14 @@ class ClassifyConfig(FusedSection):
         from pipeline.objectives.classify.evaluation import ClassEvaluation
 
         return ClassEvaluation(names(learned), judging)
+
+    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+        from pipeline.objectives.classify.evaluation import difference
+
+        return difference(first, second, judging)
+
+    def summary(self, rows: pa.Table, learned: Learned) -> Sums:
+        return summary(rows)
 
     def section(self) -> ClassSection:
         from pipeline.objectives.classify.section import ClassSection

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.metrics.evaluation import evaluate_predictions, paired_difference
 from pipeline.objectives.base import Judging
-from pipeline.objectives.classify.rows import PROBABILITIES
+from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES
 from pipeline.objectives.columns import matrix
 from pipeline.objectives.gathered import Gathered
+from pipeline.sample import LABEL
 
 
 class ClassEvaluation(Gathered):
@@ -40,3 +43,9 @@ class ClassEvaluation(Gathered):
             num_bootstrap=self.judging.num_bootstrap,
             split=self.judging.split,
         )
+
+
+def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+    """The paired difference of two accuracies; see :func:`pipeline.metrics.evaluation.paired_difference`."""
+    right = (pc.equal(rows[LABEL], rows[PREDICTION]).to_numpy() for rows in (first, second))
+    return paired_difference(*right, seed=judging.seed, num_bootstrap=judging.num_bootstrap)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.metrics.columns import Sums
 from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.fused import FusedSection
 from pipeline.objectives.regress import rows
 from pipeline.objectives.regress.numbers import NumberSurvey, NumberTarget, Scale, parsed
+from pipeline.objectives.regress.summary import summary
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,6 +89,14 @@ class RegressConfig(FusedSection):
         from pipeline.objectives.regress.evaluation import NumberEvaluation
 
         return NumberEvaluation(self.places, Scale.of(learned), judging)
+
+    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+        from pipeline.objectives.regress.evaluation import difference
+
+        return difference(first, second, judging)
+
+    def summary(self, rows: pa.Table, learned: Learned) -> Sums:
+        return summary(rows, Scale.of(learned))
 
     def section(self) -> NumberSection:
         from pipeline.objectives.regress.section import NumberSection

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.metrics.regression import RegressionScores, paired_mae_difference, regression_metrics
@@ -14,6 +15,7 @@ from pipeline.objectives.base import Judging
 from pipeline.objectives.gathered import Gathered
 from pipeline.objectives.regress.numbers import Scale, parsed
 from pipeline.objectives.regress.rows import PREDICTION, values
+from pipeline.sample import LABEL
 
 NAMES = ("mae", "rmse", "r2", "spearman")
 
@@ -121,6 +123,12 @@ def paired_difference(
         "difference": paired.difference if paired else None,
         "difference_interval": [paired.low, paired.high] if paired else None,
     }
+
+
+def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+    """:func:`paired_difference` of two models' rows of the same samples."""
+    pair = (values(rows[PREDICTION]) for rows in (first, second))
+    return paired_difference(values(first[LABEL]), *pair, name="", judging=judging)
 
 
 def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

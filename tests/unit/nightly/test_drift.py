@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.drift import Profile, drift, stability_index
+from pipeline.objectives.classify.summary import summary
 from pipeline.sample import ERROR, ERROR_TYPE, MODALITIES
 
 NO_ERROR = {
@@ -20,6 +21,9 @@ NO_ERROR = {
     "size": 0,
     "bytes": None,
 }
+
+
+PROFILE = Profile(("embedding", "prediction", "score"), summary)
 
 
 def table(
@@ -40,7 +44,7 @@ def table(
 
 def test_a_part_is_summed_up_without_its_bad_rows() -> None:
     embeddings = np.arange(8.0).reshape(4, 2)
-    sums = Profile()(table(["a", "b", "a", "a"], [0.05, 0.95, 1.0, 0.95], embeddings, bad=1))
+    sums = PROFILE(table(["a", "b", "a", "a"], [0.05, 0.95, 1.0, 0.95], embeddings, bad=1))
     assert sums["samples"] == 3
     assert sums[MODALITIES] == {"image+text": 3}
     assert sums["prediction"] == {"b": 1, "a": 2}
@@ -52,9 +56,9 @@ def test_parts_add_up_to_the_whole() -> None:
     chance = np.random.default_rng(0)
     names, scores = list("abca"), [0.1, 0.2, 0.3, 0.4]
     embeddings = chance.normal(size=(4, 3))
-    whole = Profile()(table(names, scores, embeddings))
+    whole = PROFILE(table(names, scores, embeddings))
     halves = [
-        Profile()(table(names[s], scores[s], embeddings[s])) for s in (slice(0, 2), slice(2, 4))
+        PROFILE(table(names[s], scores[s], embeddings[s])) for s in (slice(0, 2), slice(2, 4))
     ]
     added = add_sums(*halves)
     assert {name: added[name] for name in added if name != "embedding"} == {
@@ -65,7 +69,7 @@ def test_parts_add_up_to_the_whole() -> None:
 
 
 def test_a_part_without_good_rows_counts_nothing() -> None:
-    sums = Profile()(table(["a"], [0.5], np.zeros((1, 2)), bad=1))
+    sums = PROFILE(table(["a"], [0.5], np.zeros((1, 2)), bad=1))
     assert drift(sums, sums) == {}
     assert add_sums({}, sums)["samples"] == 0
 
@@ -100,6 +104,6 @@ def test_of_several_labels_each_is_counted_and_numbers_are_not():
     rows = table(["cat", "dog"], [0.5, 0.5], np.zeros((2, 2)))
     lists = pa.array([["cat", "dog"], ["dog"]], pa.list_(pa.string()))
     at = rows.column_names.index("prediction")
-    assert Profile()(rows.set_column(at, "prediction", lists))["prediction"] == {"cat": 1, "dog": 2}
+    assert PROFILE(rows.set_column(at, "prediction", lists))["prediction"] == {"cat": 1, "dog": 2}
     numbers = pa.array([0.5, 1.5], pa.float32())
-    assert "prediction" not in Profile()(rows.set_column(at, "prediction", numbers))
+    assert "prediction" not in PROFILE(rows.set_column(at, "prediction", numbers))
