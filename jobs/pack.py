@@ -86,7 +86,7 @@ def _reading(config: Config) -> Reading:
     return Reading(
         modalities=config.modalities,
         metadata=config.input.metadata,
-        label=getattr(config.objective, "label", None),
+        target=config.objective.targets() if config.objective else None,
         limits=config.limits,
     )
 

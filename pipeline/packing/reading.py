@@ -14,7 +14,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import under_name
 from pipeline.modalities.content import expected_kind
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.decoding.targets import read_label
+from pipeline.modalities.decoding.targets import Target, read_label
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
 from pipeline.shards.reading.reader import group_fault
@@ -31,13 +31,13 @@ class Reading:
     Attributes:
         modalities: Those that are configured; all of them, as they are by default, unless given.
         metadata: Fields that are carried along.
-        label: Field of the label, ``json.path`` inside one, or None where the configuration names none.
+        target: What jobs read beside the modalities; None where the configuration names none.
         limits: What is not read.
     """
 
     modalities: ModalitiesConfig = field(default_factory=ModalitiesConfig.of_every_kind)
     metadata: tuple[str, ...] = ()
-    label: str | None = None
+    target: Target | None = None
     limits: Limits = field(default_factory=Limits)
 
     @cached_property
@@ -48,9 +48,9 @@ class Reading:
 
     def is_label(self, name: str) -> bool:
         """Whether labels are read from a field; both names of it count where none is configured."""
-        if self.label is None:
+        if self.target is None:
             return name in LABEL_FIELDS
-        return self.label == name or self.label.startswith(f"{name}.")
+        return any(path == name or path.startswith(f"{name}.") for path in self.target.places)
 
     def kind(self, name: str) -> str:
         """What a field is for: the modality that reads it, ``label``, ``metadata``, or empty where no job reads it."""
@@ -100,8 +100,11 @@ class Reading:
             SampleError: It cannot be read.
         """
         try:
-            label = self.label or next((name for name in LABEL_FIELDS if name in fields), "cls")
-            return read_label(_sample("", fields), label, self.limits.json_depth)
+            sample = _sample("", fields)
+            if self.target is not None:
+                return self.target.read(sample, self.limits.json_depth)
+            name = next((name for name in LABEL_FIELDS if name in fields), "cls")
+            return read_label(sample, name, self.limits.json_depth)
         except SampleError as error:
             if error.reason == "missing_label":
                 return None
@@ -167,7 +170,7 @@ class Reading:
         values: dict[str, object] = {
             "modalities": self.modalities.model_dump(mode="json"),
             "metadata": list(self.metadata),
-            "label": self.label,
+            "label": self.target.identity if self.target else None,
             "limits": self.limits.model_dump(mode="json"),
         }
         return fingerprint(values)

@@ -10,6 +10,7 @@ from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.plain import PlainTextCodec
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.packing.config import PackConfig
 from pipeline.packing.keys import escape_key, unescape_key
 from pipeline.packing.pack import pack
@@ -119,7 +120,7 @@ names = st.one_of(texts, st.sampled_from(["a.b", "._a", "__MACOSX/a", "a/", ".DS
 def test_what_is_packed_is_read(rows):
     """Whatever is in a table: preprocess reads all that packing accepts, and all is counted."""
     modalities = ModalitiesConfig.model_validate({"text": {"max_bytes": 60}})
-    reading = Reading(modalities, metadata=("json",), label="cls")
+    reading = Reading(modalities, metadata=("json",), target=ClassTarget("cls"))
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "t.jsonl")
         lines = [dict(zip(("k", "t", "c", "j"), row, strict=True)) for row in rows]
@@ -132,7 +133,11 @@ def test_what_is_packed_is_read(rows):
         assert len(result.quarantined) == result.samples_quarantined
         codec = PlainTextCodec(max_bytes=60)
         decoder = Decoder(
-            {"text": codec}, {"text": ("txt",)}, ("json",), "cls", label_optional=False
+            {"text": codec},
+            {"text": ("txt",)},
+            ("json",),
+            ClassTarget("cls"),
+            target_optional=False,
         )
         read = 0
         for part in plan(expand(f"{folder}/out/*.tar")) if result.shards else []:

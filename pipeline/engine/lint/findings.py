@@ -95,7 +95,7 @@ class Inspector:
         self.seed = config.lint.seed
         self.write_index = config.lint.write_index
         self.rules = ProbeRules(config.lint.max_text_bytes, config.input.verify)
-        self.label: str | None = getattr(config.objective, "label", None)
+        self.target = config.objective.targets() if config.objective else None
         self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
         self.modality_of = {
             name: modality for modality, each in self.modalities.items() for name in each.fields
@@ -256,13 +256,15 @@ class _Look:
         return under_name(facts.fault, modality) if facts.fault else None
 
     def _label(self) -> None:
-        path = self.inspector.label
-        if path is None:
+        target = self.inspector.target
+        if target is None:
             return
         try:
             depth = self.inspector.checks.limits.json_depth
-            written = written_label(self._small(label_place(path, self.members)[0]), path, depth)
-            self.census.label(written)
+            sample = self._small(*(label_place(path, self.members)[0] for path in target.places))
+            target.read(sample, depth)
+            for path in target.places if target.countable else ():
+                self.census.label(written_label(sample, path, depth))
         except SampleError as error:
             self.census.unlabelled[error.reason] += 1
             self.census.example(error.reason, f"{self.item.key} in {self.shard}: {error.what}")

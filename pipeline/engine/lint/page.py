@@ -44,9 +44,9 @@ def build(config: Config, found: Findings) -> dict[str, Any]:
 def field_uses(config: Config, fields: Container[str]) -> dict[str, str]:
     """Field -> what a setting uses it for: a modality, ``metadata`` or ``label``; of the ``fields`` there are."""
     uses = dict.fromkeys(config.input.metadata, "metadata")
-    label = getattr(config.objective, "label", None)
-    if label:
-        uses[label_place(label, fields)[0]] = "label"
+    target = config.objective.targets() if config.objective else None
+    for path in target.places if target else ():
+        uses[label_place(path, fields)[0]] = "label"
     for modality, each in config.modalities.by_name().items():
         uses |= dict.fromkeys(each.fields, modality)
     return uses

@@ -36,6 +36,10 @@ class Target(Protocol):
     def accepted(self) -> Sequence[str] | None:
         """The texts that are not refused, sorted; None where none is refused for what it says."""
 
+    @property
+    def countable(self) -> bool:
+        """Whether many samples share a text, so that it says something how many have which."""
+
     def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
         """The target of a sample, as canonical text: equal targets have equal texts.
 

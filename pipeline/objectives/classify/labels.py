@@ -56,6 +56,10 @@ class ClassTarget:
     def accepted(self) -> list[str] | None:
         return None if self.classes is None else sorted(self.classes)
 
+    @property
+    def countable(self) -> bool:
+        return True
+
     def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
         text = read_label(sample, self.label, json_depth)
         return self._class(text, label_place(self.label, sample.fields)[0])

@@ -54,6 +54,10 @@ class NumberTarget:
     def accepted(self) -> None:
         return None
 
+    @property
+    def countable(self) -> bool:
+        return False
+
     def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
         return json.dumps([_number(sample, place, json_depth) for place in self.places])
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from packed import pack, split_of_keys
 
+from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.packing.reading import Reading
 
 HALVES = {"a": 0.5, "b": 0.5}
@@ -29,7 +30,7 @@ def test_classes_are_spread_alike(tmp_path, how):
         "column of another name": ({"kind": "kind"}, "kind"),
     }[how]
     settings = {"columns": {"txt": "t", **columns}, "split": HALVES}
-    reading = Reading(label=label)
+    reading = Reading(target=label and ClassTarget(label))
     result = pack(
         tmp_path / "t.jsonl", tmp_path / "out", reading=reading, stratify=True, **settings
     )
