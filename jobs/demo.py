@@ -198,7 +198,8 @@ class _Demo:
         alone = self._alone(name)
         _job.run(evaluate.JOB, alone, began=process_clock())
         folder = alone.folder("evaluation")
-        overall = json.loads(storage.read_bytes(storage.join(folder, METRICS)))["overall"]
+        judged = json.loads(storage.read_bytes(storage.join(folder, METRICS)))
+        overall = judged["overall"]
         settings = self.config.evaluate
         judging = Judging(str(settings.input), settings.seed, settings.num_bootstrap)
         pairs = _judged_by_both(folder, self.config.folder("evaluation"))
@@ -207,7 +208,7 @@ class _Demo:
             "modalities": [name],
             **{number: overall[number] for number in masked if number in overall},
             "interval": overall["intervals"].get(self.objective.metric),
-            **self.objective.difference(*pairs, judging),
+            **self.objective.difference(*pairs, judged, judging),
         }
 
     def _report(self) -> None:

@@ -193,12 +193,19 @@ class ObjectiveSection(Section, ABC):
         """An evaluation without samples."""
 
     @abstractmethod
-    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+    def difference(
+        self,
+        first: pa.Table,
+        second: pa.Table,
+        evaluation: Mapping[str, Any],
+        judging: Judging,
+    ) -> dict[str, Any]:
         """By how much ``metric`` differs between two models, on the same samples in the same order.
 
         Args:
             first: Rows of the one's ``evaluation/predictions.parquet``.
             second: The other's.
+            evaluation: The content of ``evaluation/metrics.json`` of either.
             judging: How their split is judged.
 
         Returns:

@@ -109,7 +109,13 @@ class ClassifyConfig(FusedSection):
 
         return ClassEvaluation(names(learned), judging)
 
-    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+    def difference(
+        self,
+        first: pa.Table,
+        second: pa.Table,
+        evaluation: Mapping[str, Any],
+        judging: Judging,
+    ) -> dict[str, Any]:
         from pipeline.objectives.classify.evaluation import difference
 
         return difference(first, second, judging)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field, JsonValue
 
+from pipeline.metrics.columns import Sums
 from pipeline.metrics.thresholds import DEFAULT_THRESHOLD
 from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.fused import FusedSection
 from pipeline.objectives.multi_label import labels, rows
 from pipeline.objectives.multi_label.labels import LabelsSurvey, LabelsTarget
+from pipeline.objectives.multi_label.summary import summary
 
 if TYPE_CHECKING:
     from torch import nn
@@ -105,6 +107,20 @@ class MultiLabelConfig(FusedSection):
         from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
 
         return MultiLabelEvaluation(names(learned), thresholds(learned), judging)
+
+    def difference(
+        self,
+        first: pa.Table,
+        second: pa.Table,
+        evaluation: Mapping[str, Any],
+        judging: Judging,
+    ) -> dict[str, Any]:
+        from pipeline.objectives.multi_label.evaluation import difference
+
+        return difference(first, second, evaluation["classes"], judging)
+
+    def summary(self, rows: pa.Table, learned: Learned) -> Sums:
+        return summary(rows)
 
     def section(self) -> LabelsSection:
         from pipeline.objectives.multi_label.section import LabelsSection

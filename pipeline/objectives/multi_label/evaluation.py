@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.metrics.multi_label import (
@@ -22,6 +23,7 @@ from pipeline.objectives.columns import matrix
 from pipeline.objectives.gathered import Gathered
 from pipeline.objectives.multi_label.labels import labels_of
 from pipeline.objectives.multi_label.rows import PROBABILITIES
+from pipeline.sample import LABEL
 
 ESTIMATES = (
     "mean_average_precision",
@@ -84,12 +86,7 @@ class MultiLabelEvaluation(Gathered):
         }
 
     def _labels(self) -> NDArray[np.bool_]:
-        """(N, K): which classes a sample has."""
-        ids = {name: index for index, name in enumerate(self.classes)}
-        labels = np.zeros((len(self.texts), len(ids)), bool)
-        for row, text in enumerate(self.texts):
-            labels[row, [ids[name] for name in labels_of(text)]] = True
-        return labels
+        return _indicators(map(labels_of, self.texts), self.classes)
 
     def _metrics(
         self, name: str, labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
@@ -127,6 +124,30 @@ class MultiLabelEvaluation(Gathered):
             "difference": difference.value,
             "difference_interval": list(difference.interval) if difference.interval else None,
         }
+
+
+def difference(
+    first: pa.Table, second: pa.Table, classes: Sequence[str], judging: Judging
+) -> dict[str, Any]:
+    """The paired difference of two models' mean average precisions, from their rows of the same samples."""
+    probabilities = (matrix(rows[PROBABILITIES]).astype(np.float64) for rows in (first, second))
+    paired = paired_map_difference(
+        _indicators(first[LABEL].to_pylist(), classes),
+        *probabilities,
+        seed=judging.seed,
+        num_resamples=judging.num_bootstrap,
+    )
+    return {
+        "difference": paired.value,
+        "difference_interval": list(paired.interval) if paired.interval else None,
+    }
+
+
+def _indicators(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> NDArray[np.bool_]:
+    """(N, K): which classes each of N samples has."""
+    ids = {name: index for index, name in enumerate(classes)}
+    rows = [np.isin(np.arange(len(ids)), [ids[name] for name in names]) for names in labels]
+    return np.array(rows, bool).reshape(len(rows), len(ids))
 
 
 def flat(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -56,6 +56,10 @@ class LabelsTarget:
     def accepted(self) -> list[str] | None:
         return None if self.classes is None else sorted(self.classes)
 
+    @property
+    def countable(self) -> bool:
+        return False  # sets of labels are many
+
     def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
         name, path = label_place(self.label, sample.fields)
         if name not in sample.fields:

@@ -90,7 +90,13 @@ class RegressConfig(FusedSection):
 
         return NumberEvaluation(self.places, Scale.of(learned), judging)
 
-    def difference(self, first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+    def difference(
+        self,
+        first: pa.Table,
+        second: pa.Table,
+        evaluation: Mapping[str, Any],
+        judging: Judging,
+    ) -> dict[str, Any]:
         from pipeline.objectives.regress.evaluation import difference
 
         return difference(first, second, judging)

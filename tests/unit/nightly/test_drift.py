@@ -1,6 +1,7 @@
 """Drift, against its formulas written out."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from pipeline.metrics.statistics import add_sums
 from pipeline.nightly.drift import Profile, drift, stability_index
 from pipeline.objectives.classify.summary import summary
+from pipeline.objectives.multi_label import MultiLabelConfig
+from pipeline.objectives.regress import RegressConfig
 from pipeline.sample import ERROR, ERROR_TYPE, MODALITIES
 
 NO_ERROR = {
@@ -100,10 +103,27 @@ def test_the_shift_of_the_mean_embedding() -> None:
     assert drift(before, {"samples": 5, "embedding": [1.0]}) == {}, "another model's"
 
 
-def test_of_several_labels_each_is_counted_and_numbers_are_not():
+def test_of_several_labels_each_is_counted() -> None:
     rows = table(["cat", "dog"], [0.5, 0.5], np.zeros((2, 2)))
     lists = pa.array([["cat", "dog"], ["dog"]], pa.list_(pa.string()))
     at = rows.column_names.index("prediction")
-    assert PROFILE(rows.set_column(at, "prediction", lists))["prediction"] == {"cat": 1, "dog": 2}
-    numbers = pa.array([0.5, 1.5], pa.float32())
-    assert "prediction" not in PROFILE(rows.set_column(at, "prediction", numbers))
+    profile = Profile(PROFILE.columns, partial(MultiLabelConfig().summary, learned={}))
+    assert profile(rows.set_column(at, "prediction", lists))["prediction"] == {"cat": 1, "dog": 2}
+
+
+def test_estimated_numbers_are_counted_in_bins_of_the_training_sets_deviations() -> None:
+    """So that a night whose numbers lie elsewhere is told, as labels are."""
+    scale = {"mean": [10.0], "deviation": [2.0]}
+    profile = Profile(("embedding", "prediction"), partial(RegressConfig().summary, learned=scale))
+    rows = table(["a"] * 4, [0.5] * 4, np.zeros((4, 2)))
+    at = rows.column_names.index("prediction")
+    numbers = pa.array([10.1, 10.2, -500.0, 14.9], pa.float32())
+    sums = profile(rows.set_column(at, "prediction", numbers))
+    assert sums["prediction"] == [1, 0, 0, 0, 0, 2, 0, 0, 0, 1]
+    later = profile(rows.set_column(at, "prediction", pa.array([14.0] * 4, pa.float32())))
+    assert drift(sums, later)["prediction_psi"] > 0.2
+
+
+def test_what_the_model_does_not_count_is_not_counted() -> None:
+    rows = table(["a"], [0.5], np.zeros((1, 2)))
+    assert set(Profile(("embedding",))(rows)) == {"samples", MODALITIES, "embedding"}
