@@ -264,12 +264,14 @@ class ModalityConfig(Section):
 
     Attributes:
         LIMITS: Settings that decide only whether a member is refused, not what it becomes.
+        FORMATS: What its members' content may be, by the names of :func:`pipeline.modalities.content.sniff`.
         MEDIUM: How its members are shown to a person.
         IS_CELL_VALUE: Whether cells of a table that is packed hold its members themselves, rather than paths of files.
         REASONS: Words of the quarantine vocabulary that are this modality's own, each with its meaning.
     """
 
     LIMITS: ClassVar[tuple[str, ...]] = ()
+    FORMATS: ClassVar[tuple[str, ...]] = ()
     MEDIUM: ClassVar[Medium] = "plot"
     IS_CELL_VALUE: ClassVar[bool] = False
     REASONS: ClassVar[Mapping[str, str]] = {}

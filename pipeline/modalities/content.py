@@ -40,17 +40,13 @@ class Content:
         return self.read(0, self.size)
 
 
-# Format -> its kind: the modality that could decode it, or another word for what none can.
-KINDS: Mapping[str, str] = {
-    **dict.fromkeys(("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "svg"), "image"),
-    **dict.fromkeys(("wav", "flac", "mp3", "ogg", "aiff", "aac"), "audio"),
-    **dict.fromkeys(("mp4", "matroska", "avi", "mpeg"), "video"),
-    TEXT: "text",
+VIDEO = "video"
+# Format -> a word for what it is, where no modality has it among its own (:mod:`pipeline.modalities.formats`).
+OTHER_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("mp4", "matroska", "avi", "mpeg"), VIDEO),
     **dict.fromkeys(("html", "git-lfs pointer"), "page"),
     **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet", "pickle"), "file"),
 }
-
-MEDIA_KINDS = frozenset(("image", "audio", "video"))  # what a person looks at or listens to
 
 # Extension -> the formats that it may hold. Extensions that are not here may hold anything.
 EXTENSIONS: Mapping[str, tuple[str, ...]] = {
@@ -102,7 +98,7 @@ def sniff(head: bytes) -> str:
         head: Its first ``SNIFFED_BYTES`` bytes, or all of it where it is shorter.
 
     Returns:
-        A key of ``KINDS``, or ``unknown``.
+        One of the formats below, or ``unknown``.
     """
     for prefix, name in _BY_FIRST.get(head[0], ()) if head else ():
         if head.startswith(prefix):
@@ -120,12 +116,6 @@ def sniff(head: bytes) -> str:
         if layer == 0 and head[1] & 0xF0 == 0xF0:
             return "aac"
     return _text_format(head)
-
-
-def expected_kind(extension: str) -> str:
-    """The kind of file that an extension promises, empty where none; of ``seg.png`` the last part counts."""
-    formats = EXTENSIONS.get(extension.rpartition(".")[2])
-    return KINDS[formats[0]] if formats else ""
 
 
 def misnamed(extension: str, found: str) -> bool:

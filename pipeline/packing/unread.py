@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline.modalities import kinds
-from pipeline.modalities.content import EXTENSIONS, KINDS, SNIFFED_BYTES, TEXT, expected_kind, sniff
+from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, TEXT, sniff
+from pipeline.modalities.formats import expected_kind, kinds_of_formats
 from pipeline.packing.reading import Reading
 
 
@@ -28,7 +29,7 @@ def unread_fields(
 def _ways(name: str, head: bytes, reading: Reading, *, from_folder: bool) -> Iterator[str]:
     last = name.rpartition(".")[2]
     format_ = sniff(head[:SNIFFED_BYTES])
-    kind = expected_kind(last) or KINDS.get(format_, "")
+    kind = expected_kind(last) or kinds_of_formats().get(format_, "")
     usual = _usual(last, format_, kind, reading)
     if from_folder and last != name and last in reading.modality_of:
         yield f"set pack.extension=last_dot, which reads it as {last}"
@@ -38,7 +39,7 @@ def _ways(name: str, head: bytes, reading: Reading, *, from_folder: bool) -> Ite
         yield f"call it {usual} in pack.columns"
     if kind in kinds():
         yield f"add {name} to modalities.{reading.modalities.name_for(kind)}.fields"
-    if kind in ("", TEXT):
+    if kind in ("", kinds_of_formats()[TEXT]):
         yield f"set objective.label={name} where it is the label, or name it in input.metadata to carry it along"
 
 

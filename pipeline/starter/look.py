@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.modalities.content import KINDS, SNIFFED_BYTES, UNKNOWN, sniff
+from pipeline.modalities.content import SNIFFED_BYTES, TEXT, UNKNOWN, sniff
+from pipeline.modalities.formats import kinds_of_formats
 
 # Of each field, the contents that are kept to be measured.
 KEPT = 64
@@ -24,7 +25,7 @@ class FieldLook:
 
     Attributes:
         samples: How many have it.
-        kinds: Kind of the content (:data:`pipeline.modalities.content.KINDS`) -> samples.
+        kinds: Kind of the content (:func:`pipeline.modalities.formats.kinds_of_formats`) -> samples.
         contents: Of the first samples, to be measured.
         texts: Short texts -> samples.
     """
@@ -42,11 +43,12 @@ class FieldLook:
     def add(self, data: memoryview) -> None:
         """Looks at one content."""
         self.samples += 1
-        kind = KINDS.get(sniff(bytes(data[:SNIFFED_BYTES])), UNKNOWN)
+        content = sniff(bytes(data[:SNIFFED_BYTES]))
+        kind = kinds_of_formats().get(content, UNKNOWN)
         self.kinds[kind] += 1
         if len(self.contents) < KEPT:
             self.contents.append(data)
-        if kind == "text" and len(data) <= LABEL_BYTES:
+        if content == TEXT and len(data) <= LABEL_BYTES:
             self.texts[bytes(data).decode("utf-8", "replace").strip()] += 1
 
     @property

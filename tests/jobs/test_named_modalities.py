@@ -1,4 +1,4 @@
-"""Two images and a text by names of the configuration's own, through every job: columns, subsets and pages use the names."""
+"""Two images and a text under names of the configuration, through the jobs: columns, subsets and pages use them."""
 
 import json
 from pathlib import Path

@@ -9,8 +9,8 @@ from pipeline.config import Config
 from pipeline.engine.lint.plan import Findings
 from pipeline.inspection.census import OTHER, Census
 from pipeline.modalities import kinds
-from pipeline.modalities.content import MEDIA_KINDS, expected_kind
 from pipeline.modalities.decoding.targets import label_place
+from pipeline.modalities.formats import expected_kind, is_media
 from pipeline.modalities.reasons import meanings
 from pipeline.shards.tar.strays import KINDS
 
@@ -199,7 +199,7 @@ def _unread(config: Config, total: Census) -> Iterator[dict[str, Any]]:
     uses = field_uses(config, total.field_bytes)
     for name, sizes in total.field_bytes.items():
         kind = expected_kind(name)
-        if name not in uses and kind in MEDIA_KINDS:
+        if name not in uses and is_media(kind):
             setting = (
                 f": add it to modalities.{config.modalities.name_for(kind)}.fields"
                 if kind in kinds()

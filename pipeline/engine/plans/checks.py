@@ -14,7 +14,7 @@ from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.logs import event
-from pipeline.modalities.content import MEDIA_KINDS, expected_kind
+from pipeline.modalities.formats import expected_kind, is_media
 from pipeline.modalities.pretrained import is_encoder
 from pipeline.models.bundle import MANIFEST
 from pipeline.sample import Sample
@@ -158,7 +158,7 @@ def _note_unread_media(config: Config, looks: Sequence[_Look]) -> None:
     for look in looks:
         for name, count in sorted(look.fields.items()):
             kind = expected_kind(name)
-            if kind in MEDIA_KINDS and name not in configured:
+            if is_media(kind) and name not in configured:
                 event(
                     logger,
                     "field_not_read",

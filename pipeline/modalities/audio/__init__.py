@@ -84,6 +84,7 @@ class AudioConfig(ModalityConfig):
     """Sounds become the log-mel spectrogram of their first ``max_seconds``, in windows of 25 ms every 10 ms."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
+    FORMATS: ClassVar[tuple[str, ...]] = ("wav", "flac", "mp3", "ogg", "aiff", "aac")
     MEDIUM: ClassVar[Medium] = "sound"
 
     kind: Literal["audio"] = "audio"

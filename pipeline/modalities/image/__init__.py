@@ -88,6 +88,16 @@ class ImageConfig(ModalityConfig):
     """Images become ``size`` x ``size`` RGB: the short side is resized, the centre is kept."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_megapixels", "max_scans")
+    FORMATS: ClassVar[tuple[str, ...]] = (
+        "jpeg",
+        "png",
+        "webp",
+        "gif",
+        "tiff",
+        "bmp",
+        "avif",
+        "svg",
+    )
     MEDIUM: ClassVar[Medium] = "picture"
 
     kind: Literal["image"] = "image"

@@ -77,6 +77,7 @@ class TextConfig(ModalityConfig):
     """Texts are cleaned and become at most ``max_tokens`` tokens of a byte-level BPE vocabulary."""
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    FORMATS: ClassVar[tuple[str, ...]] = ("text",)
     MEDIUM: ClassVar[Medium] = "text"
     IS_CELL_VALUE: ClassVar[bool] = True
 

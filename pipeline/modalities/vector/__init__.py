@@ -56,6 +56,7 @@ class VectorConfig(ModalityConfig):
     """
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_bytes",)
+    FORMATS: ClassVar[tuple[str, ...]] = ("npy",)
     REASONS: ClassVar[Mapping[str, str]] = {
         "bad_vector": "the vector cannot be read, or is of another shape than configured"
     }
