@@ -142,6 +142,10 @@ class Config(Section):
             "limits": self.limits,
         }
 
+    def with_encoders(self, modalities: ModalitiesConfig) -> Config:
+        """This configuration with the encoders of a model; see :meth:`ModalitiesConfig.with_encoders`."""
+        return self.model_copy(update={"modalities": self.modalities.with_encoders(modalities)})
+
     def require_objective(self) -> ObjectiveSection:
         """The objective.
 

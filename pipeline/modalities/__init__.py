@@ -184,6 +184,29 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             }
         )
 
+    def with_encoders(self, other: ModalitiesConfig) -> ModalitiesConfig:
+        """These with the encoders of a model, where they are the same: it knows them without their files."""
+        theirs = other.by_name()
+        return self.replaced(
+            {
+                name: config.model_copy(update={"encoder": theirs[name].encoder})
+                for name, config in self.by_name().items()
+                if name in theirs and theirs[name].encoder.identity() == config.encoder.identity()
+            }
+        )
+
+    def for_showing(self) -> ModalitiesConfig:
+        """These as any sample can be shown: without filters, and with the encoders that need no files."""
+        unfiltered = self.unfiltered()
+        return unfiltered.replaced(
+            {
+                name: config.model_copy(
+                    update={"encoder": type(config).model_fields["encoder"].default}
+                )
+                for name, config in unfiltered.by_name().items()
+            }
+        )
+
     def replaced(self, sections: Mapping[str, ModalityConfig]) -> ModalitiesConfig:
         """These with other sections for some of the names."""
         return self.model_copy(update={"root": {**self.root, **sections}})

@@ -80,6 +80,10 @@ class Model(Protocol):
         """The tokenizer that preprocessed texts must have been made with; None where any is good."""
 
     @property
+    def modalities(self) -> ModalitiesConfig:
+        """Those that it takes, with the limits and filters of the job."""
+
+    @property
     def encoder(self) -> EncoderDescription | None:
         """What a pretrained encoder takes and gives; None for a bundle."""
 

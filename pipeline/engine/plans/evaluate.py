@@ -60,6 +60,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )
     bundle = BundleModel.open(spec).bundle
+    config = config.with_encoders(bundle.modalities)
     objective, target = objective_of(bundle), objective_of(bundle).targets(bundle.learned)
     parts = plan_parts(
         config,

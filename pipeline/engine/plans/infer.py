@@ -102,6 +102,7 @@ def inference_job(config: Config, workplace: Workplace, partition: str = "") -> 
         ModelError: No model, or one that does not fit the configuration.
     """
     model = open_model(model_spec(config))
+    config = config.with_encoders(model.modalities)
     decoder = model.decoder(metadata=config.input.metadata, **config.handling())
     _check_input(config, model)
     output = config.folder("embeddings", config.infer.output)

@@ -78,7 +78,7 @@ def plan_parts(
         BadDataError: There are shards, and nothing in them can be read.
     """
     folders, shards = split_input(config.patterns(patterns, where))
-    wanted: dict[str, Any] = {"modalities": config.modalities.decoding()}
+    wanted: dict[str, Any] = {"modalities": config.modalities.decoding()} if folders else {}
     wanted |= {} if target is None else {"label": target.identity}
     wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
     for folder in folders:

@@ -34,6 +34,7 @@ from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.shown import Shown
@@ -62,6 +63,7 @@ def gather(config: Config, config_path: str) -> ReportData:
     section = config.objective.section() if config.objective else None
     evaluation = _json(storage.join(config.folder("evaluation"), METRICS))
     predicted = _predictions(config) if evaluation is not None else None
+    config = _with_encoders_of_its_model(config)
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
         split: _parts(patterns, f"input.{split}")
@@ -98,6 +100,14 @@ def gather(config: Config, config_path: str) -> ReportData:
         config_yaml=to_yaml(config),
         environment=environment(),
     )
+
+
+def _with_encoders_of_its_model(config: Config) -> Config:
+    """The configuration with what the run's model knows of pretrained encoders, whose files may be gone."""
+    bundle = _json(storage.join(config.folder("model"), MANIFEST))
+    if bundle is None:
+        return config
+    return config.with_encoders(ModalitiesConfig.model_validate(bundle["modalities"]))
 
 
 def _kept(config: Config) -> dict[str, Any] | None:

@@ -119,7 +119,7 @@ def _read(
         shards = {shard.name: shard for shard in expand(patterns)} if patterns else {}
     except PipelineError as error:
         return {name: _Found(notes=[f"the input cannot be read: {error.what}"]) for name in wanted}
-    decoder = Decoder.build(config.modalities.unfiltered(), "", **config.handling())
+    decoder = Decoder.build(config.modalities.for_showing(), "", **config.handling())
     gone = "of a preprocessed folder no picture or sound is left" if folders else "is not there"
     try:
         for name in {shard for shard, _ in wanted}:

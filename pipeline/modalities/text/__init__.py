@@ -158,13 +158,15 @@ class TextConfig(ModalityConfig):
         from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 
         pretrained = self.encoder if isinstance(self.encoder, TextPretrainedConfig) else None
+        # Of a bundle, the tokenizer is the bundle's or the run's.
+        has_files = pretrained is not None and pretrained.description is None
         return Tokenizing(
             asks=f"encoder.name={pretrained.name}"
             if pretrained
             else f"vocab_size={self.vocab_size}",
             read=lambda data, field: read_training_text(data, field, self),
             train=lambda texts: train_tokenizer(texts, self.vocab_size),
-            ready=pretrained.tokenizer if pretrained else None,
+            ready=pretrained.tokenizer if pretrained and has_files else None,
         )
 
     def probe(self, content: Content, field: str, found: str, rules: ProbeRules) -> Facts:
@@ -179,10 +181,9 @@ class TextConfig(ModalityConfig):
         self, codec: Codec, original: np.ndarray, augmented: np.ndarray
     ) -> MarkedText:
         from pipeline.modalities.text.codec import TextCodec
-        from pipeline.modalities.text.show import marked_text
 
         assert isinstance(codec, TextCodec)
-        return MarkedText(marked_text(original.tolist(), augmented.tolist(), codec.tokenizer))
+        return MarkedText(codec.marked(original, augmented))
 
     def text_encoding(self) -> str:
         return self.encoding

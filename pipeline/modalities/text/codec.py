@@ -149,6 +149,17 @@ class TextCodec:
             self._longest = max(map(len, self._engine.get_vocab()), default=1)
         return self._engine
 
+    def marked(self, ids: np.ndarray, left: np.ndarray) -> list[tuple[str, bool]]:
+        """A text in pieces, each with whether its tokens are still there; see :func:`marked_text`.
+
+        Args:
+            ids: (L,) int64 of the whole text, PAD where there is no token.
+            left: The same, PAD where a token was dropped.
+        """
+        from pipeline.modalities.text.show import marked_text
+
+        return marked_text(ids.tolist(), left.tolist(), self.tokenizer)
+
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(L,) int32 arrays -> a column, null where None."""
         lengths = [0 if value is None else len(value) for value in values]

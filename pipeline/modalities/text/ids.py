@@ -55,6 +55,15 @@ class IdCodec(TextCodec):
         encodings = self._tokenizer().encode_batch_fast(prompted, add_special_tokens=True)
         return [np.array(encoding.ids, dtype=np.int32) + FIRST_ID for encoding in encodings]
 
+    def marked(self, ids: np.ndarray, left: np.ndarray) -> list[tuple[str, bool]]:
+        engine = self._tokenizer()
+        places = np.flatnonzero(ids != PAD)
+        pieces = [engine.id_to_token(int(ids[place]) - FIRST_ID) or "" for place in places]
+        return [
+            (f"{piece} ", bool(left[place] == ids[place]))
+            for piece, place in zip(pieces, places, strict=True)
+        ]
+
     def _tokenizer(self) -> Any:
         if self._engine is None:
             # One decode task has one CPU; threads of the tokenizer's own would take the neighbours'.

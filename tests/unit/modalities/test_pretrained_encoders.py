@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.pretrained.network import blocks_of
+from pipeline.modalities.pretrained.section import _described as described
 from pipeline.models.batch import to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.classify import ClassifyConfig
@@ -223,6 +224,17 @@ def test_a_bundle_gives_the_same_rows_without_the_files(tmp_path: Path, blocks: 
         rows = np.array(table[column].to_pylist(), dtype=np.float32)
         np.testing.assert_allclose(rows, expected[column].numpy(), atol=1e-5)
     again = Bundle.load(folder)
+    # Jobs that read samples as configured know the network from the bundle, and pages show without it.
+    described.cache_clear()
+    with pytest.raises(ModelError, match="there are no weights"):
+        Decoder.build(configured, None)
+    decoded = Decoder.build(configured.with_encoders(again.modalities), None).decode(
+        SAMPLES, "part"
+    )
+    assert decoded["error"].null_count == len(SAMPLES)
+    assert (
+        Decoder.build(configured.for_showing(), "").codecs["image"].show(memoryview(png(0)), "png")
+    )
     again.save(str(tmp_path / "copy"))
     assert Bundle.load(str(tmp_path / "copy")).fingerprint == again.fingerprint
 

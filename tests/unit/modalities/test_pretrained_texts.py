@@ -18,6 +18,7 @@ from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec
+from pipeline.modalities.text.codec import TextCodec
 from pipeline.models.batch import to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.classify import ClassifyConfig
@@ -178,6 +179,16 @@ def test_augmentation_spares_the_token_that_a_text_begins_with() -> None:
     changed = augment(values, torch.Generator().manual_seed(0))
     assert changed[:, 0].all()
     assert (changed[:, 1:] == 0).any()
+
+
+def test_a_dropped_token_is_shown_as_the_word_that_it_was() -> None:
+    codec = codec_of(modalities(bert()))
+    assert isinstance(codec, TextCodec)
+    ids = np.pad(codec.decode(memoryview(b"a cat sits"), "txt"), (0, 3))
+    left = np.where(np.arange(len(ids)) == 2, 0, ids)
+    assert codec.marked(ids, left) == [
+        ("<s> ", True), ("a ", True), ("cat ", False), ("sits ", True), ("</s> ", True)
+    ]  # fmt: skip
 
 
 def test_a_folder_of_an_image_encoder_is_none_of_texts(tmp_path: Path) -> None:
