@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import (
+    Codec,
     Facts,
     ModalityConfig,
     ProbeRules,
@@ -16,9 +17,11 @@ from pipeline.modalities.base import (
     TrainingStatistics,
     Verify,
 )
+from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import VectorEncoderConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.modalities.content import Content
@@ -157,6 +160,11 @@ class VectorConfig(ModalityConfig):
             "cut": f"series are cut to the first {self.shape[0]} steps (shape)",
             "padded": f"series have fewer than {self.shape[0]} steps (shape), and what they lack is masked",
         }
+
+    def show_augmented(self, codec: Codec, original: np.ndarray, augmented: np.ndarray) -> Shown:
+        from pipeline.modalities.vector.plot import line_plot, with_gaps
+
+        return Shown("plot", line_plot(with_gaps(augmented), like=with_gaps(original)))
 
     def measure(self) -> VectorMeasure:
         from pipeline.modalities.vector.measure import VectorMeasure

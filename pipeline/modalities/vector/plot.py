@@ -13,12 +13,18 @@ MAX_POINTS = 2000
 MAX_CHANNELS = 12
 
 
-def line_plot(values: np.ndarray, title: str = "") -> bytes:
+def with_gaps(both: np.ndarray) -> np.ndarray:
+    """Values and which of them are real, float (2, *shape) -> (*shape), NaN where one is missing."""
+    gapped: np.ndarray = np.where(both[1] > 0, both[0], np.nan)
+    return gapped
+
+
+def line_plot(values: np.ndarray, like: np.ndarray | None = None) -> bytes:
     """Draws values over their place: a line a channel of a series, bars of a few features.
 
     Args:
         values: float (L,) or (T, C), NaN where one is missing, which leaves a gap.
-        title: Above it.
+        like: Values whose vertical axis it gets, so that several plots can be compared; its own by default.
 
     Returns:
         PNG of 320 x 160 pixels. Of long series every n-th step is drawn, and of many channels the first 12.
@@ -34,8 +40,10 @@ def line_plot(values: np.ndarray, title: str = "") -> bytes:
         shown = values[places].reshape(len(places), -1)[:, :MAX_CHANNELS]
         axes.plot(places, shown, linewidth=0.8, marker="." if len(places) < 3 else "")
     axes.tick_params(labelsize=6)
-    if title:
-        axes.set_title(title, fontsize=7)
+    if like is not None and np.isfinite(like).any():
+        low, high = float(np.nanmin(like)), float(np.nanmax(like))
+        margin = 0.1 * (high - low) or 1.0
+        axes.set_ylim(low - margin, high + margin)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()

@@ -332,3 +332,15 @@ def test_the_starter_finds_the_shape() -> None:
     ]
     assert VectorConfig.suited_to(series) == {"shape": [20, 2]}
     assert VectorConfig.suited_to([memoryview(b"x")]) == {}
+
+
+def test_an_augmented_vector_is_drawn_on_the_axis_of_the_original() -> None:
+    config = VectorConfig(shape=(4, 3), non_finite="mask")
+    codec = config.codec(None)
+    [original] = codec.collate(codec.to_arrow([SERIES])).values
+    changed = original.copy()
+    changed[1, 2:] = 0
+    as_it_is, augmented = (config.show_augmented(codec, original, v) for v in (original, changed))
+    assert as_it_is.medium == augmented.medium == "plot"
+    assert as_it_is.content != augmented.content
+    assert augmented.content.startswith(b"\x89PNG")
