@@ -62,11 +62,7 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
     def of_every_kind(cls) -> ModalitiesConfig:
         """One modality of each kind that needs no setting, with the defaults."""
         return cls.model_validate(
-            {
-                kind: {}
-                for kind, section in kinds().items()
-                if not any(setting.is_required() for setting in section.model_fields.values())
-            }
+            {kind: {} for kind, section in kinds().items() if not section.required()}
         )
 
     @model_validator(mode="before")

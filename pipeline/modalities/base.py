@@ -345,6 +345,11 @@ class ModalityConfig(Section):
         return None
 
     @classmethod
+    def required(cls) -> set[str]:
+        """Settings that have no default."""
+        return {name for name, setting in cls.model_fields.items() if setting.is_required()}
+
+    @classmethod
     def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
         """Settings that fit some members, by their headers; empty where the defaults do.
 

@@ -51,6 +51,8 @@ def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
 def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
     """The section ``modalities``: each that a field is of, with settings that fit its members.
 
+    One whose members do not tell what it requires, such as a shape, is left out.
+
     Args:
         look: The samples.
         taken: Fields that are something else.
@@ -65,7 +67,9 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
         if not fields:
             continue
         members = [data for each in fields for data in look.fields[each].contents]
-        sections[name] = {"fields": fields, **config.suited_to(members)}
+        section = {"fields": fields, **config.suited_to(members)}
+        if config.required() <= section.keys():
+            sections[name] = section
     return sections
 
 

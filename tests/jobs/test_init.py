@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.tones import make_samples, png, write_tar
+from support.vectors import npy, wave
 
 from jobs import _job, init, pack
 from pipeline.config import Config, load
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.vector import VectorConfig
 from pipeline.shards.planning.plan import expand, plan
 from pipeline.shards.reading.reader import read_part
 
@@ -144,3 +146,15 @@ def test_nothing_is_replaced_and_nothing_is_made_of_nothing(
         (tmp_path / "empty").mkdir(exist_ok=True)
         assert init.main([source, "--to", str(tmp_path / "z.yaml")]) == 2
         assert not (tmp_path / "z.yaml").exists()
+
+
+def test_vectors_are_found_by_their_content_with_their_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = {f"s{i}": {"npy": npy(wave(3, i / 9)), "cls": b"ab"[i % 2 :][:1]} for i in range(12)}
+    write_tar(tmp_path / "data" / "acc-train-0.tar", samples)
+    config, _ = start(tmp_path / "data", tmp_path, capsys)
+    [section] = config.modalities.by_name().values()
+    assert isinstance(section, VectorConfig)
+    assert section.fields == ("npy",)
+    assert section.shape == (64, 2)

@@ -18,7 +18,11 @@ from pipeline.modalities.base import (
     Verify,
 )
 from pipeline.modalities.shown import Shown
-from pipeline.modalities.vector.encoders import VectorEncoderConfig
+from pipeline.modalities.vector.encoders import (
+    VectorCnnConfig,
+    VectorEncoderConfig,
+    VectorMlpConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +102,8 @@ class VectorConfig(ModalityConfig):
         description="of a series: fit takes the steps that it lacks as missing, or quarantine",
     )
     encoder: VectorEncoderConfig = Field(
-        description="network of this modality; mlp for features and cnn for series unless said"
+        default_factory=VectorMlpConfig,
+        description="network of this modality; mlp for features and cnn for series unless said",
     )
     augment: VectorAugmentConfig = VectorAugmentConfig()
 
@@ -108,8 +113,8 @@ class VectorConfig(ModalityConfig):
         if not isinstance(data, Mapping) or data.get("encoder") is not None:
             return data
         shape = data.get("shape")
-        series = isinstance(shape, Sequence) and len(shape) == 2
-        return {**data, "encoder": {"kind": "cnn" if series else "mlp"}}
+        is_series = isinstance(shape, Sequence) and len(shape) == 2
+        return {**data, "encoder": VectorCnnConfig() if is_series else VectorMlpConfig()}
 
     @field_validator("shape")
     @classmethod

@@ -12,6 +12,7 @@ import pytest
 from support.vectors import declared, npy, npy_with_header, wave
 
 from pipeline.errors import SampleError
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Noted
 from pipeline.modalities.vector import VectorConfig
 
@@ -322,6 +323,18 @@ def test_the_encoder_follows_the_shape_unless_it_is_said() -> None:
     assert VectorConfig(shape=(3,)).encoder.kind == "mlp"
     assert VectorConfig(shape=(30, 3)).encoder.kind == "cnn"
     assert VectorConfig(shape=(30, 3), encoder={"kind": "mlp"}).encoder.kind == "mlp"
+
+
+def test_a_bundle_keeps_the_encoder_whatever_the_shape() -> None:
+    for settings in (
+        {"shape": [30, 3], "encoder": {"kind": "mlp"}},
+        {"shape": [30, 3]},
+        {"shape": [3]},
+    ):
+        modalities = ModalitiesConfig.model_validate({"vector": settings})
+        kept = modalities.decoding(encoders=True)
+        again = ModalitiesConfig.model_validate(kept).by_name()["vector"]
+        assert again.encoder == modalities.by_name()["vector"].encoder
 
 
 def test_the_starter_finds_the_shape() -> None:
