@@ -6,8 +6,6 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.prediction.bundle import BundlePredictor
-from pipeline.prediction.encoder import EncoderPredictor
 from pipeline.prediction.spec import ModelSpec
 
 
@@ -39,4 +37,10 @@ def load_predictor(spec: ModelSpec) -> Predictor:
         ModelError: The model is missing, damaged, or does not fit the configuration.
         RunError: The device that was asked for is not there.
     """
-    return EncoderPredictor(spec) if spec.pretrained else BundlePredictor(spec)
+    if spec.pretrained:
+        from pipeline.prediction.encoder import EncoderPredictor
+
+        return EncoderPredictor(spec)
+    from pipeline.prediction.bundle import BundlePredictor
+
+    return BundlePredictor(spec)

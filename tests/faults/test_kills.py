@@ -87,7 +87,6 @@ def test_without_ray_a_job_is_killed_and_its_rows_are_those_of_one_that_was_not(
             code = jobs[-1].wait()
             assert code == (0 if kinds[-1] == DECODING else -9), jobs[-1].said()
             assert jobs[-1].wait_gone(10) == [], "nothing is left behind"
-            assert "ray" not in jobs[-1].said().lower()
     finally:
         for job in jobs:
             job.end()

@@ -25,6 +25,7 @@ from pipeline.engine.infer.predictors import Predict, PredictorPool, Resources
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.planning.plan import Part
 
+PARTS_A_PROCESS = 2  # at least, for another decoding process beside a network
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Written = TypeVar("Written")
@@ -69,15 +70,21 @@ class HereExecutor:
             table = stage.decode(part)
             return stage.write(table if model is None else model(table))
 
+        cpus = self.resources.cpus
+        # To start one takes about as long as a part; while a network is imported and loaded, one core is taken.
+        self._guards.limit = (
+            cpus if model is None else max(1, min(cpus, len(parts) // PARTS_A_PROCESS))
+        )
         ahead = [] if model is None else [model.load]
         extra = 0 if model is None else model.copies
-        num_threads = min(self.resources.cpus + extra, len(parts))
+        num_threads = min(cpus + extra, len(parts))
         yield from self._through(Shift(parts, work, 2 * num_threads), num_threads, ahead)
 
     def each(
         self, work: Callable[[Item], Result], items: Sequence[Item], name: str
     ) -> Iterator[Result]:
         """See :class:`pipeline.engine.executors.base.Executor`."""
+        self._guards.limit = self.resources.cpus
         num_threads = min(self.resources.cpus, len(items))
         yield from self._through(Shift(items, work, 2 * num_threads), num_threads)
 
@@ -94,6 +101,7 @@ class HereExecutor:
             decoder: How.
             ahead: Parts that are begun or done before they are asked for, at most; twice the cores where None.
         """
+        self._guards.limit = self.resources.cpus
         num_threads = min(self.resources.cpus, len(parts))
         work = partial(decode_part, decoder=decoder)
         # One more: the part that the consumer has.
