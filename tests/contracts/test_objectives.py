@@ -1,0 +1,308 @@
+"""What jobs ask of every objective of the union, asked of each: what is listed there is tested from then on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import save
+
+from pipeline.errors import ConfigError, SampleError
+from pipeline.metrics.statistics import add_sums
+from pipeline.modalities import ModalitiesConfig
+from pipeline.models.bundle import Bundle
+from pipeline.nightly.drift import Profile, drift
+from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives.base import EMBEDDING, Judging, Learned, ObjectiveSection
+from pipeline.objectives.sealed import (
+    build,
+    check_objective,
+    objective_of,
+    prediction_fields,
+    restore,
+)
+from pipeline.reports.content import ReportData
+from pipeline.reports.page import render
+from pipeline.sample import ERROR, ERROR_TYPE, LABEL, MODALITIES, Field, Sample
+
+KINDS = get_args(get_args(ObjectiveConfig)[0])
+# Targets of all that there may be; of each objective, those serve that it can learn from.
+TARGETS = (
+    ["a", "b", "b", "a", "b", "a"],
+    ["1.5", "2", "-3e1", "4", "0", "7.25"],
+    ['["a"]', '["a", "b"]', "[]", '["b"]', '["b"]', '["a"]'],
+)
+MODALITIES_CONFIG = ModalitiesConfig.model_validate(
+    {"image": {"size": 8}, "text": {"vocab_size": 300, "max_tokens": 4}}
+)
+SUBSETS = ("image", "text", "image+text")
+JUDGING = Judging("test", 0, 20)
+B = 6
+
+
+def sample(**fields: str) -> Sample:
+    encoded = {name: text.encode() for name, text in fields.items()}
+    members = {name: Field(memoryview(data), 0, len(data)) for name, data in encoded.items()}
+    return Sample("k", "x.tar", 0, members)
+
+
+def surveyed(objective: ObjectiveSection, texts: list[str]) -> Any:
+    survey = objective.survey()
+    for text in texts:
+        survey.add(sample(cls=text), 64)
+    return survey
+
+
+def rounded(learned: Learned) -> str:
+    """Without the last digits of numbers, which depend on how a sum was shared."""
+    return json.dumps(json.loads(json.dumps(learned), parse_float=lambda text: f"{float(text):.9g}"))
+
+
+def fitting(objective: ObjectiveSection) -> Iterator[list[str]]:
+    for texts in TARGETS:
+        try:
+            objective.learn(surveyed(objective, texts))
+        except (ConfigError, SampleError):
+            continue
+        yield texts
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.__name__)
+def objective(request: pytest.FixtureRequest) -> ObjectiveSection:
+    """With its defaults: the kind is all that it must be told."""
+    return request.param(width=32)
+
+
+@pytest.fixture(scope="module")
+def written(objective: ObjectiveSection) -> list[str]:
+    """Targets as they are written in a field."""
+    return next(fitting(objective))
+
+
+@pytest.fixture(scope="module")
+def learned(objective: ObjectiveSection, written: list[str]) -> Learned:
+    return objective.learn(surveyed(objective, written))
+
+
+@pytest.fixture(scope="module")
+def texts(objective: ObjectiveSection, written: list[str], learned: Learned) -> list[str]:
+    """Canonical ones."""
+    target = objective.targets(learned)
+    assert target is not None
+    return [target.read(sample(cls=text)) for text in written]
+
+
+@pytest.fixture(scope="module")
+def network(objective: ObjectiveSection, learned: Learned) -> Any:
+    torch.manual_seed(0)
+    return build(objective, MODALITIES_CONFIG, learned)
+
+
+def make_batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    present = torch.ones(B, dtype=torch.bool)
+    return {
+        "image": torch.randint(0, 256, (B, 8, 8, 3), generator=generator, dtype=torch.uint8),
+        "text": torch.randint(1, 50, (B, 4), generator=generator),
+        "image_present": present,
+        "text_present": present & (torch.arange(B) > 0),
+    }
+
+
+@pytest.fixture(scope="module")
+def arrays(network: Any) -> dict[str, np.ndarray]:
+    predicted = network.eval().predict(make_batch())
+    return {name: values.numpy() for name, values in predicted.items()}
+
+
+def test_a_target_is_read_once_and_accepted_again(
+    objective: ObjectiveSection, learned: Learned, texts: list[str]
+) -> None:
+    for target in (objective.targets(), objective.targets(learned)):
+        again = pickle.loads(pickle.dumps(target))
+        assert again == target
+        assert [again.accept(text) for text in texts] == texts
+        assert json.loads(json.dumps(target.identity)) == target.identity
+        assert target.places
+        with pytest.raises(SampleError) as caught:
+            target.read(sample(txt="x"))
+        with pytest.raises(SampleError) as of_a_row:
+            target.accept(None)
+        for error in (caught.value, of_a_row.value):
+            assert (error.reason, error.setting) == ("missing_label", target.setting)
+
+
+def test_a_survey_may_be_shared_and_what_it_teaches_is_json(
+    objective: ObjectiveSection, written: list[str], texts: list[str], learned: Learned
+) -> None:
+    shared = surveyed(objective, written[:2])
+    shared.merge(pickle.loads(pickle.dumps(surveyed(objective, written[2:]))))
+    again = objective.survey()
+    for text in texts:
+        again.add_text(text)
+    for survey in (shared, again):
+        assert survey.count == len(written)
+        assert not survey.refused(objective.targets(learned))
+        assert rounded(objective.learn(survey)) == rounded(learned)
+    assert json.loads(json.dumps(learned)) == learned
+    with pytest.raises(ConfigError):
+        objective.learn(objective.survey())
+
+
+def test_it_learns_from_a_batch(
+    network: Any, texts: list[str], objective: ObjectiveSection
+) -> None:
+    batch = make_batch() | network.targets(texts)
+    assert all(len(values) == B for values in batch.values())
+    network.train()
+    sums: dict[str, float] = {}
+    for turn in network.turns:
+        loss, counted = network(batch, getattr(turn, "name", turn))
+        loss.backward()
+        assert torch.isfinite(loss)
+        for name, value in counted.items():
+            assert value.dtype == torch.float64
+            assert value.ndim == 0
+            assert not value.requires_grad
+            sums[name] = value.item()
+    for name, weight in network.named_parameters():
+        assert weight.grad is None or torch.isfinite(weight.grad).all(), name
+    metrics = network.metrics(sums)
+    assert objective.score.name in metrics
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_predictions_need_no_targets_and_are_the_schemas_columns(
+    objective: ObjectiveSection, learned: Learned, arrays: dict[str, np.ndarray]
+) -> None:
+    for name, values in arrays.items():
+        assert (values.dtype, len(values)) == (np.float32, B), name
+        assert np.isfinite(values).all(), name
+    rows = objective.rows(arrays, learned)
+    assert rows.schema == pa.schema(objective.schema(learned))
+    assert EMBEDDING in rows.column_names
+    assert all(isinstance(value, str) for value in objective.footer(learned).values())
+
+
+def tables(objective: ObjectiveSection, learned: Learned, network: Any) -> dict[str, pa.Table]:
+    found = {}
+    for subset in SUBSETS:
+        batch = make_batch()
+        for name in ("image", "text"):
+            batch[f"{name}_present"] &= name in subset.split("+")
+        predicted = network.eval().predict(batch)
+        found[subset] = objective.rows({k: v.numpy() for k, v in predicted.items()}, learned)
+    return found
+
+
+def evaluated(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str], cuts: list[slice]
+) -> Any:
+    evaluations = []
+    for cut in cuts:
+        evaluation = objective.evaluation(learned, JUDGING)
+        rows = tables(objective, learned, network)
+        present = {name: make_batch()[f"{name}_present"].numpy()[cut] for name in ("image", "text")}
+        cut_rows = {
+            name: table.select(list(evaluation.columns)).slice(cut.start, cut.stop - cut.start)
+            for name, table in rows.items()
+        }
+        evaluation.update(texts[cut], cut_rows, present)
+        evaluations.append(evaluation)
+    first, *others = evaluations
+    for other in others:
+        first.merge(other)
+    return first.compute()
+
+
+def test_an_evaluation_may_be_shared_is_json_and_judges_every_subset(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+) -> None:
+    whole = evaluated(objective, learned, network, texts, [slice(0, B)])
+    shared = evaluated(objective, learned, network, texts, [slice(0, 2), slice(2, B)])
+    assert json.dumps(whole, allow_nan=False) == json.dumps(shared)
+    assert set(whole["subsets"]) == set(SUBSETS)
+    assert whole["overall"]["num_samples"] == B
+    assert whole["subsets"]["text"]["num_samples"] == B - 1, "those that have it"
+    numbers = objective.flat(whole)
+    assert {objective.metric, *(f"{objective.metric}_{name}" for name in SUBSETS)} <= set(numbers)
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_a_model_does_not_differ_from_itself(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+) -> None:
+    whole = evaluated(objective, learned, network, texts, [slice(0, B)])
+    rows = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
+    rows = rows.append_column(LABEL, objective.truth(pa.array(texts)))
+    difference = objective.difference(rows, rows, whole, JUDGING)
+    assert difference == {"difference": 0.0, "difference_interval": [0.0, 0.0]}
+
+
+def test_nights_are_compared_by_sums(
+    objective: ObjectiveSection, learned: Learned, arrays: dict[str, np.ndarray]
+) -> None:
+    rows = objective.rows(arrays, learned)
+    profile = Profile(rows.column_names, partial(objective.summary, learned=learned))
+    rows = rows.append_column(MODALITIES, pa.array([["image"]] * B, pa.list_(pa.string())))
+    rows = rows.append_column(ERROR, pa.nulls(B, ERROR_TYPE))
+    whole = pickle.loads(pickle.dumps(profile))(rows)
+    halves = add_sums(profile(rows.slice(0, 2)), profile(rows.slice(2)))
+    json.dumps(whole, allow_nan=False)
+    distances = drift(whole, halves)
+    assert max(distances.values()) < 1e-4
+    assert len(distances) > 2, "what it predicts is compared too"
+
+
+def test_it_has_its_part_of_the_page(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+) -> None:
+    section = objective.section()
+    evaluation = evaluated(objective, learned, network, texts, [slice(0, B)])
+    predicted = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
+    predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts)))
+    for name in ("key", "shard"):
+        predicted = predicted.append_column(name, pa.array([f"{name}{row}" for row in range(B)]))
+    shown = section.choose(predicted, evaluation, 3)
+    assert shown
+    assert all(judgement.label and judgement.key for judgement in shown)
+    splits = {"test": {"num_samples": B, "labels": dict.fromkeys(texts, 2), "modalities": {}}}
+    data = ReportData(
+        "run", "now", splits=splits, section=section, evaluation=evaluation, predicted=predicted
+    )
+    page = render(data)
+    assert f"{section.measure.title} by modality" in page
+    assert "Not evaluated yet" not in page
+    assert section.measure.name == objective.metric
+    assert section.score == objective.score
+
+
+def test_a_bundle_gives_back_the_network(
+    objective: ObjectiveSection, learned: Learned, network: Any, tmp_path: Path
+) -> None:
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    Bundle(
+        objective=objective.model_dump(mode="json"),
+        modalities=MODALITIES_CONFIG,
+        learned=learned,
+        tokenizer="{}",
+        metrics={},
+        training={},
+        weights=save(weights),
+    ).save(str(tmp_path))
+    bundle = Bundle.load(str(tmp_path))
+    assert objective_of(bundle) == objective
+    assert prediction_fields(bundle, float16=True)[0].type == pa.list_(pa.float16(), 32)
+    check_objective(bundle, objective.model_dump(mode="json"), "here")
+    check_objective(bundle, objective.resolved(learned), "here")
+    again, batch = restore(bundle), make_batch()
+    for name, values in network.eval().predict(batch).items():
+        assert torch.equal(values, again.predict(batch)[name]), name
