@@ -63,7 +63,9 @@ def surveyed(objective: ObjectiveSection, texts: list[str]) -> Any:
 
 def rounded(learned: Learned) -> str:
     """Without the last digits of numbers, which depend on how a sum was shared."""
-    return json.dumps(json.loads(json.dumps(learned), parse_float=lambda text: f"{float(text):.9g}"))
+    return json.dumps(
+        json.loads(json.dumps(learned), parse_float=lambda text: f"{float(text):.9g}")
+    )
 
 
 def fitting(objective: ObjectiveSection) -> Iterator[list[str]]:

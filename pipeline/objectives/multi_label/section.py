@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from pipeline.models.record import Score
 from pipeline.objectives.multi_label.labels import labels_of
+from pipeline.objectives.multi_label.plots import average_precision_bars, precision_recall_curves
 from pipeline.objectives.multi_label.rows import PREDICTION, PROBABILITIES, SCORE
 from pipeline.reports.comparison import best_single, comparison_rows, gain_over
 from pipeline.reports.content import Example
-from pipeline.reports.multi_label_plots import average_precision_bars, precision_recall_curves
 from pipeline.reports.plots import label_balance
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
 from pipeline.sample import KEY, LABEL, SHARD

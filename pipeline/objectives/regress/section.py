@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.models.record import Score
+from pipeline.objectives.regress.error_plots import prediction_scatter, residual_plot
 from pipeline.objectives.regress.numbers import parsed
 from pipeline.objectives.regress.plots import histogram
 from pipeline.objectives.regress.rows import PREDICTION, values
 from pipeline.reports.comparison import best_single, comparison_rows, gain_over
 from pipeline.reports.content import Example
-from pipeline.reports.regression_plots import prediction_scatter, residual_plot
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
 from pipeline.sample import KEY, LABEL, SHARD
 

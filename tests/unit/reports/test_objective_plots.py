@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.multi_label import multi_label_metrics, precision_recall
-from pipeline.reports import multi_label_plots, regression_plots
+from pipeline.objectives.multi_label import plots as multi_label_plots
+from pipeline.objectives.regress import error_plots as regression_plots
 
 
 def numbers(num=50):
