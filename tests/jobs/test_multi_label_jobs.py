@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.tones import png, write_tar
 
-from jobs import _job, evaluate, infer, train
+from jobs import _job, evaluate, infer, report, train
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 TAGS = ("bright", "green", "loud")
@@ -58,8 +58,8 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_train_infer_and_evaluate(config: Path, tmp_path: Path) -> None:
-    for job in (train, infer, evaluate):
+def test_train_infer_evaluate_and_report(config: Path, tmp_path: Path) -> None:
+    for job in (train, infer, evaluate, report):
         assert _job.main(job.JOB, [str(config)]) == 0
     run = tmp_path / "run"
     bundle = json.loads((run / "model" / "bundle.json").read_text())
@@ -85,3 +85,7 @@ def test_train_infer_and_evaluate(config: Path, tmp_path: Path) -> None:
         ("s0003", "bad_label"),
         ("s0004", "unknown_label"),
     }
+
+    page = (run / "report.html").read_text("utf-8")
+    for title in ("Average precision of each class", "All labels right", "Micro F1"):
+        assert title in page
