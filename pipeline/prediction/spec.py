@@ -111,7 +111,7 @@ def encoder_of(spec: ModelSpec) -> EncoderDescription:
         ConfigError: As :func:`open_model`, as ModelError.
     """
     encoder = spec.encoder or describe(spec.model, spec.weights)
-    return encoder.for_job(tuple(spec.modalities.by_name()))
+    return encoder.for_job(spec.modalities.kinds())
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class EncoderModel:
 
     def decoding(self) -> Mapping[str, Any]:
         settings = self.modalities.decoding()
-        kept = ("fields", "filter", "encoding")
+        kept = ("kind", "fields", "filter", "encoding")
         return {
             name: {key: value for key, value in settings[name].items() if key in kept}
             for name in self.encoder.inputs

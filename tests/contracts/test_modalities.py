@@ -1,5 +1,6 @@
 """What every modality of the configuration keeps to: a new one is tested the moment it is listed."""
 
+import json
 import pickle
 
 import numpy as np
@@ -9,11 +10,17 @@ import torch
 from support.tones import png, wav
 from support.vectors import npy, wave
 
+from pipeline.cleaning import CleaningConfig
 from pipeline.errors import SampleError
+from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig, kinds
-from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.base import ModalityConfig, ProbeRules, under_name
+from pipeline.modalities.content import Content, sniff
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.shown import MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
+from pipeline.sample import Field, Sample
 
 # A member of each modality, and the settings that keep its test quick.
 MEMBERS = {
@@ -78,3 +85,102 @@ def test_shown_is_text_or_bytes(name: str) -> None:
     shown = config(name).codec(TOKENIZER).show(memoryview(data), field)
     assert isinstance(shown, str | bytes)
     assert shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_medium_says_how_what_it_shows_is_shown(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    shown = config(name).codec(TOKENIZER).show(memoryview(data), field)
+    beginnings = {"picture": b"\x89PNG", "plot": b"\x89PNG", "sound": b"RIFF"}
+    medium = config(name).MEDIUM
+    assert isinstance(shown, str) if medium == "text" else shown.startswith(beginnings[medium])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_value_that_was_not_changed_is_shown_or_says_that_it_cannot_be(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    codec = config(name).codec(TOKENIZER)
+    [value] = codec.collate(codec.to_arrow([codec.decode(memoryview(data), field)])).values
+    shown = config(name).show_augmented(codec, value, value)
+    assert shown is None or isinstance(shown, Shown | MarkedText)
+    if isinstance(shown, MarkedText):
+        assert all(is_there for _, is_there in shown.pieces)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_header_of_a_good_member_has_no_fault_and_its_notes_have_words(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    content = Content(len(data), memoryview(data))
+    rules = ProbeRules(read_bytes=1 << 20, verify="full")
+    facts = config(name).probe(content, field, sniff(data), rules)
+    assert facts.fault is None
+    assert set(facts.notes) <= set(config(name).remarks())
+    assert all(np.isfinite(number) for number in facts.ranges.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_member_is_alike_itself(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    likeness = pickle.loads(pickle.dumps(config(name).likeness()))
+    if likeness is None:
+        return
+    nearness = getattr(CleaningConfig(), likeness.setting)
+    row = likeness.sign(config(name).codec(TOKENIZER), memoryview(data), field)
+    assert (row.shape, row.dtype) == ((likeness.num_bytes,), np.uint8)
+    comparison = likeness.compare(np.stack([row, row]), nearness)
+    assert comparison.alike(np.array([0]), np.array([1])).all()
+    assert all(keys[0] == keys[1] for keys in comparison.tables())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sums_of_parts_add_up_to_those_of_the_whole(name: str) -> None:
+    """Whatever is measured, or nothing: ``preprocess`` goes through, and its statistics are JSON without NaN."""
+    field, data, _ = MEMBERS[name]
+    decoder = Decoder.build(ModalitiesConfig.model_validate({name: MEMBERS[name][2]}), TOKENIZER)
+    samples = [
+        Sample(f"k{index}", "x.tar", index, {field: Field(memoryview(data), 0, len(data))})
+        for index in range(3)
+    ]
+    columns = {name: pickle.loads(pickle.dumps(config(name).measure()))}
+    measure = Measure(columns)
+    parts = [measure(decoder.decode(part, "{}")) for part in (samples[:1], samples[1:])]
+    whole = measure(decoder.decode(samples, "{}"))
+    assert add_sums(*parts) == add_sums({}, whole)
+    described = statistics(whole, decoder.schema, columns)["modalities"][name]
+    assert described["present"] == 3
+    json.dumps(described, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_may_have_another_name_and_a_fault_names_the_setting_of_that_name(name: str) -> None:
+    field, data, settings = MEMBERS[name]
+    limit = config(name).LIMITS[0]
+    tree = {"kind": name, **settings, "fields": [f"other.{field}"]}
+    modalities = ModalitiesConfig.model_validate({"other": tree})
+    decoder = Decoder.build(modalities, TOKENIZER)
+    good = Sample("k", "x.tar", 0, {f"other.{field}": Field(memoryview(data), 0, len(data))})
+    table = decoder.decode([good], "{}")
+    assert table.schema.names[-1] == "other"
+    assert table["modalities"].to_pylist() == [["other"]]
+    fault = SampleError("over", reason="too_large", setting=f"modalities.{name}.{limit}")
+    assert under_name(fault, "other").setting == f"modalities.other.{limit}"
+
+
+def test_a_fault_of_decoding_says_the_configured_name() -> None:
+    tree = {"title": {"kind": "text", "fields": ["txt"], "vocab_size": 300, "max_bytes": 4}}
+    decoder = Decoder.build(ModalitiesConfig.model_validate(tree), TOKENIZER)
+    long = Sample("k", "x.tar", 0, {"txt": Field(memoryview(b"too long"), 0, 8)})
+    error = decoder.decode([long], "{}")["error"].to_pylist()[0]
+    assert error["setting"] == "modalities.title.max_bytes"
+    assert "modalities.title.max_bytes is 4" in error["detail"]
+
+
+def test_all_texts_of_a_sample_train_the_one_tokenizer() -> None:
+    tree = {
+        "title": {"kind": "text", "fields": ["title"], "vocab_size": 300},
+        "text": {"vocab_size": 300},
+    }
+    modalities = ModalitiesConfig.model_validate(tree)
+    members = {"txt": memoryview(b"a body"), "title": memoryview(b"a title")}
+    assert list(modalities.training_texts(members)) == ["a body", "a title"]
+    assert list(modalities.training_texts({"txt": memoryview(b"\xff")})) == []

@@ -111,15 +111,16 @@ def load(encoder: EncoderDescription) -> dict[str, Tower]:
         ModelError: The weights here are others than those described, or do not fit.
     """
     library, name = _library(encoder.model)
-    here = library.describe(name, encoder.weights).for_job(tuple(encoder.inputs))
+    kinds = encoder.kinds or {kind: kind for kind in encoder.inputs}
+    here = library.describe(name, encoder.weights).for_job(kinds)
     if here.fingerprint != encoder.fingerprint:
         raise ModelError(
             "the weights are others than when the job began, or than on the machine that it began on",
             where=encoder.weights,
             fix="put the same files on every machine, and leave them as they are while a job runs",
         )
-    towers: dict[str, Tower] = library.load(name, encoder)
-    return {modality: towers[modality].eval() for modality in encoder.inputs}
+    towers: dict[str, Tower] = library.load(name, encoder.by_kind())
+    return {modality: towers[kind].eval() for modality, kind in kinds.items()}
 
 
 def describe_tower(model: str, weights: str | None, modality: str) -> TowerDescription:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,12 @@ class EncoderDescription:
     Attributes:
         model: ``KIND:NAME``.
         weights: File or folder of the weights.
-        inputs: Modality -> how it is decoded for the network.
+        inputs: Modality -> how it is decoded for the network; by kind until a job has given its own names.
         width: Channels of an embedding (D).
         shared: Whether the modalities share one space, so that an image may be near a text.
         digest: Of the weights and whatever lies beside them.
         num_bytes: Size of the weights' files.
+        kinds: Modality -> its kind; empty where the modalities are named by their kinds.
     """
 
     model: str
@@ -58,6 +59,7 @@ class EncoderDescription:
     shared: bool
     digest: str
     num_bytes: int
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -71,21 +73,34 @@ class EncoderDescription:
         """The name, but not where a folder lies: the same files elsewhere are the same model."""
         return "hf" if self.model.startswith("hf:") else self.model
 
-    def for_job(self, configured: Sequence[str]) -> EncoderDescription:
-        """The encoder for those of its modalities that a job is configured with.
+    def for_job(self, configured: Mapping[str, str]) -> EncoderDescription:
+        """The encoder for the modalities of a job that it has a network for, by the names that they have there.
+
+        Several of one kind go through one network, and so share a space.
+
+        Args:
+            configured: Name -> kind.
 
         Raises:
             ConfigError: There are none.
         """
-        kept = {name: each for name, each in self.inputs.items() if name in configured}
-        if not kept:
+        own = self.kinds or {kind: kind for kind in self.inputs}
+        input_of = {kind: self.inputs[name] for name, kind in own.items()}
+        kinds = {name: kind for kind in input_of for name, its in configured.items() if its == kind}
+        if not kinds:
             raise ConfigError(
                 f"{self.model} takes {' and '.join(self.inputs)}, and the configuration has "
                 f"{' and '.join(configured)}",
                 where="infer.model",
                 fix=f"add modalities.{next(iter(self.inputs))}: {{}}",
             )
-        return replace(self, inputs=kept)
+        inputs = {name: input_of[kind] for name, kind in kinds.items()}
+        return replace(self, inputs=inputs, kinds=kinds, shared=self.shared or len(inputs) > 1)
+
+    def by_kind(self) -> EncoderDescription:
+        """With the inputs by kind, as a library builds their networks."""
+        inputs = {kind: self.inputs[name] for name, kind in self.kinds.items()} or self.inputs
+        return replace(self, inputs=inputs, kinds={})
 
     def fields(self, *, float16: bool) -> list[pa.Field]:
         """The columns that it adds to the output: ``embedding``, and one a modality where they share a space."""

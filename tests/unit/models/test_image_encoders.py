@@ -285,3 +285,17 @@ def test_a_configuration_without_its_modality_is_refused(saved: Path) -> None:
     wanted = spec("torchvision:resnet18", saved / "wrapped.pth", modalities={"text": {}})
     with pytest.raises(ConfigError, match="takes image, and the configuration has text"):
         open_model(wanted)
+
+
+def test_two_images_of_a_sample_go_through_one_network(saved: Path) -> None:
+    """Each by the name that the configuration gives it, in the space that they share."""
+    both = [sample(f"k{i}", i, **{"left.png": png(i), "right.png": png(i + 50)}) for i in range(3)]
+    names = {name: {"kind": "image", "fields": [f"{name}.png"]} for name in ("left", "right")}
+    weights = saved / "resnet18-f37072fd.pth"
+    embedded = embed(spec("torchvision:resnet18", weights, modalities=names), both)
+    alone = [sample(f"k{i}", i, png=png(i)) for i in range(3)]
+    plain = matrix(embed(spec("torchvision:resnet18", weights), alone))
+    plain /= np.linalg.norm(plain, axis=1, keepdims=True)
+    np.testing.assert_allclose(matrix(embedded, "left_embedding"), plain, atol=1e-5)
+    assert not np.allclose(matrix(embedded, "right_embedding"), plain, atol=1e-3)
+    assert open_model(spec("torchvision:resnet18", weights, modalities=names)).encoder is not None
