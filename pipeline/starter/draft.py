@@ -36,7 +36,10 @@ def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
     else:
         notes.append("nothing looks like a label: set objective before jobs.train")
     if look.numbers_as_labels("cls"):
-        notes.append("cls holds a number of each sample's own, which is no class")
+        notes.append(
+            "cls holds a number of each sample's own, which is no class; "
+            "objective: {kind: regress, target: cls} estimates it"
+        )
     if not tree["modalities"]:
         notes.append("no field is an image, a text or a sound: set modalities")
         tree["modalities"] = None

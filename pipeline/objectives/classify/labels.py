@@ -165,7 +165,8 @@ def class_names(
         raise ConfigError(
             doubt,
             where=f"objective.label={label}",
-            fix="set objective.label to a field with class names; if these are meant, list them in objective.classes",
+            fix="set objective.label to a field with class names, or objective.kind=regress to estimate numbers; "
+            "if these are classes, list them in objective.classes",
         )
     if all(name.lstrip("-").isdecimal() for name in names):
         return tuple(sorted(names, key=int))
