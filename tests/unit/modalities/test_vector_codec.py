@@ -3,6 +3,7 @@
 import json
 import pickle
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from support.vectors import declared, npy, npy_with_header, wave
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Noted
+from pipeline.modalities.decoding.decoded import read_decoded
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.vector import VectorConfig
 
 SERIES = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -357,3 +360,24 @@ def test_an_augmented_vector_is_drawn_on_the_axis_of_the_original() -> None:
     assert as_it_is.medium == augmented.medium == "plot"
     assert as_it_is.content != augmented.content
     assert augmented.content.startswith(b"\x89PNG")
+
+
+def test_what_was_preprocessed_is_what_was_decoded(tmp_path: Path) -> None:
+    modalities = ModalitiesConfig.model_validate(
+        {"acc": {"kind": "vector", "shape": [4, 3], "non_finite": "mask"}}
+    )
+    decoder = Decoder.build(modalities, None)
+    holed = SERIES.copy()
+    holed[2, 1] = np.nan
+    column = decoder.codecs["acc"].to_arrow([holed, None, SERIES])
+    field = decoder.schema.field("acc")
+    names = pa.array(["a", "b", "c"])
+    schema = pa.schema([("key", pa.string()), ("shard", pa.string()), field])
+    url = str(tmp_path / "part.parquet")
+    pq.write_table(pa.Table.from_arrays([names, names, column], schema=schema), url)
+    read = read_decoded(url, 0, 3, 0, "part", decoder)
+    assert read["acc"].to_pylist() == column.to_pylist()
+    again = decoder.codecs["acc"].collate(read["acc"].combine_chunks())
+    first = decoder.codecs["acc"].collate(column)
+    np.testing.assert_array_equal(again.values, first.values)
+    assert again.values[0, 1].sum() == 11
