@@ -1,4 +1,4 @@
-"""Trains a model with Ray Train and seals it as a bundle in RUN/model."""
+"""Trains a model, with Ray Train or in this process, and seals it as a bundle in RUN/model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from jobs._job import Job, counts, main
 from pipeline.config import Config
 from pipeline.engine.plans.checks import Needs
-from pipeline.errors import ConfigError
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import kept_epoch
 from pipeline.runs import Summary
@@ -23,14 +22,12 @@ def work(config: Config, summary: Summary) -> None:
         summary.parts_skipped = bundle.training["parts"]
         describe(bundle, summary)
         return
+    from pipeline.engine.train.fit import train, train_here
+
     if config.cluster.executor == "here":
-        raise ConfigError(
-            "training runs on Ray Train",
-            where="cluster.executor=here",
-            fix="set cluster.executor=auto for this job",
-        )
+        describe(train_here(config, summary), summary)
+        return
     from pipeline.engine.cluster.session import connect
-    from pipeline.engine.train.fit import train
 
     with connect(config.cluster):
         describe(train(config, summary), summary)

@@ -77,6 +77,19 @@ class LintConfig(Section):
     seed: int = Field(default=0, description="of the draw of those samples")
 
 
+class EarlyStoppingConfig(Section):
+    """When a training ends before its last epoch; the best epoch is kept either way."""
+
+    patience: int = Field(
+        default=5,
+        ge=1,
+        description="epochs in a row that may be no better than the best before them",
+    )
+    min_delta: float = Field(
+        default=0.0, ge=0, description="by how much the score must be better to count as better"
+    )
+
+
 class TrainConfig(Section):
     """How the model is trained."""
 
@@ -106,7 +119,16 @@ class TrainConfig(Section):
         "which spills to disk; disk is RUN/cache, which the next training of these settings finds",
     )
     shuffle_rows: int = Field(
-        default=4096, ge=1, description="samples that a worker shuffles among"
+        default=4096, ge=1, description="samples that are shuffled among at a time, over all lanes"
+    )
+    lanes: int = Field(
+        default=8,
+        ge=1,
+        description="that parts of shards are dealt to, of which each worker owns some: the order of an epoch "
+        "depends on them, and not on the workers",
+    )
+    early_stopping: EarlyStoppingConfig | None = Field(
+        default=None, description="ends a training that gets no better; never, by default"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",

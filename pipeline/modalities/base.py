@@ -367,7 +367,7 @@ class ModalityConfig(Section):
         return None
 
     def augmentation(self) -> Any:
-        """Builds the training-time augmentation: a callable ``(values, generator) -> values``."""
+        """Builds the training-time augmentation: a callable ``(values, chance) -> values``."""
         raise TypeError(f"{type(self).__name__} is abstract")
 
 

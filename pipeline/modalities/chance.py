@@ -8,6 +8,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
+CHANCE = "chance"  # in a batch: int64 (B,), what each sample's chance in this epoch is drawn from
 # Of SplitMix64, as signed numbers of 64 bits, which torch has; products wrap around.
 INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
 FIRST_FACTOR = 0xBF58476D1CE4E5B9 - (1 << 64)
@@ -54,6 +55,15 @@ class Chance:
     def symmetric(self, *shape: int) -> Tensor:
         """Uniform in [-1, 1), float32 (B, *shape)."""
         return 2.0 * self.uniform(*shape) - 1.0
+
+    def normal(self, *shape: int) -> Tensor:
+        """Normally distributed with mean 0 and deviation 1, float32 (B, *shape).
+
+        Source:
+            Box & Muller 1958, "A note on the generation of random normal deviates".
+        """
+        distance, turn = (2.0 * self.exponential(*shape)).sqrt(), self.uniform(*shape)
+        return distance * torch.cos(2.0 * math.pi * turn)
 
     def exponential(self, *shape: int) -> Tensor:
         """Exponentially distributed with mean 1, float32 (B, *shape)."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.pt", "best.pt"  # in the run folder
+ROWS = "rows_"  # before a split's name, in the row of an epoch: different samples that all workers were given
+PROGRESS = "progress.json"  # in the checkpoints' folder: how far an epoch is
 
 
 class EpochRange(TypedDict):
@@ -29,13 +31,15 @@ class Kept(TypedDict):
 
     Attributes:
         epoch: Its number, from 1.
-        of: Epochs in all.
+        of: Epochs that were trained.
         chosen_by: The number that was best in it, such as ``val_loss``; ``train_loss`` without a validation split.
+        stopped_before: Epochs that were asked for, where training ended early since it had got no better.
     """
 
     epoch: int
     of: int
     chosen_by: str
+    stopped_before: NotRequired[int]
 
 
 def extended(
@@ -84,7 +88,13 @@ def kept_epoch(kept: Mapping[str, Any] | None) -> str:
     how = "the best by the validation split"
     if not str(kept["chosen_by"]).startswith("val_"):
         how = "chosen on the training data, since there was no validation split"
-    return f"epoch {kept['epoch']} of {kept['of']}, {how}"
+    early = ""
+    if "stopped_before" in kept:
+        early = (
+            f"; training stopped early after epoch {kept['of']} of {kept['stopped_before']}, "
+            f"since {kept['chosen_by']} had got no better"
+        )
+    return f"epoch {kept['epoch']} of {kept['of']}, {how}{early}"
 
 
 def seen_in_words(seen: Mapping[str, int]) -> str:

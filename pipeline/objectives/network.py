@@ -36,8 +36,10 @@ class Turn:
 class Objective(nn.Module, ABC):
     """The network of an objective."""
 
-    turns: Sequence[str] = ("model",)
-    """The losses of one step, in order; one where all weights share a loss."""
+    @property
+    def turns(self) -> Sequence[Turn]:
+        """The losses of one step, in order, each with the weights that it moves; one where all share a loss."""
+        return (Turn("model", tuple(self.parameters())),)
 
     @abstractmethod
     def targets(self, texts: Sequence[str]) -> dict[str, Tensor]:
@@ -51,17 +53,21 @@ class Objective(nn.Module, ABC):
     def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one batch.
 
+        What a network draws for a sample is drawn from the sample's own chance, in the batch's column ``chance``; see
+        :class:`pipeline.modalities.chance.Chance`.
+
         Args:
             batch: Samples with their targets.
-            turn: One of ``turns``.
+            turn: Name of one of ``turns``.
 
         Returns:
-            The mean loss, a scalar to differentiate, and sums over the batch, float64 scalars
-            without gradients, to be added up over batches and workers and given to ``metrics``.
+            The mean over the samples, a scalar to differentiate: workers share a batch, and their losses are weighed by
+            their samples; and sums over the batch, float64 scalars without gradients, to be added up over batches and
+            workers and given to ``metrics``.
         """
 
     def forward(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
-        """The same as :meth:`loss`, under the name that wrappers such as DistributedDataParallel call."""
+        """The same as :meth:`loss`, under the name that wrappers call."""
         return self.loss(batch, turn)
 
     @abstractmethod

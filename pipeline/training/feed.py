@@ -9,15 +9,14 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
-from pipeline.sample import BASE_SCHEMA, KEY, LABEL, ORDINAL, SHARD
+from pipeline.modalities.chance import CHANCE
+from pipeline.sample import BASE_SCHEMA, KEY, LABEL, SHARD
 from pipeline.shards.planning.plan import Part
+from pipeline.training.augmentation import chance_column
 from pipeline.training.order import EpochOrder, Lanes, Window
-from pipeline.training.seeds import sample_seeds
-
-CHANCE = "chance"  # in a batch: int64 (B,), what each sample's chance in this epoch is drawn from
+from pipeline.training.parts import PartRows
 
 Batch = dict[str, Tensor]
 Collate = Callable[[pa.Table], Batch]
@@ -41,43 +40,6 @@ class Feed(Protocol):
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This worker's share of each global batch from ``start`` on; empty where it has no row of one."""
-
-
-@dataclass(frozen=True)
-class PartRows:
-    """A part, and which of its samples are good: known before the first epoch, since the order depends on it.
-
-    Attributes:
-        part: The part.
-        ordinals: Ordinals of its good samples as ranges, (first, one after the last).
-        index: ``KEY``, ``SHARD`` and ``LABEL`` of the good samples; None where nobody asks how often to repeat them.
-    """
-
-    part: Part
-    ordinals: tuple[tuple[int, int], ...]
-    index: pa.Table | None = None
-
-    @classmethod
-    def of(cls, part: Part, table: pa.Table, *, with_index: bool = False) -> PartRows:
-        """What there is to know of a part.
-
-        Args:
-            part: The part.
-            table: Its good samples.
-            with_index: Whether to keep their keys and labels.
-        """
-        index = table.select([KEY, SHARD, LABEL]).combine_chunks() if with_index else None
-        return cls(part, _ranges(_ordinals(table)), index)
-
-    @property
-    def num_rows(self) -> int:
-        """Good samples."""
-        return sum(end - first for first, end in self.ordinals)
-
-    @property
-    def name(self) -> str:
-        """What its place in an order is drawn from: the same wherever the shard lies, and whenever it was written."""
-        return f"{self.part.shard}:{self.part.start}"
 
 
 class LaneFeed:
@@ -165,9 +127,8 @@ class LaneFeed:
         table = pa.concat_tables([piece.table for piece in pieces]).combine_chunks()
         repeats = np.concatenate([piece.repeats for piece in pieces])
         self.samples += int((repeats == 0).sum())
-        shards, keys = table[SHARD].to_pylist(), table[KEY].to_pylist()
-        seeds = sample_seeds(self._lanes.seed, epoch, shards, keys, repeats)
-        return {**self._collate(table), CHANCE: torch.from_numpy(seeds)}
+        chance = chance_column(table, self._lanes.seed, epoch, repeats)
+        return {**self._collate(table), CHANCE: chance}
 
 
 class InOrderFeed:
@@ -229,7 +190,7 @@ class _OpenPart:
 
     @classmethod
     def of(cls, part: PartRows, table: pa.Table, count: np.ndarray | None) -> _OpenPart:
-        rows = _rows_of(part, _ordinals(table))
+        rows = part.rows_in(table)
         repeats = np.zeros(len(rows), dtype=np.int64)
         if count is not None:
             starts = np.cumsum(count) - count
@@ -269,32 +230,6 @@ class _OpenWindow:
             if len(inside):
                 yield part.piece(inside)
             begin += size
-
-
-def _rows_of(part: PartRows, ordinals: np.ndarray) -> np.ndarray:
-    """Row of the table of each good sample of a part, int64; -1 where there is none."""
-    expected = np.concatenate(
-        [np.arange(first, end) for first, end in part.ordinals] or [np.arange(0)]
-    )
-    if np.array_equal(expected, ordinals):
-        return np.arange(len(expected))
-    row_of = {int(ordinal): row for row, ordinal in enumerate(ordinals)}
-    return np.array([row_of.get(int(ordinal), -1) for ordinal in expected], dtype=np.int64)
-
-
-def _ordinals(table: pa.Table) -> np.ndarray:
-    ordinals: np.ndarray = table[ORDINAL].to_numpy()
-    return ordinals
-
-
-def _ranges(ordinals: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Ascending numbers as ranges."""
-    if not len(ordinals):
-        return ()
-    cuts = np.flatnonzero(np.diff(ordinals) != 1) + 1
-    firsts = ordinals[np.concatenate([[0], cuts])]
-    lasts = ordinals[np.concatenate([cuts, [len(ordinals)]]) - 1]
-    return tuple((int(first), int(last) + 1) for first, last in zip(firsts, lasts, strict=True))
 
 
 def _slim(table: pa.Table) -> pa.Table:

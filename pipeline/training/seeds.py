@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
-import torch
 
 _FIRST_FACTOR, _SECOND_FACTOR = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -64,21 +63,3 @@ def sample_seeds(
     names = [digest(shard, key) for shard, key in zip(shards, keys, strict=True)]
     states = np.array(names, dtype=np.uint64) ^ np.uint64(digest("samples", seed, epoch))
     return mixed(mixed(states) + repeats.astype(np.uint64)).view(np.int64)
-
-
-def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """The seed of one worker's epoch.
-
-    Args:
-        seed: Of the configuration.
-        epoch: Counted from 0.
-        rank: Of the worker.
-    """
-    return (seed * 1_000_003 + epoch * 1_009 + rank) % (1 << 31)
-
-
-def augmentation_chance(
-    seed: int, epoch: int, rank: int, device: torch.device | str = "cpu"
-) -> torch.Generator:
-    """What the augmentation of one worker's epoch draws from; see :func:`epoch_seed`."""
-    return torch.Generator(device).manual_seed(epoch_seed(seed, epoch, rank) + 1)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline import storage
 from pipeline.errors import ConfigError
 from pipeline.models.record import LAST, EpochRange, extended
-from pipeline.training.optimization import WeightAverage
 
 
 class TrainingState:
-    """The weights, the optimizer, the averaged weights, and the log of the epochs that are done.
+    """The weights, the optimizers, the averaged weights, and the log of the epochs that are done.
 
     Args:
         model: Trained in place.
-        optimizer: Of the model's parameters.
+        optimizers: Of the model's parameters, one a turn.
         average: Of the model's weights.
 
     Attributes:
@@ -31,9 +32,9 @@ class TrainingState:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+        self, model: nn.Module, optimizers: Sequence[Optimizer], average: AveragedModel
     ) -> None:
-        self.model, self.optimizer, self.average = model, optimizer, average
+        self.model, self.optimizers, self.average = model, tuple(optimizers), average
         self.history: list[dict[str, float]] = []
         self.ranges: list[EpochRange] = []
         self.best = -math.inf
@@ -48,7 +49,7 @@ class TrainingState:
         return dump(
             {
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "average": self.average.state_dict(),
                 "history": self.history,
                 "ranges": self.ranges,
@@ -58,14 +59,15 @@ class TrainingState:
         )
 
     def load(self, checkpoint: Mapping[str, Any]) -> None:
-        """Goes on from a checkpoint.
+        """Goes on from a checkpoint, with the learning rates and decays that the optimizers have now.
 
         Raises:
             ConfigError: It is of a model or an optimizer of another shape.
         """
         try:
             self.model.load_state_dict(checkpoint["model"])
-            self.optimizer.load_state_dict(checkpoint["optimizer"])
+            for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
+                _load_optimizer(optimizer, state)
             self.average.load_state_dict(checkpoint["average"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise ConfigError(
@@ -75,6 +77,17 @@ class TrainingState:
             ) from None
         self.history, self.best = list(checkpoint["history"]), checkpoint["best"]
         self.ranges = list(checkpoint.get("ranges", ()))
+
+
+def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Takes over an optimizer's moments, and keeps its settings, which may have been changed since."""
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, values in zip(optimizer.param_groups, settings, strict=True):
+        group.update(values)
 
 
 def load_checkpoint(url: str, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from support.chances import chances
 from support.tones import png, wav
 from support.vectors import npy, wave
 
@@ -15,6 +16,7 @@ from pipeline.errors import SampleError
 from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.modalities.base import ModalityConfig, ProbeRules, under_name
+from pipeline.modalities.chance import Chance
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.shown import MarkedText, Shown
@@ -65,10 +67,12 @@ def test_augmentation_keeps_shape_and_follows_its_seed(name: str) -> None:
     column = codec.to_arrow([codec.decode(memoryview(data), field)] * 4)
     values = torch.from_numpy(codec.collate(column).values.copy())
     augment = config(name).augmentation()
-    results = [augment(values.clone(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    results = [augment(values.clone(), chances(values, seed)) for seed in (1, 1, 2)]
     assert results[0].shape == values.shape
     assert results[0].dtype == values.dtype
     assert torch.equal(results[0], results[1])
+    alone = augment(values[3:].clone(), Chance(chances(values, 1).seeds[3:]))
+    assert torch.equal(alone, results[0][3:]), "its chance is a sample's own, whatever its batch"
 
 
 @pytest.mark.parametrize("name", NAMES)

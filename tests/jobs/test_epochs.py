@@ -1,7 +1,6 @@
 """Every epoch sees every sample once, from whichever cache; and training from a cache is the same training."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,21 @@ from support.tones import make_samples, write_tar
 
 from jobs import _job, train
 from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
-from pipeline.engine.train.data import read_parts
+from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.on_ray import RayTrainer
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.objectives.classify.labels import ClassTarget
 from pipeline.shards.planning.plan import expand, plan
-from pipeline.sinks.quarantine import set_bad_aside
+from pipeline.training.feed import LaneFeed
+from pipeline.training.order import Lanes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
 @pytest.mark.parametrize("kind", ["none", "memory", "disk"])
 def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
+    """As two workers get them from Ray's tasks."""
     for index in range(3):
         samples = make_samples(20, seed=index)
         samples["s0003"] = {"png": b"broken", "cls": b"low"}
@@ -32,20 +34,26 @@ def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
     decoder = Decoder.build(modalities, None, target=ClassTarget("cls"))
     if kind == "disk":
         decoder = CachedDecoder.of(decoder, prepare_cache(str(tmp_path), {}, parts))
-    good = partial(set_bad_aside, output=str(tmp_path / "run"))
-    dataset = read_parts(parts, decoder, good, in_order=True)
-    if kind == "memory":
-        dataset = dataset.materialize()
+    trainer = RayTrainer()
+    rows = GoodRows(decoder, str(tmp_path / "run"))
+    described = trainer.decode({"train": parts}, rows, keep=kind == "memory")["train"]
+    assert [part.num_rows for part in described] == [19] * 3
+    sizes, names = [19] * 3, [part.name for part in described]
+    lanes = Lanes.of(sizes, names, num_lanes=3, shuffle_rows=30, seed=0)
+    tables: list[pa.Table] = []
+
+    def collate(table: pa.Table) -> dict:
+        tables.append(table)
+        return {}
+
     epochs = []
-    for seed in range(3):
-        batches = dataset.iter_batches(
-            batch_size=7,
-            batch_format="pyarrow",
-            local_shuffle_buffer_size=30,
-            local_shuffle_seed=seed,
-        )
-        rows = [row for batch in batches for row in batch.to_pylist()]
-        epochs.append(sorted((row["shard"], row["key"], bytes(row["image"])) for row in rows))
+    for epoch in range(3):
+        tables.clear()
+        for rank in range(2):
+            feed = LaneFeed(described, trainer.tables, collate, lanes, 7, rank=rank, num_workers=2)
+            assert len(list(feed.batches(epoch))) == 9
+        samples = [row for table in tables for row in table.to_pylist()]
+        epochs.append(sorted((row["shard"], row["key"], bytes(row["image"])) for row in samples))
     assert epochs[0] == epochs[1] == epochs[2]
     assert len({row[:2] for row in epochs[0]}) == len(epochs[0]) == 3 * 19
 
@@ -66,21 +74,3 @@ def test_training_from_the_disk_is_the_same_training(tone_config: Path, tmp_path
     assert not cache.exists(), "nothing reads it any more"
     np.testing.assert_allclose(curves["none"], curves["disk"], rtol=1e-4)
     np.testing.assert_allclose(curves["disk again"], curves["disk"], rtol=1e-4)
-
-
-def test_a_row_lost_on_the_way_to_the_workers_ends_the_training(
-    tone_config: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """One of all, behind the ledger of the decoders."""
-
-    def lossy(table: pa.Table, output: str) -> pa.Table:
-        good = set_bad_aside(table, output)
-        return good.slice("train-000001" in good["shard"][0].as_py())
-
-    monkeypatch.setattr("pipeline.engine.train.fit.set_bad_aside", lossy)
-    assert _job.main(train.JOB, [str(tone_config), "train.epochs=1"]) == 1
-    assert "were read and" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "model" / "bundle.json").exists()

@@ -8,8 +8,9 @@ import torch
 
 from pipeline.sample import KEY, LABEL, ORDINAL, SHARD
 from pipeline.shards.planning.plan import Part
-from pipeline.training.feed import Batch, LaneFeed, PartRows, Repeats
+from pipeline.training.feed import Batch, LaneFeed, Repeats
 from pipeline.training.order import Lanes
+from pipeline.training.parts import PartRows
 
 
 class MemoryParts:

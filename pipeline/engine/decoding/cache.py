@@ -122,6 +122,16 @@ def cached(folder: str, part: Part, decode: Callable[[], pa.Table]) -> pa.Table:
     return table
 
 
+def is_cached(folder: str, part: Part) -> bool:
+    """Whether a cache has a part's table, damaged or not.
+
+    Args:
+        folder: What :func:`prepare_cache` returned.
+        part: Which.
+    """
+    return (Path(folder) / f"{part.id}{SUFFIX}").exists()
+
+
 def _read(path: Path) -> pa.Table | None:
     """The table in a file; None where there is none or its checksum does not hold."""
     try:

@@ -13,12 +13,13 @@ from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView
 from pipeline.sample import ERROR, KEY, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
-from pipeline.training.seeds import augmentation_chance
+from pipeline.training.augmentation import augmented, chance_column
 
 SAMPLES = 3
 EPOCHS = 3
@@ -28,7 +29,7 @@ LOOKED_AT = 48  # first samples of the split, of which those with most modalitie
 def augmented_samples(
     config: Config, decoder: Decoder, parts: Sequence[Part]
 ) -> list[AugmentedSample]:
-    """The first training samples as they are, and as the first epochs of worker 0 would change them in one batch.
+    """The first training samples as they are, and as the first epochs change them.
 
     Args:
         config: The whole configuration.
@@ -46,9 +47,8 @@ def augmented_samples(
     configs = config.modalities.by_name()
     changes = {name: modality.augmentation() for name, modality in configs.items()}
     for epoch in range(EPOCHS):
-        chance = augmentation_chance(config.train.seed, epoch, rank=0)
-        changed = {name: change(batch[name].clone(), chance) for name, change in changes.items()}
-        views[f"epoch {epoch + 1}"] = {**batch, **changed}
+        chance = chance_column(table, config.train.seed, epoch)
+        views[f"epoch {epoch + 1}"] = augmented({**batch, CHANCE: chance}, changes)
     return [
         AugmentedSample(
             key=table[KEY][row].as_py(),

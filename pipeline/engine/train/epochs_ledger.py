@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RunError
+from pipeline.models.record import ROWS
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 
-ROWS = "rows_"  # before a split's name, in the row of an epoch: samples that the workers took, all together
 # Reasons that another try may not give: the sample may be used in one epoch and not in the next.
 _MAY_CHANGE = ("decoder_crashed", "decoder_timeout", "decoder_memory")
 
 
 def check_epochs(
-    epochs: Iterable[Mapping[str, float]], num_read: int, bad: pa.Table, workers: int, run: str
+    epochs: Iterable[Mapping[str, float]], num_read: int, bad: pa.Table, run: str
 ) -> None:
     """Holds each epoch's samples against those that were read from the shards, less those that were left out.
 
@@ -24,7 +24,6 @@ def check_epochs(
         epochs: The rows of the epochs of this job.
         num_read: Samples of all splits, as they were counted when their labels were.
         bad: The quarantine of the run.
-        workers: How many train; they get equal shares, for which fewer than so many samples are left over.
         run: The run folder.
 
     Raises:
@@ -36,7 +35,7 @@ def check_epochs(
     good = num_read - left_out.num_rows
     for epoch in epochs:
         taken = int(sum(value for name, value in epoch.items() if name.startswith(ROWS)))
-        if not good - workers < taken <= good + may_change:
+        if not good <= taken <= good + may_change:
             raise RunError(
                 f"epoch {epoch['epoch']:.0f} took {taken} samples; "
                 f"{num_read} were read and {left_out.num_rows} left out",

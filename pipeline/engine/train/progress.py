@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.observe.progress import Progress
-from pipeline.models.record import CHECKPOINTS
+from pipeline.models.record import CHECKPOINTS, PROGRESS
 from pipeline.runs import METRICS_LOG
 
-PROGRESS = "progress.json"  # in the checkpoints' folder: how far an epoch is
 SECONDS_BETWEEN_LOOKS = 1.0
 
 

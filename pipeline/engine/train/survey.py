@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import ray
-
 from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import is_decoded, num_rows, read_labels
 from pipeline.errors import BadDataError, SampleError
@@ -35,17 +33,22 @@ class Surveyed:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
-def survey_targets(parts: Sequence[Part], objective: ObjectiveSection, limits: Limits) -> Surveyed:
-    """Reads the targets of parts, on the workers; only the targets' own bytes are looked at.
+def survey_targets(
+    parts: Sequence[Part], objective: ObjectiveSection, limits: Limits, *, on_ray: bool = True
+) -> Surveyed:
+    """Reads the targets of parts; only the targets' own bytes are looked at.
 
     Args:
         parts: What to look at.
         objective: Says where they stand.
         limits: What is not read.
+        on_ray: Whether Ray's workers share what is more than a few parts; this process reads all otherwise.
     """
     groups = [parts[start : start + PARTS_A_TASK] for start in range(0, len(parts), PARTS_A_TASK)]
-    if len(groups) == 1:
-        return _survey_group(groups[0], objective, limits)
+    if len(groups) == 1 or not on_ray:
+        return _survey_group(parts, objective, limits)
+    import ray
+
     task = ray.remote(_survey_group).options(num_cpus=0.5)
     whole = Surveyed(objective.survey())
     for one in ray.get([task.remote(group, objective, limits) for group in groups]):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.modalities.chance import Chance
+
 
 @dataclass(frozen=True, slots=True)
 class AudioAugmentation:
@@ -28,45 +30,42 @@ class AudioAugmentation:
     noise_min_snr_db: float = 5.0
     noise_max_snr_db: float = 30.0
 
-    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, values: Tensor, chance: Chance) -> Tensor:
         """Changes a batch.
 
         Args:
             values: float16 (B, F, N), dB.
-            generator: On the device of ``values``; the only source of chance.
+            chance: Of the batch's samples; nothing else is drawn from.
 
         Returns:
             float16 (B, F, N), dB.
         """
         decibels = values.float()
         silence = decibels.amin(dim=(1, 2), keepdim=True)
-        decibels = self._shift(decibels, silence, generator)
+        decibels = self._shift(decibels, silence, chance)
         if self.noise_probability:
-            decibels = self._add_noise(decibels, silence, generator)
+            decibels = self._add_noise(decibels, silence, chance)
         mean = _mean_of_bins(decibels, silence)
         for _ in range(self.num_masks):
-            decibels = _mask(decibels, 1, self.mask_bins_fraction, mean, generator)
-            decibels = _mask(decibels, 2, self.mask_frames_fraction, mean, generator)
+            decibels = _mask(decibels, 1, self.mask_bins_fraction, mean, chance)
+            decibels = _mask(decibels, 2, self.mask_frames_fraction, mean, chance)
         return decibels.to(values.dtype)
 
-    def _shift(self, decibels: Tensor, silence: Tensor, generator: torch.Generator) -> Tensor:
-        size, num_mels, num_frames = decibels.shape
-        reach = 2.0 * torch.rand(size, generator=generator, device=decibels.device) - 1.0
-        offset = (reach * self.shift_fraction * num_frames).round().long()
+    def _shift(self, decibels: Tensor, silence: Tensor, chance: Chance) -> Tensor:
+        _, num_mels, num_frames = decibels.shape
+        offset = (chance.symmetric() * self.shift_fraction * num_frames).round().long()
         source = torch.arange(num_frames, device=decibels.device) - offset[:, None]  # (B, N)
         inside = (source >= 0) & (source < num_frames)
         index = source.clamp(0, num_frames - 1)[:, None, :].expand(-1, num_mels, -1)
         return torch.where(inside[:, None, :], decibels.gather(2, index), silence)
 
-    def _add_noise(self, decibels: Tensor, silence: Tensor, generator: torch.Generator) -> Tensor:
-        chance, place = torch.rand(
-            2, len(decibels), generator=generator, device=decibels.device
-        ).unbind(0)
+    def _add_noise(self, decibels: Tensor, silence: Tensor, chance: Chance) -> Tensor:
+        draw, place = chance.uniform(2).unbind(1)
         span = self.noise_max_snr_db - self.noise_min_snr_db
         ratio = self.noise_min_snr_db + place * span
-        spectrum = torch.empty_like(decibels).exponential_(generator=generator)
+        spectrum = chance.exponential(*decibels.shape[1:])
         noisy = add_noise(decibels, silence, spectrum, ratio)
-        return torch.where((chance < self.noise_probability)[:, None, None], noisy, decibels)
+        return torch.where((draw < self.noise_probability)[:, None, None], noisy, decibels)
 
 
 def add_noise(decibels: Tensor, silence: Tensor, spectrum: Tensor, ratio_db: Tensor) -> Tensor:
@@ -101,13 +100,9 @@ def _mean_of_bins(decibels: Tensor, silence: Tensor) -> Tensor:
     return torch.where(sounding, mean, silence)
 
 
-def _mask(
-    decibels: Tensor, dim: int, largest: float, mean: Tensor, generator: torch.Generator
-) -> Tensor:
+def _mask(decibels: Tensor, dim: int, largest: float, mean: Tensor, chance: Chance) -> Tensor:
     """Replaces one stretch along ``dim`` of each spectrogram by ``mean``."""
-    extent, start = torch.rand(
-        2, len(decibels), generator=generator, device=decibels.device
-    ).unbind(0)
+    extent, start = chance.uniform(2).unbind(1)
     extent = extent * largest
     start = start * (1.0 - extent)
     length = decibels.shape[dim]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.modalities.chance import Chance
+
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue; ITU-R BT.601
 # Luma and two axes of colour, the NTSC's I and Q; turning these two turns the hue and keeps the luma.
 YIQ = (LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -40,87 +42,78 @@ class ImageAugmentation:
     erase_probability: float = 0.25
     erase_area_fraction: float = 0.2
 
-    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, values: Tensor, chance: Chance) -> Tensor:
         """Changes a batch.
 
         Args:
             values: uint8 (B, H, W, 3).
-            generator: On the device of ``values``; the only source of chance.
+            chance: Of the batch's samples; nothing else is drawn from.
 
         Returns:
             uint8 (B, H, W, 3).
         """
         pixels = values.permute(0, 3, 1, 2).float()
-        pixels = resample(pixels, self._draw_map(pixels, generator))
-        pixels = self._relight(pixels, generator)
-        pixels = self._recolour(pixels, generator)
-        pixels = self._erase(pixels, generator)
+        pixels = resample(pixels, self._draw_map(chance))
+        pixels = self._relight(pixels, chance)
+        pixels = self._recolour(pixels, chance)
+        pixels = self._erase(pixels, chance)
         return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
-    def _draw_map(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw_map(self, chance: Chance) -> Tensor:
         """Where each place of the result comes from, float (B, 2, 3); see :func:`resample`."""
-        size, device = len(pixels), pixels.device
-        angle = _symmetric(size, generator, device) * math.radians(self.rotation_degrees)
-        zoom = 1.0 + _symmetric(size, generator, device) * self.zoom_fraction
+        angle = chance.symmetric() * math.radians(self.rotation_degrees)
+        zoom = 1.0 + chance.symmetric() * self.zoom_fraction
         cosine, sine = angle.cos() / zoom, angle.sin() / zoom
         # The axes run from -1 to 1, so a share of the image is twice as long.
-        shift_x = _symmetric(size, generator, device) * 2 * self.shift_fraction
-        shift_y = _symmetric(size, generator, device) * 2 * self.shift_fraction
+        shift_x = chance.symmetric() * 2 * self.shift_fraction
+        shift_y = chance.symmetric() * 2 * self.shift_fraction
         places = torch.stack(
             [torch.stack([cosine, -sine, shift_x], 1), torch.stack([sine, cosine, shift_y], 1)], 1
         )
         if self.flip_probability:
-            mirrored = torch.rand(size, generator=generator, device=device) < self.flip_probability
+            mirrored = chance.uniform() < self.flip_probability
             places[mirrored, :, 0] *= -1.0
         if self.crop_probability:
-            places = crop_map(places, *self._draw_crops(size, generator, device))
+            places = crop_map(places, *self._draw_crops(chance))
         return places
 
-    def _draw_crops(
-        self, size: int, generator: torch.Generator, device: torch.device
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _draw_crops(self, chance: Chance) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Left, top, width and height of each crop, in shares of the image, float (B,); the whole image where none."""
-        chance, area, aspect, left, top = torch.rand(
-            5, size, generator=generator, device=device
-        ).unbind(0)
+        draw, area, aspect, left, top = chance.uniform(5).unbind(1)
         area = self.crop_area_fraction + area * (1.0 - self.crop_area_fraction)
         stretch = MAX_ASPECT ** (2.0 * aspect - 1.0)
-        cropped = chance < self.crop_probability
+        cropped = draw < self.crop_probability
         width = torch.where(cropped, (area * stretch).sqrt().clamp(max=1.0), 1.0)
         height = torch.where(cropped, (area / stretch).sqrt().clamp(max=1.0), 1.0)
         return left * (1.0 - width), top * (1.0 - height), width, height
 
-    def _relight(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        size, device = len(pixels), pixels.device
-        brightness = 255.0 * self.brightness_fraction * _symmetric(size, generator, device)
-        contrast = 1.0 + self.contrast_fraction * _symmetric(size, generator, device)
+    def _relight(self, pixels: Tensor, chance: Chance) -> Tensor:
+        brightness = 255.0 * self.brightness_fraction * chance.symmetric()
+        contrast = 1.0 + self.contrast_fraction * chance.symmetric()
         mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
         return (
             (pixels - mean) * contrast[:, None, None, None] + mean + brightness[:, None, None, None]
         )
 
-    def _recolour(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        size, device = len(pixels), pixels.device
+    def _recolour(self, pixels: Tensor, chance: Chance) -> Tensor:
         if self.saturation_fraction:
-            change = self.saturation_fraction * _symmetric(size, generator, device)
+            change = self.saturation_fraction * chance.symmetric()
             pixels = saturate(pixels, 1.0 + change)
         if self.hue_degrees:
-            turn = math.radians(self.hue_degrees) * _symmetric(size, generator, device)
+            turn = math.radians(self.hue_degrees) * chance.symmetric()
             pixels = turn_hue(pixels, turn)
         return pixels
 
-    def _erase(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        size, _, height, width = pixels.shape
-        chance, area, aspect, top, left = torch.rand(
-            5, size, generator=generator, device=pixels.device
-        ).unbind(0)
+    def _erase(self, pixels: Tensor, chance: Chance) -> Tensor:
+        height, width = pixels.shape[2:]
+        draw, area, aspect, top, left = chance.uniform(5).unbind(1)
         stretch = 2.0 ** (2.0 * aspect - 1.0)  # height : width from 1:2 to 2:1
         tall = (area * self.erase_area_fraction * stretch).sqrt().clamp(max=1.0)
         wide = (area * self.erase_area_fraction / stretch).sqrt().clamp(max=1.0)
         inside = (
             _within(height, top * (1 - tall), tall, pixels.device)[:, :, None]
             & _within(width, left * (1 - wide), wide, pixels.device)[:, None, :]
-            & (chance < self.erase_probability)[:, None, None]
+            & (draw < self.erase_probability)[:, None, None]
         )
         return torch.where(inside[:, None], pixels.mean(dim=(2, 3), keepdim=True), pixels)
 
@@ -191,8 +184,3 @@ def _within(length: int, start: Tensor, extent: Tensor, device: torch.device) ->
     """bool (B, length): which of the pixels lie in a stretch given in shares of the length."""
     position = (torch.arange(length, device=device) + 0.5) / length
     return (position >= start[:, None]) & (position < (start + extent)[:, None])
-
-
-def _symmetric(size: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Uniform in -1..1, float32 (B,)."""
-    return 2.0 * torch.rand(size, generator=generator, device=device) - 1.0

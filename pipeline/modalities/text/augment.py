@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.modalities.chance import Chance
+
 PAD = 0  # the id that stands for no token
 
 
@@ -22,17 +24,17 @@ class TextAugmentation:
     drop_probability: float = 0.1
     num_spared: int = 0
 
-    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, values: Tensor, chance: Chance) -> Tensor:
         """Changes a batch.
 
         Args:
             values: int64 (B, L), 0 where there is no token.
-            generator: On the device of ``values``; the only source of chance.
+            chance: Of the batch's samples; nothing else is drawn from.
 
         Returns:
             int64 (B, L).
         """
-        chance = torch.rand(values.shape, generator=generator, device=values.device)
-        chance[:, : self.num_spared] = 1.0
-        dropped = values.masked_fill(chance < self.drop_probability, PAD)
+        drawn = chance.uniform(*values.shape[1:])
+        drawn[:, : self.num_spared] = 1.0
+        dropped = values.masked_fill(drawn < self.drop_probability, PAD)
         return torch.where((dropped != PAD).any(dim=1, keepdim=True), dropped, values)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.modalities.chance import Chance
+
 
 @dataclass(frozen=True, slots=True)
 class VectorAugmentation:
@@ -24,36 +26,34 @@ class VectorAugmentation:
     scale_fraction: float = 0.0
     shift_fraction: float = 0.0
 
-    def __call__(self, values: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, values: Tensor, chance: Chance) -> Tensor:
         """Changes a batch.
 
         Args:
             values: float32 (B, 2, *shape): the values, and 1 where one is real.
-            generator: On the device of ``values``; the only source of chance.
+            chance: Of the batch's samples; nothing else is drawn from.
 
         Returns:
             float32 (B, 2, *shape).
         """
         series = values.ndim == 4
         if series and self.shift_fraction:
-            values = self._shift(values, generator)
+            values = self._shift(values, chance)
         raw, real = values[:, 0], values[:, 1]
         if self.scale_fraction:
             # Of one channel at all steps; of features, each its own.
-            size = (len(raw), 1, raw.shape[2]) if series else raw.shape
-            chance = torch.rand(size, generator=generator, device=raw.device)
-            raw = raw * (1.0 + self.scale_fraction * (2.0 * chance - 1.0))
+            shape = (1, raw.shape[2]) if series else raw.shape[1:]
+            raw = raw * (1.0 + self.scale_fraction * chance.symmetric(*shape))
         if self.noise_fraction:
-            noise = torch.randn(raw.shape, generator=generator, device=raw.device)
+            noise = chance.normal(*raw.shape[1:])
             size_of_noise = _deviation(raw, real) if series else raw.abs()
             raw = raw + noise * size_of_noise * self.noise_fraction
         return torch.stack([raw * real, real], dim=1)
 
-    def _shift(self, values: Tensor, generator: torch.Generator) -> Tensor:
+    def _shift(self, values: Tensor, chance: Chance) -> Tensor:
         """Moves each series by whole steps; what comes in from outside is missing."""
-        batch, _, num_steps, num_channels = values.shape
-        reach = 2.0 * torch.rand(batch, generator=generator, device=values.device) - 1.0
-        offset = (reach * self.shift_fraction * num_steps).round().long()
+        _, _, num_steps, num_channels = values.shape
+        offset = (chance.symmetric() * self.shift_fraction * num_steps).round().long()
         offset = offset.clamp(1 - num_steps, num_steps - 1)
         source = torch.arange(num_steps, device=values.device) - offset[:, None]  # (B, T)
         inside = (source >= 0) & (source < num_steps)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.chance import CHANCE, Chance
 from pipeline.modalities.layers import Features
 from pipeline.objectives.fused import FusedSection
 from pipeline.objectives.network import Batch, Objective
@@ -66,13 +67,14 @@ class FusedNetwork(Objective):
             and with ``_NAME`` behind them, ``samples_NAME`` included, those of each modality alone.
         """
         features = self._encode(batch)
-        views = self._views(self._present(features))
+        chance = Chance(batch[CHANCE]).stream("modalities") if CHANCE in batch else None
+        views = self._views(self._present(features), chance)
         outputs = self.outputs(self._fuse(features, views.flatten(0, 1)))
         outputs = outputs.reshape(*views.shape[:2], -1)  # (V, B, K)
         losses = torch.stack([self.losses(view, batch) for view in outputs])
 
         alone = views[1:].any(dim=-1)  # (V - 1, B), False where a sample lacks the modality
-        unimodal = (losses[1:] * alone).sum() / alone.sum().clamp(min=1)
+        unimodal = (losses[1:] * alone).sum() / losses.shape[1]
         total = losses[0].mean() + self.settings.unimodal_weight * unimodal
         with torch.no_grad():
             counted = {
@@ -120,23 +122,30 @@ class FusedNetwork(Objective):
         embedding: Tensor = self.norm(self.fusion(repeated))
         return embedding
 
-    def _views(self, present: Tensor) -> Tensor:
+    def _views(self, present: Tensor, chance: Chance | None = None) -> Tensor:
         """Which modalities the fusion is shown, bool (V, B, M), for ``present``, bool (B, M).
 
         The first view is the whole sample, in training after modality dropout. The others show one
         modality alone: in training one view with a modality chosen at random for each sample, which
-        costs the same however many there are; otherwise M views, one for each.
+        costs the same however many there are; otherwise M views, one for each. What is chosen is drawn
+        from the samples' own chance where there is one.
         """
         if self.training:
-            chance = torch.rand(present.shape, device=present.device)
-            chosen = chance.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
+            drawn = _uniform(present, chance)
+            chosen = drawn.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
             alone = present & torch.zeros_like(present).scatter(1, chosen, True)
-            return torch.stack([self._hide(present), alone])
+            return torch.stack([self._hide(present, chance), alone])
         each = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
         return torch.cat([present[None], present & each[:, None]])
 
-    def _hide(self, present: Tensor) -> Tensor:
+    def _hide(self, present: Tensor, chance: Chance | None = None) -> Tensor:
         """Modality dropout: ``present``, bool (B, M), with some hidden, never all of a sample."""
-        chance = torch.rand(present.shape, device=present.device)
-        shown = present & (chance >= self.settings.modality_dropout)
+        shown = present & (_uniform(present, chance) >= self.settings.modality_dropout)
         return torch.where(shown.any(dim=1, keepdim=True), shown, present)
+
+
+def _uniform(like: Tensor, chance: Chance | None) -> Tensor:
+    """Uniform in [0, 1), float32 (B, M) as ``like``: the samples' own, or torch's where they have none."""
+    if chance is None:
+        return torch.rand(like.shape, device=like.device)
+    return chance.uniform(like.shape[1])

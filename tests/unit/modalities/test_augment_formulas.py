@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from support.chances import chances
 from torchvision.transforms.v2 import functional as reference
 
 from pipeline.modalities import ModalitiesConfig
@@ -83,7 +84,7 @@ def test_turned_and_scaled_pixels_come_from_where_the_map_says() -> None:
 
 def test_crops_have_an_area_and_an_aspect_within_limits_and_lie_inside() -> None:
     augment = replace(STILL, crop_probability=0.7, crop_area_fraction=0.3)
-    left, top, width, height = augment._draw_crops(4000, seeded(), torch.device("cpu"))
+    left, top, width, height = augment._draw_crops(chances(range(4000)))
     cropped = (width < 1) | (height < 1)
     assert cropped.float().mean().item() == pytest.approx(0.7, abs=0.03)
     assert (width * height)[cropped].min().item() >= 0.3 - 1e-5
@@ -98,8 +99,8 @@ def test_crops_have_an_area_and_an_aspect_within_limits_and_lie_inside() -> None
 
 def test_a_flip_is_the_mirror_image() -> None:
     values = torch.randint(0, 256, (64, 10, 10, 3), generator=seeded(), dtype=torch.uint8)
-    assert torch.equal(replace(STILL, flip_probability=1)(values, seeded()), values.flip(2))
-    half = replace(STILL, flip_probability=0.5)(values, seeded())
+    assert torch.equal(replace(STILL, flip_probability=1)(values, chances(values)), values.flip(2))
+    half = replace(STILL, flip_probability=0.5)(values, chances(values))
     same = [torch.equal(a, b) for a, b in zip(half, values, strict=True)]
     mirrored = [torch.equal(a, b.flip(1)) for a, b in zip(half, values, strict=True)]
     assert all(a != b for a, b in zip(same, mirrored, strict=True))
@@ -110,18 +111,22 @@ def test_a_flipped_crop_is_the_mirror_image_of_the_crop() -> None:
     values = torch.randint(0, 256, (8, 12, 12, 3), generator=seeded(), dtype=torch.uint8)
     crop = replace(STILL, crop_probability=1, crop_area_fraction=0.3)
     never, always = replace(crop, flip_probability=1e-9), replace(crop, flip_probability=1)
-    difference = always(values, seeded()).int() - never(values, seeded()).flip(2).int()
+    difference = (
+        always(values, chances(values)).int() - never(values, chances(values)).flip(2).int()
+    )
     assert difference.abs().max() <= 1, "rounding"
 
 
 def test_brightness_and_contrast_keep_to_their_limits() -> None:
     values = torch.randint(60, 190, (200, 6, 6, 3), generator=seeded(), dtype=torch.uint8)
-    bright = replace(STILL, brightness_fraction=0.2)(values, seeded()).float() - values.float()
+    bright = (
+        replace(STILL, brightness_fraction=0.2)(values, chances(values)).float() - values.float()
+    )
     assert bright.amax().item() <= 52
     assert bright.amin().item() >= -52
     for change in bright:
         assert change.max() - change.min() <= 1, "the same for every pixel of an image"
-    contrast = replace(STILL, contrast_fraction=0.5)(values, seeded()).float()
+    contrast = replace(STILL, contrast_fraction=0.5)(values, chances(values)).float()
     for before, after in zip(values.float(), contrast, strict=True):
         ratio = (after - after.mean()).std() / before.std()
         assert 0.45 < ratio < 1.55
@@ -180,7 +185,7 @@ def test_noise_leaves_silence_and_the_unlucky_alone() -> None:
     floor = silent.amin(dim=(1, 2), keepdim=True)
     assert torch.equal(add_noise(silent, floor, torch.ones(2, 4, 6), torch.zeros(2)), silent)
     values = (-80 * torch.rand(300, 6, 10, generator=seeded())).half()
-    noisy = replace(QUIET, noise_probability=0.3)(values, seeded())
+    noisy = replace(QUIET, noise_probability=0.3)(values, chances(values))
     changed = (noisy != values).flatten(1).any(dim=1).float().mean().item()
     assert changed == pytest.approx(0.3, abs=0.08)
     assert torch.isfinite(noisy).all()
@@ -190,10 +195,10 @@ def test_noise_leaves_silence_and_the_unlucky_alone() -> None:
 def test_what_is_off_draws_no_random_number() -> None:
     """So that a change that is switched on later leaves the others as they were."""
     values = torch.randint(0, 256, (4, 8, 8, 3), generator=seeded(), dtype=torch.uint8)
-    plain, coloured = seeded(), seeded()
+    plain, coloured = chances(values), chances(values)
     ImageAugmentation()(values, plain)
     ImageAugmentation(crop_area_fraction=0.1)(values, coloured)
-    assert torch.equal(plain.get_state(), coloured.get_state())
+    assert torch.equal(plain.uniform(), coloured.uniform())
 
 
 def test_settings_reach_the_augmentation_and_stay_out_of_decoding() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.lanes import MemoryParts, values
 
-from pipeline.training.feed import CHANCE, LaneFeed
+from pipeline.modalities.chance import CHANCE
+from pipeline.training.feed import LaneFeed
 from pipeline.training.order import EpochOrder, Lanes, deal
 
 SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=9)

@@ -63,6 +63,9 @@ def test_draws_are_uniform_and_follow_no_other() -> None:
     correlation = np.corrcoef(together.T) - np.eye(10)
     assert np.abs(correlation).max() < 0.08
     assert chance.exponential(5).mean().item() == pytest.approx(1, abs=0.05)
+    normal = chance.normal(5)
+    assert (normal.mean().item(), normal.std().item()) == pytest.approx((0, 1), abs=0.03)
+    assert (normal.abs() < 1).float().mean().item() == pytest.approx(0.6827, abs=0.02)
     assert chance.symmetric(5).mean().item() == pytest.approx(0, abs=0.03)
 
 

@@ -8,14 +8,14 @@ from torch import nn
 
 from pipeline.errors import ConfigError
 from pipeline.models.record import Score, extended, kept_epoch
-from pipeline.training.optimization import WeightAverage, build_optimizer
+from pipeline.training.optimization import build_average, build_optimizer
 from pipeline.training.state import TrainingState
 
 
 def begin(width: int = 4) -> TrainingState:
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 1))
-    return TrainingState(model, build_optimizer(model, 1e-2, 0.1), WeightAverage(model, 0.9))
+    return TrainingState(model, [build_optimizer(model, 1e-2, 0.1)], build_average(model, 0.9))
 
 
 def train(state: TrainingState, epochs: range) -> None:
@@ -24,10 +24,10 @@ def train(state: TrainingState, epochs: range) -> None:
         batch = torch.randn(8, 3, generator=generator)
         for _ in range(3):
             loss = (state.model(batch) - batch.sum(1, keepdim=True)).square().mean()
-            state.optimizer.zero_grad()
+            state.optimizers[0].zero_grad()
             loss.backward()
-            state.optimizer.step()
-            state.average.update(state.model)
+            state.optimizers[0].step()
+            state.average.update_parameters(state.model)
         state.add({"epoch": epoch + 1, "train_loss": loss.item()}, {"learning_rate": 1e-2})
 
 
@@ -53,8 +53,21 @@ def test_going_on_is_as_if_it_had_never_stopped() -> None:
     ]  # fmt: skip
     for name, value in whole.model.state_dict().items():
         assert torch.equal(second.model.state_dict()[name], value)
-        assert torch.equal(second.average.weights[name], whole.average.weights[name])
-    assert second.average.num_updates == whole.average.num_updates
+        averages = [each.average.module.state_dict()[name] for each in (second, whole)]
+        assert torch.equal(*averages)
+    assert second.average.n_averaged == whole.average.n_averaged
+
+
+def test_settings_are_those_of_now_and_not_of_the_checkpoint() -> None:
+    first = begin()
+    train(first, range(1))
+    second = begin()
+    for group in second.optimizers[0].param_groups:
+        group["lr"], group["weight_decay"] = 0.5, 0.25
+    second.load(checkpoint(first))
+    groups = second.optimizers[0].param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [(0.5, 0.25)] * 2
+    assert second.optimizers[0].state, "what the optimizer remembers is the checkpoint's"
 
 
 def test_a_checkpoint_of_another_shape_is_refused() -> None:

@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 from pipeline.modalities.layers import TransformerBlock
-from pipeline.training.optimization import WeightAverage, build_optimizer, learning_rate_at
+from pipeline.training.optimization import (
+    build_average,
+    build_optimizer,
+    build_schedule,
+    rate_factor,
+)
 
 
 class Small(nn.Module):
@@ -47,30 +52,54 @@ def test_frozen_weights_are_left_out() -> None:
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters())) - 2
 
 
+def test_only_the_parameters_that_are_meant_are_optimized() -> None:
+    model = Small()
+    decayed, free = build_optimizer(model, 1e-3, 0.1, model.conv.parameters()).param_groups
+    assert [id(p) for p in decayed["params"]] == [id(model.conv.weight)]
+    assert [id(p) for p in free["params"]] == [id(model.conv.bias)]
+
+
 def test_learning_rate_rises_then_falls_to_zero() -> None:
-    rates = [learning_rate_at(step, 100, 10, 2.0) for step in range(101)]
-    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    factors = [rate_factor(step, 100, 10) for step in range(101)]
+    assert factors[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     for step in range(10, 101):
-        assert rates[step] == pytest.approx(1.0 + math.cos(math.pi * (step - 10) / 90))
-    assert rates[100] == pytest.approx(0.0)
-    assert learning_rate_at(500, 100, 10, 2.0) == pytest.approx(0.0)
-    assert learning_rate_at(0, 1, 0, 2.0) == 2.0
+        assert factors[step] == pytest.approx(0.5 + 0.5 * math.cos(math.pi * (step - 10) / 90))
+    assert factors[100] == pytest.approx(0.0)
+    assert rate_factor(500, 100, 10) == pytest.approx(0.0)
+    assert rate_factor(0, 1, 0) == 1.0
+
+
+@pytest.mark.parametrize("done", [0, 7, 42])
+def test_a_schedule_begins_anywhere_and_keeps_the_proportions_of_the_groups(done: int) -> None:
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD(
+        [{"params": [weights[0]], "lr": 2.0}, {"params": [weights[1]], "lr": 0.5}]
+    )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+        group["lr"] = 123.0  # of an epoch before
+    schedule = build_schedule(optimizer, 100, 10, done)
+    for step in range(done, 100):
+        for group, highest in zip(optimizer.param_groups, (2.0, 0.5), strict=True):
+            assert group["lr"] == pytest.approx(highest * rate_factor(step, 100, 10))
+        optimizer.step()
+        schedule.step()
 
 
 def test_weight_average_is_the_recurrence() -> None:
     torch.manual_seed(0)
     model = Small()
-    average = WeightAverage(model, decay=0.5)
+    average = build_average(model, decay=0.5)
     expected = model.conv.weight.detach().clone()
     for update in range(1, 30):
         with torch.no_grad():
             model.conv.weight.add_(torch.randn_like(model.conv.weight))
         model.counter += 1
-        average.update(model)
+        average.update_parameters(model)
         decay = min(0.5, update / (update + 9))
         expected = decay * expected + (1 - decay) * model.conv.weight.detach()
     other = Small()
-    average.copy_to(other)
+    other.load_state_dict(average.module.state_dict())
     torch.testing.assert_close(other.conv.weight, expected)
     assert other.counter == 29
     assert not torch.equal(model.conv.weight, other.conv.weight)
@@ -79,14 +108,14 @@ def test_weight_average_is_the_recurrence() -> None:
 def test_weight_average_continues_from_its_state() -> None:
     torch.manual_seed(0)
     model = Small()
-    average = WeightAverage(model, decay=0.9)
-    average.update(model)
+    average = build_average(model, decay=0.9)
+    average.update_parameters(model)
     state = copy.deepcopy(average.state_dict())
-    resumed = WeightAverage(Small(), decay=0.9)
+    resumed = build_average(Small(), decay=0.9)
     resumed.load_state_dict(state)
     for each in (average, resumed):
         with torch.no_grad():
             model.conv.weight.fill_(1.0)
-        each.update(model)
-    for name, value in average.weights.items():
-        assert torch.equal(value, resumed.weights[name])
+        each.update_parameters(model)
+    for name, value in average.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])

@@ -1,0 +1,56 @@
+"""Training in this process, without Ray: one worker, on the CPUs or the GPU of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import torch
+
+from pipeline.engine.executors.here import HereExecutor
+from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.worker import Job, Splits, train_share
+from pipeline.shards.planning.plan import Part
+from pipeline.training.parts import PartRows
+from pipeline.training.ranks import LocalRanks
+
+
+class HereTrainer:
+    """Trains in this process, beside its decoding processes; see :class:`pipeline.engine.train.trainer.Trainer`.
+
+    Args:
+        executor: Decodes.
+    """
+
+    on_ray = False
+
+    def __init__(self, executor: HereExecutor) -> None:
+        self._executor = executor
+        self._rows: GoodRows | None = None
+        self._kept: dict[str, pa.Table] = {}
+
+    def decode(
+        self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool
+    ) -> dict[str, list[PartRows]]:
+        """Decodes all parts, on all cores."""
+        self._rows = rows
+        described: dict[str, list[PartRows]] = {split: [] for split in splits}
+        for split, parts in splits.items():
+            for part, table in zip(parts, self._tables(parts), strict=True):
+                described[split].append(rows.describe(part, table))
+                if keep:
+                    self._kept[part.id] = table
+        return described
+
+    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
+        """Trains with one worker."""
+        device = torch.device("cuda" if job.config.cluster.gpus_per_worker else "cpu")
+        train_share(job, Splits(splits, self._tables), LocalRanks(), device)
+
+    def _tables(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
+        assert self._rows is not None, "decode() comes first"
+        if parts and parts[0].id in self._kept:
+            yield from (self._kept[part.id] for part in parts)
+            return
+        for table in self._executor.in_order(parts, self._rows.decoder):
+            yield self._rows.good(table)

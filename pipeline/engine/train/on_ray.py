@@ -1,0 +1,197 @@
+"""Training with Ray Train: parts are decoded by Ray's tasks, and each worker asks for those of its lanes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+
+from pipeline import pulse, storage
+from pipeline.engine.cluster.failures import plain_errors
+from pipeline.engine.cluster.session import num_cpus
+from pipeline.engine.decoding.cache import CachedDecoder, is_cached
+from pipeline.engine.executors.tasks import RETRIES, TASKS_AHEAD
+from pipeline.engine.observe.beats import tell_driver
+from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.worker import Job, Splits, train_share
+from pipeline.errors import RunError
+from pipeline.models.record import CHECKPOINTS
+from pipeline.redaction import redact
+from pipeline.shards.planning.plan import Part
+from pipeline.training.callbacks.base import Callback
+from pipeline.training.feed import Source
+from pipeline.training.loop import Training
+from pipeline.training.parts import PartRows
+from pipeline.training.ranks import LocalRanks, TorchRanks
+
+TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
+DECODE_CPUS = 0.45  # of a part that is decoded while workers train: two fit on a core beside them
+# Restarts, each from the last checkpoint, at most; Ray Train's own limits are none, but for the first, which is 0.
+RESTARTS: dict[str, Any] = {
+    "max_failures": 2,  # of the workers
+    "controller_failure_limit": 2,
+    "max_preemption_failures": 20,  # of nodes taken away with notice, which is no fault of the training
+}
+
+
+class RayTrainer:
+    """Decodes in Ray's tasks and trains with Ray Train; see :class:`pipeline.engine.train.trainer.Trainer`."""
+
+    on_ray = True
+
+    def __init__(self) -> None:
+        self._source: _Tables | None = None
+
+    def decode(
+        self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool
+    ) -> dict[str, list[PartRows]]:
+        """Decodes all parts; those that are kept stay in the object store, which spills to disk what does not fit."""
+        shared = ray.put(rows)
+        kept: dict[str, ray.ObjectRef[pa.Table]] = {}
+        described: dict[str, PartRows] = {}
+        waiting = deque(part for parts in splits.values() for part in parts)
+        task: Any = ray.remote(_describe).options(num_returns=2, num_cpus=1, max_retries=RETRIES)
+        running: dict[ray.ObjectRef[PartRows], Part] = {}
+        with plain_errors("train"):
+            while waiting or running:
+                while waiting and len(running) < TASKS_AHEAD * num_cpus():
+                    part = waiting.popleft()
+                    description, table = task.remote(shared, part, keep)
+                    running[description] = part
+                    if keep:
+                        kept[part.id] = table
+                [done], _ = ray.wait(list(running), num_returns=1)
+                described[running.pop(done).id] = ray.get(done)
+                pulse.beat()
+        self._source = _Tables(rows, shared, kept)
+        return {split: [described[part.id] for part in parts] for split, parts in splits.items()}
+
+    @property
+    def tables(self) -> Source:
+        """Where the tables come from that :meth:`decode` has seen; may travel to workers."""
+        assert self._source is not None, "decode() comes first"
+        return self._source
+
+    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
+        """Runs the workers: in this process where one worker on this machine's CPUs is asked for.
+
+        Raises:
+            RunError: Training failed.
+        """
+        config = job.config
+        cluster = config.cluster
+        use_gpu = cluster.gpus_per_worker > 0
+        in_process = cluster.address == "local" and cluster.workers == 1 and not use_gpu
+        resources = {"GPU": cluster.gpus_per_worker} if use_gpu else {"CPU": TRAINER_CPUS}
+        trainer = TorchTrainer(
+            # Not in the workers' settings, which Ray Train would copy: references to tables are counted.
+            partial(_worker, job.to_dict(), [ray.put(dict(splits))], self.tables),
+            scaling_config=ScalingConfig(
+                num_workers=0 if in_process else cluster.workers,
+                use_gpu=use_gpu,
+                resources_per_worker=None if in_process else resources,
+            ),
+            run_config=RunConfig(
+                name="ray",
+                storage_path=_absolute(storage.join(config.run, CHECKPOINTS)),
+                failure_config=FailureConfig(**RESTARTS),
+            ),
+        )
+        try:
+            with plain_errors("train"):
+                trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            cause = str(error.__cause__ or error).strip().splitlines()[-1]
+            raise RunError(
+                f"training failed: {redact(cause)[:300]}",
+                where=config.run,
+                fix="see the log above; train.resume=true continues from the last checkpoint",
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of parts, for whichever worker asks for them; travels to the workers.
+
+    Attributes:
+        rows: How they are decoded.
+        shared: The same, in the object store.
+        kept: Part -> its table in the object store, where tables are kept in memory.
+    """
+
+    rows: GoodRows
+    shared: ray.ObjectRef[GoodRows]
+    kept: Mapping[str, ray.ObjectRef[pa.Table]] = field(default_factory=dict)
+
+    def __call__(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
+        """The tables of parts, in their order; what has to be decoded is begun a few parts ahead."""
+        ahead = TASKS_AHEAD * num_cpus()
+        waiting: deque[tuple[Part, ray.ObjectRef[pa.Table] | None]] = deque()
+        for part in parts:
+            waiting.append((part, self._begin(part)))
+            if len(waiting) > ahead:
+                yield self._table(*waiting.popleft())
+        while waiting:
+            yield self._table(*waiting.popleft())
+
+    def _begin(self, part: Part) -> ray.ObjectRef[pa.Table] | None:
+        """Where a part's table will be; None where it lies on this node's disk."""
+        if part.id in self.kept:
+            return self.kept[part.id]
+        decoder = self.rows.decoder
+        if isinstance(decoder, CachedDecoder) and is_cached(decoder.cache, part):
+            return None
+        task: Any = ray.remote(_table).options(num_cpus=DECODE_CPUS, max_retries=RETRIES)
+        table: ray.ObjectRef[pa.Table] = task.remote(self.shared, part)
+        return table
+
+    def _table(self, part: Part, begun: ray.ObjectRef[pa.Table] | None) -> pa.Table:
+        pulse.beat()
+        return self.rows.table(part) if begun is None else ray.get(begun)
+
+
+class _Report(Callback):
+    """Tells Ray Train of each epoch; every worker does."""
+
+    def epoch_ended(self, training: Training, row: dict[str, float]) -> None:
+        ray.train.report(row)
+
+
+def _worker(
+    job: Mapping[str, Any],
+    splits: Sequence[ray.ObjectRef[Mapping[str, Sequence[PartRows]]]],
+    tables: Source,
+) -> None:
+    """What Ray Train runs on every worker."""
+    several = ray.train.get_context().get_world_size() > 1
+    train_share(
+        Job.from_dict(job),
+        Splits(ray.get(splits[0]), tables),
+        TorchRanks() if several else LocalRanks(),
+        get_device(),
+        [_Report()],
+    )
+
+
+def _describe(rows: GoodRows, part: Part, keep: bool) -> tuple[PartRows, pa.Table | None]:
+    tell_driver()
+    table = rows.table(part)
+    return rows.describe(part, table), table if keep else None
+
+
+def _table(rows: GoodRows, part: Part) -> pa.Table:
+    tell_driver()
+    return rows.table(part)
+
+
+def _absolute(url: str) -> str:
+    return str(Path(storage.local_path(url)).absolute()) if storage.is_local(url) else url

@@ -1,0 +1,67 @@
+"""A training's best checkpoint -> a sealed bundle."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from importlib.metadata import version
+
+import torch
+
+from pipeline import __version__, storage
+from pipeline.engine.train.record import settings_of, shards_of
+from pipeline.engine.train.worker import Job
+from pipeline.models.bundle import Bundle
+from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch
+from pipeline.training.state import load_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def seal(job: Job, num_parts: int) -> Bundle:
+    """Makes the bundle of the best checkpoint.
+
+    Args:
+        job: What was trained.
+        num_parts: Of all splits.
+    """
+    from safetensors.torch import save
+
+    config = job.config
+    best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
+    last = load_checkpoint(storage.join(config.run, CHECKPOINTS, LAST))
+    row = best["metrics"]
+    kept: Kept = {
+        "epoch": int(row["epoch"]),
+        "of": len(last["history"]),
+        "chosen_by": config.require_objective().score.column(row),
+    }
+    if kept["of"] < config.train.epochs:
+        kept["stopped_before"] = config.train.epochs
+    by_validation = kept["chosen_by"].startswith("val_")
+    logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(kept))
+    weights = {name: value.contiguous() for name, value in best["weights"].items()}
+    chosen = "val_" if by_validation else "train_"
+    return Bundle(
+        objective=config.require_objective().model_dump(mode="json"),
+        modalities=config.modalities,
+        learned={**job.learned, **best["learned"]},
+        tokenizer=job.tokenizer,
+        metrics={name: value for name, value in row.items() if name.startswith(chosen)},
+        training={
+            "settings": settings_of(config)["train"],
+            "ranges": last["ranges"],
+            "kept": kept,
+            "recipe": job.recipe,
+            "shards": shards_of(config),
+            "samples": job.num_samples,
+            "parts": num_parts,
+            "versions": {
+                "pipeline": __version__,
+                "python": platform.python_version(),
+                "ray": version("ray"),
+                "torch": str(torch.__version__),
+            },
+        },
+        weights=save(weights),
+    )

@@ -1,0 +1,1 @@
+"""What happens beside a training: validation, checkpoints, an early end, curves."""

@@ -1,0 +1,215 @@
+"""The training loop: epochs of steps, a step of turns, on one worker or many, wherever batches come from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from pipeline.models.batch import to_device
+from pipeline.models.record import ROWS
+from pipeline.objectives.base import Learned
+from pipeline.objectives.network import Batch, Objective, Turn
+from pipeline.training.augmentation import Augment, augmented
+from pipeline.training.callbacks.base import Callback
+from pipeline.training.feed import Feed, num_rows
+from pipeline.training.optimization import build_average, build_optimizer, build_schedule
+from pipeline.training.ranks import LocalRanks, Ranks
+from pipeline.training.seeds import step_seed
+from pipeline.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the samples, in all.
+        learning_rate: Highest, of the configured optimizer.
+        weight_decay: Of the configured optimizer.
+        warmup_fraction: Share of all steps with a rising learning rate.
+        max_gradient_norm: Of one turn's gradients; larger ones are scaled down to it.
+        average_decay: Of the weights' moving average.
+        precision: Of matrix products.
+        seed: Of the network's own chance.
+        settings: What is noted of each epoch, ready for JSON.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup_fraction: float = 0.0
+    max_gradient_norm: float = 1.0
+    average_decay: float = 0.0
+    precision: torch.dtype = torch.float32
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Training:
+    """A network in training.
+
+    Args:
+        network: On ``device``.
+        feed: Where batches come from.
+        recipe: How it is trained.
+        ranks: The workers, all of which run this with the same network.
+        device: Where batches are computed.
+        augment: Modality -> what changes its values by chance.
+        callbacks: What happens beside the training, in this order.
+
+    Attributes:
+        state: Weights, optimizers and log.
+        settled: What the network has settled on the validation split after the last epoch.
+        stop: Why no further epoch is trained; empty while there is no reason. A callback sets it on any worker.
+    """
+
+    def __init__(
+        self,
+        network: Objective,
+        feed: Feed,
+        recipe: Recipe,
+        *,
+        ranks: Ranks | None = None,
+        device: torch.device | str = "cpu",
+        augment: Mapping[str, Augment] | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.network, self.turns = network, tuple(network.turns)
+        self.feed, self.recipe = feed, recipe
+        self.ranks: Ranks = ranks or LocalRanks()
+        self.device = torch.device(device)
+        self.augment = dict(augment or {})
+        self.callbacks = callbacks
+        self.average = build_average(network, recipe.average_decay)
+        optimizers = [self._optimizer(turn) for turn in self.turns]
+        self.state = TrainingState(network, optimizers, self.average)
+        self.stop = ""
+        self.settled: Learned = {}
+
+    def run(self) -> None:
+        """Trains the epochs that are not done yet."""
+        for callback in self.callbacks:
+            callback.begin(self)
+        while len(self.state.history) < self.recipe.epochs and not self._any_stops():
+            self._epoch(len(self.state.history))
+        for callback in self.callbacks:
+            callback.end(self)
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """The network's metrics; none where there were no samples."""
+        return self.network.metrics(sums) if sums else {}
+
+    def _optimizer(self, turn: Turn) -> Optimizer:
+        if turn.optimizer is not None:
+            return turn.optimizer
+        recipe = self.recipe
+        return build_optimizer(
+            self.network, recipe.learning_rate, recipe.weight_decay, turn.parameters
+        )
+
+    def _any_stops(self) -> bool:
+        """Whether a worker has a reason to stop; they all ask at the same moments."""
+        return self.ranks.merge({"stop": float(bool(self.stop))})["stop"] > 0
+
+    def _epoch(self, epoch: int) -> None:
+        """One pass over this worker's share."""
+        began = time.monotonic()
+        self.network.train()
+        num_steps = self.feed.num_batches(0)
+        schedules = self._schedules(epoch, num_steps)
+        sums: dict[str, Tensor] = {}
+        rate, rows = 0.0, 0
+        for step, share in enumerate(self.feed.batches(epoch)):
+            # What a network draws itself is that of the step, so that a step is the same wherever training began.
+            torch.manual_seed(step_seed(self.recipe.seed, epoch, step, self.ranks.rank))
+            rate = float(schedules[0].get_last_lr()[0])
+            batch = self._augmented(share)
+            rows += num_rows(batch)
+            self._step(batch, sums)
+            if (
+                step + 1 < num_steps
+            ):  # an epoch with more steps than the first ends with its last rate
+                for schedule in schedules:
+                    schedule.step()
+            for callback in self.callbacks:
+                callback.step_ended(self, epoch + (step + 1) / max(num_steps, step + 1))
+        self._note(epoch, rate, rows, sums, time.monotonic() - began)
+
+    def _schedules(self, epoch: int, num_steps: int) -> list[LambdaLR]:
+        total = max(1, num_steps * self.recipe.epochs)
+        warmup = int(total * self.recipe.warmup_fraction)
+        return [
+            build_schedule(optimizer, total, warmup, done=epoch * num_steps)
+            for optimizer in self.state.optimizers
+        ]
+
+    def _augmented(self, share: Batch) -> dict[str, Tensor]:
+        batch = to_device(share, self.device)
+        return augmented(batch, self.augment) if batch and self.augment else batch
+
+    def _step(self, batch: Batch, sums: dict[str, Tensor]) -> None:
+        """One step: each turn moves its own weights by the gradient of its loss over the global batch."""
+        counted: dict[str, Tensor] = {}
+        for turn, optimizer in zip(self.turns, self.state.optimizers, strict=True):
+            self.network.zero_grad(set_to_none=True)
+            rows = num_rows(batch)
+            if rows:
+                counted |= self._backward(batch, turn, rows)
+            rows = self._shared(turn.parameters, rows)
+            if rows:
+                nn.utils.clip_grad_norm_(turn.parameters, self.recipe.max_gradient_norm)
+                optimizer.step()
+        self.average.update_parameters(self.network)
+        for name, value in counted.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+
+    def _backward(self, batch: Batch, turn: Turn, rows: int) -> dict[str, Tensor]:
+        """Leaves gradients of the mean loss where one worker has the whole batch, of the summed loss otherwise."""
+        precision = self.recipe.precision
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+            loss, counted = self.network.loss(batch, turn.name)
+        (loss if self.ranks.size == 1 else loss * rows).backward()  # type: ignore[no-untyped-call]
+        return dict(counted)
+
+    def _shared(self, parameters: Sequence[nn.Parameter], rows: int) -> int:
+        """Makes the gradients those of the mean loss over the global batch, whatever share of it each worker has.
+
+        Returns:
+            Rows of the global batch.
+        """
+        if self.ranks.size == 1:
+            return rows
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        counts = [float(rows), *(float(parameter.grad is not None) for parameter in trained)]
+        count = torch.tensor(counts, dtype=torch.float32, device=self.device)
+        self.ranks.add_up([*gradients, count])
+        global_rows, *uses = count.tolist()
+        for parameter, gradient, used in zip(trained, gradients, uses, strict=True):
+            # A weight that no worker's loss has used stays as it is, as it would with one worker.
+            parameter.grad = gradient.div_(max(1.0, global_rows)) if used else None
+        return int(global_rows)
+
+    def _note(
+        self, epoch: int, rate: float, rows: int, sums: Mapping[str, Tensor], seconds: float
+    ) -> None:
+        """Writes the row of an epoch, and lets the callbacks add to it."""
+        numbers = {f"sum_{name}": float(value) for name, value in sums.items()}
+        totals = self.ranks.merge(
+            {**numbers, "rows": float(rows), "samples": float(self.feed.samples)}
+        )
+        added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
+        row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
+        row |= {f"train_{name}": value for name, value in self.metrics(added).items()}
+        row |= {f"{ROWS}train": totals["samples"], "seconds": round(seconds, 3)}
+        row["samples_per_second"] = round(totals["rows"] / seconds, 1)
+        self.state.add(row, self.recipe.settings)
+        for callback in self.callbacks:
+            callback.epoch_ended(self, row)

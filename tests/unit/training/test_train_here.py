@@ -1,0 +1,133 @@
+"""Whole trainings in this process, without Ray: resumed, from every cache, stopped early, and counted."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+
+from pipeline.config import load
+from pipeline.engine.train.fit import train_here
+from pipeline.errors import ConfigError, RunError
+from pipeline.models.bundle import Bundle
+from pipeline.models.record import CHECKPOINTS, LAST
+from pipeline.runs import Summary
+from pipeline.sinks.quarantine import set_bad_aside
+
+TIMES = ("seconds", "samples_per_second", "val_seconds")
+
+
+def train(config: Path, run: Path, *settings: str) -> tuple[Bundle, list[dict[str, float]]]:
+    bundle = train_here(load(config, [f"run={run}", *settings]), Summary("train"))
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return bundle, [{name: row[name] for name in row if name not in TIMES} for row in rows]
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(tone_config: Path, tmp_path: Path) -> None:
+    whole, history = train(tone_config, tmp_path / "whole", "train.epochs=4")
+    stop_after(tone_config, tmp_path / "parts", 2)
+    resumed, rows = train(tone_config, tmp_path / "parts", "train.epochs=4", "train.resume=true")
+    assert rows == history
+    assert resumed.weights == whole.weights, "to the last bit"
+
+
+def stop_after(config: Path, run: Path, epochs: int) -> None:
+    """A training of four epochs that is interrupted after some."""
+    from pipeline.training.callbacks.checkpoint import Checkpoint
+
+    written = Checkpoint.epoch_ended
+
+    def interrupted(self, training, row) -> None:
+        written(self, training, row)
+        if row["epoch"] == epochs:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "epoch_ended", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, run, "train.epochs=4")
+
+
+def test_the_cache_changes_nothing(tone_config: Path, tmp_path: Path) -> None:
+    curves = [
+        train(tone_config, tmp_path / kind, "train.epochs=2", f"train.cache={kind}")[1]
+        for kind in ("none", "memory", "disk")
+    ]
+    assert curves[0] == curves[1] == curves[2]
+    assert (tmp_path / "disk" / "cache").is_dir()
+
+
+def test_a_lost_row_ends_the_training(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of all, behind the ledger of the decoders."""
+
+    def lossy(table: pa.Table, output: str) -> pa.Table:
+        good = set_bad_aside(table, output)
+        return good.slice("train-000001" in good["shard"][0].as_py())
+
+    monkeypatch.setattr("pipeline.engine.train.decoding.set_bad_aside", lossy)
+    with pytest.raises(RunError, match="were read and"):
+        train(tone_config, tmp_path / "run", "train.epochs=1")
+    assert not (tmp_path / "run" / "model" / "bundle.json").exists()
+
+
+def test_it_stops_early_keeps_the_best_epoch_and_says_so(tone_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stopping = ("train.epochs=30", "train.early_stopping={patience: 2, min_delta: 0.01}")
+    bundle, rows = train(tone_config, run, *stopping)
+    scores = [row["val_accuracy"] for row in rows]
+    assert len(rows) < 30
+    best = float("-inf")
+    since = []
+    for score in scores:
+        since.append(0 if score > best + 0.01 else since[-1] + 1)
+        best = score if score > best + 0.01 else best
+    assert since[-1] == 2
+    assert max(since[:-1]) < 2
+    kept = bundle.training["kept"]
+    assert scores[kept["epoch"] - 1] == max(scores) == bundle.metrics["val_accuracy"]
+    assert (kept["of"], kept["stopped_before"]) == (len(rows), 30)
+    assert train(tone_config, run, *stopping, "train.resume=true")[1] == rows, "it stays stopped"
+
+
+def test_curves_are_there_for_tensorboard(tone_config: Path, tmp_path: Path) -> None:
+    _, rows = train(tone_config, tmp_path / "run", "train.epochs=2")
+    curves = read_curves(tmp_path / "run" / "tensorboard")
+    for tag, name in (("train/loss", "train_loss"), ("val/accuracy", "val_accuracy")):
+        assert curves[tag] == pytest.approx({row["epoch"]: row[name] for row in rows})
+    train(tone_config, tmp_path / "run", "train.epochs=1", "train.overwrite=true", "train.seed=5")
+    assert set(read_curves(tmp_path / "run" / "tensorboard")["train/loss"]) == {1}, (
+        "of this training"
+    )
+
+
+def read_curves(folder: Path) -> dict[str, dict[int, float]]:
+    """Tag -> step -> value, from TensorBoard's files: records of a length, its checksum, the data, and its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    curves: dict[str, dict[int, float]] = {}
+    for file in folder.iterdir():
+        data, place = file.read_bytes(), 0
+        while place < len(data):
+            size = int.from_bytes(data[place : place + 8], "little")
+            event = Event.FromString(data[place + 12 : place + 12 + size])
+            for value in event.summary.value:
+                curves.setdefault(value.tag, {})[event.step] = value.simple_value
+            place += 16 + size
+    return curves
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused_in_words(
+    tone_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    stop_after(tone_config, run, 1)
+    path = run / CHECKPOINTS / LAST
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["optimizer"] = checkpoint.pop("optimizers")[0]
+    torch.save(checkpoint, path)
+    with pytest.raises(ConfigError, match="the last checkpoint does not fit"):
+        train(tone_config, run, "train.epochs=4", "train.resume=true")
