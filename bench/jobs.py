@@ -1,6 +1,6 @@
 """Whole jobs over small data, from the start of their process to its end, on each executor in turn.
 
-    python -m bench.jobs RUN [--rounds 3] [--output FILE]
+    python -m bench.jobs RUN [--rounds 3] [--only NAME ...] [--output FILE]
 
 RUN is a run of the demo (`python -m jobs.demo` makes runs/demo): its shards and its bundle are used, its outputs not
 touched. Every job is a process of its own; a seed shuffles their order, and each round begins elsewhere in it. Prints
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def main() -> None:
     given = options()
     cases = [case for executor in EXECUTORS for case in cases_of(given.run, executor)]
     cases.append(Case("lint", lambda folder: ["jobs.lint", *_settings(given.run, "here", folder)]))
+    cases = [case for case in cases if any(fnmatch(case.name, name) for name in given.only)]
     head = {**environment(), "rounds": given.rounds, "seed": given.seed, "run": str(given.run)}
     shuffled = [cases[at] for at in np.random.default_rng(given.seed).permutation(len(cases))]
     rounds: list[dict[str, Any]] = []
@@ -75,6 +77,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("run", type=Path, help="a run of the demo")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", nargs="+", default=["*"], help="cases; * stands for anything")
     parser.add_argument("--seed", type=int, default=1, help="of the order of a round")
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -117,8 +117,8 @@ class HereExecutor:
         )
 
     def _copies(self, pool: PredictorPool) -> int:
-        """Parts that the model predicts at a time: it is in one process, and on one GPU."""
-        return 1 if pool.num_gpus else pool.num_actors
+        """Parts that the model predicts at a time; one on a GPU, and where it is compiled at its first call."""
+        return 1 if pool.num_gpus or pool.spec.compile else pool.num_actors
 
     def _through(
         self,
@@ -148,20 +148,27 @@ class _Model:
 
     def __init__(self, load: Callable[[], Predict], copies: int) -> None:
         self._load, self.copies = load, copies
-        self._loading = threading.Lock()
+        self._alone = threading.Lock()
         self._turns = threading.Semaphore(copies)
         self._predict: Predict | None = None
+        self._used = False
 
     def load(self) -> Predict:
-        with self._loading:
+        with self._alone:
             if self._predict is None:
                 self._predict = self._load()
                 pulse.beat()
             return self._predict
 
-    def __call__(self, table: Any) -> Any:
+    def __call__(self, table: pa.Table) -> pa.Table:
         predict = self.load()
         with self._turns:
+            with self._alone:
+                if (
+                    not self._used
+                ):  # what a first call sets, in tokenizers for example, others only read
+                    self._used = True
+                    return predict(table)
             return predict(table)
 
 
