@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.metrics.columns import Sums
-from pipeline.metrics.statistics import Measure
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.ledger import PartResult, ledger
 from pipeline.sinks.records import Record
@@ -23,7 +22,7 @@ class NoneSink:
         measure: Measures each part; None where no statistics are wanted.
     """
 
-    measure: Measure | None = None
+    measure: Callable[[pa.Table], Sums] | None = None
 
     def check(self, parts: Sequence[Part] | None = None) -> None:
         """Nothing is remembered."""

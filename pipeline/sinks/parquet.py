@@ -31,13 +31,14 @@ from pipeline.sample import (
     SHARD,
 )
 from pipeline.shards.planning.plan import Part
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of
 from pipeline.sinks.ledger import PartResult, ledger, settings_by_reason
 from pipeline.sinks.origin import Origin
+from pipeline.sinks.output import Output
 from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
 from pipeline.sinks.records import Book, PartFile, Record, Records
+from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import read_manifest
 from pipeline.sinks.snapshots.merge import places, read_table, write_rows
 from pipeline.sinks.snapshots.snapshot import Each, Snapshot
@@ -67,7 +68,7 @@ class ParquetSink:
     """
 
     output: str
-    config: ParquetConfig
+    config: ParquetSettings
     identity: Mapping[str, object]
     footer: Mapping[str, str]
     columns: tuple[str, ...]
@@ -80,6 +81,16 @@ class ParquetSink:
     replace: bool = False
     replacing: str = ""
     remedy: str = "choose another output folder, or remove this one"
+
+    @classmethod
+    def of(cls, output: Output, settings: ParquetSettings) -> ParquetSink:
+        """The sink of an output that a job describes."""
+        values = vars(output)
+        return cls(
+            values["folder"],
+            settings,
+            **{name: value for name, value in values.items() if name != "folder"},
+        )
 
     def check(self, parts: Sequence[Part] | None = None) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""

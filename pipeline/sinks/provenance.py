@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import COMMIT, IDENTITY
 from pipeline.sinks.origin import INPUT, Origin
 from pipeline.sinks.records import Records
+from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import FORMAT
 from pipeline.sinks.snapshots.retention import shown_files
 
@@ -54,7 +54,7 @@ class Provenance:
         return origin is None or self.origin is None or origin.patterns == self.origin.patterns
 
     def check(
-        self, config: ParquetConfig, recorded: Collection[str], planned: Collection[str] | None
+        self, config: ParquetSettings, recorded: Collection[str], planned: Collection[str] | None
     ) -> None:
         """Refuses what must not be written to this output; changes nothing.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 from pipeline import __version__, runs
@@ -18,11 +17,9 @@ from pipeline.errors import ConfigError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.nightly.drift import Profile
 from pipeline.prediction.spec import Model, open_model
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink
-from pipeline.sinks.none import NoneSink
 from pipeline.sinks.origin import Origin
-from pipeline.sinks.parquet import ParquetSink
+from pipeline.sinks.output import Output
 
 
 def with_version(config: Config, *, follows: bool = False) -> Config:
@@ -35,13 +32,13 @@ def with_version(config: Config, *, follows: bool = False) -> Config:
         config: The whole configuration.
         follows: Whether the job follows its input, so that the rows may be of any.
     """
-    if not config.infer.new_version or not isinstance(config.sink, ParquetConfig):
+    if not config.infer.new_version or not config.sink.keeps_rows:
         return config
     model = open_model(model_spec(config))
     first = config.folder("embeddings", config.infer.output)
     for number in itertools.count(1):
         output = first if number == 1 else f"{first.rstrip('/')}-v{number}"
-        provenance = _parquet_sink(config, config.sink, model, output).provenance
+        provenance = _output(config, model, output).provenance
         if not provenance.difference() and (follows or provenance.same_patterns()):
             break
     return config.model_copy(update={"infer": config.infer.model_copy(update={"output": output})})
@@ -49,12 +46,10 @@ def with_version(config: Config, *, follows: bool = False) -> Config:
 
 def inference_sink(config: Config, model: Model, output: str, partition: str = "") -> Sink:
     """The sink of a model's predictions."""
-    if not isinstance(config.sink, ParquetConfig):
-        return NoneSink()
-    return replace(_parquet_sink(config, config.sink, model, output), partition=partition)
+    return config.sink.build(_output(config, model, output, partition))
 
 
-def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str) -> ParquetSink:
+def _output(config: Config, model: Model, folder: str, partition: str = "") -> Output:
     identity: dict[str, Any] = {
         "model": model.fingerprint,
         "modalities": model.decoding(),
@@ -69,14 +64,14 @@ def _parquet_sink(config: Config, sink: ParquetConfig, model: Model, output: str
         "pipeline_version": __version__,
         **model.footer,
     }
-    columns = tuple(each.name for each in model.fields)
-    return ParquetSink(
-        output,
-        sink,
+    columns = tuple(column.name for column in model.fields)
+    return Output(
+        folder,
         identity,
         footer,
         columns,
         measure=Profile(columns, model.summary),
+        partition=partition,
         origin=Origin.of(
             config.patterns(config.infer.input, "infer.input"), config.input.max_samples
         ),

@@ -26,7 +26,6 @@ from pipeline.nightly.watchdog import Watchdog
 from pipeline.runs import Summary, Total, process_clock
 from pipeline.shards.planning.listings import listings_remembered
 from pipeline.shards.planning.plan import expand
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.ledger import PartResult
 
 ALERTED = 4  # exit code
@@ -50,7 +49,7 @@ def run_night(
     Raises:
         PipelineError: The last attempt failed, or what went wrong is not worth another.
     """
-    if not isinstance(config.sink, ParquetConfig):
+    if not config.sink.keeps_rows:
         raise ConfigError(
             "a night that keeps nothing cannot be continued",
             where="sink.kind",

@@ -15,11 +15,9 @@ from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.metrics.statistics import Measure, statistics
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.base import Sink
-from pipeline.sinks.none import NoneSink
 from pipeline.sinks.origin import Origin
-from pipeline.sinks.parquet import ParquetSink
+from pipeline.sinks.output import Output
 
 STATISTICS = "stats.json"
 
@@ -79,11 +77,10 @@ def write_statistics(config: Config, job: BatchJob, output: str) -> str:
 
 def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
     measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
-    if not isinstance(config.sink, ParquetConfig):
-        return NoneSink(measure)
     columns = (*([LABEL] if decoder.target else []), *decoder.codecs)
-    for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
-        raise second_column(name)
+    if config.sink.keeps_rows:
+        for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
+            raise second_column(name)
     identity = {
         "kind": KIND,
         "version": VERSION,
@@ -93,9 +90,8 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         "tokenizer": tokenizer_digest(tokenizer),
         **config.cleaning.identity(training=config.preprocess.input == "train"),
     }
-    return ParquetSink(
+    output = Output(
         config.folder("decoded", config.preprocess.output),
-        config.sink,
         identity,
         footer={"config": runs.fingerprint(identity), "pipeline_version": __version__},
         columns=columns,
@@ -110,3 +106,4 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
         replacing="preprocess.replace",
         remedy="choose another preprocess.output",
     )
+    return config.sink.build(output)

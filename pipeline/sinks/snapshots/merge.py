@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from pipeline import runs, storage
 from pipeline.errors import ConfigError, SinkError, in_words
 from pipeline.sample import ORDINAL
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
 from pipeline.sinks.layout import write_tables
 from pipeline.sinks.quarantine import as_quarantine
 from pipeline.sinks.records import PartFile
+from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import PartRows, SnapshotFile
 
 SMALL_FILES = 32  # of one folder, from which on they are merged with one another
@@ -79,7 +79,7 @@ def places(files: Iterable[SnapshotFile]) -> dict[str, Place]:
     return place_by_part
 
 
-def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piece]]:
+def groups(pieces: Iterable[Piece], config: ParquetSettings) -> Iterator[list[Piece]]:
     """Neighbouring pieces of one folder that together fill a file; a large one is a file of its own."""
     limit, large = config.file_mb << 20, config.min_file_mb << 20
     group: list[Piece] = []
@@ -98,7 +98,7 @@ def groups(pieces: Iterable[Piece], config: ParquetConfig) -> Iterator[list[Piec
         yield group
 
 
-def too_many(files: Sequence[SnapshotFile], config: ParquetConfig) -> set[str]:
+def too_many(files: Sequence[SnapshotFile], config: ParquetSettings) -> set[str]:
     """Names of small files, where a folder has ``SMALL_FILES`` of them or more.
 
     Every night leaves one that it had no others to merge with. A row is rewritten once in so many nights, until its
@@ -130,7 +130,7 @@ class Merger:
     """
 
     output: str
-    config: ParquetConfig
+    config: ParquetSettings
     order: tuple[str, ...]
     fingerprint: str
     room: str = ""
@@ -211,7 +211,7 @@ class Merger:
 
 
 def write_rows(
-    output: str, folder: str, name: str, rows: pa.Table, config: ParquetConfig
+    output: str, folder: str, name: str, rows: pa.Table, config: ParquetSettings
 ) -> PartFile:
     """Writes rows of one attempt at a part; the file's name tells of its content, so that two never disagree.
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import (
     MANIFEST,
     PREFIX,
@@ -22,6 +21,7 @@ from pipeline.sinks.folder import (
     SNAPSHOTS,
     base_name,
 )
+from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import Manifest
 from pipeline.storage import FileInfo
 
@@ -36,7 +36,7 @@ class Retention:
     """
 
     output: str
-    config: ParquetConfig
+    config: ParquetSettings
 
     def keep(self, manifest: Manifest) -> None:
         """Keeps the snapshot of a manifest that is going to be replaced."""

@@ -10,7 +10,6 @@ from functools import partial
 
 from pipeline import storage
 from pipeline.errors import SinkError
-from pipeline.sinks import ParquetConfig
 from pipeline.sinks.folder import (
     COMMIT,
     MANIFEST,
@@ -20,6 +19,7 @@ from pipeline.sinks.folder import (
     part_of,
 )
 from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
+from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots import showing
 from pipeline.sinks.snapshots.manifest import Manifest, SnapshotFile
 from pipeline.sinks.snapshots.merge import Merger, Piece, Place, folder_of, groups, places, too_many
@@ -47,7 +47,7 @@ class Snapshot:
     """
 
     output: str
-    config: ParquetConfig
+    config: ParquetSettings
     fingerprint: str
     order: tuple[str, ...]
     keep_statistics: bool = False
