@@ -124,16 +124,7 @@ def pack(
         packing.write(writer, on_progress)
         if memory is not None and memory.settings == settings_of(config):
             packing.note_change(memory, digest)
-        result = packing.result(())
-        if result.samples_written:
-            packed = Memory(settings_of(config), digest, reading.identity(), False, {}, {})
-            # First, so that a rerun after a kill amid publishing knows the shards for its own.
-            packed.write(config)
-            result = packing.result(writer.publish())
-            sizes = {shard.name: shard.num_bytes for shard in result.shards}
-            Memory(packed.settings, digest, packed.reading, True, sizes, result.report()).write(
-                config
-            )
+        result = packing.publish(writer, digest)
     event(
         logger,
         "packed",
@@ -191,6 +182,23 @@ class _Packing:
             before = memory.report["samples_written"]
             now = self._census.samples.total()
             self._notes.append(f"the source has changed: {before} samples before, {now} now")
+
+    def publish(self, writer: ShardSetWriter, digest: str) -> PackResult:
+        """Shows the shards, and notes what they were made from; where no sample was packed, the earlier ones stay.
+
+        Args:
+            writer: Has the shards.
+            digest: Of the source.
+        """
+        if not self._census.samples.total():
+            return self.result(())
+        settings, identity = settings_of(self._config), self._reading.identity()
+        # First, so that a rerun after a kill amid publishing knows the shards for its own.
+        Memory(settings, digest, identity, False, {}, {}).write(self._config)
+        result = self.result(writer.publish())
+        sizes = {shard.name: shard.num_bytes for shard in result.shards}
+        Memory(settings, digest, identity, True, sizes, result.report()).write(self._config)
+        return result
 
     def result(self, shards: Sequence[ShardInfo]) -> PackResult:
         """What became of the source."""

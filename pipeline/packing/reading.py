@@ -19,7 +19,7 @@ from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
 from pipeline.shards.reading.reader import group_fault
 from pipeline.shards.tar.grouping import Group, group_members
-from pipeline.shards.tar.scanner import Member
+from pipeline.shards.tar.members import Member
 
 LABEL_FIELDS = ("cls", "label")
 

@@ -26,16 +26,15 @@ from pipeline.storage.location import (
 )
 from pipeline.storage.source import ByteSource
 from pipeline.storage.tree import DEEPEST, walk_files
+from pipeline.storage.versions import read_version, replace_if
 from pipeline.storage.writing import (
     STAGING,
     NewFile,
     copy,
     create,
-    read_version,
     remove,
     remove_all,
     remove_folder,
-    replace_if,
     write_bytes,
 )
 

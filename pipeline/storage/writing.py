@@ -12,14 +12,12 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline import pulse
 from pipeline.errors import SinkError, in_words
-from pipeline.storage.conditional import create_once, read_versioned, replace_version
-from pipeline.storage.files import read_local
+from pipeline.storage.conditional import create_once
 from pipeline.storage.location import check_writable, is_local, local_path
 from pipeline.storage.retry import of_a_library, retried
 from pipeline.storage.stores import store_of
@@ -226,50 +224,6 @@ def copy(url: str, name: str) -> None:
                 kind=SinkError,
             )
     pulse.beat()
-
-
-def read_version(url: str) -> tuple[bytes, str]:
-    """A small file, and its version for :func:`replace_if`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        InputError: It cannot be read.
-    """
-    if not is_local(url):
-        return read_versioned(url)
-    data = read_local(url)
-    return data, blake2b(data).hexdigest()
-
-
-def replace_if(url: str, data: bytes, version: str | None) -> str | None:
-    """Replaces a small file whole, provided that it is still what was read.
-
-    In an object store this is one conditional request. On a local disk it is not one step, and a lock has to keep
-    others away.
-
-    Args:
-        url: Where.
-        data: The new content.
-        version: Of :func:`read_version`; None where there was no file.
-
-    Returns:
-        The new version, None where another writer was faster.
-
-    Raises:
-        SinkError: It cannot be written.
-    """
-    if not is_local(url):
-        if version is not None:
-            return replace_version(url, data, version)
-        return read_versioned(url)[1] if create_once(url, data) else None
-    try:
-        current = read_version(url)[1]
-    except FileNotFoundError:
-        current = None
-    if current != version:
-        return None
-    write_bytes(url, data)
-    return blake2b(data).hexdigest()
 
 
 def _publish(staged: Path, final: Path, *, replace: bool) -> bool:

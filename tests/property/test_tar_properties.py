@@ -21,7 +21,8 @@ from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading import reader
 from pipeline.shards.reading.reader import read_part, settled
 from pipeline.shards.tar.header import BLOCK, BadHeader, numbers
-from pipeline.shards.tar.scanner import Damage, Member, scan
+from pipeline.shards.tar.members import Damage, Member
+from pipeline.shards.tar.scanner import scan
 
 FORMATS = ("v7", "oldgnu", "gnu", "ustar", "pax")
 

@@ -24,7 +24,7 @@ from pipeline.shards.planning.index import index_url, write_index
 from pipeline.shards.planning.keys import key_hash
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.outline import Outline, outline_part
-from pipeline.shards.tar.scanner import Member
+from pipeline.shards.tar.members import Member
 
 NO_MODALITY = "none"
 TOLD_SAMPLES = 1000  # how often progress is told

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from pipeline.shards.planning.key_order import KeyOrder, Ranges, to_ranges
 from pipeline.shards.tar.grouping import group_members
-from pipeline.shards.tar.scanner import Damage, scan
+from pipeline.shards.tar.members import Damage
+from pipeline.shards.tar.scanner import scan
 from pipeline.storage import ByteSource
 
 

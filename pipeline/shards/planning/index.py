@@ -20,7 +20,8 @@ from pipeline.shards.planning.cuts import Cuts, SampleStart, cut
 from pipeline.shards.planning.patterns import Shard
 from pipeline.shards.tar.grouping import Group, group_members, split_name
 from pipeline.shards.tar.header import BLOCK
-from pipeline.shards.tar.scanner import Damage, Member, scan
+from pipeline.shards.tar.members import Damage, Member
+from pipeline.shards.tar.scanner import scan
 from pipeline.shards.tar.strays import stray_kind
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.reader import empty_shard, group_fault
 from pipeline.shards.reading.sample_order import SampleOrder
 from pipeline.shards.tar.grouping import group_members
-from pipeline.shards.tar.scanner import Damage, Member, scan
+from pipeline.shards.tar.members import Damage, Member
+from pipeline.shards.tar.scanner import scan
 from pipeline.storage import ByteSource
 
 HEAD_BYTES = (

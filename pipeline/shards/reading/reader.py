@@ -14,7 +14,8 @@ from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.left_out import LeftOut, read_left_out
 from pipeline.shards.reading.sample_order import REPEATS, SampleOrder
 from pipeline.shards.tar.grouping import Group, group_members
-from pipeline.shards.tar.scanner import Damage, Member, scan
+from pipeline.shards.tar.members import Damage, Member
+from pipeline.shards.tar.scanner import scan
 
 
 def read_part(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline.shards.tar.scanner import Damage, Member
+from pipeline.shards.tar.members import Damage, Member
 from pipeline.shards.tar.strays import LAST_LETTERS, stray_kind
 
 Members = list[tuple[str, Member]]

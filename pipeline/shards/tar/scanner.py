@@ -6,8 +6,6 @@ Source: POSIX.1-2008 ``pax`` interchange format, and the GNU tar manual, "Basic 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from pipeline.shards.packed.compressed import Unpacked
 from pipeline.shards.packed.kinds import sign
@@ -21,6 +19,7 @@ from pipeline.shards.tar.header import (
     numbers,
     text,
 )
+from pipeline.shards.tar.members import Damage, Member
 from pipeline.storage import ByteSource
 
 MAX_META_BYTES = 1 << 20  # names and PAX records longer than this are damage
@@ -42,49 +41,6 @@ _SPECIAL = {
     ord("S"): "sparse file",
 }
 _OF_AN_END = ("truncated_shard", "missing_end", "not_tar")
-
-
-class Member(NamedTuple):
-    """A file of the archive.
-
-    Attributes:
-        name: As stored, folders included.
-        header: Offset of its first header, long-name headers included.
-        offset: Offset of its content.
-        size: Bytes of content.
-        special: What it is if it is no regular file: ``hard link``, ``FIFO``, ...; its content is never used.
-    """
-
-    name: str
-    header: int
-    offset: int
-    size: int
-    special: str = ""
-
-    @property
-    def end(self) -> int:
-        """Offset just after the content's last block."""
-        return self.offset + (self.size + BLOCK - 1) // BLOCK * BLOCK
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A place where the archive is not what the format demands.
-
-    Attributes:
-        offset: Where.
-        reason: A word of the vocabulary of reasons.
-        detail: What is wrong, in words.
-        lost: Name of the member that is lost with it, as far as it can be read; empty where a member may be lost and
-            its name is not known; None where none is.
-        setting: Dotted path of the setting that would let it through, if there is one.
-    """
-
-    offset: int
-    reason: str
-    detail: str
-    lost: str | None = None
-    setting: str = ""
 
 
 def scan(source: ByteSource, start: int = 0, end: int | None = None) -> Iterator[Member | Damage]:

@@ -25,7 +25,7 @@ from pipeline.errors import LockedError, PipelineError
 from pipeline.logs import event
 from pipeline.storage.location import is_local, local_path
 from pipeline.storage.locking.numbered import NumberedFile
-from pipeline.storage.writing import read_version, replace_if
+from pipeline.storage.versions import read_version, replace_if
 
 SECONDS = 20.0  # without a renewal, after which a lease is anybody's
 RENEWALS = 5  # within that time

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.byte_source import Bytes
 
 from pipeline import storage
-from pipeline.shards.tar.scanner import BLOCK, Damage, Member, scan
+from pipeline.shards.tar.members import Damage, Member
+from pipeline.shards.tar.scanner import BLOCK, scan
 
 
 def archive(files: dict[str, bytes], form: int = tarfile.USTAR_FORMAT) -> bytes:

@@ -25,7 +25,7 @@ from pipeline.sample import Fault, Sample, Tally
 from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading import reader
 from pipeline.shards.tar.grouping import Group
-from pipeline.shards.tar.scanner import Damage
+from pipeline.shards.tar.members import Damage
 from pipeline.sinks.ledger import ledger
 from pipeline.sinks.none import NoneSink
 from pipeline.sinks.quarantine import set_bad_aside
