@@ -13,10 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import storage
-from pipeline.errors import SinkError
 from pipeline.metrics.columns import Sums
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
 from pipeline.sample import (
@@ -24,20 +22,19 @@ from pipeline.sample import (
     KEY,
     MODALITIES,
     ORDINAL,
-    OUTCOME,
     PART,
     QUARANTINE_SCHEMA,
-    QUARANTINED,
     SHARD,
 )
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of
-from pipeline.sinks.ledger import PartResult, ledger, settings_by_reason
+from pipeline.sinks.ledger import PartResult, ledger
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.output import Output
 from pipeline.sinks.provenance import Provenance, identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
 from pipeline.sinks.records import Book, PartFile, Record, Records
+from pipeline.sinks.retries import with_earlier
 from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import read_manifest
 from pipeline.sinks.snapshots.merge import places, read_table, write_rows
@@ -144,7 +141,7 @@ class ParquetSink:
         if part.retry:
             before = self._records([part.id])[part.id]
             files = before.data
-            total, bad = _with_earlier(table, result, bad, before, self._bad_rows(before))
+            total, bad = with_earlier(table, result, bad, before, self._bad_rows(before))
         if self.measure:
             sums = self.measure(table)
             result, total = replace(result, statistics=sums), replace(total, statistics=sums)
@@ -259,48 +256,3 @@ class ParquetSink:
 
     def _url(self, *names: str) -> str:
         return storage.join(self.output, *names)
-
-
-def _names(rows: pa.Table) -> list[tuple[int, str]]:
-    """Ordinals and keys of samples."""
-    return sorted(zip(rows[ORDINAL].to_pylist(), rows[KEY].to_pylist(), strict=True))
-
-
-def _with_earlier(
-    table: pa.Table, result: PartResult, bad: pa.Table, before: Record, rows: pa.Table
-) -> tuple[PartResult, pa.Table]:
-    """The ledger and the quarantine of a whole part, now that its bad samples have been tried again.
-
-    Args:
-        table: The rows of those samples.
-        result: The ledger of these.
-        bad: The rows of these that are bad still.
-        before: The record of the part.
-        rows: Its rows in the quarantine.
-
-    Raises:
-        SinkError: Others were tried than those in the quarantine.
-    """
-    again = pc.and_(pc.equal(rows[OUTCOME], QUARANTINED), rows[KEY].is_valid())
-    if _names(table) != _names(rows.filter(again)):
-        raise SinkError(
-            "the samples that were tried again are not those in the quarantine: an earlier version counted otherwise",
-            where=f"shard={result.shard} part={result.part}",
-            fix="leave out infer.retry_quarantined, or run the job into another output folder",
-        )
-    bad = pa.concat_tables([rows.filter(pc.invert(again)), bad]).sort_by([(ORDINAL, "ascending")])
-    reasons = bad["reason"].value_counts().to_pylist()
-    earlier = before.result
-    total = replace(
-        result,
-        read=earlier.read,
-        written=earlier.written + result.written,
-        filtered=earlier.filtered + result.filtered,
-        noted=earlier.noted + result.noted,
-        damages=earlier.damages,
-        strays=earlier.strays,
-        reasons={row["values"]: row["counts"] for row in reasons},
-        settings=settings_by_reason(bad["reason"].to_pylist(), bad["setting"].to_pylist()),
-    )
-    total.check()
-    return total, bad

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline import pulse
 from pipeline.errors import InputError
+from pipeline.storage.base import RangeFile
 from pipeline.storage.location import (
     FileInfo,
     is_local,
@@ -18,7 +19,7 @@ from pipeline.storage.location import (
 )
 from pipeline.storage.retry import retried
 from pipeline.storage.source import ByteSource, LocalSource, RemoteSource
-from pipeline.storage.stores import RangeFile, store_of
+from pipeline.storage.stores import store_of
 from pipeline.storage.tree import DEEPEST, is_hidden, walk_files
 
 _ASKERS = 16  # requests for the sizes of remote files under way at once

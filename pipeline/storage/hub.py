@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.errors import ConfigError, in_words
+from pipeline.storage.base import RangeFile
 from pipeline.storage.location import FileInfo, check_writable
 from pipeline.storage.retry import WORTH_RETRYING
-from pipeline.storage.stores import RangeFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -14,9 +14,9 @@ from typing import Protocol
 
 from pipeline import pulse
 from pipeline.errors import InputError
+from pipeline.storage.base import RangeFile
 from pipeline.storage.location import without_query
 from pipeline.storage.retry import retried
-from pipeline.storage.stores import RangeFile
 
 WINDOW_BYTES = 8 << 20  # asked for at a time in a walk
 SMALL_BYTES = 64 << 10  # asked for after a jump

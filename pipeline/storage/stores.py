@@ -1,14 +1,15 @@
-"""What a remote store can do, and the object stores that pyarrow speaks to."""
+"""Which store a remote location is in, and the object stores that pyarrow speaks to."""
 
 from __future__ import annotations
 
 import functools
 import logging
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from pipeline.errors import ConfigError, in_words
 from pipeline.logs import event
+from pipeline.storage.base import RangeFile, Store
 from pipeline.storage.location import HUB_SCHEMES, WEB_SCHEMES, FileInfo, scheme_of
 
 if TYPE_CHECKING:
@@ -18,50 +19,6 @@ _COPY_BYTES = 8 << 20
 _NAMELESS = frozenset({"", ".", ".."})  # parts of keys that the libraries refuse
 
 logger = logging.getLogger(__name__)
-
-
-class RangeFile(Protocol):
-    """A remote file that is open. Any ``OSError`` of a read is worth another try, on a file opened anew."""
-
-    size: int
-
-    @property
-    def ranged(self) -> bool:
-        """Whether a range is known to be answered as such, so that several may be asked for at a time."""
-
-    def read_range(self, start: int, length: int) -> bytes | memoryview:
-        """The bytes of a range inside the file, bytes-like; fewer of them are a failure too."""
-
-    def close(self) -> None:
-        """Gives the connection back."""
-
-
-class Store(Protocol):
-    """A kind of remote storage; what goes wrong on the way is an ``OSError``."""
-
-    def info(self, url: str) -> FileInfo | None:
-        """Size and version, None where there is no such file."""
-
-    def exists(self, url: str) -> bool:
-        """Whether there is a file or folder."""
-
-    def files(self, folder: str, *, recursive: bool) -> Iterable[FileInfo]:
-        """The files of a folder; none where there is no such folder."""
-
-    def open(self, url: str) -> RangeFile:
-        """Opens a file for range reads."""
-
-    def read(self, url: str) -> bytes:
-        """A small file, whole."""
-
-    def write(self, url: str, data: IO[bytes]) -> None:
-        """Puts a file there, whole or not at all."""
-
-    def copy(self, url: str, name: str) -> None:
-        """Copies a file within the store."""
-
-    def remove(self, url: str) -> None:
-        """Removes a file."""
 
 
 def store_of(url: str) -> Store:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
 from pipeline.errors import ConfigError
+from pipeline.storage.base import RangeFile
 from pipeline.storage.location import FileInfo, check_writable, without_query
 from pipeline.storage.retry import WORTH_RETRYING
-from pipeline.storage.stores import RangeFile
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
