@@ -18,7 +18,7 @@ from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.fused import FusedSection
 from pipeline.objectives.multi_label import labels, rows
-from pipeline.objectives.multi_label.labels import LabelsSurvey, LabelsTarget
+from pipeline.objectives.multi_label.labels import THRESHOLDS, LabelsSurvey, LabelsTarget
 from pipeline.objectives.multi_label.summary import summary
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
     from pipeline.objectives.multi_label.model import MultiLabelClassifier
     from pipeline.objectives.multi_label.section import LabelsSection
-
-THRESHOLDS = "thresholds"
 
 
 class MultiLabelConfig(FusedSection):

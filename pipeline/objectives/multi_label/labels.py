@@ -22,6 +22,7 @@ from pipeline.sample import Sample
 logger = logging.getLogger(__name__)
 
 BAD_LABEL = "bad_label"
+THRESHOLDS = "thresholds"  # of each class, among what was learned
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from pipeline.metrics.thresholds import DEFAULT_THRESHOLD, choose_thresholds
 from pipeline.objectives.base import EMBEDDING, Learned
 from pipeline.objectives.fused.model import FusedNetwork
 from pipeline.objectives.losses import binary_focal_loss
-from pipeline.objectives.multi_label import THRESHOLDS
-from pipeline.objectives.multi_label.labels import labels_of
+from pipeline.objectives.multi_label.labels import THRESHOLDS, labels_of
 from pipeline.objectives.multi_label.rows import PROBABILITIES
 from pipeline.objectives.network import Batch
 

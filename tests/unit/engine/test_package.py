@@ -8,7 +8,7 @@ def test_code_and_a_configuration_from_outside_travel_together(tmp_path) -> None
     config.write_text("run: s3://bucket/x\n")
     with working_dir(config) as (folder, place):
         assert (folder / place).read_text() == config.read_text()
-        assert (folder / "pipeline" / "engine" / "package.py").is_file()
+        assert (folder / "pipeline" / "engine" / "cluster" / "package.py").is_file()
         assert (folder / "jobs" / "submit.py").is_file()
         assert not list(folder.rglob("__pycache__"))
     assert not folder.exists()
