@@ -12,9 +12,19 @@ PROJECT = Path(__file__).parents[2]
 FILES = sorted(path for root in ("pipeline", "jobs") for path in (PROJECT / root).rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_FILES = 300, 60, 14
 # What is larger still; to be split, and then to go from here.
-LONG_FILES = {}
-LONG_FUNCTIONS = {}
-FULL_FOLDERS = {}
+LONG_FILES = {
+    "jobs/demo.py": 311,
+    "pipeline/engine/lint/estimate.py": 303,
+    "pipeline/engine/plans/report.py": 309,
+    "pipeline/modalities/base.py": 477,
+    "pipeline/modalities/pretrained/from_transformers.py": 315,
+    "pipeline/training/feed.py": 327,
+}
+LONG_FUNCTIONS = {
+    "pipeline/engine/plans/evaluate.py:evaluate": 75,
+    "pipeline/metrics/evaluation.py:evaluate_predictions": 64,
+}
+FULL_FOLDERS = {"pipeline/metrics": 15, "pipeline/modalities/image": 18}
 
 
 def name(path: Path) -> str:
