@@ -64,12 +64,12 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
     for name, config in kinds().items():
         fields = [
             field_name
-            for field_name, each in look.fields.items()
-            if field_name not in taken and each.kind == name
+            for field_name, field_look in look.fields.items()
+            if field_name not in taken and field_look.kind == name
         ]
         if not fields:
             continue
-        members = [data for each in fields for data in look.fields[each].contents]
+        members = [data for field_name in fields for data in look.fields[field_name].contents]
         section = {"fields": fields, **config.suited_to(members)}
         if config.required() <= section.keys():
             sections[name] = section
@@ -105,7 +105,9 @@ def _text(tree: Mapping[str, Any], look: Look, start: Start) -> str:
 
 
 def _fields(fields: Mapping[str, FieldLook]) -> str:
-    return ", ".join(f"{name} ({each.kind}, {each.samples})" for name, each in fields.items())
+    return ", ".join(
+        f"{name} ({field_look.kind}, {field_look.samples})" for name, field_look in fields.items()
+    )
 
 
 def advice(notes: Sequence[str], path: str, *, is_packed: bool) -> str:

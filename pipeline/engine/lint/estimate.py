@@ -174,8 +174,11 @@ def carry_over(
         if slope > 0:
             of_bytes, of_samples = float(slope), float(level)
     total = of_samples * num_samples + of_bytes * num_bytes
-    left = (seconds - of_samples * counts - of_bytes * weights) / counts
-    spread = math.sqrt(float(left @ left) / max(1, len(left) - 2) / len(left)) * num_samples
+    residuals = (seconds - of_samples * counts - of_bytes * weights) / counts
+    spread = (
+        math.sqrt(float(residuals @ residuals) / max(1, len(residuals) - 2) / len(residuals))
+        * num_samples
+    )
     return total, spread / total if total else 0.0
 
 
@@ -215,9 +218,9 @@ def _time_groups(decoder: Decoder, samples: Sequence[Sample]) -> tuple[np.ndarra
     while len(passes) < PASSES and (not passes or time.monotonic() - began < SECONDS):
         passes.append([_seconds(decoder, group) for group in [*groups, samples]])
     # The first is left out where there are others: in it things are imported, and memory is got from the system.
-    each = np.median(passes[1:] or passes, axis=0)
+    medians = np.median(passes[1:] or passes, axis=0)
     # Groups tell how time grows with size; all at once, as in a part, how much of it there is.
-    return sizes, each[:-1] * (each[-1] / each[:-1].sum())
+    return sizes, medians[:-1] * (medians[-1] / medians[:-1].sum())
 
 
 def _seconds(decoder: Decoder, group: Sequence[Sample]) -> float:
@@ -281,13 +284,15 @@ def _read(picks: Sequence[Pick], only: Sequence[str] | None = None) -> list[Samp
     """Reads drawn samples, in their order; those of one shard together."""
     read: dict[tuple[str, int], Sample] = {}
     for part in {pick.part.url: pick.part for pick in picks}.values():
-        wanted = {pick.outline.ordinal: pick for pick in picks if pick.part.url == part.url}
+        pick_by_ordinal = {
+            pick.outline.ordinal: pick for pick in picks if pick.part.url == part.url
+        }
         if is_packed(part.shard):
-            samples = (each for each in read_part(part) if isinstance(each, Sample))
-            read |= {(part.url, s.ordinal): s for s in samples if s.ordinal in wanted}
+            samples = (item for item in read_part(part) if isinstance(item, Sample))
+            read |= {(part.url, s.ordinal): s for s in samples if s.ordinal in pick_by_ordinal}
             continue
         source = open_shard(part.shard, part.url)
-        for ordinal, pick in wanted.items():
+        for ordinal, pick in pick_by_ordinal.items():
             fields = {
                 name: Field(source.read(member.offset, member.size), member.offset, member.size)
                 for name, member in pick.outline.members

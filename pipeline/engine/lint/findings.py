@@ -98,9 +98,11 @@ class Inspector:
         self.target = config.objective.targets() if config.objective else None
         self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
         self.modality_of = {
-            name: modality for modality, each in self.modalities.items() for name in each.fields
+            name: modality
+            for modality, section in self.modalities.items()
+            for name in section.fields
         }
-        fields = {name: each.fields for name, each in self.modalities.items()}
+        fields = {name: section.fields for name, section in self.modalities.items()}
         # Checks metadata, and that there is something to decode; decodes nothing.
         self.checks = Decoder({}, fields, metadata=config.input.metadata, limits=config.limits)
 
@@ -116,27 +118,27 @@ class Inspector:
             InputError: The shard is not there, or cannot be reached.
             SinkError: Its index cannot be written.
         """
-        found = Inspection()
-        found.census.shards, found.census.bytes = 1, size
-        found.census.shard_bytes.add(size)
+        inspection = Inspection()
+        inspection.census.shards, inspection.census.bytes = 1, size
+        inspection.census.shard_bytes.add(size)
         limits = self.checks.limits
         source = open_shard(part.shard, part.url, part.start, part.end, limits=limits)
         try:
-            keys = self._inspect(source, part, found, follow or _nobody)
+            keys = self._inspect(source, part, inspection, follow or _nobody)
         finally:
             source.close()
         if self.write_index:
-            found.census.indexes[_index(part)] += 1
-        found.census.shard_samples.add(found.census.samples)
-        found.census.keys.append((part, np.unique(np.asarray(keys, dtype=np.uint64))))
-        return found
+            inspection.census.indexes[_index(part)] += 1
+        inspection.census.shard_samples.add(inspection.census.samples)
+        inspection.census.keys.append((part, np.unique(np.asarray(keys, dtype=np.uint64))))
+        return inspection
 
     def _inspect(
         self, source: storage.ByteSource, part: Part, found: Inspection, follow: Follow
     ) -> list[int]:
         keys: list[int] = []
         census = found.census
-        told = told_bad = 0
+        reported = reported_bad = 0
         again = None if is_packed(part.shard) else source  # packed shards are read forward only
         tally = Tally()
         for item in outline_part(source, part, self.checks.limits, tally):
@@ -156,10 +158,10 @@ class Inspector:
             census.good += good
             if good and self.num_picks:
                 self._draw(found.picks, part, item)
-            if census.samples - told >= TOLD_SAMPLES:
-                follow(census.samples - told, census.bad - told_bad)
-                told, told_bad = census.samples, census.bad
-        follow(census.samples - told, census.bad - told_bad)
+            if census.samples - reported >= TOLD_SAMPLES:
+                follow(census.samples - reported, census.bad - reported_bad)
+                reported, reported_bad = census.samples, census.bad
+        follow(census.samples - reported, census.bad - reported_bad)
         census.read += tally.samples
         for kind, number in tally.strays.items():
             census.count(census.strays, kind, number)
@@ -223,8 +225,8 @@ class _Look:
         census, modalities = self.census, self.inspector.modalities
         # Of several fields of a modality, the first configured one is decoded.
         used = {
-            modality: next((name for name in each.fields if name in self.members), "")
-            for modality, each in modalities.items()
+            modality: next((name for name in section.fields if name in self.members), "")
+            for modality, section in modalities.items()
         }
         present = [modality for modality, name in used.items() if name]
         census.count(census.modalities, "+".join(present) or NO_MODALITY)
@@ -242,16 +244,16 @@ class _Look:
         """Is a member what its name says, and what does its header tell?"""
         if not modality and name.rpartition(".")[2] not in EXTENSIONS:
             return None
-        found = sniff(bytes(content.read(0, SNIFFED_BYTES)))
-        if misnamed(name, found):
-            subject = f"{name}.{found}"
+        kind = sniff(bytes(content.read(0, SNIFFED_BYTES)))
+        if misnamed(name, kind):
+            subject = f"{name}.{kind}"
             self.census.count(self.census.misnamed, subject)
             self.census.example(subject, f"{self.item.key} in {self.shard}")
         if not modality:
             return None
-        self.census.count_in(self.census.formats, modality, found)
+        self.census.count_in(self.census.formats, modality, kind)
         config = self.inspector.modalities[modality]
-        facts = config.probe(content, name, found, self.inspector.rules)
+        facts = config.probe(content, name, kind, self.inspector.rules)
         self.census.add_facts(modality, facts)
         return under_name(facts.fault, modality) if facts.fault else None
 

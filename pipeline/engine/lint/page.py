@@ -32,7 +32,7 @@ def build(config: Config, found: Findings) -> dict[str, Any]:
         "version": VERSION,
         "problems": list(_problems(config, found, total)),
         "total": _census(total, config, uses),
-        "splits": {name: _census(each, config, uses) for name, each in found.censuses.items()},
+        "splits": {name: _census(census, config, uses) for name, census in found.censuses.items()},
         "duplicates": found.duplicates,
         "estimate": None,
     }
@@ -47,8 +47,8 @@ def field_uses(config: Config, fields: Container[str]) -> dict[str, str]:
     target = config.objective.targets() if config.objective else None
     for path in target.places if target else ():
         uses[label_place(path, fields)[0]] = "label"
-    for modality, each in config.modalities.by_name().items():
-        uses |= dict.fromkeys(each.fields, modality)
+    for modality, section in config.modalities.by_name().items():
+        uses |= dict.fromkeys(section.fields, modality)
     return uses
 
 
@@ -98,7 +98,7 @@ def _census(census: Census, config: Config, uses: Mapping[str, str]) -> dict[str
         "strays": dict(census.strays.most_common()),
         "bad": dict(census.reasons.most_common()),
         "noted": dict(census.remarks.most_common()),
-        "settings": {name: dict(each.most_common()) for name, each in census.settings.items()},
+        "settings": {name: dict(counts.most_common()) for name, counts in census.settings.items()},
         "misnamed": dict(census.misnamed.most_common()),
         "indexes": dict(census.indexes.most_common()),
     }
@@ -150,23 +150,23 @@ def _plural(number: int, noun: str) -> str:
 
 def _shared_keys(found: Findings) -> Iterator[dict[str, Any]]:
     groups = [
-        (f"keys of {first} are in {second} too", each)
-        for pair, each in found.duplicates["across_splits"].items()
+        (f"keys of {first} are in {second} too", repeats)
+        for pair, repeats in found.duplicates["across_splits"].items()
         for first, second in [pair.split(" & ")]
     ]
     groups += [
-        (f"keys are in more than one shard of {split}", each)
-        for split, each in found.duplicates["across_shards"].items()
+        (f"keys are in more than one shard of {split}", repeats)
+        for split, repeats in found.duplicates["across_shards"].items()
     ]
-    for what, each in groups:
+    for what, repeats in groups:
         examples = []
-        for one in each["examples"]:
+        for one in repeats["examples"]:
             same = ", ".join(one["same_fields"])
             shards = " and ".join(one["shards"])
             examples.append(
                 f"{one['key']} in {shards}: {'same ' + same if same else 'all differs'}"
             )
-        yield _problem(WARNING, what, each["keys"], examples)
+        yield _problem(WARNING, what, repeats["keys"], examples)
 
 
 def _names(total: Census) -> Iterator[dict[str, Any]]:
@@ -232,8 +232,8 @@ def _labels(config: Config, found: Findings, total: Census) -> Iterator[dict[str
 
 
 def _notes(config: Config, total: Census) -> Iterator[dict[str, Any]]:
-    for name, each in config.modalities.by_name().items():
-        for word, what in each.remarks().items():
+    for name, section in config.modalities.by_name().items():
+        for word, what in section.remarks().items():
             if number := total.notes[f"{name}.{word}"]:
                 yield _problem(NOTE, what, number)
     for why, number in total.indexes.most_common():

@@ -65,21 +65,23 @@ def stretches(config: Config) -> list[Stretch]:
     Raises:
         ConfigError: No split is set, or one that is named is not, or nothing matches.
     """
-    found = []
+    stretches_found = []
     for split, patterns in _inputs(config).items():
         shards = expand(patterns, where=f"{'lint' if split == OWN else 'input'}.{split}")
         sizes = {shard.url: shard.size for shard in shards}
         parts = plan(shards, WHOLE)
         if config.input.max_samples is not None:
             parts = limit(parts, config.input.max_samples)
-        found += [Stretch(split, p, sizes[p.url] if p.end is None else p.end) for p in parts]
-    return found
+        stretches_found += [
+            Stretch(split, p, sizes[p.url] if p.end is None else p.end) for p in parts
+        ]
+    return stretches_found
 
 
 def _inputs(config: Config) -> dict[str, Patterns]:
-    wanted = config.lint.input
-    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
-    if wanted is None:
+    patterns = config.lint.input
+    names = [patterns] if isinstance(patterns, str) else list(patterns or [])
+    if patterns is None:
         names = [name for name in SPLITS if getattr(config.input, name)]
         if not names:
             raise ConfigError(
@@ -89,7 +91,7 @@ def _inputs(config: Config) -> dict[str, Patterns]:
             )
     if all(name in SPLITS for name in names):
         return {name: config.patterns(name, "lint.input") for name in names}
-    return {OWN: wanted or []}
+    return {OWN: patterns or []}
 
 
 def lint(config: Config, todo: Sequence[Stretch], output: str, summary: Summary) -> Findings:
@@ -105,27 +107,27 @@ def lint(config: Config, todo: Sequence[Stretch], output: str, summary: Summary)
         InputError: A shard is gone, or cannot be reached.
     """
     clear_quarantine(output)
-    wanted = config.lint.estimate_samples
-    texts = TOKENIZER_SAMPLES if wanted and config.modalities.tokenized() else 0
-    inspector = Inspector(config, max(wanted, texts))
-    size = sum(each.size for each in todo)
+    num_picks = config.lint.estimate_samples
+    texts = TOKENIZER_SAMPLES if num_picks and config.modalities.tokenized() else 0
+    inspector = Inspector(config, max(num_picks, texts))
+    size = sum(stretch.size for stretch in todo)
     where = "this_process" if runs_here(todo) else "workers"
     event(logger, "lint", shards=len(todo), bytes=size, on=where)
-    splits = list(dict.fromkeys(each.split for each in todo))
-    found = Findings({name: Census() for name in splits}, {name: [] for name in splits})
+    splits = list(dict.fromkeys(stretch.split for stretch in todo))
+    findings = Findings({name: Census() for name in splits}, {name: [] for name in splits})
     with connection(config.cluster, todo), Progress("lint", len(todo), "shards") as progress:
         for split, result in look_through(inspector, todo, output, progress):
-            found.censuses[split].merge(result.census)
-            kept = [*found.picks[split], *result.picks]
-            found.picks[split] = smallest(kept, inspector.num_picks)
-    _count(summary, found.total())
-    found.duplicates = find_duplicates(found.censuses)
+            findings.censuses[split].merge(result.census)
+            picks = [*findings.picks[split], *result.picks]
+            findings.picks[split] = smallest(picks, inspector.num_picks)
+    _count(summary, findings.total())
+    findings.duplicates = find_duplicates(findings.censuses)
     for patterns in _inputs(config).values():
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            found.not_read += archives_beside(pattern)
-    if wanted:
-        _estimate(config, found, inspector.num_picks)
-    return found
+            findings.not_read += archives_beside(pattern)
+    if num_picks:
+        _estimate(config, findings, inspector.num_picks)
+    return findings
 
 
 def _count(summary: Summary, total: Census) -> None:
@@ -140,12 +142,12 @@ def _count(summary: Summary, total: Census) -> None:
 
 def _estimate(config: Config, found: Findings, num_picks: int) -> None:
     """Estimates ``preprocess`` of its own input, or of all that was linted where that is another."""
-    wanted = config.preprocess.input
-    own = isinstance(wanted, str) and wanted in found.censuses
-    found.estimated = (str(wanted),) if own else tuple(found.censuses)
+    patterns = config.preprocess.input
+    is_split = isinstance(patterns, str) and patterns in found.censuses
+    found.estimated = (str(patterns),) if is_split else tuple(found.censuses)
     total = found.total(found.estimated)
     good = total.samples - total.bad
-    fields = {name for each in config.modalities.by_name().values() for name in each.fields}
+    fields = {name for section in config.modalities.by_name().values() for name in section.fields}
     used = sum(sizes.total for name, sizes in total.field_bytes.items() if name in fields)
     largest_shard = max((len(keys) for _, keys in total.keys), default=0)
     in_a_part = int(PART_BYTES * total.samples / max(1, total.bytes)) + 1
@@ -183,8 +185,8 @@ def metrics(found: Findings) -> dict[str, float]:
     counts: dict[str, float] = {
         "members": total.members,
         "bytes": total.bytes,
-        "keys_in_two_splits": sum(each["keys"] for each in shared["across_splits"].values()),
-        "keys_in_two_shards": sum(each["keys"] for each in shared["across_shards"].values()),
+        "keys_in_two_splits": sum(repeats["keys"] for repeats in shared["across_splits"].values()),
+        "keys_in_two_shards": sum(repeats["keys"] for repeats in shared["across_shards"].values()),
         "members_misnamed": sum(total.misnamed.values()),
         "samples_unlabelled": sum(total.unlabelled.values()),
     }
@@ -199,8 +201,8 @@ def explain(config: Config) -> str:
     """What would be looked through, and where."""
     todo = stretches(config)
     lines = []
-    for split in dict.fromkeys(each.split for each in todo):
-        sizes = [each.size for each in todo if each.split == split]
+    for split in dict.fromkeys(stretch.split for stretch in todo):
+        sizes = [stretch.size for stretch in todo if stretch.split == split]
         lines.append(f"{split}: {len(sizes)} shards, {sum(sizes) / 2**20:.1f} MiB")
     where = "this process" if runs_here(todo) else "Ray workers"
     return "\n".join([*lines, f"would look through them in {where}"])

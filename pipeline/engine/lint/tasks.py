@@ -43,7 +43,7 @@ class Stretch:
 
 def runs_here(todo: Sequence[Stretch]) -> bool:
     """Whether this process looks through them sooner than Ray would: it takes seconds to start."""
-    return len(todo) == 1 or sum(each.size for each in todo) <= HERE_BYTES
+    return len(todo) == 1 or sum(stretch.size for stretch in todo) <= HERE_BYTES
 
 
 def connection(cluster: ClusterConfig, todo: Sequence[Stretch]) -> AbstractContextManager[object]:
@@ -70,10 +70,10 @@ def look_through(
         InputError: A shard is gone, or cannot be reached.
     """
     if runs_here(todo):
-        for each in todo:
-            found = _inspect_group(inspector, [each], output, partial(progress.advance, 0))
+        for stretch in todo:
+            inspection = _inspect_group(inspector, [stretch], output, partial(progress.advance, 0))
             progress.advance(1)
-            yield each.split, found
+            yield stretch.split, inspection
         return
     import ray
 
@@ -104,12 +104,12 @@ def _groups(todo: Iterable[Stretch]) -> Iterator[list[Stretch]]:
     """Neighbouring shards of a split that make one task."""
     group: list[Stretch] = []
     filled = 0
-    for each in todo:
-        if group and (group[0].split != each.split or filled + each.size > GROUP_BYTES):
+    for stretch in todo:
+        if group and (group[0].split != stretch.split or filled + stretch.size > GROUP_BYTES):
             yield group
             group, filled = [], 0
-        group.append(each)
-        filled += each.size
+        group.append(stretch)
+        filled += stretch.size
     if group:
         yield group
 
@@ -119,12 +119,12 @@ def _inspect_group(
 ) -> Inspection:
     """Looks through some shards of a split and writes their quarantine; on a worker, or here."""
     together = Inspection()
-    for each in group:
-        found = inspector.inspect(each.part, each.size, follow)
-        if found.faults:
-            write_rows(output, f"{each.split}-{each.part.id}", _rows(found.faults))
-        together.census.merge(found.census)
-        together.picks = smallest([*together.picks, *found.picks], inspector.num_picks)
+    for stretch in group:
+        inspection = inspector.inspect(stretch.part, stretch.size, follow)
+        if inspection.faults:
+            write_rows(output, f"{stretch.split}-{stretch.part.id}", _rows(inspection.faults))
+        together.census.merge(inspection.census)
+        together.picks = smallest([*together.picks, *inspection.picks], inspector.num_picks)
     return together
 
 

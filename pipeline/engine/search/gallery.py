@@ -43,26 +43,26 @@ class _Found:
 
 def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
     """What the page shows of an answer; that a sample cannot be found or read becomes a note."""
-    asked = answer.query.row
-    names = [(each[SHARD], each[KEY]) for each in answer.neighbours]
-    wanted = ([(asked.shard, asked.key)] if asked else []) + names[:MAX_SAMPLES]
-    found = _read(config, wanted)
-    if asked is not None:
-        own = found[asked.shard, asked.key]
-        query = Example(asked.key, asked.shard, "", shown=own.shown)
+    query_row = answer.query.row
+    names = [(neighbour[SHARD], neighbour[KEY]) for neighbour in answer.neighbours]
+    samples = ([(query_row.shard, query_row.key)] if query_row else []) + names[:MAX_SAMPLES]
+    shown_by_name = _read(config, samples)
+    if query_row is not None:
+        query_shown = shown_by_name[query_row.shard, query_row.key]
+        query = Example(query_row.key, query_row.shard, "", shown=query_shown.shown)
     else:
-        own = _Found(dict(answer.query.shown or {}))
-        query = Example("", "", "", shown=own.shown, prediction=answer.query.prediction)
+        query_shown = _Found(dict(answer.query.shown or {}))
+        query = Example("", "", "", shown=query_shown.shown, prediction=answer.query.prediction)
     late = _Found(notes=[f"only the first {MAX_SAMPLES} are shown"])
     neighbours = [
-        _neighbour(each, found.get(name, late))
-        for each, name in zip(answer.neighbours, names, strict=True)
+        _neighbour(neighbour, shown_by_name.get(name, late))
+        for neighbour, name in zip(answer.neighbours, names, strict=True)
     ]
     return SearchPage(
-        title=asked.key if asked else " + ".join(_titles(config, question)),
+        title=query_row.key if query_row else " + ".join(_titles(config, question)),
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         query=query,
-        query_notes=own.notes,
+        query_notes=query_shown.notes,
         facts=[
             ("embeddings", config.folder("embeddings", config.infer.output)),
             ("column", answer.column),
@@ -113,7 +113,7 @@ def _read(
     config: Config, wanted: Sequence[Name], max_far_bytes: int = MAX_READ_BYTES
 ) -> dict[Name, _Found]:
     """Reads samples by shard and key; each of them is in the answer."""
-    found = {name: _Found() for name in wanted}
+    shown_by_name = {name: _Found() for name in wanted}
     try:
         folders, patterns = split_input(config.patterns(config.infer.input, "infer.input"))
         shards = {shard.name: shard for shard in expand(patterns)} if patterns else {}
@@ -128,12 +128,12 @@ def _read(
             if shard is not None and _is_far(shard) and shard.size > max_far_bytes:
                 notes = {key: ["not shown: its shard is too large to be read"] for key in keys}
             else:
-                notes = _read_shard(shard, keys, decoder, found, f"the shard {gone}")
+                notes = _read_shard(shard, keys, decoder, shown_by_name, f"the shard {gone}")
             for key in keys:
-                found[name, key].notes += notes.get(key, [])
+                shown_by_name[name, key].notes += notes.get(key, [])
     finally:
         end_child()
-    return found
+    return shown_by_name
 
 
 def _read_shard(
@@ -146,18 +146,18 @@ def _read_shard(
     """Reads some samples of a shard into ``found``; returns why some are not there."""
     if shard is None:
         return {key: [gone] for key in keys}
-    left = set(keys)
+    missing = set(keys)
     why = "the shard has no such sample any more"
     try:
         for sample in _samples(shard, decoder.limits):
-            if sample.key in left:
-                left.remove(sample.key)
+            if sample.key in missing:
+                missing.remove(sample.key)
                 _show(sample, decoder, found[shard.name, sample.key])
-            if not left:
+            if not missing:
                 break
     except PipelineError as error:
         why = f"the shard cannot be read: {error.what}"
-    return {key: [why] for key in left}
+    return {key: [why] for key in missing}
 
 
 def _is_far(shard: Shard) -> bool:
@@ -173,7 +173,9 @@ def _samples(shard: Shard, limits: Limits) -> Iterator[Sample]:
 def _show(sample: Sample, decoder: Decoder, found: _Found) -> None:
     """What a person sees, hears and reads of a sample."""
     for name in decoder.codecs:
-        extension = next((each for each in decoder.fields[name] if each in sample.fields), None)
+        extension = next(
+            (field_name for field_name in decoder.fields[name] if field_name in sample.fields), None
+        )
         if extension is None:
             continue
         try:

@@ -86,14 +86,14 @@ def searched_column(written: Written, question: Question) -> str:
                 fix=f"leave --in out, or choose --column: {', '.join(written.embeddings)}",
             )
     else:
-        there = list(written.embeddings)
-        if EMBEDDING not in there and len(there) > 1:
+        embeddings = list(written.embeddings)
+        if EMBEDDING not in embeddings and len(embeddings) > 1:
             raise ConfigError(
-                f"there are several columns of embeddings: {', '.join(there)}",
+                f"there are several columns of embeddings: {', '.join(embeddings)}",
                 where=written.output,
                 fix="say which to search: --in MODALITY, or --column NAME",
             )
-        column = there[0] if EMBEDDING not in there and there else EMBEDDING
+        column = embeddings[0] if EMBEDDING not in embeddings and embeddings else EMBEDDING
     written.width(column)
     return column
 
@@ -122,14 +122,14 @@ def row_query(written: Written, question: Question, column: str) -> Query:
             fix="say which with --shard",
         )
     [place] = places
-    own = [f"{question.by}_{EMBEDDING}"] if question.by else [column, *written.embeddings]
+    candidates = [f"{question.by}_{EMBEDDING}"] if question.by else [column, *written.embeddings]
     width = written.width(column)
-    for name in own:
+    for name in candidates:
         vector = written.vector(place.row, name)
         if vector is not None and len(vector) == width:
             return Query(vector, place)
     raise ConfigError(
-        f"the row has no {own[0]}",
+        f"the row has no {candidates[0]}",
         where=where,
         fix="choose --from a modality that it has" if question.by else "choose another row",
     )
@@ -159,17 +159,17 @@ def given_query(config: Config, written: Written, question: Question, column: st
             fix="set infer.model to the one that wrote them, or run jobs.infer with this one",
         )
     decoder = model.decoder(**config.handling())
-    own = _own_column(question, column, [field.name for field in model.fields])
+    model_column = _own_column(question, column, [field.name for field in model.fields])
     data = {name: _read(name, value, decoder, config) for name, value in question.given.items()}
     try:
         table = _decode(decoder, question, data, config.modalities.is_value)
-        shown = {name: _show(decoder, name, each) for name, each in data.items()}
+        shown = {name: _show(decoder, name, content) for name, content in data.items()}
     finally:
         end_child()
     from pipeline.prediction.predictor import load_predictor
 
     row = load_predictor(replace(spec, encoder=model.encoder))(table).to_pylist()[0]
-    return Query(np.asarray(row[own], np.float64), None, row.get("prediction"), shown)
+    return Query(np.asarray(row[model_column], np.float64), None, row.get("prediction"), shown)
 
 
 def _text(value: str) -> str:
@@ -179,18 +179,20 @@ def _text(value: str) -> str:
 
 def _own_column(question: Question, column: str, made: list[str]) -> str:
     """The column of the query's own row that is compared with ``column`` of the others."""
-    given = list(question.given)
-    own = column
+    modalities_given = list(question.given)
+    model_column = column
     if column != EMBEDDING and column.endswith(f"_{EMBEDDING}"):
         # Of several things at once, the space's own way to join them.
-        own = f"{given[0]}_{EMBEDDING}" if len(given) == 1 else EMBEDDING
-    if own not in made:
+        model_column = (
+            f"{modalities_given[0]}_{EMBEDDING}" if len(modalities_given) == 1 else EMBEDDING
+        )
+    if model_column not in made:
         raise ConfigError(
-            f"the model makes no column {own} of {' and '.join(given)}",
+            f"the model makes no column {model_column} of {' and '.join(modalities_given)}",
             where=f"column {column}",
             fix=f"it makes {', '.join(made)}; choose another --column, or --key",
         )
-    return own
+    return model_column
 
 
 def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
@@ -245,15 +247,17 @@ def _decode(
     Raises:
         ConfigError: What is given is bad.
     """
-    table = decode_alone(decoder, {decoder.fields[name][0]: each for name, each in data.items()})
+    table = decode_alone(
+        decoder, {decoder.fields[name][0]: content for name, content in data.items()}
+    )
     error: dict[str, Any] | None = table[ERROR][0].as_py()
-    for each in [error] if error else table["dropped"][0].as_py():
-        bad = next((n for n in data if decoder.fields[n][0] == each["field"]), next(iter(data)))
+    for problem in [error] if error else table["dropped"][0].as_py():
+        bad = next((n for n in data if decoder.fields[n][0] == problem["field"]), next(iter(data)))
         path = "" if is_value(bad) else f" {question.given[bad]}"
         raise ConfigError(
-            each["detail"],
+            problem["detail"],
             where=f"--{bad}{path}",
-            fix=f"as a sample it would be quarantined ({each['reason']}: {meanings().get(each['reason'], '')})",
+            fix=f"as a sample it would be quarantined ({problem['reason']}: {meanings().get(problem['reason'], '')})",
         )
     return table
 

@@ -147,11 +147,11 @@ def check_tiff(data: memoryview, max_pixels: int) -> None:
         if any(start + size > len(data) for start, size in zip(offsets, sizes, strict=False)):
             raise ValueError("the TIFF ends inside its pixels")
         if offsets_tag == 324 and across and down:
-            wanted = math.ceil(width / across) * math.ceil(height / down) * planes
+            blocks = math.ceil(width / across) * math.ceil(height / down) * planes
         else:
-            wanted = math.ceil(height / (one(_ROWS_PER_STRIP, height) or 1)) * planes
-        if offsets and len(offsets) < wanted:
-            raise ValueError(f"the TIFF has {len(offsets)} of {wanted} stretches of pixels")
+            blocks = math.ceil(height / (one(_ROWS_PER_STRIP, height) or 1)) * planes
+        if offsets and len(offsets) < blocks:
+            raise ValueError(f"the TIFF has {len(offsets)} of {blocks} stretches of pixels")
 
 
 def tiff_kind(data: memoryview) -> str | None:
@@ -162,9 +162,9 @@ def tiff_kind(data: memoryview) -> str | None:
         return None
     if not (numbers.get(_WIDTH) and numbers.get(_HEIGHT)):
         return None
-    told = {name: numbers.get(tag) for tag, name in _KIND.items()}
+    facts = {name: numbers.get(tag) for tag, name in _KIND.items()}
     return ", ".join(
-        f"{name} {' '.join(map(str, values))}" for name, values in told.items() if values
+        f"{name} {' '.join(map(str, values))}" for name, values in facts.items() if values
     )
 
 

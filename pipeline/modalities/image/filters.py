@@ -34,9 +34,9 @@ def check_picture(picture: Picture, limits: ImageFilterConfig, field: str) -> No
         raise _left_out(what, "aspect", "max_aspect", limits.max_aspect, ratio, field)
     if (
         limits.min_contrast is not None
-        and (found := contrast(picture.pixels)) < limits.min_contrast
+        and (measured := contrast(picture.pixels)) < limits.min_contrast
     ):
-        what, lower = "the image is nearly blank", rounded_down(found)
+        what, lower = "the image is nearly blank", rounded_down(measured)
         raise _left_out(what, "blank", "min_contrast", limits.min_contrast, lower, field)
 
 

@@ -38,8 +38,8 @@ class Fit(NamedTuple):
             if self.squash
             else (int(self.resize * width / short), int(self.resize * height / short))
         )
-        whole = math.floor if self.floor else round
-        left, top = whole((columns - self.size) / 2), whole((rows - self.size) / 2)
+        rounded = math.floor if self.floor else round
+        left, top = rounded((columns - self.size) / 2), rounded((rows - self.size) / 2)
         across, down = width / columns, height / rows
         return left * across, top * down, self.size * across, self.size * down
 

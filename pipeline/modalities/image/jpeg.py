@@ -59,8 +59,8 @@ def decode_jpeg(
     if head.components > COLOURS:
         check_scans(data, head, field)
         return None
-    wanted = OVERSAMPLING * size
-    factor = next((f for f in FACTORS if min(width, height) >= f * wanted), 1)
+    enough = OVERSAMPLING * size
+    factor = next((f for f in FACTORS if min(width, height) >= f * enough), 1)
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(
             data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor)

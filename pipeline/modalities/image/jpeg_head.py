@@ -78,10 +78,10 @@ def read_head(data: memoryview) -> Head:
     while offset + 4 <= len(data):
         marker = data[offset + 1]
         if data[offset] != 0xFF or marker in (0, 0xFF):
-            found = _MARKER.search(data, offset)
-            if found is None:
+            marker_match = _MARKER.search(data, offset)
+            if marker_match is None:
                 break
-            offset = found.start()
+            offset = marker_match.start()
             continue
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # without a length
             offset += 2
@@ -119,8 +119,8 @@ def _turn(segment: bytes) -> int:
     """How a segment says the image is to be turned, or 0; XMP's word counts where EXIF has none."""
     if segment.startswith(_EXIF):
         return _exif_orientation(segment[len(_EXIF) :])
-    if segment.startswith(_XMP) and (said := _XMP_ORIENTATION.search(segment)):
-        return int(said[1])
+    if segment.startswith(_XMP) and (orientation_match := _XMP_ORIENTATION.search(segment)):
+        return int(orientation_match[1])
     return 0
 
 

@@ -66,21 +66,21 @@ def _bare(data: memoryview, head: Head) -> bytes:
     """The file without comments, the segments of applications, and bytes between segments."""
     if not head.segments:
         return bytes(data)
-    kept = [b"\xff\xd8"]
+    pieces = [b"\xff\xd8"]
     for marker, start, end in head.segments:
         if marker not in _APPLICATIONS and marker != _COMMENT:
-            kept.append(bytes(data[start:end]))
+            pieces.append(bytes(data[start:end]))
     last = head.segments[-1]
     if last.marker == START_OF_SCAN and head.frame in _SEQUENTIAL:
-        kept[-1] = kept[-1][:-3] + _WHOLE_SPECTRUM
-    return b"".join([*kept, bytes(data[last.end :])])
+        pieces[-1] = pieces[-1][:-3] + _WHOLE_SPECTRUM
+    return b"".join([*pieces, bytes(data[last.end :])])
 
 
 def _without_padding(data: bytes, warning: str) -> bytes | None:
     """The file without the zeros before the marker that a warning names; None where there are none."""
-    said = _PADDING.search(warning)
-    if said is None:
+    padding = _PADDING.search(warning)
+    if padding is None:
         return None
-    marker = bytes([0xFF, int(said[2], 16)])
-    shorter = data.replace(bytes(int(said[1])) + marker, marker)
+    marker = bytes([0xFF, int(padding[2], 16)])
+    shorter = data.replace(bytes(int(padding[1])) + marker, marker)
     return shorter if len(shorter) < len(data) else None

@@ -91,16 +91,16 @@ def check_whole(data: memoryview, head: Head) -> None:
 
 def _stretches(data: memoryview, head: Head) -> list[Stretch]:
     """All coded pixels of the file, up to its end marker; what lies behind is left alone."""
-    found: list[Stretch] = []
+    stretches: list[Stretch] = []
     if not head.segments or head.segments[-1].marker != START_OF_SCAN:
         raise ValueError("the JPEG has no scan")
     offset, coded = head.segments[-1].end, True
     while (next_marker := _MARKER.search(data, offset)) is not None:
         place, marker = next_marker.start(), data[next_marker.start() + 1]
         if coded:
-            found.append(Stretch(offset, place, marker))
+            stretches.append(Stretch(offset, place, marker))
         if marker == _END_OF_IMAGE:
-            return found
+            return stretches
         coded = marker == START_OF_SCAN or marker in _RESTARTS
         offset = place + 2
         if marker not in _RESTARTS:

@@ -119,16 +119,16 @@ def check_rows(data: memoryview, outline: Outline) -> None:
 
     Source: W3C PNG (third edition), 7.2 scanlines, 8.1 interlacing.
     """
-    unpacker, left = zlib.decompressobj(), outline.unpacked_bytes
+    unpacker, remaining = zlib.decompressobj(), outline.unpacked_bytes
     for start, end in outline.pieces:
         piece: bytes | memoryview = data[start:end]
         # More than the rows need would be of no use, or a bomb: it is not unpacked.
-        while len(piece) and left >= 0 and not unpacker.eof:
-            left -= len(unpacker.decompress(piece, _PIECE_BYTES))
+        while len(piece) and remaining >= 0 and not unpacker.eof:
+            remaining -= len(unpacker.decompress(piece, _PIECE_BYTES))
             piece = unpacker.unconsumed_tail
-    if left > 0:
-        raise ValueError(f"the pixels of the PNG end {left} bytes early")
-    if left == 0 and not unpacker.eof:
+    if remaining > 0:
+        raise ValueError(f"the pixels of the PNG end {remaining} bytes early")
+    if remaining == 0 and not unpacker.eof:
         raise ValueError("the pixels of the PNG end before their checksum")
 
 

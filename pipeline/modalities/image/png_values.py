@@ -53,11 +53,13 @@ def _clear(
 ) -> np.ndarray:
     """(H, W) bool."""
     count = 1 if outline.colour == GREY else 3
-    told = outline.transparent or b""
-    if len(told) != 2 * count:
-        raise ValueError(f"the PNG tells its transparent colour in {len(told)} bytes")
+    transparency = outline.transparent or b""
+    if len(transparency) != 2 * count:
+        raise ValueError(f"the PNG tells its transparent colour in {len(transparency)} bytes")
     most = (1 << outline.depth) - 1
-    values = [int.from_bytes(told[at : at + 2], "big") & most for at in range(0, 2 * count, 2)]
+    values = [
+        int.from_bytes(transparency[at : at + 2], "big") & most for at in range(0, 2 * count, 2)
+    ]
     if count == 1:
         if outline.depth == _DEEP:
             return np.asarray(np.asarray(image) == values[0])

@@ -31,8 +31,8 @@ def probe_image(content: Content, name: str) -> ImageHeader | None:
     Returns:
         None where no reader knows the image, or its header is damaged.
     """
-    known = _PROBES.get(name)
-    header = known(content) if known else None
+    probe_of_kind = _PROBES.get(name)
+    header = probe_of_kind(content) if probe_of_kind else None
     if header is None or not header.width or not header.height:
         return _by_pillow(content)
     return header

@@ -51,8 +51,8 @@ def read_samples(tags: Any) -> Samples:
     kind = min(formats)
     if len(formats) > 1 or kind not in (_WHOLE, _REAL, _UNDEFINED):
         names = {_SIGNED: "signed"}
-        told = " and ".join(names.get(each, f"format {each}") for each in sorted(formats))
-        raise ValueError(f"the samples of the TIFF are {told}: what is black is not known")
+        kinds = " and ".join(names.get(number, f"format {number}") for number in sorted(formats))
+        raise ValueError(f"the samples of the TIFF are {kinds}: what is black is not known")
     if tags.get(_PHOTOMETRIC) == _INKS and tags.get(_INK_SET, _CMYK) != _CMYK:
         raise ValueError("the inks of the TIFF are none of cyan, magenta, yellow and black")
     bits = max(tags.get(_BITS, (1,)))

@@ -140,8 +140,13 @@ def _find_aiff(data: memoryview) -> Sound | None:
         if name == b"COMM" and start + 18 <= len(data):
             channels, count, bits = struct.unpack_from(">HIH", data, start)
             kind = bytes(data[start + 18 : start + 22])
-            known = bytes(data[8:12]) == b"AIFF" or kind in (b"NONE", b"sowt", b"twos", b"raw ")
-            frame_bytes = channels * -(-bits // 8) if known else 0
+            is_readable = bytes(data[8:12]) == b"AIFF" or kind in (
+                b"NONE",
+                b"sowt",
+                b"twos",
+                b"raw ",
+            )
+            frame_bytes = channels * -(-bits // 8) if is_readable else 0
         elif name == b"SSND":
             count = count if frame_bytes else None
             return Sound(at, ">I", 8, start + 8, Coding(frame_bytes), count)

@@ -84,7 +84,7 @@ def walk_flac(data: memoryview) -> Layout:
 
     Source: RFC 9639, 8.2 (a total of 0 samples is unknown) and 9.1.
     """
-    starts = [0, *(found.start() for found in _ANOTHER.finditer(data, _first_frame(data)))]
+    starts = [0, *(beginning.start() for beginning in _ANOTHER.finditer(data, _first_frame(data)))]
     if len(starts) > MAX_STRETCHES:
         raise ValueError(f"{len(starts)} sounds follow one another in the FLAC")
     layouts = [
@@ -109,16 +109,16 @@ def _walk_one(data: memoryview) -> Layout:
         return Layout([Stretch(data, info.samples, info=info)])
     end = last.first + last.samples
     if not info.samples:
-        whole = _with_samples(data, info, end)
+        mended = _with_samples(data, info, end)
         remark = Remark(CUT_END, f"the FLAC ends inside its last frame, of {last.samples} samples")
-        return Layout([whole], shortened=partial(_without, data, info, last, remark))
+        return Layout([mended], shortened=partial(_without, data, info, last, remark))
     words = f"the FLAC declares {info.samples} samples and its frames hold"
     if end > info.samples or info.samples - end > info.samples * MISSING_SHARE:
         # What holds the length of the header, the decoder's errors say better.
         raise ValueError(f"{words} {end}")
     if end < info.samples:
-        whole = _with_samples(data, info._replace(digest=bytes(16)), end)
-        layout = Layout([whole], Remark(CUT_END, f"{words} {end}"))
+        mended = _with_samples(data, info._replace(digest=bytes(16)), end)
+        layout = Layout([mended], Remark(CUT_END, f"{words} {end}"))
     else:
         layout = Layout([Stretch(data, info.samples, info=info)])
     if info.samples - last.first > info.samples * MISSING_SHARE:
@@ -160,7 +160,7 @@ def last_frame(data: memoryview, info: StreamInfo) -> Frame | None:
         return None
     largest = info.frame_bytes or info.block * _MAX_CHANNELS * (info.bits + 1) // 8
     reach = largest + _MAX_FRAME_HEADER + _TAG_BYTES
-    places = [found.start() for found in _SYNC.finditer(data, max(first, len(data) - reach))]
+    places = [sync.start() for sync in _SYNC.finditer(data, max(first, len(data) - reach))]
     frames = (_read_frame(data, place, model, opening.samples) for place in reversed(places))
     return next((frame for frame in frames if frame is not None), None)
 
@@ -220,11 +220,11 @@ def _coded_number(head: bytes, at: int) -> tuple[int | None, int]:
     if first < 0x80:
         return first, at + 1
     extra = next((bits for bits in range(1, 7) if not first << bits & 0x40), 0)
-    rest = head[at + 1 : at + 1 + extra]
-    if not first & 0x40 or first == 0xFF or len(rest) < extra:
+    extra_bytes = head[at + 1 : at + 1 + extra]
+    if not first & 0x40 or first == 0xFF or len(extra_bytes) < extra:
         return None, at
     number = first & (0x3F >> extra)
-    for byte in rest:
+    for byte in extra_bytes:
         if byte >> 6 != 2:
             return None, at
         number = number << 6 | byte & 0x3F

@@ -107,8 +107,8 @@ def is_unknown(size: int, held: int, bits: int = 32) -> bool:
     """
     if size <= held:
         return size == 0
-    half, whole = 1 << bits - 1, 1 << bits
-    return abs(size - half) <= UNKNOWN_BYTES or size >= whole - UNKNOWN_BYTES
+    half, span = 1 << bits - 1, 1 << bits
+    return abs(size - half) <= UNKNOWN_BYTES or size >= span - UNKNOWN_BYTES
 
 
 def patched(data: memoryview, at: int, content: bytes) -> bytes:

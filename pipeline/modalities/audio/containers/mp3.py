@@ -83,8 +83,8 @@ def _tags(data: memoryview, frames: Frames) -> dict[int, Tag]:
         return {}
     tags = {}
     found_tags = (tag.finditer(data, frames.starts[0], frames.end) for tag in _TAGS)
-    for found in itertools.chain.from_iterable(found_tags):
-        number = bisect_left(frames.starts, found.start()) - 1
+    for tag_match in itertools.chain.from_iterable(found_tags):
+        number = bisect_left(frames.starts, tag_match.start()) - 1
         start = frames.starts[number]
         end = frames.starts[number + 1] if number + 1 < len(frames.starts) else frames.end
         tag = read_tag(bytes(data[start:end]), mpeg1=frames.kind.mpeg1)
@@ -95,10 +95,10 @@ def _tags(data: memoryview, frames: Frames) -> dict[int, Tag]:
 
 def _piece(data: memoryview, frames: Frames, start: int, end: int) -> bytes | memoryview:
     """Some frames, without the tags between them."""
-    whole = end == len(frames.starts)
-    last = frames.end if whole else frames.starts[end]
+    is_complete = end == len(frames.starts)
+    last = frames.end if is_complete else frames.starts[end]
     cuts = [number for number in frames.gaps if start < number < end]
-    if not cuts and (whole or end not in frames.gaps):
+    if not cuts and (is_complete or end not in frames.gaps):
         return data[frames.starts[start] : last]
     runs = []
     for first, behind in zip([start, *cuts], [*cuts, end], strict=True):

@@ -138,8 +138,8 @@ def _first_frame(data: memoryview, start: int) -> int:
     """Offset of the first frame: one that another follows, or with which the file ends."""
     start = _after_zeros(data, start)  # padding of a tag
     limit = min(len(data), start + MAX_LEADING_BYTES)
-    for found in _SYNC.finditer(data, start, limit):
-        offset = found.start()
+    for sync in _SYNC.finditer(data, start, limit):
+        offset = sync.start()
         kind = _kind(data, offset)
         size = _frame_bytes(data, offset, kind)
         if not size:
@@ -195,14 +195,14 @@ def _after_tag(data: memoryview, offset: int) -> int:
         size = int.from_bytes(head[12:16], "little")
         return offset + size + 32 if size < len(data) else offset
     if head.startswith(b"LYRICSBEGIN"):
-        found = _END_OF_LYRICS.search(data, offset)
-        return found.end() if found else offset
+        lyrics = _END_OF_LYRICS.search(data, offset)
+        return lyrics.end() if lyrics else offset
     return offset
 
 
 def _after_zeros(data: memoryview, offset: int) -> int:
-    found = _ZEROS.match(data, offset)
-    return found.end() if found else offset
+    zeros = _ZEROS.match(data, offset)
+    return zeros.end() if zeros else offset
 
 
 def _check_rest(data: memoryview, offset: int, kind: Kind, frames: int) -> int:
@@ -213,16 +213,16 @@ def _check_rest(data: memoryview, offset: int, kind: Kind, frames: int) -> int:
     """
     if offset + 4 > len(data):
         return len(data) - offset if data[offset] == 0xFF else 0
-    for found in _SYNC.finditer(data, offset):
-        start = found.start()
-        other = _kind(data, start)
+    for sync in _SYNC.finditer(data, offset):
+        start = sync.start()
+        next_kind = _kind(data, start)
         size = _frame_bytes(data, start, kind)
         behind = start + size
         if size and (behind >= len(data) or _frame_bytes(data, behind, kind)):
             raise ValueError(
                 f"bytes that belong to nothing follow the frame {frames} of the MPEG audio"
             )
-        if other != kind and _in_a_row(data, start, other):
+        if next_kind != kind and _in_a_row(data, start, next_kind):
             raise ValueError(
                 f"the MPEG audio goes on behind its frame {frames} in another layer or at another rate"
             )
