@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import pulse
 from pipeline.cleaning.content import row_hashes
 from pipeline.cleaning.groups import Groups, equal_pairs, first_of_equals
-from pipeline.modalities.base import Comparison
+from pipeline.modalities.facets import Comparison
 
 TRAIN = 0  # the number of the training split, whose samples may leak from others
 PAIRS_AT_A_TIME = 1 << 15  # compared together: 64 MB where they are sounds

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.metrics.distribution import Distribution
-from pipeline.modalities.base import Facts
+from pipeline.modalities.facets import Facts
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import NOTES, Fault
 from pipeline.shards.planning.plan import Part

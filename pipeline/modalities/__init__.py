@@ -23,7 +23,8 @@ from pydantic import (
 from pipeline.errors import SampleError
 from pipeline.metrics.columns import ColumnMeasure
 from pipeline.modalities.audio import AudioConfig
-from pipeline.modalities.base import ModalityConfig, Tokenizing
+from pipeline.modalities.base import ModalityConfig
+from pipeline.modalities.facets import Tokenizing
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.shown import Medium
 from pipeline.modalities.text import TextConfig

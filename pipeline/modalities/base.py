@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import SampleError
+from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing, TrainingStatistics
 from pipeline.modalities.shown import MarkedText, Medium, Shown
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.modalities.inputs import TowerInput
 
 
-# Metadata of a column in whose lists a null is a missing value; decoded arrays have NaN there.
-MISSING_ARE_NULL = {"missing": "null"}
 
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
 Verify = Literal["full", "kept"]
@@ -84,21 +83,8 @@ class Dense(NamedTuple):
     present: np.ndarray
 
 
-class TrainingStatistics(Protocol):
-    """Finds out, before training, what an encoder needs to know of the training set's values."""
-
-    def add(self, column: pa.Array) -> None:
-        """Adds a column of decoded values; nulls do not count."""
-
-    def result(self) -> Mapping[str, Any]:
-        """What was found, ready for JSON; the encoder takes it over, see :class:`Fitted`."""
 
 
-class Fitted(Protocol):
-    """An encoder that needs to know of the training set's values."""
-
-    def fit(self, statistics: Mapping[str, Any]) -> None:
-        """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
 
 
 class Item(NamedTuple):
@@ -180,83 +166,14 @@ class Codec(Protocol):
         """Turns a column of decoded values into arrays of one shape."""
 
 
-@dataclass(frozen=True)
-class ProbeRules:
-    """Settings beside a modality's own that a look at a member keeps to.
-
-    Attributes:
-        read_bytes: Members up to this size are read whole where there is no header; larger ones are passed over.
-        verify: How much of a member decoding will look at.
-    """
-
-    read_bytes: int
-    verify: Verify
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What the header of a member tells without decoding it.
-
-    Attributes:
-        ranges: Name -> number, of which a distribution is kept: ``width``, ``seconds``.
-        values: Name -> one of few values, which are counted: ``channels``.
-        notes: Keys of :meth:`ModalityConfig.remarks` that hold for it.
-        fault: Why decoding is bound to fail, or what it will note.
-    """
-
-    ranges: Mapping[str, float] = field(default_factory=dict)
-    values: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    fault: SampleError | None = None
 
 
-class Comparison(Protocol):
-    """Signatures of many members, and which are alike."""
-
-    def tables(self) -> Iterator[np.ndarray]:
-        """Keys, (N,) unsigned each: members that share one are worth comparing."""
-
-    def alike(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Whether members at two places are alike: (P,) places each -> (P,) bool."""
 
 
-class Likeness(Protocol):
-    """How near copies of a modality's members are found. Picklable: it signs where members are decoded."""
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of a signature (W)."""
-
-    @property
-    def setting(self) -> str:
-        """The setting of ``cleaning`` that says how near is near."""
-
-    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
-        """The signature of one member, (W,) uint8.
-
-        Raises:
-            SampleError: The member cannot be used.
-        """
-
-    def compare(self, rows: np.ndarray, nearness: float) -> Comparison:
-        """The comparison of signatures, (N, W) uint8; ``nearness`` is the value of the setting."""
 
 
-@dataclass(frozen=True)
-class Tokenizing:
-    """What a modality asks of the run's tokenizer, which all texts of a run share.
-
-    Attributes:
-        asks: The setting that says which, the same for all texts of a run: ``vocab_size=2048``.
-        read: (data, extension) -> the text that it is trained on; raises SampleError.
-        train: Texts -> the tokenizer as JSON.
-        ready: The tokenizer of a network from elsewhere, which is taken in place of training one; None trains it.
-    """
-
-    asks: str
-    read: Callable[[memoryview, str], str]
-    train: Callable[[Iterable[str]], str]
-    ready: Callable[[], str] | None = None
 
 
 class ModalityConfig(Section):
@@ -384,94 +301,15 @@ def under_name(fault: SampleError, name: str) -> SampleError:
     return SampleError(what, reason=fault.reason, field=fault.field, setting=setting)
 
 
-Decode = Callable[[memoryview, str], np.ndarray | Noted]
 
 
-def decode_each(
-    codec: Codec,
-    items: Sequence[Item],
-    out: Sequence[np.ndarray] | None,
-    decode: Decode | None = None,
-) -> list[Decoded]:
-    """A :meth:`Codec.decode_batch` for codecs that gain nothing from seeing several members at once.
-
-    Args:
-        codec: Decodes them.
-        items: The members.
-        out: Rows that the values are written into.
-        decode: In place of the codec's, where it has remarks.
-    """
-    rows = codec.empty(len(items)) if out is None else out
-    if rows is None:
-        raise TypeError(f"{type(codec).__name__} has values that differ in size")
-    decode = decode or codec.decode
-    results: list[Decoded] = []
-    for item, row in zip(items, rows, strict=True):
-        try:
-            value = decode(item.data, item.field)
-        except SampleError as error:
-            results.append(error)
-            continue
-        if isinstance(value, Noted):
-            row[...] = value.value
-            results.append(value._replace(value=row))
-        else:
-            row[...] = value
-            results.append(row)
-    return results
 
 
-def decode_unequal(decode: Decode, items: Sequence[Item]) -> list[Decoded]:
-    """As :func:`decode_each`, for values that differ in size, which have no rows to be written to."""
-    results: list[Decoded] = []
-    for item in items:
-        try:
-            results.append(decode(item.data, item.field))
-        except SampleError as error:
-            results.append(error)
-    return results
 
 
-def fixed_size_column(
-    values: Sequence[np.ndarray | None], field: pa.Field, dtype: type
-) -> pa.Array:
-    """Packs arrays of one shape into a FixedSizeList column, null where a value is None."""
-    dense = np.zeros((len(values), field.type.list_size), dtype=dtype)
-    missing = np.zeros(len(values), dtype=bool)
-    for row, value in enumerate(values):
-        if value is None:
-            missing[row] = True
-        else:
-            dense[row] = value.reshape(-1)
-    return dense_to_column(dense, missing, field)
 
 
-def missing_are_null(field: pa.Field) -> bool:
-    """Whether a null in a list of this column is a missing value; see ``MISSING_ARE_NULL``."""
-    return (field.metadata or {}).get(b"missing") == b"null"
 
 
-def dense_to_column(dense: np.ndarray, missing: np.ndarray, field: pa.Field) -> pa.Array:
-    """Makes a FixedSizeList column of (B, ...) values without copying them; null where ``missing``.
-
-    In a column of ``MISSING_ARE_NULL``, NaN become nulls.
-    """
-    flat = pa.array(
-        dense.reshape(-1), type=field.type.value_type, from_pandas=missing_are_null(field)
-    )
-    mask = pa.array(missing) if missing.any() else None
-    return pa.FixedSizeListArray.from_arrays(flat, type=field.type, mask=mask)
 
 
-def dense_column(column: pa.Array, shape: tuple[int, ...]) -> Dense:
-    """Unpacks a FixedSizeList column into (B, *shape), zeros where it is null."""
-    size = column.type.list_size
-    # `flatten` would leave the nulls' places out; `values` keeps them, but ignores the slice's offset.
-    flat = column.values.slice(column.offset * size, len(column) * size)
-    present = np.asarray(column.is_valid())
-    values = flat.to_numpy(zero_copy_only=False).reshape(len(column), *shape)
-    if not present.all():
-        values = np.where(
-            present.reshape(-1, *[1] * len(shape)), values, np.zeros((), values.dtype)
-        )
-    return Dense(values, present)

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec, Item, Noted, dense_to_column
+from pipeline.modalities.base import Codec, Item, Noted
+from pipeline.modalities.codecs import dense_to_column
 from pipeline.modalities.decoding.watch import Ticking, Watch
 
 FIRST_ROWS = 256  # that there is room for at first; what is not written to takes no memory

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Fitted
+from pipeline.modalities.facets import Fitted
 from pipeline.models.bundle import Bundle
 from pipeline.models.differences import differences, shown
 from pipeline.objectives import ObjectiveConfig

@@ -15,8 +15,9 @@ from pipeline.cleaning import CleaningConfig
 from pipeline.errors import SampleError
 from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig, kinds
-from pipeline.modalities.base import ModalityConfig, ProbeRules, under_name
+from pipeline.modalities.base import ModalityConfig, under_name
 from pipeline.modalities.chance import Chance
+from pipeline.modalities.facets import ProbeRules
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.shown import MarkedText, Shown

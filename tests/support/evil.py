@@ -13,15 +13,8 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.limits import Limits
-from pipeline.modalities.base import (
-    Decoded,
-    Dense,
-    Item,
-    Noted,
-    decode_each,
-    dense_column,
-    fixed_size_column,
-)
+from pipeline.modalities.base import Decoded, Dense, Item, Noted
+from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
 from pipeline.modalities.decoding.decoder import Decoder
 
 WIDTH = 4

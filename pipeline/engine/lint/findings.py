@@ -13,7 +13,8 @@ from pipeline.config import Config
 from pipeline.errors import SampleError, ShardError
 from pipeline.inspection.census import Census
 from pipeline.inspection.picks import Pick
-from pipeline.modalities.base import ModalityConfig, ProbeRules, under_name
+from pipeline.modalities.base import ModalityConfig, under_name
+from pipeline.modalities.facets import ProbeRules
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.rows import setting_of

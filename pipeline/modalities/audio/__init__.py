@@ -10,16 +10,8 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfig
-from pipeline.modalities.base import (
-    Codec,
-    Facts,
-    FilterConfig,
-    Likeness,
-    ModalityConfig,
-    ProbeRules,
-    Section,
-    Verify,
-)
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.facets import Facts, Likeness, ProbeRules
 from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:

@@ -14,15 +14,8 @@ from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.audio.sndfile import Sound, not_finite, read_with_libsndfile, too_long
 from pipeline.modalities.audio.wav import read_wav
-from pipeline.modalities.base import (
-    Decoded,
-    Dense,
-    Item,
-    Noted,
-    decode_each,
-    dense_column,
-    fixed_size_column,
-)
+from pipeline.modalities.base import Decoded, Dense, Item, Noted
+from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
 from pipeline.modalities.decoding.foreign import Refusing
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ class Sounds:
 
 @dataclass(frozen=True)
 class AudioLikeness:
-    """How near copies of sounds are found; see :class:`pipeline.modalities.base.Likeness`."""
+    """How near copies of sounds are found; see :class:`pipeline.modalities.facets.Likeness`."""
 
     num_bytes: int = SIGNATURE_BYTES
     setting: str = "audio_similarity"

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipeline.modalities.audio.codec import AudioCodec
 from pipeline.modalities.audio.containers.layout import Remark
-from pipeline.modalities.base import Decoded, Dense, Item, decode_unequal
+from pipeline.modalities.base import Decoded, Dense, Item
+from pipeline.modalities.codecs import decode_unequal
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioFilterConfig

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.errors import SampleError
-from pipeline.modalities.base import missing_are_null
+from pipeline.modalities.codecs import missing_are_null
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
 from pipeline.modalities.decoding.targets import Target
 from pipeline.sample import (

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import (
-    Codec,
-    Facts,
-    FilterConfig,
-    Likeness,
-    ModalityConfig,
-    ProbeRules,
-    Section,
-    Verify,
-)
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.facets import Facts, Likeness, ProbeRules
 from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
 from pipeline.modalities.shown import Medium, Shown
 

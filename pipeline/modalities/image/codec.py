@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.modalities.base import (
-    Decoded,
-    Dense,
-    Item,
-    decode_each,
-    dense_column,
-    fixed_size_column,
-)
+from pipeline.modalities.base import Decoded, Dense, Item
+from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
 from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
 from pipeline.modalities.image.jpeg import MAX_SCANS, decode_jpeg, is_jpeg

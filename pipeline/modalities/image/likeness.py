@@ -118,7 +118,7 @@ def distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ImageLikeness:
-    """How near copies of pictures are found; see :class:`pipeline.modalities.base.Likeness`."""
+    """How near copies of pictures are found; see :class:`pipeline.modalities.facets.Likeness`."""
 
     num_bytes: int = SIGNATURE_BYTES
     setting: str = "image_distance"

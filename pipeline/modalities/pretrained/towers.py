@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from pipeline.modalities.base import dense_column
+from pipeline.modalities.codecs import dense_column
 from pipeline.modalities.image.resize import CHANNELS
 from pipeline.modalities.inputs import ImageInput
 

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import (
-    Codec,
-    Facts,
-    FilterConfig,
-    Likeness,
-    ModalityConfig,
-    ProbeRules,
-    Section,
-    Tokenizing,
-    Verify,
-)
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing
 from pipeline.modalities.inputs import TokenInput
 from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import (

@@ -109,7 +109,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class TextLikeness:
-    """How near copies of texts are found; see :class:`pipeline.modalities.base.Likeness`."""
+    """How near copies of texts are found; see :class:`pipeline.modalities.facets.Likeness`."""
 
     num_bytes: int = SIGNATURE_BYTES
     setting: str = "text_similarity"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.modalities.base import Decoded, Dense, Item, decode_unequal
+from pipeline.modalities.base import Decoded, Dense, Item
+from pipeline.modalities.codecs import decode_unequal
 from pipeline.modalities.text.codec import UTF_8, TextCodec
 
 if TYPE_CHECKING:

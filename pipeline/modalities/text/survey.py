@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Facts, ProbeRules
+from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.content import Content
 from pipeline.modalities.text.codec import read_text, too_long
 

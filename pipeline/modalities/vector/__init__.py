@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import (
-    Codec,
-    Facts,
-    ModalityConfig,
-    ProbeRules,
-    Section,
-    TrainingStatistics,
-    Verify,
-)
+from pipeline.modalities.base import Codec, ModalityConfig, Section, Verify
+from pipeline.modalities.facets import Facts, ProbeRules, TrainingStatistics
 from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import (
     VectorCnnConfig,

@@ -10,16 +10,8 @@ import pyarrow as pa
 
 from pipeline.errors import SampleError
 from pipeline.limits import beyond
-from pipeline.modalities.base import (
-    MISSING_ARE_NULL,
-    Decoded,
-    Dense,
-    Item,
-    Noted,
-    decode_each,
-    dense_column,
-    dense_to_column,
-)
+from pipeline.modalities.base import Decoded, Dense, Item, Noted
+from pipeline.modalities.codecs import MISSING_ARE_NULL, decode_each, dense_column, dense_to_column
 from pipeline.modalities.vector.faults import bad
 from pipeline.modalities.vector.npy import read_npy
 from pipeline.modalities.vector.written import read_json_numbers, read_lines

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.metrics.columns import Sums, distribution, mean_and_deviation, value_shape
-from pipeline.modalities.base import dense_column
+from pipeline.modalities.codecs import dense_column
 
 # A float32 is a whole number of 24 bits times 2**e, with e no less than this: that of the smallest, as frexp has it.
 MANTISSA_BITS, SMALLEST_EXPONENT = 24, -172

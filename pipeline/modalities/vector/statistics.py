@@ -7,7 +7,7 @@ from typing import TypedDict
 import numpy as np
 import pyarrow as pa
 
-from pipeline.modalities.base import dense_column
+from pipeline.modalities.codecs import dense_column
 
 # Rows that are added at a time: in float64 they take twice the memory of the column.
 BLOCK_ROWS = 256

@@ -15,7 +15,8 @@ from support.tones import sample_fields
 
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig, values
-from pipeline.modalities.base import Codec, Item, dense_to_column
+from pipeline.modalities.base import Codec, Item
+from pipeline.modalities.codecs import dense_to_column
 from pipeline.modalities.decoding import rows
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

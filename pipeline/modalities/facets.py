@@ -1,0 +1,111 @@
+"""What a modality may say of itself beside its codec and its networks, each where it makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import SampleError
+
+if TYPE_CHECKING:
+    from pipeline.modalities.base import Codec, Verify
+
+
+class TrainingStatistics(Protocol):
+    """Finds out, before training, what an encoder needs to know of the training set's values."""
+
+    def add(self, column: pa.Array) -> None:
+        """Adds a column of decoded values; nulls do not count."""
+
+    def result(self) -> Mapping[str, Any]:
+        """What was found, ready for JSON; the encoder takes it over, see :class:`Fitted`."""
+
+
+class Fitted(Protocol):
+    """An encoder that needs to know of the training set's values."""
+
+    def fit(self, statistics: Mapping[str, Any]) -> None:
+        """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
+
+
+@dataclass(frozen=True)
+class ProbeRules:
+    """Settings beside a modality's own that a look at a member keeps to.
+
+    Attributes:
+        read_bytes: Members up to this size are read whole where there is no header; larger ones are passed over.
+        verify: How much of a member decoding will look at.
+    """
+
+    read_bytes: int
+    verify: Verify
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header of a member tells without decoding it.
+
+    Attributes:
+        ranges: Name -> number, of which a distribution is kept: ``width``, ``seconds``.
+        values: Name -> one of few values, which are counted: ``channels``.
+        notes: Keys of :meth:`ModalityConfig.remarks` that hold for it.
+        fault: Why decoding is bound to fail, or what it will note.
+    """
+
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    fault: SampleError | None = None
+
+
+class Comparison(Protocol):
+    """Signatures of many members, and which are alike."""
+
+    def tables(self) -> Iterator[np.ndarray]:
+        """Keys, (N,) unsigned each: members that share one are worth comparing."""
+
+    def alike(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Whether members at two places are alike: (P,) places each -> (P,) bool."""
+
+
+class Likeness(Protocol):
+    """How near copies of a modality's members are found. Picklable: it signs where members are decoded."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of a signature (W)."""
+
+    @property
+    def setting(self) -> str:
+        """The setting of ``cleaning`` that says how near is near."""
+
+    def sign(self, codec: Codec, data: memoryview, field: str) -> np.ndarray:
+        """The signature of one member, (W,) uint8.
+
+        Raises:
+            SampleError: The member cannot be used.
+        """
+
+    def compare(self, rows: np.ndarray, nearness: float) -> Comparison:
+        """The comparison of signatures, (N, W) uint8; ``nearness`` is the value of the setting."""
+
+
+@dataclass(frozen=True)
+class Tokenizing:
+    """What a modality asks of the run's tokenizer, which all texts of a run share.
+
+    Attributes:
+        asks: The setting that says which, the same for all texts of a run: ``vocab_size=2048``.
+        read: (data, extension) -> the text that it is trained on; raises SampleError.
+        train: Texts -> the tokenizer as JSON.
+        ready: The tokenizer of a network from elsewhere, which is taken in place of training one; None trains it.
+    """
+
+    asks: str
+    read: Callable[[memoryview, str], str]
+    train: Callable[[Iterable[str]], str]
+    ready: Callable[[], str] | None = None
