@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
     from pipeline.modalities.inputs import TowerInput
-
 
 
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
@@ -81,10 +79,6 @@ class Dense(NamedTuple):
 
     values: np.ndarray
     present: np.ndarray
-
-
-
-
 
 
 class Item(NamedTuple):
@@ -164,16 +158,6 @@ class Codec(Protocol):
 
     def collate(self, column: pa.Array) -> Dense:
         """Turns a column of decoded values into arrays of one shape."""
-
-
-
-
-
-
-
-
-
-
 
 
 class ModalityConfig(Section):
@@ -299,17 +283,3 @@ def under_name(fault: SampleError, name: str) -> SampleError:
         return fault
     what = fault.what.replace(fault.setting, setting)
     return SampleError(what, reason=fault.reason, field=fault.field, setting=setting)
-
-
-
-
-
-
-
-
-
-
-
-
-
-

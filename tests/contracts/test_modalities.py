@@ -17,9 +17,9 @@ from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.modalities.base import ModalityConfig, under_name
 from pipeline.modalities.chance import Chance
-from pipeline.modalities.facets import ProbeRules
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.facets import ProbeRules
 from pipeline.modalities.shown import MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors

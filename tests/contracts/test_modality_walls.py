@@ -42,7 +42,7 @@ TEXT_RULES = ("pipeline.modalities.text.repair", "pipeline.modalities.text.codec
 READ_AS_TEXTS = (
     "pipeline/inspection/census.py",
     "pipeline/modalities/decoding/targets.py",
-    "pipeline/modalities/members.py",
+    "pipeline/modalities/decoding/members.py",
     "pipeline/objectives/",
 )
 

@@ -24,9 +24,9 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec
-from pipeline.modalities.facets import Likeness
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
+from pipeline.modalities.facets import Likeness
 from pipeline.sample import KEY, ORDINAL, Fault, Sample
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.reader import read_part

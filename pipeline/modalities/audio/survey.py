@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.audio.sndfile import too_long
-from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.content import Content
+from pipeline.modalities.facets import Facts, ProbeRules
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioConfig

@@ -11,10 +11,10 @@ from pipeline.errors import RunError, SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
+from pipeline.modalities.decoding.members import check_json, field_text
 from pipeline.modalities.decoding.rows import METADATA_PREFIX, OnBadField, Rows, groups
 from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.decoding.watch import Care, Watch
-from pipeline.modalities.members import check_json, field_text
 from pipeline.modalities.shown import Medium
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.limits import ON_BAD_FIELD
 from pipeline.modalities.base import Codec, Item, under_name
+from pipeline.modalities.decoding.values import Values
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
-from pipeline.modalities.values import Values
 from pipeline.sample import (
     DROPPED,
     ERROR,

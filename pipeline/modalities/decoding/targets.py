@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from pipeline.errors import SampleError
-from pipeline.modalities.members import field_json, field_text
+from pipeline.modalities.decoding.members import field_json, field_text
 from pipeline.modalities.strict_json import DEPTH
 from pipeline.modalities.text.repair import normalized
 from pipeline.sample import Sample

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SampleError
-from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.content import Content
+from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.text.codec import read_text, too_long
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import SampleError
-from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.content import Content
+from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.vector.codec import NPY, VectorCodec
 from pipeline.modalities.vector.npy import HEADER_BYTES, NpyHeader, read_npy_header
 

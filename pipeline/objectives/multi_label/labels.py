@@ -12,8 +12,8 @@ from math import isfinite
 from pydantic import JsonValue
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.modalities.decoding.members import check_json, field_json, field_text
 from pipeline.modalities.decoding.targets import Target, label_place, missing_label
-from pipeline.modalities.members import check_json, field_json, field_text
 from pipeline.modalities.strict_json import DEPTH
 from pipeline.modalities.text.repair import normalized
 from pipeline.objectives.classify.labels import class_of

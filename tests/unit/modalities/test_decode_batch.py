@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from support.tones import sample_fields
 
 from pipeline.errors import SampleError
-from pipeline.modalities import ModalitiesConfig, values
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Item
 from pipeline.modalities.codecs import dense_to_column
-from pipeline.modalities.decoding import rows
+from pipeline.modalities.decoding import rows, values
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.objectives.classify.labels import ClassTarget
