@@ -23,9 +23,9 @@ class NoRay:
             raise ImportError(f"{name} is imported by a job that runs without Ray")
 
 sys.meta_path.insert(0, NoRay())
-from jobs import _job, evaluate, infer, nightly, preprocess
+from jobs import _job, evaluate, infer, nightly, preprocess, train
 
-config, seen = sys.argv[1], []
+config, run, seen = sys.argv[1], sys.argv[2], []
 heavy = ("torch", "sklearn", "matplotlib")
 for name, run in (
     ("preprocess", lambda words: _job.main(preprocess.JOB, words)),
@@ -34,6 +34,7 @@ for name, run in (
     ("idle night", lambda words: nightly.main([*words, "--date", "2026-11-02"])),
     ("infer again", lambda words: _job.main(infer.JOB, words)),
     ("evaluate", lambda words: _job.main(evaluate.JOB, words)),
+    ("train", lambda words: _job.main(train.JOB, [*words, f"run={run}-trained"])),
 ):
     code = run([config])
     seen.append([name, code, [module for module in heavy if module in sys.modules]])
@@ -51,7 +52,18 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "job.yaml"
     settings = {
         "run": str(tmp_path / "run"),
-        "input": {"test": f"{tmp_path}/in/*.tar", "max_bad_fraction": 0.5},
+        "input": {
+            "train": f"{tmp_path}/in/*.tar",
+            "test": f"{tmp_path}/in/*.tar",
+            "max_bad_fraction": 0.5,
+        },
+        "objective": {
+            "kind": "classify",
+            "label": "cls",
+            "width": 32,
+            "fusion": {"kind": "concat"},
+        },
+        "train": {"epochs": 1},
         "modalities": MODALITIES,
         "preprocess": {"input": "test"},
         "evaluate": {"num_bootstrap": 10},
@@ -63,7 +75,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_jobs_import_no_ray(config: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(config)],
+        [sys.executable, "-c", PROGRAM, str(config), str(config.parent / "run")],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -74,7 +86,15 @@ def test_jobs_import_no_ray(config: Path) -> None:
     seen = json.loads(done.stdout.splitlines()[-1])
     assert [(name, code) for name, code, _ in seen] == [
         (name, 0)
-        for name in ("preprocess", "infer", "night", "idle night", "infer again", "evaluate")
+        for name in (
+            "preprocess",
+            "infer",
+            "night",
+            "idle night",
+            "infer again",
+            "evaluate",
+            "train",
+        )
     ], done.stderr
     assert seen[0][2] == seen[1][2] == [], (
         "what decodes and writes, or only looks, needs no network"
