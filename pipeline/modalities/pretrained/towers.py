@@ -134,10 +134,7 @@ class IdTower(Tower):
         """(B, L) int64, the model's ids plus one, 0 where there is no token -> (B, D)."""
         mask = values > 0
         ids = torch.where(mask, values - 1, self.pad_id)
-        first = torch.zeros_like(mask)
-        # A softmax over nothing is NaN: a row without tokens looks at its first place.
-        first[:, 0] = ~mask.any(dim=1)
-        embedding: Tensor = self.network(ids, (mask | first).long())
+        embedding: Tensor = self.network(ids, mask.long())
         return embedding
 
 
