@@ -52,7 +52,8 @@ def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
         query = Example(query_row.key, query_row.shard, "", shown=query_shown.shown)
     else:
         query_shown = _Found(dict(answer.query.shown or {}))
-        query = Example("", "", "", shown=query_shown.shown, prediction=answer.query.prediction)
+        predicted = said(answer.query.prediction)
+        query = Example("", "", "", shown=query_shown.shown, prediction=predicted)
     late = _Found(notes=[f"only the first {MAX_SAMPLES} are shown"])
     neighbours = [
         _neighbour(neighbour, shown_by_name.get(name, late))
@@ -102,11 +103,20 @@ def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
         key=row[KEY],
         shard=row[SHARD],
         split="",
-        prediction=row.get(PREDICTION),
+        prediction=said(row.get(PREDICTION)),
         score=row.get("prediction_score"),
         shown=found.shown,
     )
     return Neighbour(row["rank"], row["score"], example, row["metadata"], found.notes)
+
+
+def said(prediction: object) -> str | None:
+    """What a model says of a row, in words: a name, a number, or several of them; None where it says nothing."""
+    if isinstance(prediction, list):
+        return ", ".join(filter(None, map(said, prediction)))
+    if isinstance(prediction, float):
+        return f"{prediction:.4g}"
+    return None if prediction is None else str(prediction)
 
 
 def _read(

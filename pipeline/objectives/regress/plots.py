@@ -38,7 +38,7 @@ def histogram(splits: Mapping[str, np.ndarray], name: str) -> Plot | None:
     edges = np.histogram_bin_edges(np.concatenate(list(drawn.values())), BINS)
 
     def paint(figure: Figure) -> None:
-        axes = add_axes(figure, 52, 34, 12, 42)
+        axes = add_axes(figure, 62, 34, 12, 42)
         for color, (split, numbers) in zip(SERIES, drawn.items(), strict=False):
             shares = np.histogram(numbers, edges)[0] / len(numbers)
             axes.stairs(shares, edges, color=color, label=shortened(split), linewidth=1.5)

@@ -69,7 +69,7 @@ class NumberSection:
 
     def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
         of_mean = evaluation.get("overall", {}).get("mae_of_mean")
-        return (of_mean, "always the mean of the training set") if of_mean is not None else None
+        return (of_mean, "always the mean") if of_mean is not None else None
 
     def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
         overall = evaluation["overall"]

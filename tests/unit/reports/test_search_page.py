@@ -5,6 +5,7 @@ from browser import Browser, find_browser
 from page_reader import PageReader, structural_problems
 from support.tones import png, wav
 
+from pipeline.engine.search.gallery import said
 from pipeline.modalities.shown import Shown
 from pipeline.reports import search as search_module
 from pipeline.reports.content import Example
@@ -101,3 +102,11 @@ def test_the_table_has_no_control_characters() -> None:
     assert all(character.isprintable() for line in lines for character in line)
     assert lines[3] == "of all 1,234 rows, by the column embedding"
     assert lines[4:] == ["only 2 of 10 were found", "html: x.html"]
+
+
+def test_what_a_model_says_is_told_in_words_whatever_it_predicts() -> None:
+    assert said("low") == "low"
+    assert said(3.14159265) == "3.142"
+    assert said([1.5, 2.0]) == "1.5, 2"
+    assert said(["a", "b"]) == "a, b"
+    assert said(None) is None
