@@ -14,8 +14,6 @@ from support.vectors import npy, wave
 
 from jobs import _job, evaluate, infer, lint, pack, preprocess, report, train
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 CYCLES = {"fast": 12.0, "slow": 3.0}
 STEPS = 64
 BAD = {"s003": "pickled", "s010": "not finite", "s017": "another shape", "s024": "cut off"}
@@ -78,7 +76,7 @@ pack:
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 8, batch_size: 16, learning_rate: 3e-3, seed: 1}}
 evaluate: {{num_bootstrap: 50}}
-cluster: {{num_cpus: 2}}
+cluster: {{num_cpus: 2, executor: here}}
 """,
         encoding="utf-8",
     )
