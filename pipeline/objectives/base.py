@@ -21,6 +21,7 @@ from pipeline.metrics.columns import Sums
 from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
+from pipeline.objectives.sampling import Repeats
 from pipeline.sample import Sample
 
 if TYPE_CHECKING:
@@ -161,6 +162,15 @@ class ObjectiveSection(Section, ABC):
             encoders: Modality -> encoder of ``width`` channels, in the order of the configuration.
             learned: Of :meth:`learn`.
         """
+
+    def repeats(self, learned: Learned, seed: int) -> Repeats | None:
+        """How often an epoch shows each training sample; None where it shows each once.
+
+        Args:
+            learned: Of :meth:`learn`.
+            seed: Of the configuration, for chance.
+        """
+        return None
 
     # Shadows a deprecated class method of pydantic that nothing here calls.
     @abstractmethod

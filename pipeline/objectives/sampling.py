@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.sample import KEY, LABEL, SHARD
 
 
-def repeat_factors(
-    counts: Mapping[str, int], num_samples: int, threshold: float
-) -> dict[str, float]:
+def repeat_factors(shares: Mapping[str, float], threshold: float) -> dict[str, float]:
     """How often an epoch shows the samples of each class, on average.
 
     Args:
-        counts: Class -> training samples that have it.
-        num_samples: Training samples in all.
+        shares: Class -> share of the training samples that have it, f(c).
         threshold: Share of the samples below which a class is repeated, t.
 
     Returns:
-        Class -> r(c) = max(1, sqrt(t / f(c))), with f(c) its share of the samples; 1 where it has none.
+        Class -> r(c) = max(1, sqrt(t / f(c))); 1 for a class without samples.
 
     Source:
         Gupta, Dollár, Girshick 2019, "LVIS: A Dataset for Large Vocabulary Instance Segmentation", section 4.2.
     """
     return {
-        name: max(1.0, float(np.sqrt(threshold * num_samples / count))) if count else 1.0
-        for name, count in counts.items()
+        name: max(1.0, math.sqrt(threshold / share)) if share else 1.0
+        for name, share in shares.items()
     }
+
+
+RarerThan = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="share of the samples; those of rarer classes are shown more than once an epoch (0: each once)",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,10 @@ def _train(
         **config.handling(),
     )
     everything = [part for parts in cleaned.parts.values() for part in parts]
-    rows = GoodRows(_with_cache(decoder, job, everything, cleaned), config.run)
+    repeats = config.require_objective().repeats(job.learned, config.train.seed)
+    rows = GoodRows(
+        _with_cache(decoder, job, everything, cleaned), config.run, with_index=repeats is not None
+    )
     summary.first_sample = process_clock()
     earlier = len(read_history(config.run)) if job.resume else 0
     with training_progress(config, job.num_samples):

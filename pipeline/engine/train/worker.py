@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from pipeline import storage
-from pipeline.config import Config, TrainConfig
+from pipeline.config import Config
 from pipeline.engine.train.record import settings_of
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
@@ -127,7 +127,7 @@ def train_share(
     by_name = job.config.modalities.by_name().items()
     training = Training(
         network,
-        _feed(settings, splits, ranks, collate),
+        _feed(job, splits, ranks, collate),
         _recipe(job, device),
         ranks=ranks,
         device=device,
@@ -142,8 +142,8 @@ def train_share(
     training.run()
 
 
-def _feed(settings: TrainConfig, splits: Splits, ranks: Ranks, collate: Any) -> LaneFeed:
-    parts = splits.parts["train"]
+def _feed(job: Job, splits: Splits, ranks: Ranks, collate: Any) -> LaneFeed:
+    settings, parts = job.config.train, splits.parts["train"]
     lanes = Lanes.of(
         [part.num_rows for part in parts],
         [part.name for part in parts],
@@ -159,6 +159,7 @@ def _feed(settings: TrainConfig, splits: Splits, ranks: Ranks, collate: Any) -> 
         settings.batch_size,
         rank=ranks.rank,
         num_workers=ranks.size,
+        repeats=job.config.require_objective().repeats(job.learned, settings.seed),
     )
 
 

@@ -15,6 +15,7 @@ from pipeline.objectives.classify import labels, rows
 from pipeline.objectives.classify.labels import ClassTarget, LabelSurvey
 from pipeline.objectives.classify.summary import summary
 from pipeline.objectives.fused import FusedSection, Probability
+from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,8 +31,8 @@ COUNTS = "counts"
 class ClassifyConfig(FusedSection):
     """A classifier of samples with any subset of the modalities.
 
-    What it learns of the targets are ``classes``, in the order of the probabilities, and where they are weighed their
-    ``counts`` in the training split.
+    What it learns of the targets are ``classes``, in the order of the probabilities, and where they are weighed or
+    repeated their ``counts`` in the training split.
     """
 
     kind: Literal["classify"] = "classify"
@@ -61,6 +62,7 @@ class ClassifyConfig(FusedSection):
         Probability,
         Field(description="for class_weights=effective: 0 weighs alike, towards 1 as balanced"),
     ] = 0.999
+    balanced_sampling: RarerThan = 0.0
 
     @property
     def score(self) -> Score:
@@ -82,9 +84,20 @@ class ClassifyConfig(FusedSection):
 
     def learn(self, survey: LabelSurvey) -> Learned:
         classes = labels.class_names(self.label, self.classes, survey)
-        if self.class_weights == "none":
+        if self.class_weights == "none" and not self.balanced_sampling:
             return {"classes": list(classes)}
         return {"classes": list(classes), COUNTS: [survey.labels[name] for name in classes]}
+
+    def repeats(self, learned: Learned, seed: int) -> Repeats | None:
+        if not self.balanced_sampling:
+            return None
+        numbers = counts(learned)
+        shares = {
+            name: number / sum(numbers)
+            for name, number in zip(names(learned), numbers, strict=True)
+        }
+        factors = repeat_factors(shares, self.balanced_sampling)
+        return Repeats(factors, labels.only_class, seed)
 
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Classifier:
         from pipeline.objectives.classify.model import Classifier
@@ -142,7 +155,7 @@ def names(learned: Learned) -> tuple[str, ...]:
 
 
 def counts(learned: Learned) -> tuple[int, ...]:
-    """Training samples of each class; empty where classes are not weighed."""
+    """Training samples of each class; empty where classes are neither weighed nor repeated."""
     numbers = learned.get(COUNTS) or ()
     assert isinstance(numbers, list | tuple)
     return tuple(int(str(number)) for number in numbers)

@@ -81,6 +81,11 @@ class ClassTarget:
         return name
 
 
+def only_class(text: str) -> tuple[str, ...]:
+    """The classes that a text of :class:`ClassTarget` names: one."""
+    return (text,)
+
+
 def class_of(label: str, classes: frozenset[str]) -> str | None:
     """The class that a label names, as the class is spelled; None where it is none of them."""
     return _by_label(classes).get(normalized(label))

@@ -18,8 +18,14 @@ from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.fused import FusedSection
 from pipeline.objectives.multi_label import labels, rows
-from pipeline.objectives.multi_label.labels import THRESHOLDS, LabelsSurvey, LabelsTarget
+from pipeline.objectives.multi_label.labels import (
+    SHARES,
+    THRESHOLDS,
+    LabelsSurvey,
+    LabelsTarget,
+)
 from pipeline.objectives.multi_label.summary import summary
+from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,8 +38,9 @@ if TYPE_CHECKING:
 class MultiLabelConfig(FusedSection):
     """A classifier of samples that have any number of labels, none included.
 
-    What it learns of the targets are ``classes``, in the order of the probabilities; of the validation split's
-    predictions ``thresholds``, the probabilities from which on they are predicted.
+    What it learns of the targets are ``classes``, in the order of the probabilities, and where rare ones are repeated
+    the ``shares`` of the samples that have them; of the validation split's predictions it learns ``thresholds``, the
+    probabilities from which on classes are predicted.
     """
 
     kind: Literal["multi_label"] = "multi_label"
@@ -57,6 +64,7 @@ class MultiLabelConfig(FusedSection):
     gamma: Annotated[
         float, Field(ge=0, description="how much less, for loss=focal; 0 is binary_cross_entropy")
     ] = 2.0
+    balanced_sampling: RarerThan = 0.0
 
     @property
     def score(self) -> Score:
@@ -78,7 +86,20 @@ class MultiLabelConfig(FusedSection):
         return LabelsSurvey(self.targets())
 
     def learn(self, survey: LabelsSurvey) -> Learned:
-        return {"classes": list(labels.class_names(self.label, self.classes, survey))}
+        classes = labels.class_names(self.label, self.classes, survey)
+        if not self.balanced_sampling:
+            return {"classes": list(classes)}
+        shares = labels.shares(survey, classes)
+        return {"classes": list(classes), SHARES: list(shares)}
+
+    def repeats(self, learned: Learned, seed: int) -> Repeats | None:
+        if not self.balanced_sampling:
+            return None
+        shares = learned[SHARES]
+        assert isinstance(shares, list | tuple)
+        by_class = dict(zip(names(learned), (float(str(share)) for share in shares), strict=True))
+        factors = repeat_factors(by_class, self.balanced_sampling)
+        return Repeats(factors, labels.labels_of, seed)
 
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> MultiLabelClassifier:
         from pipeline.objectives.multi_label.model import MultiLabelClassifier

@@ -22,7 +22,8 @@ from pipeline.sample import Sample
 logger = logging.getLogger(__name__)
 
 BAD_LABEL = "bad_label"
-THRESHOLDS = "thresholds"  # of each class, among what was learned
+# Among what was learned, of each class.
+THRESHOLDS, SHARES = "thresholds", "shares"
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,12 @@ class LabelsSurvey:
         for text, count in self.texts.items():
             counts.update(dict.fromkeys(labels_of(text), count))
         return counts
+
+
+def shares(survey: LabelsSurvey, classes: Sequence[str]) -> tuple[float, ...]:
+    """Of all samples, the share that has each class."""
+    counts = survey.counts()
+    return tuple(counts[name] / survey.count for name in classes)
 
 
 def class_names(

@@ -19,7 +19,6 @@ from pipeline.objectives.losses import (
     focal_loss,
     inverse_frequency_weights,
 )
-from pipeline.objectives.sampling import Repeats, repeat_factors
 from pipeline.training.optimization import build_optimizer
 
 CLASSES = ("common", "rare")
@@ -113,26 +112,28 @@ def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
     assert torch.equal(model.losses(logits, batch), smoothed)
 
 
-def test_counts_are_learned_only_where_classes_are_weighed() -> None:
+def test_counts_are_learned_only_where_they_are_used() -> None:
     labels = ["common"] * 3 + ["rare"]
     assert learned(ClassifyConfig(), labels) == {"classes": ["common", "rare"]}
-    config = ClassifyConfig(class_weights="balanced", classes=["rare", "common", "absent"])
-    assert learned(config, labels) == {
-        "classes": ["rare", "common", "absent"],
-        "counts": [1, 3, 0],
-    }
+    for settings in ({"class_weights": "balanced"}, {"balanced_sampling": 0.5}):
+        config = ClassifyConfig(classes=["rare", "common", "absent"], **settings)
+        assert learned(config, labels) == {
+            "classes": ["rare", "common", "absent"],
+            "counts": [1, 3, 0],
+        }
 
 
-def rare_recall(repeat: bool = False, **settings: Any) -> float:
+def rare_recall(**settings: Any) -> float:
     """Recall of a class with one in ten samples, on samples that were not trained on."""
     labels = ["common"] * 360 + ["rare"] * 40
     model = build(labels, **settings)
     texts = texts_of(labels, 1)
     rows = np.arange(len(labels))
-    if repeat:
-        factors = repeat_factors(Counter(labels), len(labels), threshold=1.0)
+    config = ClassifyConfig.model_validate(settings)
+    repeats = config.repeats(learned(config, labels), 0)
+    if repeats is not None:
         table = pa.table({"key": list(map(str, rows)), "shard": ["a"] * 400, "label": labels})
-        rows = rows.repeat(Repeats(factors, lambda text: [text], seed=0)(table, 0))
+        rows = rows.repeat(repeats(table, 0))
     batch = batch_of(model, texts[rows], [labels[row] for row in rows])
     fit(model, batch, 40, 1e-3)
     unseen = ["rare"] * 400
@@ -144,4 +145,4 @@ def test_weights_and_repeats_raise_the_recall_of_a_rare_class() -> None:
     plain, balanced = rare_recall(), rare_recall(class_weights="balanced")
     assert balanced > plain + 0.2
     assert plain + 0.05 < rare_recall(class_weights="effective", beta=0.99) < balanced
-    assert rare_recall(repeat=True) > plain + 0.03
+    assert rare_recall(balanced_sampling=1.0) > plain + 0.03

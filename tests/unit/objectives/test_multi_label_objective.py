@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_classes_are_learned_and_surveys_merge() -> None:
     empty.add_text("[]")
     with pytest.raises(ConfigError, match="none of the 1 training samples has a label"):
         config.learn(empty)
+
+
+def test_samples_of_rare_labels_are_repeated() -> None:
+    config = MultiLabelConfig(balanced_sampling=0.9)
+    survey = config.survey()
+    for text in ['["cat"]', '["cat"]', '["cat", "dog"]', "[]"]:
+        survey.add_text(text)
+    learned = config.learn(survey)
+    assert learned == {"classes": ["cat", "dog"], "shares": [0.75, 0.25]}
+    repeats = config.repeats(learned, 7)
+    assert repeats is not None
+    assert repeats.factors == {"cat": math.sqrt(0.9 / 0.75), "dog": math.sqrt(0.9 / 0.25)}
+    assert repeats.classes_of('["cat", "dog"]') == ["cat", "dog"]
+    assert MultiLabelConfig().repeats({"classes": ["cat"]}, 7) is None
 
 
 def build(**settings: Any) -> MultiLabelClassifier:

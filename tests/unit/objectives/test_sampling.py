@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.objectives.sampling import Repeats, repeat_factors
 
-COUNTS = {"common": 900, "rare": 90, "rarest": 10}
+SHARES = {"common": 0.9, "rare": 0.09, "rarest": 0.01}
 
 
 def samples(labels: list[str]) -> pa.Table:
@@ -20,17 +20,17 @@ def samples(labels: list[str]) -> pa.Table:
 
 
 def test_factors_are_the_equation() -> None:
-    factors = repeat_factors(COUNTS, 1000, 0.3)
+    factors = repeat_factors(SHARES, 0.3)
     assert factors == {
         "common": 1.0,
         "rare": math.sqrt(0.3 / 0.09),
         "rarest": math.sqrt(0.3 / 0.01),
     }
-    assert repeat_factors({"absent": 0}, 1000, 0.3) == {"absent": 1.0}
+    assert repeat_factors({"absent": 0.0}, 0.3) == {"absent": 1.0}
 
 
 def test_the_mean_of_many_is_the_factor_and_all_are_its_neighbours() -> None:
-    factors = repeat_factors(COUNTS, 1000, 0.3)
+    factors = repeat_factors(SHARES, 0.3)
     repeats = Repeats(factors, lambda text: [text], seed=7)
     for name, factor in factors.items():
         counts = repeats(samples([name] * 4000), 0)

@@ -131,3 +131,15 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_words(
     torch.save(checkpoint, path)
     with pytest.raises(ConfigError, match="the last checkpoint does not fit"):
         train(tone_config, run, "train.epochs=4", "train.resume=true")
+
+
+def test_rare_classes_are_shown_more_often_and_counted_once(
+    tone_config: Path, tmp_path: Path
+) -> None:
+    plain = train(tone_config, tmp_path / "plain", "train.epochs=2")[1]
+    config = "objective.balanced_sampling=1.0"  # three classes, a third of the samples each
+    bundle, rows = train(tone_config, tmp_path / "repeated", "train.epochs=2", config)
+    assert bundle.learned["counts"] is not None
+    for row, other in zip(rows, plain, strict=True):
+        assert row["rows_train"] == other["rows_train"], "different samples"
+    assert rows[0]["train_loss"] != plain[0]["train_loss"]
