@@ -192,7 +192,7 @@ def _windows(lanes: Lanes, lane: int, sizes: Sequence[int], epoch: int) -> list[
         if rows >= lanes.buffer_rows or place == len(drawn) - 1:
             key = digest("window", lanes.seed, epoch, lane, len(windows)) >> 1
             windows.append(
-                Window(lane, first, tuple(parts), tuple(sizes[each] for each in parts), key)
+                Window(lane, first, tuple(parts), tuple(sizes[part] for part in parts), key)
             )
             first, rows, parts = first + rows, 0, []
     return windows

@@ -64,8 +64,8 @@ class TorchRanks:
         """Adds up in the order of the ranks, so that all workers get the same digits."""
         gathered: list[dict[str, float]] = [{} for _ in range(self.size)]
         distributed.all_gather_object(gathered, dict(counts))
-        names = sorted({name for each in gathered for name in each})
-        return {name: sum(each.get(name, 0.0) for each in gathered) for name in names}
+        names = sorted({name for worker in gathered for name in worker})
+        return {name: sum(worker.get(name, 0.0) for worker in gathered) for name in names}
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

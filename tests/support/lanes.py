@@ -29,7 +29,7 @@ class MemoryParts:
         self.asked: list[str] = []
         first = 0
         for index, size in enumerate(sizes):
-            part = Part(f"{index}.tar", "", "")
+            part = Part(f"{index}.tar", "", f"version {index}")
             table = pa.table(
                 {
                     KEY: pa.array([f"s{number:05d}" for number in range(size)], pa.string()),

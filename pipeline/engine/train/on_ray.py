@@ -56,7 +56,7 @@ class RayTrainer:
     ) -> dict[str, list[PartRows]]:
         """Decodes all parts; those that are kept stay in the object store, which spills to disk what does not fit."""
         shared = ray.put(rows)
-        kept: dict[str, ray.ObjectRef[pa.Table]] = {}
+        tables: dict[str, ray.ObjectRef[pa.Table]] = {}
         described: dict[str, PartRows] = {}
         waiting = deque(part for parts in splits.values() for part in parts)
         task: Any = ray.remote(_describe).options(num_returns=2, num_cpus=1, max_retries=RETRIES)
@@ -68,11 +68,11 @@ class RayTrainer:
                     description, table = task.remote(shared, part, keep)
                     running[description] = part
                     if keep:
-                        kept[part.id] = table
+                        tables[part.id] = table
                 [done], _ = ray.wait(list(running), num_returns=1)
                 described[running.pop(done).id] = ray.get(done)
                 pulse.beat()
-        self._source = _Tables(rows, shared, kept)
+        self._source = _Tables(rows, shared, tables)
         return {split: [described[part.id] for part in parts] for split, parts in splits.items()}
 
     @property
@@ -125,12 +125,12 @@ class _Tables:
     Attributes:
         rows: How they are decoded.
         shared: The same, in the object store.
-        kept: Part -> its table in the object store, where tables are kept in memory.
+        tables: Part -> its table in the object store, where tables stay in memory.
     """
 
     rows: GoodRows
     shared: ray.ObjectRef[GoodRows]
-    kept: Mapping[str, ray.ObjectRef[pa.Table]] = field(default_factory=dict)
+    tables: Mapping[str, ray.ObjectRef[pa.Table]] = field(default_factory=dict)
 
     def __call__(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
         """The tables of parts, in their order; what has to be decoded is begun a few parts ahead."""
@@ -145,8 +145,8 @@ class _Tables:
 
     def _begin(self, part: Part) -> ray.ObjectRef[pa.Table] | None:
         """Where a part's table will be; None where it lies on this node's disk."""
-        if part.id in self.kept:
-            return self.kept[part.id]
+        if part.id in self.tables:
+            return self.tables[part.id]
         decoder = self.rows.decoder
         if isinstance(decoder, CachedDecoder) and is_cached(decoder.cache, part):
             return None

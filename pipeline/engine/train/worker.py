@@ -25,7 +25,7 @@ from pipeline.training.callbacks.checkpoint import Checkpoint
 from pipeline.training.callbacks.early_stop import EarlyStop
 from pipeline.training.callbacks.tensorboard import TensorBoard
 from pipeline.training.callbacks.validate import Validate
-from pipeline.training.feed import Batch, InOrderFeed, LaneFeed, Source
+from pipeline.training.feed import Batch, Collate, InOrderFeed, LaneFeed, Source
 from pipeline.training.loop import Recipe, Training
 from pipeline.training.order import Lanes
 from pipeline.training.parts import PartRows
@@ -124,14 +124,16 @@ def train_share(
     def collate(table: pa.Table) -> Batch:
         return to_tensors(table, decoder.codecs) | network.targets(table[LABEL].to_pylist())
 
-    by_name = job.config.modalities.by_name().items()
+    changes = {
+        name: modality.augmentation() for name, modality in job.config.modalities.by_name().items()
+    }
     training = Training(
         network,
         _feed(job, splits, ranks, collate),
         _recipe(job, device),
         ranks=ranks,
         device=device,
-        augment={name: each.augmentation() for name, each in by_name} if settings.augment else {},
+        augment=changes if settings.augment else {},
         callbacks=[*_callbacks(job, splits, ranks, collate), *callbacks],
     )
     url = storage.join(job.config.run, CHECKPOINTS, LAST)
@@ -142,7 +144,7 @@ def train_share(
     training.run()
 
 
-def _feed(job: Job, splits: Splits, ranks: Ranks, collate: Any) -> LaneFeed:
+def _feed(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> LaneFeed:
     settings, parts = job.config.train, splits.parts["train"]
     lanes = Lanes.of(
         [part.num_rows for part in parts],
@@ -181,7 +183,7 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
     )
 
 
-def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Any) -> list[Callback]:
+def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> list[Callback]:
     """What worker 0 does beside the training, in order; the others do nothing."""
     if ranks.rank:
         return []

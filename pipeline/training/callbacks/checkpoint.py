@@ -53,5 +53,5 @@ class Checkpoint(Callback):
             storage.write_bytes(storage.join(self.run, CHECKPOINTS, BEST), dump(best))
         last = state.dump(**self.about)
         storage.write_bytes(storage.join(self.run, CHECKPOINTS, LAST), last)
-        lines = "".join(json.dumps(each) + "\n" for each in state.history)
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in state.history)
         storage.write_bytes(storage.join(self.run, METRICS_LOG), lines.encode())

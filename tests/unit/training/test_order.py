@@ -134,13 +134,13 @@ def test_the_order_is_that_of_the_parts_wherever_they_lie() -> None:
     """It is drawn from the names of shards: a copy of the data, which has other times, has the same order."""
     from dataclasses import replace
 
-    parts = MemoryParts([9, 30, 12, 17])
-    before = batches([parts.feed()], 2)
+    parts = MemoryParts([9, 30, 12, 17, 8, 21])
+    before = batches([parts.feed(lanes=2, shuffle_rows=2)], 2)
     parts.rows = [
-        replace(rows, part=replace(rows.part, url="elsewhere", fingerprint="later"))
-        for rows in parts.rows
+        replace(rows, part=replace(rows.part, url="elsewhere", fingerprint=f"later {index}"))
+        for index, rows in enumerate(parts.rows)
     ]
-    assert batches([parts.feed()], 2) == before
+    assert batches([parts.feed(lanes=2, shuffle_rows=2)], 2) == before
 
 
 def test_a_sample_that_is_no_longer_good_leaves_a_gap_and_moves_no_other() -> None:
