@@ -194,3 +194,11 @@ def test_curves_pass_through_what_a_threshold_reaches():
         np.array(curves["fish"]["precision"]) - scores.precision
     )
     assert distance.min() < 1e-4
+
+
+def test_a_class_that_never_occurs_leaves_the_interval_of_macro_f1():
+    labels, probabilities = samples()
+    labels[:, 1], probabilities[:, 1] = False, 0.0
+    metrics = metrics_of(labels, probabilities)
+    low, high = metrics.f1_macro.interval
+    assert low < metrics.f1_macro.value < high
