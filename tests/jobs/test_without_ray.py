@@ -11,7 +11,9 @@ from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from pipeline.config import load
+from pipeline.engine.train.fit import train_here
 from pipeline.errors import ConfigError
+from pipeline.runs import Summary
 
 # Each job ends with the modules that it has imported of those that cost seconds.
 PROGRAM = """
@@ -101,6 +103,30 @@ def test_jobs_import_no_ray(config: Path) -> None:
     )
     folder = config.parent / "run" / "embeddings"
     assert json.loads((folder / "summary.json").read_text())["parts_skipped"] == 3
+
+
+def test_training_imports_no_ray(tone_config: Path, tmp_path: Path) -> None:
+    begin, end = PROGRAM.index("import json"), PROGRAM.index("from jobs")
+    program = PROGRAM[begin:end] + (
+        "from jobs import _job, train\n"
+        "sys.exit(_job.main(train.JOB, [sys.argv[1], 'cluster.executor=here', 'train.epochs=2']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tone_config)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "model" / "bundle.json").exists()
+
+
+def test_several_workers_are_no_work_for_one_process(tone_config: Path) -> None:
+    config = load(tone_config, ["cluster.executor=here", "cluster.workers=2"])
+    with pytest.raises(ConfigError, match="without Ray there is one worker"):
+        train_here(config, Summary("train"))
 
 
 def test_here_is_no_word_for_a_cluster(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

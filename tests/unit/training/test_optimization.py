@@ -98,6 +98,8 @@ def test_weight_average_is_the_recurrence() -> None:
         average.update_parameters(model)
         decay = min(0.5, update / (update + 9))
         expected = decay * expected + (1 - decay) * model.conv.weight.detach()
+        averaged = average.module.state_dict()["conv.weight"]
+        torch.testing.assert_close(averaged, expected, msg="the first steps count less too")
     other = Small()
     other.load_state_dict(average.module.state_dict())
     torch.testing.assert_close(other.conv.weight, expected)
