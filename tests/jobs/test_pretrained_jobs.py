@@ -1,0 +1,71 @@
+"""Training on pretrained networks through the real jobs; afterwards the bundle alone predicts."""
+
+import json
+import shutil
+from pathlib import Path
+
+import polars
+import pytest
+import yaml
+from safetensors.torch import load_file
+from support.encoder_cases import bert, vit
+
+from jobs import _job, evaluate, infer, report, train
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def test_a_model_of_frozen_networks_is_trained_and_needs_their_files_no_more(
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, folder = tmp_path / "vit.safetensors", tmp_path / "bert"
+    shutil.copy(vit()["weights"], weights)
+    shutil.copytree(bert()["name"].removeprefix("hf:"), folder)
+    image = {"kind": "pretrained", "name": "timm:test_vit", "weights": str(weights)}
+    text = {"kind": "pretrained", "name": f"hf:{folder}", "trainable_blocks": 1}
+    tree = yaml.safe_load(tone_config.read_text())
+    tree["modalities"] = {
+        "image": {"fields": ["png"], "encoder": image},
+        "text": {"max_tokens": 12, "encoder": text},
+    }
+    tree["train"] |= {"epochs": 4}
+    tone_config.write_text(yaml.safe_dump(tree))
+    frozen = load_file(weights)
+    assert _job.main(train.JOB, [str(tone_config)]) == 0
+    weights.unlink()
+    shutil.rmtree(folder)
+
+    state = load_file(tmp_path / "run" / "model" / "weights.safetensors")
+    tower = "encoders.image.tower.network."
+    kept = {name.removeprefix(tower): value for name, value in state.items() if tower in name}
+    assert kept
+    assert all(value.equal(frozen[name]) for name, value in kept.items())
+
+    def rows(output: str) -> polars.DataFrame:
+        arguments = [str(tone_config), f"infer.output={tmp_path}/{output}"]
+        assert _job.main(infer.JOB, arguments) == 0
+        return polars.read_parquet(f"{tmp_path}/{output}/*.parquet").sort("shard", "key")
+
+    first, second = rows("first"), rows("second")
+    assert first.equals(second)
+    assert len(first) == 48
+    capsys.readouterr()
+    assert _job.main(evaluate.JOB, [str(tone_config), "--json"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert metrics["accuracy_image"] > 0.6, (
+        "colours can be told apart by a network that is not trained"
+    )
+    assert set(metrics) >= {"accuracy", "accuracy_text", "accuracy_image+text"}
+    assert _job.main(report.JOB, [str(tone_config)]) == 0
+
+
+def test_another_encoder_does_not_go_on_from_a_finished_model(
+    tone_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_image = "modalities={image: {fields: [png], size: 16}}"
+    assert _job.main(train.JOB, [str(tone_config), only_image, "train.epochs=1"]) == 0
+    encoder = json.dumps({"kind": "pretrained", **vit()})
+    capsys.readouterr()
+    changed = ["train.epochs=2", "train.resume=true", f"modalities.image.encoder={encoder}"]
+    assert _job.main(train.JOB, [str(tone_config), only_image, *changed]) == 2
+    assert "encoder" in capsys.readouterr().err
