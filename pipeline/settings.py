@@ -121,11 +121,13 @@ class _Place:
         path: Of the setting.
         kinds: Of the sections that could stand there.
         known: Paths of all settings, those of the sections that the path leads through among them.
+        elsewhere: Kinds of the section that have such a setting, where this one has not.
     """
 
     path: str
     kinds: Sequence[str]
     known: Sequence[str]
+    elsewhere: Sequence[str] = ()
 
 
 def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
@@ -133,21 +135,31 @@ def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
     steps: list[str] = []
     sections: list[type[BaseModel]] = [model]
     known = [path for path, _, _ in settings(model)]
+    by_kind: dict[str, type[BaseModel]] = {}
+    depth = 0  # of the last union
     for step in location:
-        by_kind = {_kind_of(section): section for section in sections}
-        if len(sections) > 1 and step in by_kind:
-            sections = [by_kind[step]]
-            known += [path for path, _, _ in _settings(by_kind[step], f"{'.'.join(steps)}.")]
+        if len(sections) > 1 and step in (kinds := {_kind_of(each): each for each in sections}):
+            by_kind, sections, depth = kinds, [kinds[step]], len(steps)
+            prefix = f"{'.'.join(steps)}."
+            known = [path for path in known if not path.startswith(prefix)]
+            known += [path for path, _, _ in _settings(by_kind[step], prefix)]
         elif sections or not re.fullmatch(r"(str|list\[str\]|\d+)", step):
             steps.append(step)
             sections = [child for each in sections for child in _children(each, step)]
-    return _Place(".".join(steps), [kind for each in sections if (kind := _kind_of(each))], known)
+    beside = by_kind if len(steps) == depth + 1 else {}
+    elsewhere = [kind for kind, section in beside.items() if steps[-1] in section.model_fields]
+    kinds_here = [kind for each in sections if (kind := _kind_of(each))]
+    return _Place(".".join(steps), kinds_here, known, elsewhere)
 
 
 def _mistake(mistake: Mapping[str, Any], place: _Place, where: str) -> ConfigError:
     path, kinds = place.path, ", ".join(place.kinds)
     if mistake["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {path}", where=where, fix=_nearest(path, place.known))
+        fix = _nearest(path, place.known)
+        if place.elsewhere:
+            section = path.rpartition(".")[0]
+            fix = f"only {section}.kind={' or '.join(place.elsewhere)} has it; here, {fix}"
+        return ConfigError(f"unknown setting {path}", where=where, fix=fix)
     if mistake["type"] == "union_tag_not_found":
         fix = f"set {path}.kind to one of {kinds}"
         if near := _near_sibling(path, place.known):

@@ -53,6 +53,14 @@ def test_overrides_are_yaml(path: Path) -> None:
             ["objective.fusion.drop", "objective.fusion.dropout"],
         ),
         ("objective.fusion.dropout=0.1", ["objective.fusion.kind is missing"]),
+        (
+            "objective.fusion={kind: gated, layers: 2}",
+            [
+                "unknown setting objective.fusion.layers",
+                "only objective.fusion.kind=attention has it",
+            ],
+        ),
+        ("objective.target=cls", ["only objective.kind=regress has it"]),
         ("train.epochs=many", ["train.epochs", "valid integer", "'many'", "command line"]),
         ("train.epochs=0", ["train.epochs", "greater than or equal to 1"]),
         ("objective.fusion.kind=lte", ["objective.fusion", "'concat'", "'late'"]),
@@ -73,6 +81,17 @@ def test_what_is_wrong_is_said_in_one_line(path: Path, override: str, words: lis
     text = str(caught.value)
     assert "\n" not in text
     assert all(word in text for word in words), text
+
+
+def test_an_objective_may_be_written_in_short(path: Path) -> None:
+    def kind(objective: str) -> str:
+        return load(path, [f"objective={objective}"]).require_objective().kind
+
+    assert kind("{label: json.kind}") == "classify"
+    assert kind("{kind: classify, multi_label: true, separator: ';'}") == "multi_label"
+    assert kind("{multi_label: false}") == "classify"
+    with pytest.raises(ConfigError, match="unknown setting objective.multi_label"):
+        kind("{kind: regress, target: json.x, multi_label: true}")
 
 
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
