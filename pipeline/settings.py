@@ -135,7 +135,7 @@ def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
     steps: list[str] = []
     sections: list[type[BaseModel]] = [model]
     known = [path for path, _, _ in settings(model)]
-    by_kind: dict[str, type[BaseModel]] = {}
+    by_kind: dict[str | None, type[BaseModel]] = {}
     depth = 0  # of the last union
     for step in location:
         if len(sections) > 1 and step in (kinds := {_kind_of(each): each for each in sections}):
@@ -147,7 +147,7 @@ def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
             steps.append(step)
             sections = [child for each in sections for child in _children(each, step)]
     beside = by_kind if len(steps) == depth + 1 else {}
-    elsewhere = [kind for kind, section in beside.items() if steps[-1] in section.model_fields]
+    elsewhere = [str(kind) for kind, each in beside.items() if steps[-1] in each.model_fields]
     kinds_here = [kind for each in sections if (kind := _kind_of(each))]
     return _Place(".".join(steps), kinds_here, known, elsewhere)
 
