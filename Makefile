@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 
-.PHONY: help setup demo test check bench soak validate clean
+.PHONY: help setup demo test check bench soak validate docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -58,6 +58,9 @@ $(PEERS): bench/peers/requirements.txt | $(STAMP)
 
 validate: setup ## check cluster.yaml and the files in deploy/
 	@$(BIN)/python deploy/validate.py
+
+docs: setup ## write docs/configuration.md from the types of the settings
+	@$(BIN)/python -m pipeline.settings_page
 
 clean: ## remove the environment, caches and the demo's run
 	rm -rf $(VENV) runs/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -71,7 +71,9 @@ class Config(Section):
     )
     input: InputConfig = InputConfig()
     modalities: ModalitiesConfig
-    objective: ObjectiveConfig | None = None
+    objective: ObjectiveConfig | None = Field(
+        default=None, description="what a model is for; training and evaluation need one"
+    )
     pack: PackConfig | None = None
     lint: LintConfig = LintConfig()
     cleaning: CleaningConfig = CleaningConfig()
@@ -82,7 +84,9 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
-    sink: SinkConfig = ParquetConfig()
+    sink: SinkConfig = Field(
+        default=ParquetConfig(), description="how the rows of preprocess and infer are written"
+    )
     quarantine: QuarantineConfig = QuarantineConfig()
     limits: Limits = Limits()
     cluster: ClusterConfig = ClusterConfig()

@@ -97,7 +97,9 @@ class AudioConfig(ModalityConfig):
     max_minutes: float = Field(
         default=30.0, gt=0, description="longer sounds are quarantined, by their decoded length"
     )
-    encoder: AudioEncoderConfig = AudioCnnConfig()
+    encoder: AudioEncoderConfig = Field(
+        default=AudioCnnConfig(), description="network of this modality in a model that is trained"
+    )
     augment: AudioAugmentConfig = AudioAugmentConfig()
     filter: AudioFilterConfig = AudioFilterConfig()
 

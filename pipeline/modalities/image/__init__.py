@@ -112,7 +112,9 @@ class ImageConfig(ModalityConfig):
     max_scans: int = Field(
         default=100, ge=1, description="JPEGs that come in more scans are quarantined"
     )
-    encoder: ImageEncoderConfig = ImageCnnConfig()
+    encoder: ImageEncoderConfig = Field(
+        default=ImageCnnConfig(), description="network of this modality in a model that is trained"
+    )
     augment: ImageAugmentConfig = ImageAugmentConfig()
     filter: ImageFilterConfig = ImageFilterConfig()
 

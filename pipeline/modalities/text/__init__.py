@@ -84,7 +84,10 @@ class TextConfig(ModalityConfig):
     )
     max_bytes: int = Field(default=1 << 20, gt=0, description="larger texts are quarantined")
     encoding: str = Field(default="utf-8", description="of the texts, by Python's name")
-    encoder: TextEncoderConfig = TextTransformerConfig()
+    encoder: TextEncoderConfig = Field(
+        default=TextTransformerConfig(),
+        description="network of this modality in a model that is trained",
+    )
     augment: TextAugmentConfig = TextAugmentConfig()
     filter: TextFilterConfig = TextFilterConfig()
 

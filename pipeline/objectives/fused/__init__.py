@@ -15,7 +15,9 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 class FusedSection(ObjectiveSection):
     """Settings of a network that fuses any subset of the modalities."""
 
-    fusion: FusionConfig = AttentionConfig()
+    fusion: FusionConfig = Field(
+        default=AttentionConfig(), description="joins the modalities that a sample has"
+    )
     dropout: Annotated[Probability, Field(description="of the embedding's channels")] = 0.1
     modality_dropout: Annotated[
         Probability, Field(description="how often training hides a modality; never all of a sample")
