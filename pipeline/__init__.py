@@ -4,6 +4,7 @@ The public names are pinned by ``tests/contracts/test_public_names.py``. Importi
 torch: names that need them are resolved on first use.
 """
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.api.batches import Batches
+    from pipeline.api.read import read
+    from pipeline.api.samples import BadSample, Sample, Samples
     from pipeline.sinks.rows import written_rows
 
 __version__ = "0.1.0"
@@ -26,22 +30,37 @@ __version__ = "0.1.0"
 # times slower. Read once, when torch is imported, which every import of this package comes before.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Where the names are that take longer to import.
+_MODULES = {
+    "BadSample": "pipeline.api.samples",
+    "Batches": "pipeline.api.batches",
+    "Sample": "pipeline.api.samples",
+    "Samples": "pipeline.api.samples",
+    "read": "pipeline.api.read",
+    "written_rows": "pipeline.sinks.rows",
+}
+
 __all__ = [
+    "BadSample",
+    "Batches",
     "ConfigError",
     "ModelError",
     "PipelineError",
     "RunError",
+    "Sample",
     "SampleError",
+    "Samples",
     "ShardError",
     "SinkError",
     "__version__",
+    "read",
     "written_rows",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "written_rows":
-        from pipeline.sinks.rows import written_rows
-
-        return written_rows
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value

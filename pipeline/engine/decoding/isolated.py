@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -180,34 +181,49 @@ class _Work:
         return request(self.decoder, watch, care)
 
 
-_guards = Guards()
+_shared = Guards()
+_thread = threading.local()
 
 
 def end_child() -> None:
     """Ends the processes that decode for this one and are at rest; the next part starts another."""
-    _guards.end_idle()
+    _guards_here().end_idle()
 
 
 @contextmanager
 def decoding_processes(number: int) -> Iterator[Guards]:
-    """Lets as many threads of this process decode at a time, each with a process beside it.
+    """Guards for as many threads of this process, which call :func:`decode_by` with them.
 
-    The threads have to live until the block ends; none of them decodes any more then.
+    The threads have to live until the block ends; none of them decodes any more then. Other threads, and those of
+    another block, are not touched by what becomes of these guards.
     """
-    _guards.end_idle()
-    _guards.limit, _guards.lasting_threads = number, True
+    end_child()
+    guards = Guards()
+    guards.limit, guards.lasting_threads = number, True
     try:
-        yield _guards
+        yield guards
     finally:
-        _guards.end_idle()
-        _guards.limit, _guards.lasting_threads = 1, False
+        guards.end_idle()
+        end_child()
+
+
+def decode_by(guards: Guards) -> None:
+    """Has this thread decode by some guards from now on, rather than by the one that all other threads share."""
+    _thread.guards = guards
 
 
 def _lent_guard(decoder: Decoder) -> AbstractContextManager[Guard]:
     """A guard for a decoder, a new one where the last was for another."""
 
+    guards = _guards_here()
+
     def make() -> Guard:
-        names, lasting = (CHECKS, *decoder.codecs), _guards.lasting_threads
+        names, lasting = (CHECKS, *decoder.codecs), guards.lasting_threads
         return Guard(_Work(decoder), names, decoder.limits, lasting_threads=lasting)
 
-    return _guards.lent(pickle.dumps(decoder), make)
+    return guards.lent(pickle.dumps(decoder), make)
+
+
+def _guards_here() -> Guards:
+    guards: Guards = getattr(_thread, "guards", _shared)
+    return guards

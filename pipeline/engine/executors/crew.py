@@ -117,9 +117,14 @@ class Shift(Generic[Item, Result]):
 
 
 class Crew:
-    """Threads that live until they are dismissed: decoding processes end with the threads that started them."""
+    """Threads that live until they are dismissed: decoding processes end with the threads that started them.
 
-    def __init__(self) -> None:
+    Args:
+        prepare: What each of them does first; must not raise.
+    """
+
+    def __init__(self, prepare: Callable[[], None]) -> None:
+        self._prepare = prepare
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
@@ -153,6 +158,7 @@ class Crew:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _live(self) -> None:
+        self._prepare()
         while (task := self._tasks.get()) is not None:
             task()
             del task

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline import pulse
 from pipeline.engine.cluster import signals
-from pipeline.engine.decoding.isolated import decoding_processes
+from pipeline.engine.decoding.isolated import decode_by, decoding_processes
 from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.executors.base import Stage
 from pipeline.engine.executors.crew import PATIENCE_SECONDS, Crew, Shift
@@ -45,10 +45,10 @@ class HereExecutor:
         cpus = num_cpus or usable_cpus()
         self.resources = Resources(cpus, memory_bytes(), num_gpus)
         self._stack = ExitStack()
-        self._crew = Crew()
 
     def __enter__(self) -> HereExecutor:
         self._guards = self._stack.enter_context(decoding_processes(self.resources.cpus))
+        self._crew = Crew(partial(decode_by, self._guards))
         self._stack.callback(self._crew.dismiss)
         return self
 
@@ -90,7 +90,7 @@ class HereExecutor:
 
     def in_order(
         self, parts: Sequence[Part], decoder: Decoder, ahead: int | None = None
-    ) -> Iterator[pa.Table]:
+    ) -> Generator[pa.Table, None, None]:
         """Decoded parts for a consumer in this process, in their order, decoded on all cores.
 
         The large columns lie in memory that is shared with the decoding processes; as long as a table is there, so is

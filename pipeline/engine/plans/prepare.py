@@ -203,17 +203,32 @@ def ensure_tokenizer(config: Config, own_input: Patterns) -> str | None:
     if storage.exists(url):
         return storage.read_bytes(url).decode()
     patterns = config.patterns(config.input.train or own_input, "the job's input")
-    folders, shards = split_input(patterns)
-    tokenizer = next((found for folder in folders if (found := folder.tokenizer)), None)
-    if tokenizer is None:
-        expanded = expand(shards, where="input.train")
-        # One shard after the other, so that those behind the last text are not scanned.
-        parts = (part for shard in expanded for part in plan_shard(shard))
-        texts = itertools.islice(_texts(parts, config.modalities, config.limits), TOKENIZER_TEXTS)
-        tokenizer = next(iter(tokenized.values())).train(texts)
+    tokenizer = make_tokenizer(config, patterns, "input.train")
     storage.write_bytes(url, tokenizer.encode())
     event(logger, "tokenizer_trained", path=url)
     return tokenizer
+
+
+def make_tokenizer(config: Config, patterns: Patterns, where: str) -> str:
+    """The tokenizer of the first preprocessed folder that has one, or one trained from the first 10,000 texts.
+
+    Args:
+        config: Of modalities that are tokenized.
+        patterns: Shards and folders.
+        where: What names them.
+
+    Returns:
+        The tokenizer's JSON.
+    """
+    folders, shards = split_input(patterns)
+    tokenizer = next((own for folder in folders if (own := folder.tokenizer)), None)
+    if tokenizer is not None:
+        return tokenizer
+    expanded = expand(shards, where=where)
+    # One shard after the other, so that those behind the last text are not scanned.
+    parts = (part for shard in expanded for part in plan_shard(shard))
+    texts = itertools.islice(_texts(parts, config.modalities, config.limits), TOKENIZER_TEXTS)
+    return next(iter(config.modalities.tokenized().values())).train(texts)
 
 
 def _ready_tokenizer(tokenizer: str, url: str) -> str:

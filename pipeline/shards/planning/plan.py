@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -25,6 +26,7 @@ __all__ = [
     "Part",
     "PartPlan",
     "Shard",
+    "count_samples",
     "expand",
     "hash_shard",
     "limit",
@@ -225,6 +227,15 @@ def limit(parts: Iterable[Part], max_samples: int) -> list[Part]:
         if not remaining:
             break
     return limited
+
+
+def count_samples(part: Part) -> int:
+    """How many samples a part of a shard has, bad ones included: by its headers where planning has not looked.
+
+    Raises:
+        InputError: The shard is not there or cannot be reached.
+    """
+    return _first_samples(part, sys.maxsize)[0] if part.num_samples is None else part.num_samples
 
 
 def _first_samples(part: Part, at_most: int) -> tuple[int, int | None]:
