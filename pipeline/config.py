@@ -72,7 +72,8 @@ class Config(Section):
     input: InputConfig = InputConfig()
     modalities: ModalitiesConfig
     objective: ObjectiveConfig | None = Field(
-        default=None, description="what a model is for; training and evaluation need one"
+        default=None,
+        description="what a model is for, classify unless told; only training and evaluation need one",
     )
     pack: PackConfig | None = None
     lint: LintConfig = LintConfig()

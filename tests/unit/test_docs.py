@@ -17,6 +17,7 @@ import yaml
 from jobs import _job, preprocess
 from jobs.__main__ import _parser_of, job_names
 from pipeline.config import Config, load, validate
+from pipeline.modalities.reasons import meanings
 from pipeline.settings import settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         file = page if not path else page.parent / path
         assert file.exists(), target
         assert not anchor or anchor in headings(file), target
+
+
+def test_every_reason_of_the_quarantine_is_told() -> None:
+    text = (PROJECT / "docs" / "bad-data.md").read_text("utf-8")
+    first_cells = re.findall(r"^\| (`.*?) \|", text.partition("## Filters")[0], re.MULTILINE)
+    listed = {word for cell in first_cells for word in re.findall(r"`(\w+)`", cell)}
+    assert listed <= set(meanings())
+    assert set(meanings()) <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_every_page_is_reached_from_the_first() -> None:
