@@ -207,7 +207,9 @@ def _library(model: str) -> tuple[ModuleType, str]:
     build, package = KINDS[kind]
     if not name:
         raise ConfigError(
-            f"{model} names no model", where="infer.model", fix=f"write {kind}:NAME, see README.md"
+            f"{model} names no model",
+            where="infer.model",
+            fix=f"write {kind}:NAME, see docs/encoders.md",
         )
     try:
         return build(), name
