@@ -156,7 +156,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One member of a sample: its bytes, and where they lie in the shard."""
+    """One member of a sample: its bytes, and where they lie in the shard.
+
+    Attributes:
+        data: Its bytes; empty where the reader was told that nobody needs them.
+        offset: Of the first of them, in the shard.
+        size: How many there are.
+    """
 
     data: memoryview
     offset: int

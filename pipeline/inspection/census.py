@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -94,7 +95,7 @@ class Census:
             if isinstance(mine, Distribution):
                 mine.merge(theirs)
             elif isinstance(mine, Counter):
-                _add_counts(mine, theirs)
+                add_counts(mine, theirs)
             elif isinstance(mine, dict):
                 self._merge_named(mine, theirs)
             elif isinstance(mine, list):
@@ -179,11 +180,12 @@ class Census:
                 has_room = name in mine or len(mine) < MAX_NAMES
                 mine.setdefault(name if has_room else OTHER, Distribution()).merge(value)
             elif isinstance(value, Counter):
-                _add_counts(mine.setdefault(name, Counter()), value)
+                add_counts(mine.setdefault(name, Counter()), value)
             else:
                 mine[name] = (mine.get(name, []) + value)[:MAX_EXAMPLES]
 
 
-def _add_counts(mine: Counter[str], theirs: Counter[str]) -> None:
+def add_counts(mine: Counter[str], theirs: Mapping[str, int]) -> None:
+    """Adds counts to others, under ``(other)`` where there are too many names."""
     for name, number in theirs.items():
         mine[name if name in mine or len(mine) < MAX_NAMES else OTHER] += number

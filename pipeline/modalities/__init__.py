@@ -252,6 +252,11 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
                 with contextlib.suppress(SampleError):
                     yield spec.read(members[field], field)
 
+    def text_fields(self) -> frozenset[str]:
+        """The fields that :meth:`training_texts` looks for."""
+        configs = self.by_name()
+        return frozenset(field for name in self.tokenized() for field in configs[name].fields)
+
     def tokenized(self) -> Mapping[str, Tokenizing]:
         """Name -> what its texts ask of the run's tokenizer, of those that are tokenized."""
         return {

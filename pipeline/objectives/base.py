@@ -39,7 +39,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 EMBEDDING = "embedding"  # the column of vectors that search compares
 
 
-class Survey(Protocol):
+class TargetSurvey(Protocol):
     """What a pass over the targets of a split has found; picklable, so that workers can share the pass."""
 
     @property
@@ -143,7 +143,7 @@ class ObjectiveSection(Section, ABC):
         """
 
     @abstractmethod
-    def survey(self) -> Survey:
+    def survey(self) -> TargetSurvey:
         """An empty survey of targets."""
 
     @abstractmethod

@@ -35,7 +35,7 @@ def decode_here(
         care: What earlier attempts have shown.
     """
     tally = Tally()
-    items = read_part(part, decoder.limits, tally)
+    items = read_part(part, decoder.limits, tally, decoder.reads)
     return decoder.decode(items, part.to_json(), watch, care, tally)
 
 

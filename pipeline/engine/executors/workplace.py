@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +15,8 @@ from pipeline.engine.executors.here import HereExecutor
 
 # More parts than these are work for Ray, where executor=auto.
 PARTS_HERE = 64
+# Results of one wave are held until all of them are there: so many, or more where more are worked on at a time.
+WAVE, WAVE_A_CPU = 256, 16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -81,6 +83,29 @@ class Workplace:
         executor = self._in_this_process() if in_threads else self.executor(len(items))
         numbered = executor.each(_Numbered(work), list(enumerate(items)), name)
         return [result for _, result in sorted(numbered, key=lambda pair: pair[0])]
+
+    def in_order(
+        self, work: Callable[[Item], Result], items: Sequence[Item], name: str
+    ) -> Iterator[Result]:
+        """As :meth:`each` for work in Python on many things; no more results are held than of one wave of them.
+
+        Few things are done by threads of this process: starting workers takes longer.
+
+        Args:
+            work: Picklable.
+            items: Picklable.
+            name: Of the work, for errors.
+
+        Yields:
+            A result for each, in the order of the items.
+        """
+        is_little = len(items) <= PARTS_HERE
+        executor = self._in_this_process() if is_little else self.executor(len(items))
+        wave = max(WAVE, WAVE_A_CPU * int(executor.resources.cpus))
+        for start in range(0, len(items), wave):
+            numbered = list(enumerate(items[start : start + wave]))
+            results = list(executor.each(_Numbered(work), numbered, name))
+            yield from (result for _, result in sorted(results, key=lambda pair: pair[0]))
 
     @property
     def _is_local(self) -> bool:

@@ -122,7 +122,8 @@ def _look(config: Config, shards: Sequence[Shard]) -> _Look:
     enough = min(LOOKED_AT_SAMPLES, config.input.max_samples or LOOKED_AT_SAMPLES)
     # Whole shards, one after the other: cutting them into parts would read all their headers.
     parts = (Part(shard.name, shard.url, shard_fingerprint(shard)) for shard in shards)
-    for item in itertools.chain.from_iterable(read_part(part, config.limits) for part in parts):
+    items = (read_part(part, config.limits, fields=()) for part in parts)
+    for item in itertools.chain.from_iterable(items):
         if not isinstance(item, Sample):
             continue
         look.samples += 1

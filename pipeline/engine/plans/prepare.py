@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pipeline import storage
@@ -17,12 +17,10 @@ from pipeline.engine.decoding.decoded_folder import (
 )
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.limits import Limits
+from pipeline.inspection.survey import first_fields, training_texts
 from pipeline.logs import event
-from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.targets import Target
 from pipeline.runs import TOKENIZER
-from pipeline.sample import Fault, Sample
 from pipeline.shards.packed.kinds import SUFFIXES
 from pipeline.shards.planning.plan import (
     Part,
@@ -34,14 +32,12 @@ from pipeline.shards.planning.plan import (
     plan_shard,
     replan,
 )
-from pipeline.shards.reading.reader import read_part
 from pipeline.sinks.records import Record
 
 logger = logging.getLogger(__name__)
 
 TOKENIZER_TEXTS = 10_000
 FIELDS_LOOKED_AT = 1_000  # samples whose fields are compared with the configured ones
-PARTS_A_TASK = 16
 WORKERS_SCAN_BYTES = (
     4 << 30
 )  # of large shards; below, one process has scanned them before a worker has started
@@ -161,15 +157,13 @@ def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: s
 
 def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
     """Looks at the first samples: is there anything for this configuration in them?"""
-    items = itertools.chain.from_iterable(read_part(part, config.limits) for part in parts)
-    samples = (item for item in items if isinstance(item, Sample))
     seen: set[str] = set()
-    wanted = {name for each in config.modalities.by_name().values() for name in each.fields}
+    configured = {name for each in config.modalities.by_name().values() for name in each.fields}
     looked_at = 0
-    for sample in itertools.islice(samples, FIELDS_LOOKED_AT):
+    for fields in itertools.islice(first_fields(parts, config.limits), FIELDS_LOOKED_AT):
         looked_at += 1
-        seen |= set(sample.fields)
-        if seen & wanted:
+        seen |= set(fields)
+        if seen & configured:
             return
     if not looked_at:
         raise BadDataError(
@@ -178,7 +172,7 @@ def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
             fix=f"check that they are tar files: {', '.join(SUFFIXES)}",
         )
     raise ConfigError(
-        f"none of the configured fields ({', '.join(sorted(wanted))}) is in the data",
+        f"none of the configured fields ({', '.join(sorted(configured))}) is in the data",
         where=f"{where}, the first {looked_at} samples",
         fix=f"the fields there are: {', '.join(sorted(seen))}; set modalities.NAME.fields",
     )
@@ -227,8 +221,9 @@ def make_tokenizer(config: Config, patterns: Patterns, where: str) -> str:
     expanded = expand(shards, where=where)
     # One shard after the other, so that those behind the last text are not scanned.
     parts = (part for shard in expanded for part in plan_shard(shard))
-    texts = itertools.islice(_texts(parts, config.modalities, config.limits), TOKENIZER_TEXTS)
-    return next(iter(config.modalities.tokenized().values())).train(texts)
+    texts = training_texts(parts, config.modalities, config.limits)
+    spec = next(iter(config.modalities.tokenized().values()))
+    return spec.train(itertools.islice(texts, TOKENIZER_TEXTS))
 
 
 def _ready_tokenizer(tokenizer: str, url: str) -> str:
@@ -246,12 +241,3 @@ def _ready_tokenizer(tokenizer: str, url: str) -> str:
             fix="choose another run",
         )
     return tokenizer
-
-
-def _texts(parts: Iterable[Part], modalities: ModalitiesConfig, limits: Limits) -> Iterator[str]:
-    """The texts of all modalities that are tokenized, sample after sample."""
-    for part in parts:
-        for item in read_part(part, limits):
-            if not isinstance(item, Fault):
-                members = {name: member.data for name, member in item.fields.items()}
-                yield from modalities.training_texts(members)

@@ -20,10 +20,11 @@ from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of
 from pipeline.engine.train.seal import seal
 from pipeline.engine.train.statistics import training_statistics
-from pipeline.engine.train.survey import Surveyed, check_targets, survey_targets
+from pipeline.engine.train.survey import check_targets, survey_parts
 from pipeline.engine.train.trainer import Trainer
 from pipeline.engine.train.worker import Job
 from pipeline.errors import BadDataError, ConfigError
+from pipeline.inspection.survey import Survey
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import CHECKPOINTS, LAST
@@ -91,7 +92,7 @@ def _trained(config: Config, summary: Summary, trainer: Trainer, workplace: Work
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer, workplace)
     surveys = {
-        split: survey_targets(split_parts, objective, config.limits, on_ray=trainer.on_ray)
+        split: survey_parts(split_parts, objective, config.limits, workplace)
         for split, split_parts in cleaned.parts.items()
     }
     learned = objective.learn(surveys["train"].targets)
@@ -120,7 +121,7 @@ def _trained(config: Config, summary: Summary, trainer: Trainer, workplace: Work
 def _train(
     job: Job,
     cleaned: Cleaned,
-    surveys: Mapping[str, Surveyed],
+    surveys: Mapping[str, Survey],
     summary: Summary,
     trainer: Trainer,
 ) -> None:
@@ -145,7 +146,7 @@ def _train(
         _count(config, surveys, summary)  # what is bad is known before the first epoch
         _check_rows(config, splits)
         trainer.fit(job, splits)
-    num_read = sum(surveyed.samples for surveyed in surveys.values())
+    num_read = sum(survey.samples for survey in surveys.values())
     epochs, bad = read_history(config.run)[earlier:], read_quarantine(config.run)
     check_epochs(epochs, num_read, bad, config.run)
 
@@ -171,14 +172,14 @@ def _check_rows(config: Config, splits: Mapping[str, Sequence[PartRows]]) -> Non
         )
 
 
-def _count(config: Config, surveys: Mapping[str, Surveyed], summary: Summary) -> None:
+def _count(config: Config, surveys: Mapping[str, Survey], summary: Summary) -> None:
     """Counts what became of the samples.
 
     Raises:
         BadDataError: Too many are bad.
     """
     bad = read_quarantine(config.run)
-    num_read = sum(surveyed.samples for surveyed in surveys.values())
+    num_read = sum(survey.samples for survey in surveys.values())
     left_out = Counter(bad.filter(bad[KEY].is_valid())[OUTCOME].to_pylist())
     summary.count(
         Total(

@@ -22,8 +22,6 @@ class HereTrainer:
         executor: Decodes.
     """
 
-    on_ray = False
-
     def __init__(self, executor: HereExecutor) -> None:
         self._executor = executor
         self._rows: GoodRows | None = None

@@ -46,8 +46,6 @@ RESTARTS: dict[str, Any] = {
 class RayTrainer:
     """Decodes in Ray's tasks and trains with Ray Train; see :class:`pipeline.engine.train.trainer.Trainer`."""
 
-    on_ray = True
-
     def __init__(self) -> None:
         self._source: _Tables | None = None
 

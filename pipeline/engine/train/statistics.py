@@ -45,7 +45,7 @@ def training_statistics(
         config.modalities,
         on_bad_field=handling["on_bad_field"],
         limits=handling["limits"],
-    )
+    ).sparing()
     lacking = dict.fromkeys(collectors, SAMPLES)
     for part in spread(parts):
         if not any(lacking.values()):

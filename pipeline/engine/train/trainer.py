@@ -12,13 +12,7 @@ from pipeline.training.parts import PartRows
 
 
 class Trainer(Protocol):
-    """Where a training is done: in this process, or on Ray.
-
-    Attributes:
-        on_ray: Whether it is on Ray.
-    """
-
-    on_ray: bool
+    """Where a training is done: in this process, or on Ray."""
 
     def decode(
         self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, Verify
 from pipeline.modalities.decoding.members import check_json, field_text
 from pipeline.modalities.decoding.rows import METADATA_PREFIX, OnBadField, Rows, groups
-from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.decoding.watch import Care, Watch
 from pipeline.modalities.shown import Medium
 from pipeline.sample import BASE_SCHEMA, LABEL, Fault, Sample, Tally
@@ -35,6 +35,7 @@ class Decoder:
         others: Extensions of configured modalities that are not decoded, since no one asks for them. A sample that has
             nothing else is filtered.
         media: Modality -> how its members are shown to a person.
+        reads: The fields whose content is read; all where None, which is faster where most of a shard is decoded.
     """
 
     codecs: Mapping[str, Codec]
@@ -47,6 +48,7 @@ class Decoder:
     limits: Limits = field(default_factory=Limits)
     others: frozenset[str] = frozenset()
     media: Mapping[str, Medium] = field(default_factory=dict)
+    reads: frozenset[str] | None = None
 
     @classmethod
     def build(
@@ -102,6 +104,12 @@ class Decoder:
             media=modalities.media(),
             others=frozenset(name for fields in others for name in fields),
         )
+
+    def sparing(self) -> Decoder:
+        """The same, which leaves the content of fields unread that it does not decode: for a few small ones of many."""
+        decoded = (name for fields in self.fields.values() for name in fields)
+        target = () if self.target is None else self.target.places
+        return replace(self, reads=frozenset(decoded) | fields_at(target) | {*self.metadata})
 
     @property
     def schema(self) -> pa.Schema:

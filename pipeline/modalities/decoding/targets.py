@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from math import isfinite
 from typing import Protocol
 
@@ -26,7 +26,7 @@ class Target(Protocol):
 
     @property
     def places(self) -> Sequence[str]:
-        """Where it stands: fields, or paths in JSON fields, as the configuration names them."""
+        """Where it stands: fields, or paths in JSON fields, as the configuration names them; nothing else is read."""
 
     @property
     def identity(self) -> JsonValue:
@@ -77,6 +77,16 @@ def label_place(label: str, fields: Container[str]) -> tuple[str, str]:
     while name not in fields and "." in name:
         name = name.rpartition(".")[0]
     return name, label[len(name) + 1 :]
+
+
+def fields_at(places: Iterable[str]) -> frozenset[str]:
+    """The fields that places may be in, all that :func:`label_place` may choose of them."""
+    return frozenset(
+        place[:end]
+        for place in places
+        for end in range(1, len(place) + 1)
+        if place[end : end + 1] in ("", ".")
+    )
 
 
 def read_label(sample: Sample, label: str, json_depth: int = DEPTH) -> str:

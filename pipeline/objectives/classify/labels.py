@@ -100,7 +100,7 @@ def _by_label(classes: frozenset[str]) -> Mapping[str, str]:
 
 @dataclass
 class LabelSurvey:
-    """The labels of a split; see :class:`pipeline.objectives.base.Survey`.
+    """The labels of a split; see :class:`pipeline.objectives.base.TargetSurvey`.
 
     Attributes:
         label: Where they stand.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pipeline import storage
@@ -13,13 +13,16 @@ from pipeline.shards.packed.source import open_shard
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.left_out import LeftOut, read_left_out
 from pipeline.shards.reading.sample_order import REPEATS, SampleOrder
-from pipeline.shards.tar.grouping import Group, group_members
+from pipeline.shards.tar.grouping import Group, group_members, split_name
 from pipeline.shards.tar.members import Damage, Member
 from pipeline.shards.tar.scanner import scan
 
 
 def read_part(
-    part: Part, limits: Limits | None = None, tally: Tally | None = None
+    part: Part,
+    limits: Limits | None = None,
+    tally: Tally | None = None,
+    fields: Collection[str] | None = None,
 ) -> Iterator[Sample | Fault]:
     """Reads the samples of a part, in the order of the shard; damage comes as faults between them.
 
@@ -34,6 +37,9 @@ def read_part(
         part: Which.
         limits: How large things may be.
         tally: Counts what is found, apart from what is handed over.
+        fields: Those whose content is needed; samples and faults are the same, and the ``data`` of all other fields is
+            empty. Of a shard that is not packed, their bytes are passed over where that costs less than to read them:
+            see :class:`pipeline.storage.source.RemoteSource`. None reads all.
 
     Raises:
         InputError: The shard is not there, or cannot be reached. That is no word on its data: nothing is quarantined,
@@ -42,10 +48,12 @@ def read_part(
     """
     limits = limits or Limits()
     left_out = read_left_out(part)
-    source = open_shard(part.shard, part.url, part.start, part.end, read_ahead=True, limits=limits)
+    source = open_shard(
+        part.shard, part.url, part.start, part.end, read_ahead=fields is None, limits=limits
+    )
     only = frozenset(part.only)
     try:
-        for item in _Reading(source, part, limits, left_out, tally or Tally()).items():
+        for item in _Reading(source, part, limits, left_out, tally or Tally(), fields).items():
             if not only or (item.ordinal in only and _key(item) is not None):
                 yield item
     finally:
@@ -79,6 +87,7 @@ class _Reading:
         limits: How large things may be.
         left_out: Samples that are left out.
         tally: Counts what is found.
+        fields: Those whose content is read; all where None.
     """
 
     def __init__(
@@ -88,9 +97,10 @@ class _Reading:
         limits: Limits,
         left_out: LeftOut,
         tally: Tally,
+        fields: Collection[str] | None,
     ) -> None:
         self.source, self.part, self.limits = source, part, limits
-        self.left_out, self.tally = left_out, tally
+        self.left_out, self.tally, self.fields = left_out, tally, fields
         self.only = frozenset(part.only)
         self.order = SampleOrder(part)
         self.contents: dict[int, memoryview] = {}
@@ -133,7 +143,7 @@ class _Reading:
             header, end = group.members[0][1].header, group.members[-1][1].end
             where = Source(self.part.shard, group.key, None, header, end - header)
             fault = Fault(where, ordinal, *self.left_out[ordinal])
-        return fault or _sample(self.part.shard, group, ordinal, contents)
+        return fault or _sample(self.part.shard, group, ordinal, contents, self.fields)
 
     def _pass_over(self, member: Member, kind: str) -> None:
         """Counts a member that belongs to no sample."""
@@ -147,10 +157,13 @@ class _Reading:
             if isinstance(item, Member):
                 self.members += 1
                 size = item.size
-                if item.special or size > self.limits.member_bytes:
+                if item.special or size > self.limits.member_bytes or not self._needs(item):
                     size = 0
                 self.contents[item.offset] = self.source.read(item.offset, size)
             yield item
+
+    def _needs(self, member: Member) -> bool:
+        return self.fields is None or split_name(member.name)[1] in self.fields
 
 
 def empty_shard(part: Part, ordinal: int, strays: Mapping[str, int]) -> Fault:
@@ -205,12 +218,17 @@ def group_fault(
 
 
 def _sample(
-    shard: str, group: Group, ordinal: int, contents: Mapping[int, memoryview]
+    shard: str,
+    group: Group,
+    ordinal: int,
+    contents: Mapping[int, memoryview],
+    needed: Collection[str] | None,
 ) -> Sample | Fault:
     fields: dict[str, Field] = {}
     for extension, member in group.members:
         data = contents[member.offset]
-        if len(data) < member.size:  # a file that shrank since it was scanned
+        is_needed = needed is None or extension in needed
+        if is_needed and len(data) < member.size:  # a file that shrank since it was scanned
             where = Source(shard, group.key, extension, member.header, member.size)
             detail = "the file ends inside this field"
             return Fault(where, ordinal, "truncated_shard", detail)

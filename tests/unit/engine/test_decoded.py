@@ -18,7 +18,7 @@ from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.plans.preprocess import preprocess_job
-from pipeline.engine.train.survey import survey_targets
+from pipeline.engine.train.survey import survey_parts
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
@@ -175,7 +175,7 @@ def test_planning_labels_and_the_tokenizer(folder: Path, tmp_path: Path) -> None
     config = configure(tmp_path, input={"train": given, "metadata": ["json"]})
     parts = plan_parts(config, "train", "input.train", target=ClassTarget("cls"), metadata=["json"])
     objective = config.require_objective()
-    surveyed = survey_targets(parts, objective, config.limits)
+    surveyed = survey_parts(parts, objective, config.limits)
     assert surveyed.samples == 42
     assert surveyed.targets.count == 39
     tokenizer = ensure_tokenizer(config, "train")
@@ -184,7 +184,7 @@ def test_planning_labels_and_the_tokenizer(folder: Path, tmp_path: Path) -> None
     mixed = configure(tmp_path, input={"train": [given, str(folder / "data")], "max_samples": 50})
     parts = plan_parts(mixed, "train", "input.train")
     assert num_rows(parts[:1]) == 42
-    rest = survey_targets(parts[1:], objective, config.limits)
+    rest = survey_parts(parts[1:], objective, config.limits)
     assert rest.samples == 8, "the folder comes first"
 
 

@@ -7,7 +7,7 @@ import pytest
 from support.tones import make_samples, write_tar
 
 from pipeline.config import Config, validate
-from pipeline.engine.train.survey import check_targets, survey_targets
+from pipeline.engine.train.survey import check_targets, survey_parts
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.objectives.classify.labels import LabelSurvey, doubtful_classes
 from pipeline.shards.planning.plan import expand, plan
@@ -57,7 +57,7 @@ def test_too_many_samples_without_a_label_end_it_before_it_begins(tmp_path: Path
     write_tar(tmp_path / "x.tar", samples)
     settings = config()
     objective, parts = settings.require_objective(), plan(expand(f"{tmp_path}/x.tar"))
-    surveys = {"train": survey_targets(parts, objective, settings.limits)}
+    surveys = {"train": survey_parts(parts, objective, settings.limits)}
     assert surveys["train"].samples == 20
     labels = surveys["train"].targets.labels
     with pytest.raises(BadDataError, match="8 of 20 samples have no label") as refused:

@@ -14,7 +14,7 @@ from pipeline.config import Config, validate
 from pipeline.engine.lint.findings import Inspector
 from pipeline.engine.lint.page import build
 from pipeline.engine.lint.plan import Findings
-from pipeline.engine.train.survey import survey_targets
+from pipeline.engine.train.survey import survey_parts
 from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoded import read_decoded
@@ -66,7 +66,7 @@ def test_the_longest_field_that_there_is(
     write_tar(tmp_path / "x.tar", {"k": fields | {"txt": b"a"}})
     parts = plan(expand(str(tmp_path / "x.tar")))
     settings = config(tmp_path, label)
-    counted = survey_targets(parts, settings.require_objective(), settings.limits)
+    counted = survey_parts(parts, settings.require_objective(), settings.limits)
     assert counted.targets.labels == Counter([found] if found else [])
     census = Inspector(settings, 0).inspect(parts[0], 1).census
     assert census.labels == counted.targets.labels
@@ -96,7 +96,7 @@ def config(folder: Path, label: str, **objective: object) -> Config:
 
 
 def survey(parts: Sequence[Part], settings: Config) -> LabelSurvey:
-    return survey_targets(parts, settings.require_objective(), settings.limits).targets
+    return survey_parts(parts, settings.require_objective(), settings.limits).targets
 
 
 def decoded(part: object, label: str, classes: list[str] | None) -> list[dict]:
