@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from safetensors.torch import save
 from pipeline.errors import ConfigError, SampleError
 from pipeline.metrics.statistics import add_sums
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decoding.targets import fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.nightly.drift import Profile, drift
 from pipeline.objectives import ObjectiveConfig
@@ -140,6 +142,20 @@ def test_a_target_is_read_once_and_accepted_again(
             target.accept(None)
         for error in (caught.value, of_a_row.value):
             assert (error.reason, error.setting) == ("missing_label", target.setting)
+
+
+def test_a_target_reads_its_places_alone(objective: ObjectiveSection, written: list[str]) -> None:
+    """A survey reads no other member."""
+    target = objective.targets()
+    assert target is not None
+    for text in written:
+        whole = sample(cls=text, txt="x", json='{"a": 1}')
+        needed = fields_at(target.places)
+        spared = {
+            name: field if name in needed else Field(memoryview(b""), field.offset, field.size)
+            for name, field in whole.fields.items()
+        }
+        assert target.read(replace(whole, fields=spared)) == target.read(whole)
 
 
 def test_a_survey_may_be_shared_and_what_it_teaches_is_json(

@@ -15,6 +15,8 @@ from pipeline.engine.executors.here import HereExecutor
 
 # More parts than these are work for Ray, where executor=auto.
 PARTS_HERE = 64
+# Headers of so few parts are read before a worker is up, even where Ray is.
+FEW_PARTS = 16
 # Results of one wave are held until all of them are there: so many, or more where more are worked on at a time.
 WAVE, WAVE_A_CPU = 256, 16
 Item = TypeVar("Item")
@@ -89,7 +91,7 @@ class Workplace:
     ) -> Iterator[Result]:
         """As :meth:`each` for work in Python on many things; no more results are held than of one wave of them.
 
-        Few things are done by threads of this process: starting workers takes longer.
+        Few things are done by threads of this process, whoever does the rest: starting workers takes longer.
 
         Args:
             work: Picklable.
@@ -99,8 +101,8 @@ class Workplace:
         Yields:
             A result for each, in the order of the items.
         """
-        is_little = len(items) <= PARTS_HERE
-        executor = self._in_this_process() if is_little else self.executor(len(items))
+        are_few = len(items) <= FEW_PARTS
+        executor = self._in_this_process() if are_few else self.executor(len(items))
         wave = max(WAVE, WAVE_A_CPU * int(executor.resources.cpus))
         for start in range(0, len(items), wave):
             numbered = list(enumerate(items[start : start + wave]))

@@ -151,10 +151,13 @@ def test_surveys_come_in_order_and_a_wave_at_a_time(monkeypatch: pytest.MonkeyPa
             assert len(begun) <= 4 * (place // 4 + 1)
 
 
-def test_workers_find_what_one_thread_finds(tmp_path: Path, workplace: Workplace) -> None:
+def test_workers_find_what_one_thread_finds(
+    tmp_path: Path, workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_shards(tmp_path, 5000)
     config = config_of(tmp_path / "run", f"{tmp_path}/*.tar")
     parts = plan(expand(f"{tmp_path}/*.tar"), 20_000)
+    monkeypatch.setattr(workplaces, "FEW_PARTS", 0)
     assert len(parts) > 2
     objective = config.require_objective()
     assert survey_parts(parts, objective, config.limits, workplace) == survey_parts(

@@ -19,7 +19,7 @@ from pipeline.errors import SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoded import read_decoded
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.decoding.targets import label_place, read_label
+from pipeline.modalities.decoding.targets import fields_at, label_place, read_label
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.objectives.classify.labels import ClassTarget, LabelSurvey, class_of
 from pipeline.sample import Field, Sample
@@ -172,6 +172,11 @@ def test_a_class_is_named_in_any_form() -> None:
 def test_the_place_of_a_label_without_a_field_is_its_first_part() -> None:
     assert label_place("json.a.b", {"txt"}) == ("json", "a.b")
     assert label_place("cls", ()) == ("cls", "")
+
+
+def test_the_fields_that_a_place_may_be_in_are_all_that_may_be_chosen() -> None:
+    assert fields_at(["json.a.b", "cls"]) == {"json", "json.a", "json.a.b", "cls"}
+    assert fields_at([]) == set()
 
 
 def test_a_label_is_read_in_one_form() -> None:
