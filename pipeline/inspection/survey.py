@@ -85,7 +85,7 @@ def survey_part(part: Part, objective: ObjectiveSection, limits: Limits) -> Surv
 
 def first_fields(parts: Iterable[Part], limits: Limits) -> Iterator[Collection[str]]:
     """The fields of the samples that can be read, sample after sample, from headers alone."""
-    return (sample.fields.keys() for sample in _samples(parts, limits, ()))
+    return (sample.fields.keys() for sample in read_samples(parts, limits, ()))
 
 
 def training_texts(
@@ -98,12 +98,15 @@ def training_texts(
         modalities: Say which members hold them.
         limits: What is not read.
     """
-    for sample in _samples(parts, limits, modalities.text_fields()):
+    for sample in read_samples(parts, limits, modalities.text_fields()):
         members = {name: member.data for name, member in sample.fields.items()}
         yield from modalities.training_texts(members)
 
 
-def _samples(parts: Iterable[Part], limits: Limits, fields: Collection[str]) -> Iterator[Sample]:
+def read_samples(
+    parts: Iterable[Part], limits: Limits, fields: Collection[str] | None
+) -> Iterator[Sample]:
+    """The samples of shards that can be read, with the content of some fields; see :func:`read_part`."""
     for part in parts:
         for item in read_part(part, limits, fields=fields):
             if isinstance(item, Sample):

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,12 @@ from pipeline.engine.plans.augmented import augmented_samples
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
+from pipeline.inspection.survey import read_samples
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.shown import Shown
 from pipeline.models.bundle import MANIFEST
 from pipeline.reports.content import Example, ReportData
@@ -44,7 +45,6 @@ from pipeline.reports.section import Judgement
 from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, SHARD, Sample
 from pipeline.shards.planning.plan import Part, expand, plan
-from pipeline.shards.reading.reader import read_part
 from pipeline.sinks.quarantine import read_quarantine
 
 MAX_COUNTED = 100_000  # samples of a split that are counted
@@ -176,14 +176,13 @@ def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> di
         num_samples += num_rows([part])
         labels.update(read_labels(part) if target else [])
         modalities.update(name for row in read_modalities(part) for name in row)
-    for sample in itertools.islice(_samples(parts, decoder.limits), MAX_COUNTED):
+    needed = fields_at(target.places if target else ())
+    for sample in itertools.islice(_samples(parts, decoder.limits, needed), MAX_COUNTED):
         num_samples += 1
         modalities.update(
             name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
         )
-        found = _label(sample, target)
-        if found is not None:
-            labels[found] += 1
+        labels.update(text for text in [_label(sample, target)] if text is not None)
     return {"num_samples": num_samples, "labels": labels, "modalities": modalities}
 
 
@@ -261,10 +260,11 @@ def _example(
     return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, label=label)
 
 
-def _samples(parts: Iterable[Part], limits: Limits) -> Iterator[Sample]:
+def _samples(
+    parts: Iterable[Part], limits: Limits, fields: Collection[str] | None = None
+) -> Iterator[Sample]:
     """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
-    shards = itertools.filterfalse(is_decoded, parts)
-    return (item for part in shards for item in read_part(part, limits) if isinstance(item, Sample))
+    return read_samples(itertools.filterfalse(is_decoded, parts), limits, fields)
 
 
 def _label(sample: Sample, target: Target | None) -> str | None:
