@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import (
+from pipeline.metrics.calibration import calibration
+from pipeline.metrics.classification import ClassificationMetrics
+from pipeline.metrics.resampling.bootstrap import (
     NUM_RESAMPLES,
     bootstrap_interval,
     confusion_intervals,
     paired_bootstrap,
 )
-from pipeline.metrics.calibration import calibration
-from pipeline.metrics.classification import ClassificationMetrics
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 
 

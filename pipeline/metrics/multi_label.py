@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import CONFIDENCE, NUM_RESAMPLES
 from pipeline.metrics.curves import MAX_CURVES, thinned
-from pipeline.metrics.estimate import Estimate, estimate, mean_where_defined
-from pipeline.metrics.multi_label_resamples import (
+from pipeline.metrics.resampling.bootstrap import CONFIDENCE, NUM_RESAMPLES
+from pipeline.metrics.resampling.estimate import Estimate, estimate, mean_where_defined
+from pipeline.metrics.resampling.multi_label import (
     Resamples,
     resampled_metrics,
     resampled_precision,

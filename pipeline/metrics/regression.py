@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
-from pipeline.metrics.bootstrap import (
+from pipeline.metrics.resampling.bootstrap import (
     CONFIDENCE,
     NUM_RESAMPLES,
     PairedDifference,
     paired_bootstrap,
 )
-from pipeline.metrics.estimate import (
+from pipeline.metrics.resampling.estimate import (
     Estimate,
     estimate,
     mean_where_defined,
     row_means_where_defined,
 )
-from pipeline.metrics.regression_resamples import NAMES, resampled_metrics
+from pipeline.metrics.resampling.regression import NAMES, resampled_metrics
 
 
 @dataclass(frozen=True, slots=True)

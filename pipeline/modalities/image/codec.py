@@ -12,8 +12,8 @@ from pipeline.modalities.base import Decoded, Dense, Item
 from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
 from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
-from pipeline.modalities.image.jpeg import MAX_SCANS, decode_jpeg, is_jpeg
-from pipeline.modalities.image.pillow import FORMATS, decode_with_pillow, shown
+from pipeline.modalities.image.formats.jpeg import MAX_SCANS, decode_jpeg, is_jpeg
+from pipeline.modalities.image.formats.pillow import FORMATS, decode_with_pillow, shown
 from pipeline.modalities.image.resize import CHANNELS, Picture, resize_and_crop
 
 if TYPE_CHECKING:

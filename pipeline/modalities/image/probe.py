@@ -92,7 +92,7 @@ def _by_pillow(content: Content) -> ImageHeader | None:
     """Opens an image as the codec does, without decoding it."""
     from PIL import Image
 
-    from pipeline.modalities.image.pillow import FORMATS
+    from pipeline.modalities.image.formats.pillow import FORMATS
 
     try:
         with warnings.catch_warnings():

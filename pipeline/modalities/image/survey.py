@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import SampleError
 from pipeline.modalities.content import Content
 from pipeline.modalities.facets import Facts
-from pipeline.modalities.image.jpeg import too_many_pixels
+from pipeline.modalities.image.formats.jpeg import too_many_pixels
 from pipeline.modalities.image.probe import probe_image
 
 if TYPE_CHECKING:

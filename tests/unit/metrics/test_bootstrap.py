@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.metrics.bootstrap import (
+from pipeline.metrics.resampling.bootstrap import (
     bootstrap_interval,
     bootstrap_means,
     confusion_intervals,

@@ -15,7 +15,7 @@ from support.pictures import encoded, psnr_db, real_photos, reference
 from pipeline.errors import SampleError
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.image.codec import ImageCodec
-from pipeline.modalities.image.jpeg import decode_jpeg, orientation
+from pipeline.modalities.image.formats.jpeg import decode_jpeg, orientation
 
 MAX_PIXELS = 10**8
 

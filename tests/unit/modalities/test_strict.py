@@ -21,8 +21,8 @@ from pipeline.modalities.audio.containers.mp3_frames import walk_frames
 from pipeline.modalities.audio.containers.ogg import page_checksum, walk_ogg
 from pipeline.modalities.decoding.foreign import RAISED, Refusing
 from pipeline.modalities.image import ImageConfig
-from pipeline.modalities.image.jpeg_head import count_scans, read_head
-from pipeline.modalities.image.png import check_rows, read_outline
+from pipeline.modalities.image.formats.jpeg_head import count_scans, read_head
+from pipeline.modalities.image.formats.png import check_rows, read_outline
 from pipeline.modalities.strict_json import read_json
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.codec import read_text, train_tokenizer
@@ -288,7 +288,7 @@ def test_bugs_of_ours_pass_and_those_of_libraries_do_not(error: type[Exception])
         names["fail"](error)
 
     with pytest.raises(error), Refusing("bad_image", "png", "the image"):
-        library("pipeline.modalities.image.pillow")
+        library("pipeline.modalities.image.formats.pillow")
     with pytest.raises(SampleError), Refusing("bad_image", "png", "the image"):
         library("PIL.Image")
 

@@ -8,9 +8,9 @@ import simplejpeg
 from pipeline.errors import SampleError
 from pipeline.limits import beyond, rounded_up
 from pipeline.modalities.decoding.foreign import RAISED, refusal
-from pipeline.modalities.image.jpeg_head import Head, count_scans, orientation, read_head
-from pipeline.modalities.image.jpeg_scans import MADE_UP, check_scans
-from pipeline.modalities.image.jpeg_whole import LOSSLESS, check_kind, check_whole
+from pipeline.modalities.image.formats.jpeg_head import Head, count_scans, orientation, read_head
+from pipeline.modalities.image.formats.jpeg_scans import MADE_UP, check_scans
+from pipeline.modalities.image.formats.jpeg_whole import LOSSLESS, check_kind, check_whole
 from pipeline.modalities.image.resize import Picture
 
 OVERSAMPLING = 1.5  # times the pixels that are wanted, each way, a scaled decoding keeps at least

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import CONFIDENCE, percentiles
+from pipeline.metrics.resampling.bootstrap import CONFIDENCE, percentiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFile
 
-from pipeline.modalities.image.png import GREY, TRUECOLOUR, Outline
+from pipeline.modalities.image.formats.png import GREY, TRUECOLOUR, Outline
 
 WHITE = (255, 255, 255)
 _DEEP = 16  # bits of a sample

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from pipeline.modalities.image.jpeg_head import START_OF_SCAN, Head
+from pipeline.modalities.image.formats.jpeg_head import START_OF_SCAN, Head
 
 # Frames that libjpeg decodes: baseline, extended, progressive, lossless; the last two with arithmetic coding.
 KNOWN_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCA))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import resample_counts
-from pipeline.metrics.estimate import row_means_where_defined
+from pipeline.metrics.resampling.bootstrap import resample_counts
+from pipeline.metrics.resampling.estimate import row_means_where_defined
 
 Float = NDArray[np.float64]
 

@@ -15,19 +15,19 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pipeline.modalities.content import SNIFFED_BYTES, sniff
 from pipeline.modalities.decoding.foreign import RAISED, Refusing
-from pipeline.modalities.image.containers import (
+from pipeline.modalities.image.formats.containers import (
     check_avif,
     check_gif,
     check_tiff,
     check_webp,
     tiff_kind,
 )
-from pipeline.modalities.image.jpeg import OVERSAMPLING, check_pixels, orientation
-from pipeline.modalities.image.png import Outline, check_rows, read_outline
-from pipeline.modalities.image.png_values import clear_to_white, has_clear_colour
+from pipeline.modalities.image.formats.jpeg import OVERSAMPLING, check_pixels, orientation
+from pipeline.modalities.image.formats.png import Outline, check_rows, read_outline
+from pipeline.modalities.image.formats.png_values import clear_to_white, has_clear_colour
+from pipeline.modalities.image.formats.tiff import read_samples
+from pipeline.modalities.image.formats.tiff import to_rgb as tiff_to_rgb
 from pipeline.modalities.image.resize import Picture
-from pipeline.modalities.image.tiff import read_samples
-from pipeline.modalities.image.tiff import to_rgb as tiff_to_rgb
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is ours, checked before any pixel is decoded
 

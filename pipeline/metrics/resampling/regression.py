@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.bootstrap import resample_counts
+from pipeline.metrics.resampling.bootstrap import resample_counts
 
 NAMES = ("mae", "rmse", "r2", "spearman")
 

@@ -8,8 +8,8 @@ import simplejpeg
 
 from pipeline.errors import SampleError
 from pipeline.modalities.decoding.foreign import RAISED, refusal
-from pipeline.modalities.image.jpeg_head import START_OF_SCAN, Head
-from pipeline.modalities.image.jpeg_whole import check_whole
+from pipeline.modalities.image.formats.jpeg_head import START_OF_SCAN, Head
+from pipeline.modalities.image.formats.jpeg_whole import check_whole
 
 # What libjpeg says where it made pixels up.
 MADE_UP = (

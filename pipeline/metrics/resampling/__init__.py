@@ -1,0 +1,1 @@
+"""Intervals of metrics, from resamples of the samples."""
