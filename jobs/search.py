@@ -129,15 +129,15 @@ def _given(options: argparse.Namespace) -> dict[str, str]:
     Raises:
         ConfigError: ``--give`` is not NAME=VALUE.
     """
-    given = {kind: value for kind in kinds() if (value := getattr(options, kind)) is not None}
+    terms = {kind: value for kind in kinds() if (value := getattr(options, kind)) is not None}
     for text in options.give:
         name, separator, value = text.partition("=")
         if not name or not separator:
             raise ConfigError(
                 f"cannot read --give {text}", where="command line", fix="write --give NAME=VALUE"
             )
-        given[name] = value
-    return given
+        terms[name] = value
+    return terms
 
 
 def _flags(last: str) -> str:

@@ -138,17 +138,19 @@ def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
     by_kind: dict[str | None, type[BaseModel]] = {}
     depth = 0  # of the last union
     for step in location:
-        if len(sections) > 1 and step in (kinds := {_kind_of(each): each for each in sections}):
+        if len(sections) > 1 and step in (
+            kinds := {_kind_of(section): section for section in sections}
+        ):
             by_kind, sections, depth = kinds, [kinds[step]], len(steps)
             prefix = f"{'.'.join(steps)}."
             known = [path for path in known if not path.startswith(prefix)]
             known += [path for path, _, _ in _settings(by_kind[step], prefix)]
         elif sections or not re.fullmatch(r"(str|list\[str\]|\d+)", step):
             steps.append(step)
-            sections = [child for each in sections for child in _children(each, step)]
+            sections = [child for section in sections for child in _children(section, step)]
     beside = by_kind if len(steps) == depth + 1 else {}
-    elsewhere = [str(kind) for kind, each in beside.items() if steps[-1] in each.model_fields]
-    kinds_here = [kind for each in sections if (kind := _kind_of(each))]
+    elsewhere = [str(kind) for kind, section in beside.items() if steps[-1] in section.model_fields]
+    kinds_here = [kind for section in sections if (kind := _kind_of(section))]
     return _Place(".".join(steps), kinds_here, known, elsewhere)
 
 
@@ -170,16 +172,16 @@ def _mistake(mistake: Mapping[str, Any], place: _Place, where: str) -> ConfigErr
     message = mistake["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = mistake.get("input")
-    given = "" if isinstance(shown, dict | BaseModel) or not path else f" (it is {shown!r})"
-    return ConfigError(f"{path}: {message}{given}" if path else message, where=where)
+    value = "" if isinstance(shown, dict | BaseModel) or not path else f" (it is {shown!r})"
+    return ConfigError(f"{path}: {message}{value}" if path else message, where=where)
 
 
 def _siblings(path: str, known: Sequence[str]) -> list[str]:
     """The names beside the last one of a path."""
     section, _, _ = path.rpartition(".")
     depth = path.count(".")
-    beside = (each for each in known if not section or each.startswith(f"{section}."))
-    return list(dict.fromkeys(each.split(".")[depth] for each in beside))
+    beside = (setting for setting in known if not section or setting.startswith(f"{section}."))
+    return list(dict.fromkeys(setting.split(".")[depth] for setting in beside))
 
 
 def _near_sibling(path: str, known: Sequence[str]) -> str:

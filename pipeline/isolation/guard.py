@@ -230,8 +230,12 @@ class Guard:
         """Starts a new program: a copy of this process would inherit the threads of Ray and of clients half-way."""
         self._journal.rest()
         ours, theirs = Pipe()
-        numbers = [theirs.fileno(), self._journal.file, *(each.file for each in self._arenas.all)]
-        path = os.pathsep.join(each or os.getcwd() for each in sys.path)
+        numbers = [
+            theirs.fileno(),
+            self._journal.file,
+            *(arena.file for arena in self._arenas.all),
+        ]
+        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
         # Linux ends it with the thread that started it, and any but the main one may end before its process does.
         lasting = self._lasting_threads or threading.current_thread() is threading.main_thread()
         parent = os.getpid() if lasting else child.ANY_PARENT

@@ -65,12 +65,12 @@ def evaluate_predictions(
         num_resamples=num_bootstrap,
     )
     subsets = {}
-    for name, found in probabilities.items():
+    for name, predicted in probabilities.items():
         rows = rows_of(name, present, len(labels))
         subsets[name] = _subset(
             classes,
             labels[rows],
-            np.asarray(found)[rows],
+            np.asarray(predicted)[rows],
             full[rows],
             seed=named_seed(seed, name),
             num_bootstrap=num_bootstrap,
@@ -112,7 +112,7 @@ def compare_model(
         classes, labels, probabilities, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
     )
     if whole is not None:
-        right = (each.argmax(axis=1) == labels for each in (probabilities, whole))
+        right = (predicted.argmax(axis=1) == labels for predicted in (probabilities, whole))
         scored |= paired_difference(
             *right, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
         )
@@ -173,7 +173,7 @@ def _subset(
     num_bootstrap: int,
 ) -> dict[str, Any]:
     result = _scored(classes, labels, probabilities, seed=seed, num_bootstrap=num_bootstrap)
-    right = (each.argmax(axis=1) == labels for each in (probabilities, full))
+    right = (predicted.argmax(axis=1) == labels for predicted in (probabilities, full))
     return result | paired_difference(*right, seed=seed, num_bootstrap=num_bootstrap)
 
 

@@ -100,14 +100,14 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
         readers: dict[tuple[str, str], str] = {}
         for name, config in configs.items():
             for field in config.fields:
-                other = readers.setdefault((config.kind, field), name)
-                if other != name:
+                reader = readers.setdefault((config.kind, field), name)
+                if reader != name:
                     raise ValueError(
-                        f"{other} and {name} both read {field}: set {name}.fields to its own fields"
+                        f"{reader} and {name} both read {field}: set {name}.fields to its own fields"
                     )
-        asked = {name: spec.asks for name, spec in self.tokenized().items()}
-        if len(set(asked.values())) > 1:
-            settings = " and ".join(f"{name}.{setting}" for name, setting in asked.items())
+        tokenizers = {name: spec.asks for name, spec in self.tokenized().items()}
+        if len(set(tokenizers.values())) > 1:
+            settings = " and ".join(f"{name}.{setting}" for name, setting in tokenizers.items())
             raise ValueError(f"a run has one tokenizer, and {settings} ask for different ones")
         return self
 
@@ -122,8 +122,10 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             if section is None:
                 sections |= {} if info.exclude_none else {name: None}
                 continue
-            told = section.get("kind") != name
-            sections[name] = {key: value for key, value in section.items() if key != "kind" or told}
+            keeps_kind = section.get("kind") != name
+            sections[name] = {
+                key: value for key, value in section.items() if key != "kind" or keeps_kind
+            }
         return sections
 
     def decoding(

@@ -41,7 +41,7 @@ def read_json(text: str, depth: int = DEPTH) -> Any:
     """
     if text.count("[") + text.count("{") > depth:
         _check_depth(text, depth)
-    if _MAY_BE_HALF.search(text) and any(found[1] for found in _ESCAPE.finditer(text)):
+    if _MAY_BE_HALF.search(text) and any(escape[1] for escape in _ESCAPE.finditer(text)):
         raise ValueError("half of a character (a lone surrogate)")
     return _DECODER.decode(text)
 

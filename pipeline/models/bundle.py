@@ -133,8 +133,8 @@ class Bundle:
                 where=folder,
                 fix="train the model again",
             ) from None
-        said = {name: value for name, value in manifest.items() if name != "fingerprint"}
-        if manifest.get("fingerprint") != bundle.fingerprint or said != bundle._said():
+        content = {name: value for name, value in manifest.items() if name != "fingerprint"}
+        if manifest.get("fingerprint") != bundle.fingerprint or content != bundle._said():
             raise ModelError(
                 "the bundle's files do not belong together: the fingerprint does not hold",
                 where=folder,
@@ -204,8 +204,8 @@ class Bundle:
 def _learned(manifest: Mapping[str, Any]) -> dict[str, JsonValue]:
     if manifest["format"] == FORMAT:
         return dict(manifest["learned"])
-    others = ("format", "objective", "modalities", "metrics", "training", "fingerprint")
-    return {name: value for name, value in manifest.items() if name not in others}
+    common = ("format", "objective", "modalities", "metrics", "training", "fingerprint")
+    return {name: value for name, value in manifest.items() if name not in common}
 
 
 def _in_words(learned: Mapping[str, JsonValue]) -> Iterator[str]:

@@ -75,10 +75,10 @@ class Repeats:
         texts = samples[LABEL].to_pylist()
         factors = {text: self._factor(text) for text in set(texts)}
         averages = np.array([factors[text] for text in texts], dtype=np.float64)
-        whole = np.floor(averages)
+        floors = np.floor(averages)
         names = zip(samples[SHARD].to_pylist(), samples[KEY].to_pylist(), strict=True)
         chance = np.array([_chance(self.seed, epoch, *name) for name in names], dtype=np.float64)
-        return (whole + (chance < averages - whole)).astype(np.int64)
+        return (floors + (chance < averages - floors)).astype(np.int64)
 
     def _factor(self, text: str | None) -> float:
         classes = () if text is None else self.classes_of(text)

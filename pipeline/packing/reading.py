@@ -44,7 +44,7 @@ class Reading:
     def modality_of(self) -> Mapping[str, str]:
         """Field -> the modality that reads it."""
         configs = self.modalities.by_name()
-        return {name: modality for modality, each in configs.items() for name in each.fields}
+        return {name: modality for modality, section in configs.items() for name in section.fields}
 
     def is_label(self, name: str) -> bool:
         """Whether labels are read from a field; both names of it count where none is configured."""

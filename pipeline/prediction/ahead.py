@@ -38,16 +38,18 @@ def _copied(batches: Iterable[Prepared], device: torch.device) -> Iterator[Prepa
     def copied() -> Iterator[tuple[int, tuple[Tensor, ...], torch.cuda.Event]]:
         with torch.inference_mode(), torch.cuda.stream(stream):
             for count, inputs in batches:
-                there = tuple(each.pin_memory().to(device, non_blocking=True) for each in inputs)
+                on_device = tuple(
+                    tensor.pin_memory().to(device, non_blocking=True) for tensor in inputs
+                )
                 done = torch.cuda.Event()  # type: ignore[no-untyped-call, unused-ignore]
                 done.record(stream)
-                yield count, there, done
+                yield count, on_device, done
 
     for count, inputs, done in threaded(copied(), READY):
         current = torch.cuda.current_stream(device)
         current.wait_event(done)
-        for each in inputs:
-            each.record_stream(
+        for tensor in inputs:
+            tensor.record_stream(
                 current
             )  # its memory is not used again before the network has read it
         yield count, inputs
@@ -58,10 +60,10 @@ def threaded(items: Iterable[Item], ready: int) -> Iterator[Item]:
     waiting: queue.Queue[_Made[Item]] = queue.Queue(ready)
     given_up = threading.Event()
 
-    def hand(made: _Made[Item]) -> bool:
+    def hand(outcome: _Made[Item]) -> bool:
         while not given_up.is_set():
             try:
-                waiting.put(made, timeout=LOOK_SECONDS)
+                waiting.put(outcome, timeout=LOOK_SECONDS)
                 return True
             except queue.Full:
                 continue
@@ -83,12 +85,12 @@ def threaded(items: Iterable[Item], ready: int) -> Iterator[Item]:
     thread.start()
     try:
         while True:
-            made = waiting.get()
-            if made.error is not None:
-                raise made.error
-            if made.item is None:
+            outcome = waiting.get()
+            if outcome.error is not None:
+                raise outcome.error
+            if outcome.item is None:
                 return
-            yield made.item
+            yield outcome.item
     finally:
         given_up.set()
         thread.join()

@@ -60,13 +60,13 @@ class BundlePredictor:
         """
         shown = self.codecs if modalities is None else modalities
         names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
-        found: dict[str, list[Tensor]] = defaultdict(list)
+        outputs: dict[str, list[Tensor]] = defaultdict(list)
         batches = ahead(self._micro_batches(table, names, shown), self.execution.device)
         for count, inputs in batches:
             batch = dict(zip(names, inputs, strict=True))
             for name, values in self.network(batch).items():
-                found[name].append(values[:count].float())
-        return {name: torch.cat(values).cpu().numpy() for name, values in found.items()}
+                outputs[name].append(values[:count].float())
+        return {name: torch.cat(values).cpu().numpy() for name, values in outputs.items()}
 
     def _micro_batches(
         self, table: pa.Table, names: Sequence[str], shown: Container[str]

@@ -69,18 +69,18 @@ class EncoderPredictor:
         present: dict[str, np.ndarray] = {}
         for name, tower in self.towers.items():
             column = table[name].combine_chunks()
-            present[name] = there = np.asarray(column.is_valid())
+            present[name] = valid = np.asarray(column.is_valid())
             columns[name] = np.zeros((table.num_rows, self.encoder.width), dtype=np.float32)
-            if there.any():
-                found = self._embed(name, tower, column.drop_null())
-                columns[name][there] = unit(found) if shared else found
+            if valid.any():
+                embedded = self._embed(name, tower, column.drop_null())
+                columns[name][valid] = unit(embedded) if shared else embedded
         if not shared:
-            [(name, whole)] = columns.items()
-            return self._table({EMBEDDING: whole}, {EMBEDDING: present[name]})
+            [(name, embedding)] = columns.items()
+            return self._table({EMBEDDING: embedding}, {EMBEDDING: present[name]})
         together = {f"{name}_{EMBEDDING}": values for name, values in columns.items()}
         # Where a modality is missing there are zeros, so that the sum's direction is that of the mean of the others.
         together[EMBEDDING] = unit(np.sum(list(columns.values()), axis=0))
-        masks = {f"{name}_{EMBEDDING}": there for name, there in present.items()}
+        masks = {f"{name}_{EMBEDDING}": valid for name, valid in present.items()}
         masks[EMBEDDING] = np.any(list(present.values()), axis=0)
         return self._table(together, masks)
 
@@ -100,8 +100,8 @@ class EncoderPredictor:
             column = column.take(pa.array(order))
         encode = self.encode[name]
         batches = ahead(self._micro_batches(tower, column), self.execution.device)
-        found = [encode(*inputs)[:count].float() for count, inputs in batches]
-        embedded: np.ndarray = torch.cat(found).cpu().numpy()
+        embeddings = [encode(*inputs)[:count].float() for count, inputs in batches]
+        embedded: np.ndarray = torch.cat(embeddings).cpu().numpy()
         if order is not None:
             embedded[order] = embedded.copy()
         if not np.isfinite(embedded).all():

@@ -94,14 +94,14 @@ def _ready_device(spec: ModelSpec) -> torch.device:
     """The device that is named, else a GPU where there is one, made ready."""
     if spec.num_threads is not None:
         torch.set_num_threads(spec.num_threads)
-    there = torch.cuda.is_available()
-    if spec.device == "cuda" and not there:
+    has_gpu = torch.cuda.is_available()
+    if spec.device == "cuda" and not has_gpu:
         raise RunError(
             "cluster.gpus_per_worker is set, and torch sees no GPU",
             where="the model's actor",
             fix="set cluster.gpus_per_worker=0, or install a driver that this torch knows",
         )
-    device = torch.device(spec.device or ("cuda" if there else "cpu"))
+    device = torch.device(spec.device or ("cuda" if has_gpu else "cpu"))
     if device.type == "cpu":
         keep_freed_memory()
     return device

@@ -182,9 +182,9 @@ class EncoderModel:
 
     def decoding(self) -> Mapping[str, Any]:
         settings = self.modalities.decoding()
-        kept = ("kind", "fields", "filter", "encoding")
+        compared = ("kind", "fields", "filter", "encoding")
         return {
-            name: {key: value for key, value in settings[name].items() if key in kept}
+            name: {key: value for key, value in settings[name].items() if key in compared}
             for name in self.encoder.inputs
         }
 
@@ -192,7 +192,7 @@ class EncoderModel:
         configs = self.modalities.by_name()
         verify = handling.pop("verify", "full")
         codecs = {
-            name: each.codec(configs[name], verify=verify)
-            for name, each in self.encoder.inputs.items()
+            name: network_input.codec(configs[name], verify=verify)
+            for name, network_input in self.encoder.inputs.items()
         }
         return Decoder.with_codecs(codecs, self.modalities, **handling)

@@ -141,10 +141,10 @@ def card(example: Example) -> dict[str, Any]:
     media = shown_media(example.shown)
     return {
         "example": example,
-        "pictures": [each for each in media if each.medium in ("picture", "plot") and each.source],
-        "others": [each for each in media if each.medium == "sound" and each.source]
-        + [each for each in media if each.medium == "text"],
-        "too_large": [each.name for each in media if each.is_too_large],
+        "pictures": [item for item in media if item.medium in ("picture", "plot") and item.source],
+        "others": [item for item in media if item.medium == "sound" and item.source]
+        + [item for item in media if item.medium == "text"],
+        "too_large": [item.name for item in media if item.is_too_large],
         "bars": [(name, min(1.0, max(0.0, float(p)))) for name, p in bars],
     }
 

@@ -76,7 +76,9 @@ class Signer:
             "metadata": list(decoder.metadata),
         }
         folder = storage.join(config.run, FOLDER, runs.fingerprint(identity))
-        likenesses = {name: each.likeness() for name, each in config.modalities.by_name().items()}
+        likenesses = {
+            name: section.likeness() for name, section in config.modalities.by_name().items()
+        }
         return cls(decoder, folder, near, likenesses)
 
     @property

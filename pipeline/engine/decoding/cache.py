@@ -53,13 +53,13 @@ def prepare_cache(run: str, identity: Mapping[str, Any], parts: Iterable[Part]) 
     folder = root / runs.fingerprint(
         {"version": __version__, "columns": str(BASE_SCHEMA), **identity}
     )
-    for other in root.glob("*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+    for older in root.glob("*"):
+        if older != folder:
+            shutil.rmtree(older, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = {part.id + SUFFIX for part in parts}
+    names = {part.id + SUFFIX for part in parts}
     for file in folder.iterdir():
-        if file.name not in wanted:  # of a shard that has changed, or not finished
+        if file.name not in names:  # of a shard that has changed, or not finished
             file.unlink(missing_ok=True)
     return str(folder)
 
@@ -97,7 +97,7 @@ class CachedDecoder(Decoder):
     @classmethod
     def of(cls, decoder: Decoder, cache: str) -> CachedDecoder:
         """The same decoder, with a cache."""
-        settings = {each.name: getattr(decoder, each.name) for each in fields(decoder)}
+        settings = {setting.name: getattr(decoder, setting.name) for setting in fields(decoder)}
         return cls(**{**settings, "cache": cache})
 
 

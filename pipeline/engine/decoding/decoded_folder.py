@@ -65,19 +65,19 @@ class DecodedFolder:
         Raises:
             ConfigError: One differs; names it.
         """
-        there = {name: self.identity[name] for name in wanted}
+        identity = {name: self.identity[name] for name in wanted}
         if "modalities" in wanted:
-            kept = there["modalities"].keys() & wanted["modalities"].keys()
-            there["modalities"] = {name: there["modalities"][name] for name in kept}
-        found = [
+            shared = identity["modalities"].keys() & wanted["modalities"].keys()
+            identity["modalities"] = {name: identity["modalities"][name] for name in shared}
+        differences = [
             f"no input.metadata={name}"
             for name in metadata
             if name not in self.identity["metadata"]
         ]
-        found += runs.differences(there, wanted)
-        if found:
+        differences += runs.differences(identity, wanted)
+        if differences:
             raise ConfigError(
-                f"the folder was preprocessed with other settings: {found[0]}",
+                f"the folder was preprocessed with other settings: {differences[0]}",
                 where=f"{where}={self.url}",
                 fix="restore the setting, preprocess again, or give the shards instead",
             )
@@ -115,7 +115,7 @@ class DecodedFolder:
         url = storage.join(self.url, name)
         cuts = _cuts(footer, {row for row, ordinal in stretches if ordinal})
         for index, (start, end) in enumerate(itertools.pairwise(cuts)):
-            begin, ordinal = max(each for each in stretches if each[0] <= start)
+            begin, ordinal = max(stretch for stretch in stretches if stretch[0] <= start)
             yield Part(
                 shard=name,
                 url=url,
@@ -190,13 +190,13 @@ def read_decoded_part(part: Part, decoder: Decoder) -> pa.Table:
 
 def limit_rows(parts: Sequence[Part], max_rows: int) -> list[Part]:
     """The first parts that hold ``max_rows`` rows together, the last of them cut."""
-    kept: list[Part] = []
+    first: list[Part] = []
     for part in parts:
         if max_rows > 0:
             end = min(part.end or 0, part.start + max_rows)
-            kept.append(replace(part, end=end))
+            first.append(replace(part, end=end))
             max_rows -= end - part.start
-    return kept
+    return first
 
 
 def num_rows(parts: Sequence[Part]) -> int:
@@ -207,8 +207,8 @@ def num_rows(parts: Sequence[Part]) -> int:
 def read_modalities(part: Part) -> list[list[str]]:
     """The modalities that each of a decoded part's rows has."""
     rows = read_rows(part.url, part.start, part.end or 0, [MODALITIES])
-    found: list[list[str]] = rows[MODALITIES].to_pylist()
-    return found
+    modalities: list[list[str]] = rows[MODALITIES].to_pylist()
+    return modalities
 
 
 def read_labels(part: Part) -> list[str]:
@@ -279,17 +279,17 @@ def _fixed_bytes(schema: pa.Schema) -> dict[str, int]:
 def _group_bytes(group: pq.RowGroupMetaData, fixed: Mapping[str, int]) -> int:
     """About what a row group takes in memory; in the file, small numbers are packed."""
     columns = (group.column(index) for index in range(group.num_columns))
-    others = sum(
+    variable = sum(
         column.total_uncompressed_size
         for column in columns
         if column.path_in_schema.partition(".")[0] not in fixed
     )
-    return int(group.num_rows * sum(fixed.values()) + others)
+    return int(group.num_rows * sum(fixed.values()) + variable)
 
 
 def _json(url: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(storage.read_bytes(url))
+        content: dict[str, Any] = json.loads(storage.read_bytes(url))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found
+    return content

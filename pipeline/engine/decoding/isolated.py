@@ -117,7 +117,7 @@ def harmless(decoder: Decoder, samples: Sequence[Sample]) -> list[Sample]:
     """Those of some samples that can be decoded in this process, whatever comes of it: they do not end it."""
     if not decoder.limits.isolate:
         return list(samples)
-    fields = [{name: bytes(f.data) for name, f in each.fields.items()} for each in samples]
+    fields = [{name: bytes(f.data) for name, f in outline.fields.items()} for outline in samples]
     with _lent_guard(decoder) as guard:
         harmed: set[int] = guard(_Trial(fields))
     return [sample for index, sample in enumerate(samples) if index not in harmed]
@@ -163,9 +163,12 @@ class _Trial:
         """Decodes all; the indexes of those that ended the process before."""
         samples = (
             Sample(
-                str(index), "", index, {n: Field(memoryview(d), 0, len(d)) for n, d in each.items()}
+                str(index),
+                "",
+                index,
+                {n: Field(memoryview(d), 0, len(d)) for n, d in members.items()},
             )
-            for index, each in enumerate(self.fields)
+            for index, members in enumerate(self.fields)
         )
         decoder.decode(samples, "", watch, care)
         return set(care.condemned)

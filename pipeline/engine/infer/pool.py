@@ -242,9 +242,9 @@ class _Run(Generic[T]):
         if (
             step.actor is not None
             and is_lost(error)
-            and (other := self.actors.replace(step.actor, error))
+            and (actor := self.actors.replace(step.actor, error))
         ):
-            self._loading(other)
+            self._loading(actor)
         if step.attempt is not None:
             self._again(step.attempt, step.stage, error)
 

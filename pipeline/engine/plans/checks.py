@@ -155,7 +155,9 @@ def _metadata(names: Sequence[str], looks: Sequence[_Look]) -> Iterator[ConfigEr
 
 def _note_unread_media(config: Config, looks: Sequence[_Look]) -> None:
     """Says which pictures, sounds and films no setting reads, since such samples are good by their texts alone."""
-    configured = {name for each in config.modalities.by_name().values() for name in each.fields}
+    configured = {
+        name for section in config.modalities.by_name().values() for name in section.fields
+    }
     for look in looks:
         for name, count in sorted(look.fields.items()):
             kind = expected_kind(name)

@@ -19,9 +19,9 @@ def _dated(value: object, date: str) -> object:
     if isinstance(value, str):
         return value.replace(DATE, date)
     if isinstance(value, list):
-        return [_dated(each, date) for each in value]
+        return [_dated(item, date) for item in value]
     if isinstance(value, dict):
-        return {name: _dated(each, date) for name, each in value.items()}
+        return {name: _dated(item, date) for name, item in value.items()}
     return value
 
 

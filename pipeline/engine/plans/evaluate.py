@@ -143,8 +143,8 @@ def _predict(
     results = executor.run(parts, stage, book.lost)
     for table, _ in book.enter(results, partial(write_quarantine, output)):
         tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
-    whole = pa.concat_tables(tables).combine_chunks()
-    return whole.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
+    predictions = pa.concat_tables(tables).combine_chunks()
+    return predictions.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
 
 
 class _PredictSubsets:
@@ -170,8 +170,8 @@ class _PredictSubsets:
         schema = pa.schema(field for field in self.predictor.fields if field.name != EMBEDDING)
         fields, columns = [], []
         for name, subset in self.subsets.items():
-            whole = len(subset) == len(self.predictor.codecs)
-            names = schema.names if whole else self.columns
+            complete = len(subset) == len(self.predictor.codecs)
+            names = schema.names if complete else self.columns
             kind = pa.struct([schema.field(column) for column in names])
             fields.append(pa.field(name, kind))
             if samples.num_rows:

@@ -167,9 +167,9 @@ class _Night:
                 self._summary.first_sample = process_clock()
             job.run(self._summary)
             self._counted = set(job.unpublished)
-            left = sum(part.id not in job.done for part in job.parts)
-            self._page.parts = self._page.parts | {"left": left}
-            self._page.status = STOPPED if left else DONE
+            num_left = sum(part.id not in job.done for part in job.parts)
+            self._page.parts = self._page.parts | {"left": num_left}
+            self._page.status = STOPPED if num_left else DONE
 
     def _begin_page(self, fingerprint: str) -> None:
         """Says which model it is; what the page has of another one is forgotten."""
@@ -219,8 +219,10 @@ class _Night:
     def _counts(self) -> dict[str, int]:
         """What is done of this date, by this process and earlier ones."""
         both = (self._done, self._summary)
-        counts = {name: sum(getattr(each, f"samples_{name}") for each in both) for name in COUNTED}
-        return counts | {"done": sum(each.parts_done for each in both)}
+        counts = {
+            name: sum(getattr(summary, f"samples_{name}") for summary in both) for name in COUNTED
+        }
+        return counts | {"done": sum(summary.parts_done for summary in both)}
 
     def _committed(self, result: PartResult) -> bool:
         """Takes note of a commit; says whether there is time for another."""
@@ -247,11 +249,11 @@ class _Night:
             "embedding_shift": alerts.max_embedding_shift,
             "bad_fraction": alerts.max_bad_fraction,
         }
-        found = {**page.drift, "bad_fraction": self._summary.bad_fraction}
+        measured = {**page.drift, "bad_fraction": self._summary.bad_fraction}
         page.alerts = [
-            f"{name} is {found[name]:.4f}, over {limit:g}"
+            f"{name} is {measured[name]:.4f}, over {limit:g}"
             for name, limit in limits.items()
-            if limit is not None and found.get(name, 0) > limit
+            if limit is not None and measured.get(name, 0) > limit
         ]
         read = page.samples["read"]
         if alerts.min_samples is not None and read < alerts.min_samples:

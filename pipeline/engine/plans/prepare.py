@@ -74,29 +74,29 @@ def plan_parts(
         BadDataError: There are shards, and nothing in them can be read.
     """
     folders, shards = split_input(config.patterns(patterns, where))
-    wanted: dict[str, Any] = {"modalities": config.modalities.decoding()} if folders else {}
-    wanted |= {} if target is None else {"label": target.identity}
-    wanted |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
+    identity: dict[str, Any] = {"modalities": config.modalities.decoding()} if folders else {}
+    identity |= {} if target is None else {"label": target.identity}
+    identity |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
     for folder in folders:
-        folder.check(where, metadata, **wanted)
+        folder.check(where, metadata, **identity)
     parts = [part for folder in folders for part in folder.parts()]
-    left = config.input.max_samples
-    if left is not None:
-        parts = limit_rows(parts, left)
-        left -= num_rows(parts)
-    if shards and left != 0:
+    num_left = config.input.max_samples
+    if num_left is not None:
+        parts = limit_rows(parts, num_left)
+        num_left -= num_rows(parts)
+    if shards and num_left != 0:
         expanded = expand(shards, where=where)
         if config.input.fingerprint == "content":
             expanded = hash_shards(expanded, workplace)
         plans = [record.plan for record in known if record.plan is not None]
-        before = replan(expanded, plans) if left is None else {}
-        if left is None:
-            found = plan_shards(expanded, before, workplace)
+        before = replan(expanded, plans) if num_left is None else {}
+        if num_left is None:
+            planned = plan_shards(expanded, before, workplace)
         else:
-            found = limit((part for shard in expanded for part in plan_shard(shard)), left)
+            planned = limit((part for shard in expanded for part in plan_shard(shard)), num_left)
         if len(before) < len(expanded):
-            _check_fields(config, [part for part in found if part.shard not in before], where)
-        parts += found
+            _check_fields(config, [part for part in planned if part.shard not in before], where)
+        parts += planned
     if not parts:
         raise BadDataError("the preprocessed folder holds no samples", where=f"{where}={patterns}")
     return parts
@@ -158,7 +158,9 @@ def check_tokenizer(config: Config, patterns: Patterns, where: str, tokenizer: s
 def _check_fields(config: Config, parts: Sequence[Part], where: str) -> None:
     """Looks at the first samples: is there anything for this configuration in them?"""
     seen: set[str] = set()
-    configured = {name for each in config.modalities.by_name().values() for name in each.fields}
+    configured = {
+        name for section in config.modalities.by_name().values() for name in section.fields
+    }
     looked_at = 0
     for fields in itertools.islice(first_fields(parts, config.limits), FIELDS_LOOKED_AT):
         looked_at += 1

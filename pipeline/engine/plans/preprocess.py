@@ -69,9 +69,9 @@ def write_statistics(config: Config, job: BatchJob, output: str) -> str:
         output: The folder.
     """
     job.add_recorded()
-    found = statistics(job.sums, job.decoder.schema, config.modalities.measures())
+    described = statistics(job.sums, job.decoder.schema, config.modalities.measures())
     url = storage.join(output, STATISTICS)
-    storage.write_bytes(url, json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n")
+    storage.write_bytes(url, json.dumps(described, indent=1, ensure_ascii=False).encode() + b"\n")
     return url
 
 

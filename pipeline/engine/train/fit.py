@@ -230,9 +230,9 @@ def _check_resume(job: Job) -> None:
     url = storage.join(job.config.run, CHECKPOINTS, LAST)
     if not job.resume or not storage.exists(url):
         return
-    made, ours = load_checkpoint(url)["identity"], job.identity
+    theirs, ours = load_checkpoint(url)["identity"], job.identity
     for name in (*job.learned, "tokenizer"):
-        if made.get(name) != ours[name]:
+        if theirs.get(name) != ours[name]:
             raise ConfigError(
                 f"the last checkpoint was made with other {name}",
                 where=url,

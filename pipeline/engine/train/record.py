@@ -27,8 +27,8 @@ def settings_of(config: Config) -> dict[str, Any]:
     return {
         "train": config.train.model_dump(mode="json", exclude={"resume", "overwrite"}),
         "modalities": {
-            name: each.model_dump(mode="json", include={"augment"})
-            for name, each in config.modalities.by_name().items()
+            name: section.model_dump(mode="json", include={"augment"})
+            for name, section in config.modalities.by_name().items()
         },
         "cluster": {"workers": config.cluster.workers},
     }
@@ -55,9 +55,9 @@ def shards_of(config: Config) -> dict[str, list[str]]:
     for split in TRAINED_ON:
         patterns = getattr(config.input, split)
         if patterns is not None:
-            each = list(_marks(patterns))
-            marks[split] = sorted({mark for pair in each for mark in pair})
-            if len(each) > MAX_SHARDS:
+            marks_of_shards = list(_marks(patterns))
+            marks[split] = sorted({mark for pair in marks_of_shards for mark in pair})
+            if len(marks_of_shards) > MAX_SHARDS:
                 marks[split] = []
     return marks
 
@@ -122,10 +122,10 @@ def _read(folder: str) -> Bundle:
 def _is_done(config: Config, recipe: Mapping[str, Any], bundle: Bundle) -> bool:
     """Whether a finished model is what these settings ask for; False where it may be trained further."""
     folder = config.folder("model")
-    made = bundle.training.get("recipe")
-    if made is None:
+    trained_on = bundle.training.get("recipe")
+    if trained_on is None:
         raise _refused("the run has a model that does not say what it was trained on", folder)
-    _check_same(recipe, made, folder, "the model was trained")
+    _check_same(recipe, trained_on, folder, "the model was trained")
     now, before = settings_of(config), bundle.training["ranges"][-1]["settings"]
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
     epochs, asked_epochs = bundle.training["kept"]["of"], config.train.epochs
@@ -160,11 +160,11 @@ def _check_epochs(config: Config, done: int, where: str) -> None:
 
 def _check_lineage(bundle: Bundle, checkpoint: Mapping[str, Any] | None, url: str) -> None:
     """Refuses to replace a model by what another training left half-way."""
-    ranges = [each["settings"] for each in bundle.training["ranges"]]
+    ranges = [stretch["settings"] for stretch in bundle.training["ranges"]]
     epochs = bundle.training["kept"]["of"]
     if checkpoint is None:
         raise _refused(f"the checkpoint of the model's {epochs} epochs is gone", url)
-    continued = [each["settings"] for each in checkpoint.get("ranges", ())][: len(ranges)]
+    continued = [stretch["settings"] for stretch in checkpoint.get("ranges", ())][: len(ranges)]
     if len(checkpoint["history"]) < epochs or continued != ranges:
         raise _refused(
             f"the last checkpoint is of another training than the model of {epochs} epochs", url
@@ -179,9 +179,9 @@ def _check_same(recipe: Mapping[str, Any], made: Mapping[str, Any], where: str, 
         )
         if difference:
             raise _refused(f"{what} with other data: {difference}", where)
-    known = {name: made[name] for name in recipe if name in made and name != "data"}
-    mine = {name: recipe[name] for name in known}
-    for difference in runs.differences(known, mine):
+    comparable = {name: made[name] for name in recipe if name in made and name != "data"}
+    mine = {name: recipe[name] for name in comparable}
+    for difference in runs.differences(comparable, mine):
         raise _refused(f"{what} with other settings: {difference}", where)
 
 

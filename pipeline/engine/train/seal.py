@@ -31,15 +31,15 @@ def seal(job: Job, num_parts: int) -> Bundle:
     best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
     last = load_checkpoint(storage.join(config.run, CHECKPOINTS, LAST))
     row = best["metrics"]
-    kept: Kept = {
+    choice: Kept = {
         "epoch": int(row["epoch"]),
         "of": len(last["history"]),
         "chosen_by": config.require_objective().score.column(row),
     }
-    if kept["of"] < config.train.epochs:
-        kept["stopped_before"] = config.train.epochs
-    by_validation = kept["chosen_by"].startswith("val_")
-    logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(kept))
+    if choice["of"] < config.train.epochs:
+        choice["stopped_before"] = config.train.epochs
+    by_validation = choice["chosen_by"].startswith("val_")
+    logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(choice))
     weights = {name: value.contiguous() for name, value in best["weights"].items()}
     chosen = "val_" if by_validation else "train_"
     return Bundle(
@@ -51,7 +51,7 @@ def seal(job: Job, num_parts: int) -> Bundle:
         training={
             "settings": settings_of(config)["train"],
             "ranges": last["ranges"],
-            "kept": kept,
+            "kept": choice,
             "recipe": job.recipe,
             "shards": shards_of(config),
             "samples": job.num_samples,

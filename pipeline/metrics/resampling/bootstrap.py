@@ -155,15 +155,15 @@ def confusion_intervals(
     to_hits = indicator(rows, rows == columns)
     to_labels, to_predictions = indicator(rows, everywhere), indicator(columns, everywhere)
     rng = np.random.default_rng(seed)
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    resamples: dict[str, list[NDArray[np.float64]]] = {}
     for size in chunks(num_resamples, cells + 3 * num_classes):
         drawn = rng.multinomial(total, share, size=size).astype(np.float64)
         resampled = _from_counts(drawn @ to_hits, drawn @ to_labels, drawn @ to_predictions)
         for name, values in resampled.items():
-            found.setdefault(name, []).append(values)
+            resamples.setdefault(name, []).append(values)
     return {
         name: list(percentiles(np.concatenate(values), confidence))
-        for name, values in found.items()
+        for name, values in resamples.items()
     }
 
 

@@ -87,8 +87,8 @@ def add_noise(decibels: Tensor, silence: Tensor, spectrum: Tensor, ratio_db: Ten
     sounding = (decibels > silence).any(dim=1, keepdim=True).float()  # (B, 1, N)
     frames = sounding.sum(dim=2, keepdim=True) * decibels.shape[1]
     mean = (power * sounding).sum(dim=(1, 2), keepdim=True) / frames.clamp(min=1.0)
-    wanted = mean * torch.pow(10.0, -ratio_db / 10.0)[:, None, None]
-    noise = spectrum * (wanted / spectrum.mean(dim=(1, 2), keepdim=True))
+    noise_power = mean * torch.pow(10.0, -ratio_db / 10.0)[:, None, None]
+    noise = spectrum * (noise_power / spectrum.mean(dim=(1, 2), keepdim=True))
     return torch.where(frames > 0, 10.0 * torch.log10(power + noise), decibels)
 
 

@@ -151,9 +151,11 @@ class AudioCodec:
         import soundfile
 
         waveform = self.waveform(data, field)
-        kept = int(np.flatnonzero(waveform)[-1]) + 1 if waveform.any() else len(waveform)
+        length = int(np.flatnonzero(waveform)[-1]) + 1 if waveform.any() else len(waveform)
         shown = io.BytesIO()
-        soundfile.write(shown, waveform[:kept], self.sample_rate_hz, format="WAV", subtype="PCM_16")
+        soundfile.write(
+            shown, waveform[:length], self.sample_rate_hz, format="WAV", subtype="PCM_16"
+        )
         return shown.getvalue()
 
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:

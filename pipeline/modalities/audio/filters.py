@@ -36,12 +36,12 @@ def check_sound(data: memoryview, sound: Sound, limits: AudioFilterConfig, field
     waveform, rate_hz = sound.mono, sound.rate_hz
     _check_duration(data, sound.seconds, limits, field)
     limit = limits.max_silence_fraction
-    if limit is not None and (found := silence_fraction(waveform, rate_hz)) > limit:
-        what, share = f"{found:.3f} of the sound is silent", rounded_up(found)
+    if limit is not None and (fraction := silence_fraction(waveform, rate_hz)) > limit:
+        what, share = f"{fraction:.3f} of the sound is silent", rounded_up(fraction)
         raise _left_out(what, "silence", "max_silence_fraction", limit, share, field)
     limit = limits.max_clipped_fraction
-    if limit is not None and (found := clipped_fraction(waveform)) > limit:
-        what, share = f"{found:.5f} of the samples are clipped", rounded_up(found, 5)
+    if limit is not None and (fraction := clipped_fraction(waveform)) > limit:
+        what, share = f"{fraction:.5f} of the samples are clipped", rounded_up(fraction, 5)
         raise _left_out(what, "clipping", "max_clipped_fraction", limit, share, field)
 
 

@@ -50,8 +50,8 @@ def probe_audio(content: Content, name: str) -> AudioHeader | str:
     Returns:
         The header, or why there is none; an empty string where it is too large to be opened whole.
     """
-    known = _PROBES.get(name)
-    header = known(content) if known else None
+    prober = _PROBES.get(name)
+    header = prober(content) if prober else None
     if header is not None and (header.problem or (header.seconds > 0 and header.channels)):
         return header
     return _by_soundfile(content)

@@ -162,12 +162,12 @@ class _Reading:
 
     def _decode(self, sound: Any, digest: Digest | None) -> bool:
         """Decodes one stretch; says whether to its end."""
-        limit, kept = int(self.max_seconds * self.rate), self.num_kept
+        limit, num_kept = int(self.max_seconds * self.rate), self.num_kept
         at_a_time = max(1, BLOCK_SAMPLES // sound.channels)
         if not self.whole:
-            at_a_time = min(at_a_time, kept)
+            at_a_time = min(at_a_time, num_kept)
         while len(block := _next(sound, at_a_time, digest)):
-            if self.total < kept:
+            if self.total < num_kept:
                 mono = block[:, 0] if sound.channels == 1 else block.mean(axis=1)
                 self.blocks.append(mono)
             elif not self.whole:
@@ -193,8 +193,8 @@ class _Reading:
 
 def _in_words(error: Any) -> str:
     """What libsndfile says, and where that speaks of its own insides, what it stands for."""
-    said = _WORDS.get(error.code) or str(error.error_string)
-    return said.removeprefix("Error : ").rstrip(".")
+    words = _WORDS.get(error.code) or str(error.error_string)
+    return words.removeprefix("Error : ").rstrip(".")
 
 
 def _check_length(decoded: int, sound: Any, stretch: Stretch) -> None:

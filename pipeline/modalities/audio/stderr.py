@@ -23,7 +23,7 @@ def decoder_lines_caught() -> Iterator[None]:
     """
     with _lock:
         try:
-            kept = os.dup(_STDERR)
+            original = os.dup(_STDERR)
         except OSError:  # there is no stderr
             yield
             return
@@ -34,8 +34,8 @@ def decoder_lines_caught() -> Iterator[None]:
             yield
         finally:
             _flush()
-            os.dup2(kept, _STDERR)
-            os.close(kept)
+            os.dup2(original, _STDERR)
+            os.close(original)
             _pass_on(lines)
             os.close(lines)
 
@@ -55,6 +55,6 @@ def _flush() -> None:
 def _pass_on(file: int) -> None:
     size = os.lseek(file, 0, os.SEEK_CUR)
     lines = os.pread(file, size, 0).splitlines(keepends=True) if size else []
-    others = b"".join(line for line in lines if not _OF_THE_DECODER.match(line))
-    if others:
-        os.write(_STDERR, others)
+    foreign = b"".join(line for line in lines if not _OF_THE_DECODER.match(line))
+    if foreign:
+        os.write(_STDERR, foreign)

@@ -146,11 +146,11 @@ def _behind(data: memoryview, end: int, size: int) -> Remark | None:
             break
         length = _little(data, offset + 4, 4)
         offset += 8 + length + length % 2
-    rest = len(bytes(data[offset:]).strip(b"\0"))
-    if rest <= size * MISSING_SHARE:
+    num_behind = len(bytes(data[offset:]).strip(b"\0"))
+    if num_behind <= size * MISSING_SHARE:
         return None
     return Remark(
-        REST, f"behind {size} bytes of sound, the WAV holds {rest} that belong to no chunk"
+        REST, f"behind {size} bytes of sound, the WAV holds {num_behind} that belong to no chunk"
     )
 
 
@@ -219,13 +219,13 @@ def _format(chunk: memoryview, field: str) -> Format | None:
     width = -(-bits // 8)
     if code == _PCM and 16 < bits <= 32 and frame == 4 * channels:
         width = 4
-    known = (code == _PCM and width in _INTEGERS) or (code == _FLOAT and bits in (32, 64))
-    if known and frame != channels * width:
+    supported = (code == _PCM and width in _INTEGERS) or (code == _FLOAT and bits in (32, 64))
+    if supported and frame != channels * width:
         what = f"the WAV declares {frame} bytes for {channels} samples of {bits} bits"
         raise SampleError(what, reason="bad_audio", field=field)
     if code == _PCM and 0 < valid < bits:
         bits = valid
-    return Format(code, bits, width, channels, rate) if known else None
+    return Format(code, bits, width, channels, rate) if supported else None
 
 
 def _widened(samples: np.ndarray) -> np.ndarray:

@@ -71,10 +71,12 @@ class WaveformCodec(AudioCodec):
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(T,) float32 arrays -> a column, null where None."""
-        kept = [value for value in values if value is not None]
+        waveforms = [value for value in values if value is not None]
         lengths = [0 if value is None else len(value) for value in values]
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int64())
-        flat = pa.array(np.concatenate(kept) if kept else np.empty(0, np.float32), pa.float32())
+        flat = pa.array(
+            np.concatenate(waveforms) if waveforms else np.empty(0, np.float32), pa.float32()
+        )
         missing = pa.array([value is None for value in values], pa.bool_())
         return pa.LargeListArray.from_arrays(offsets, flat, type=self.column.type, mask=missing)
 

@@ -76,30 +76,30 @@ def read_decoded(
     label = [LABEL] if decoder.target else []
     columns = [KEY, SHARD, *label, *decoder.codecs, *decoder.metadata]
     table = read_rows(url, start, end, columns)
-    found = {name: _whole(table[name]) for name in columns}
+    arrays = {name: _whole(table[name]) for name in columns}
     for name, codec in decoder.codecs.items():
-        found[name] = _values(found[name], codec.column)
-    present = {name: np.asarray(found[name].is_valid()) for name in decoder.codecs}
+        arrays[name] = _values(arrays[name], codec.column)
+    present = {name: np.asarray(arrays[name].is_valid()) for name in decoder.codecs}
     refused: dict[int, SampleError] = {}
     if decoder.target is not None:
-        found[LABEL], refused = _accepted(found[LABEL], decoder.target, decoder.target_optional)
+        arrays[LABEL], refused = _accepted(arrays[LABEL], decoder.target, decoder.target_optional)
     errors = _errors(refused, present)
     good = np.array([error is None for error in errors], dtype=bool)
     rows = {
-        KEY: found[KEY],
-        SHARD: found[SHARD],
-        ORDINAL: _ordinals(found[SHARD], first_ordinal),
+        KEY: arrays[KEY],
+        SHARD: arrays[SHARD],
+        ORDINAL: _ordinals(arrays[SHARD], first_ordinal),
         PART: pa.array([part] * len(good), pa.string()),
         # What the file is to hold, by its footer, whatever rows came of it.
         **{name: _same(end - start, len(good)) for name in (PART_ROWS, PART_SAMPLES)},
         PART_STRAYS: _same(0, len(good)),
-        MODALITIES: _modalities({name: there & good for name, there in present.items()}),
-        LABEL: _where(good, found.get(LABEL, pa.nulls(len(good), pa.string()))),
+        MODALITIES: _modalities({name: valid & good for name, valid in present.items()}),
+        LABEL: _where(good, arrays.get(LABEL, pa.nulls(len(good), pa.string()))),
         ERROR: pa.array(errors, ERROR_TYPE),
         # What was odd about them is in the quarantine of the job that decoded them.
         **dict.fromkeys((DROPPED, REMARKS), pa.array([[]] * len(good), pa.list_(ERROR_TYPE))),
-        **{METADATA_PREFIX + name: _where(good, found[name]) for name in decoder.metadata},
-        **{name: _where(good, found[name]) for name in decoder.codecs},
+        **{METADATA_PREFIX + name: _where(good, arrays[name]) for name in decoder.metadata},
+        **{name: _where(good, arrays[name]) for name in decoder.codecs},
     }
     schema = decoder.schema
     return pa.Table.from_arrays([rows[name] for name in schema.names], schema=schema)
@@ -193,7 +193,7 @@ def _ordinals(shards: pa.Array, first: int) -> pa.Array:
 def _modalities(present: dict[str, np.ndarray]) -> pa.Array:
     names = list(present)
     rows = np.stack([present[name] for name in names], axis=1).tolist()
-    lists = [[name for name, there in zip(names, row, strict=True) if there] for row in rows]
+    lists = [[name for name, valid in zip(names, row, strict=True) if valid] for row in rows]
     return pa.array(lists, pa.list_(pa.string()))
 
 

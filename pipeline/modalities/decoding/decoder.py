@@ -93,7 +93,7 @@ class Decoder:
     ) -> Decoder:
         """A decoder with codecs of a model's own, for some of the configured modalities."""
         configs = modalities.by_name()
-        others = (config.fields for name, config in configs.items() if name not in codecs)
+        unused = (config.fields for name, config in configs.items() if name not in codecs)
         return cls(
             codecs=codecs,
             fields={name: configs[name].fields for name in codecs},
@@ -102,7 +102,7 @@ class Decoder:
             keep_bytes=keep_bytes,
             limits=limits or Limits(),
             media=modalities.media(),
-            others=frozenset(name for fields in others for name in fields),
+            others=frozenset(name for fields in unused for name in fields),
         )
 
     def sparing(self) -> Decoder:
@@ -177,11 +177,11 @@ class Decoder:
             if name in sample.fields
         }
         if not any(field in sample.fields for fields in self.fields.values() for field in fields):
-            there = ", ".join(sorted(sample.fields))
+            names = ", ".join(sorted(sample.fields))
             if not self.others.isdisjoint(sample.fields):
-                what = f"no modality that the model takes; there are: {there}"
+                what = f"no modality that the model takes; there are: {names}"
                 raise SampleError(what, reason="filtered_modality", setting="infer.model")
-            what = f"none of the configured fields; there are: {there}"
+            what = f"none of the configured fields; there are: {names}"
             raise SampleError(what, reason="no_modality", setting="modalities")
         return label, metadata
 

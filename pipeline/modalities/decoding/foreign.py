@@ -53,9 +53,9 @@ class Refusing:
         if isinstance(error, SampleError) or not isinstance(error, Exception):
             return
         if isinstance(error, MemoryError):
-            said = f"{self._what} needs more memory than decoding may take, or than there is"
+            message = f"{self._what} needs more memory than decoding may take, or than there is"
             raise SampleError(
-                said, reason="too_large", field=self._field, setting=DECODE_MEMORY_BYTES
+                message, reason="too_large", field=self._field, setting=DECODE_MEMORY_BYTES
             ) from None
         if isinstance(error, RAISED) or not _is_ours(trace):
             raise refusal(error, self._reason, self._field, self._what) from None
@@ -63,8 +63,8 @@ class Refusing:
 
 def refusal(error: BaseException, reason: str, field: str, what: str) -> SampleError:
     """The fault of a sample that a library's error stands for."""
-    said = f"{what} cannot be decoded: {in_words(error)}"
-    return SampleError(said[:MESSAGE_CHARACTERS], reason=reason, field=field)
+    message = f"{what} cannot be decoded: {in_words(error)}"
+    return SampleError(message[:MESSAGE_CHARACTERS], reason=reason, field=field)
 
 
 def _is_ours(trace: TracebackType | None) -> bool:

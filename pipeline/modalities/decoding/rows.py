@@ -110,8 +110,10 @@ def setting_of(
     """
     if error.setting or not modality:
         return error.setting
-    others = (name for other, names in fields.items() if other != modality for name in names)
-    return ON_BAD_FIELD if any(name in present for name in others) else ""
+    alternatives = (
+        name for neighbour, names in fields.items() if neighbour != modality for name in names
+    )
+    return ON_BAD_FIELD if any(name in present for name in alternatives) else ""
 
 
 class Rows:
@@ -221,12 +223,12 @@ class Rows:
             sample = row.sample
             if sample is None:
                 continue
-            found = next((field for field in self._fields[name] if field in sample.fields), None)
-            if found is None:
+            used = next((field for field in self._fields[name] if field in sample.fields), None)
+            if used is None:
                 continue
             try:
-                self._refuse_condemned(sample, name, found)
-                members[number] = Item(sample.fields[found].data, found)
+                self._refuse_condemned(sample, name, used)
+                members[number] = Item(sample.fields[used].data, used)
             except SampleError as error:
                 refused[number] = error
         return members, refused
@@ -242,15 +244,15 @@ class Rows:
         """The row of the quarantine; ``bare`` where the member is not to be kept in it."""
         if isinstance(sample, Fault):
             return sample
-        found = sample.fields.get(error.field)
+        member = sample.fields.get(error.field)
         where = Source(
             sample.shard,
             sample.key,
             error.field or None,
-            found.offset if found else None,
-            found.size if found else None,
+            member.offset if member else None,
+            member.size if member else None,
         )
-        data = bytes(found.data) if found and self._keep_bytes and not bare else None
+        data = bytes(member.data) if member and self._keep_bytes and not bare else None
         setting = setting_of(error, modality, sample.fields, self._fields)
         return Fault(where, sample.ordinal, error.reason, error.what, setting, data)
 
@@ -264,8 +266,8 @@ class Rows:
             MODALITIES: row.present if good else [],
             LABEL: row.label if good else None,
             ERROR: row.fault.to_row() if row.fault else None,
-            DROPPED: [each.to_row() for each in row.dropped if good],
-            REMARKS: [each.to_row() for each in row.remarks if good],
+            DROPPED: [fault.to_row() for fault in row.dropped if good],
+            REMARKS: [fault.to_row() for fault in row.remarks if good],
         }
         base |= {METADATA_PREFIX + name: value for name, value in row.metadata.items() if good}
         for name, column in self._base.items():

@@ -80,7 +80,7 @@ class Values:
         missing = ~np.array(self._present, dtype=bool)
         if self._block is None:
             pairs = zip(self._lists, self._present, strict=True)
-            return self._codec.to_arrow([value if there else None for value, there in pairs])
+            return self._codec.to_arrow([value if valid else None for value, valid in pairs])
         block = self._block[: len(missing)]
         block[missing] = 0
         return dense_to_column(block, missing, self._codec.column)

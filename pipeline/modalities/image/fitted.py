@@ -39,9 +39,9 @@ class Fit(NamedTuple):
             else (int(self.resize * width / short), int(self.resize * height / short))
         )
         rounded = math.floor if self.floor else round
-        left, top = rounded((columns - self.size) / 2), rounded((rows - self.size) / 2)
+        x, y = rounded((columns - self.size) / 2), rounded((rows - self.size) / 2)
         across, down = width / columns, height / rows
-        return left * across, top * down, self.size * across, self.size * down
+        return x * across, y * down, self.size * across, self.size * down
 
 
 class FittedImageCodec(ImageCodec):

@@ -70,8 +70,8 @@ def is_encoder(model: str) -> bool:
     Raises:
         ConfigError: It looks like an encoder's, of a kind that there is not.
     """
-    kind, separator, rest = model.partition(":")
-    if not separator or rest.startswith("//"):
+    kind, separator, name = model.partition(":")
+    if not separator or name.startswith("//"):
         return False
     if kind in KINDS:
         return True
@@ -112,8 +112,8 @@ def load(encoder: EncoderDescription) -> dict[str, Tower]:
     """
     library, name = _library(encoder.model)
     kinds = encoder.kinds or {kind: kind for kind in encoder.inputs}
-    here = library.describe(name, encoder.weights).for_job(kinds)
-    if here.fingerprint != encoder.fingerprint:
+    described = library.describe(name, encoder.weights).for_job(kinds)
+    if described.fingerprint != encoder.fingerprint:
         raise ModelError(
             "the weights are others than when the job began, or than on the machine that it began on",
             where=encoder.weights,

@@ -64,9 +64,14 @@ class EncoderDescription:
     @property
     def fingerprint(self) -> str:
         """Digest of everything that embeddings depend on: the weights' content, and the preprocessing."""
-        inputs = {name: asdict(each) for name, each in self.inputs.items()}
-        told = {"model": self._named(), "inputs": inputs, "width": self.width, "files": self.digest}
-        text = json.dumps(told, sort_keys=True)
+        inputs = {name: asdict(input) for name, input in self.inputs.items()}
+        identity = {
+            "model": self._named(),
+            "inputs": inputs,
+            "width": self.width,
+            "files": self.digest,
+        }
+        text = json.dumps(identity, sort_keys=True)
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
     def _named(self) -> str:
@@ -84,8 +89,8 @@ class EncoderDescription:
         Raises:
             ConfigError: There are none.
         """
-        own = self.kinds or {kind: kind for kind in self.inputs}
-        input_of = {kind: self.inputs[name] for name, kind in own.items()}
+        kind_of = self.kinds or {kind: kind for kind in self.inputs}
+        input_of = {kind: self.inputs[name] for name, kind in kind_of.items()}
         kinds = {name: kind for kind in input_of for name, its in configured.items() if its == kind}
         if not kinds:
             raise ConfigError(
@@ -139,10 +144,10 @@ def digest_of(path: Path) -> tuple[str, int]:
     """Digest of the content of a file, or of the files of a folder by their names, and their size in bytes."""
     digest = blake2b(digest_size=16)
     size = 0
-    for each in _files(path):
-        name = each.relative_to(path).as_posix() if path.is_dir() else ""
-        digest.update(f"{name}\0{each.stat().st_size}\0".encode())
-        with each.open("rb") as file:
+    for source in _files(path):
+        name = source.relative_to(path).as_posix() if path.is_dir() else ""
+        digest.update(f"{name}\0{source.stat().st_size}\0".encode())
+        with source.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
                 size += len(chunk)
@@ -152,9 +157,9 @@ def digest_of(path: Path) -> tuple[str, int]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = (each for each in path.rglob("*") if each.suffix in PICKED and each.is_file())
+    weights = (file for file in path.rglob("*") if file.suffix in PICKED and file.is_file())
     hidden = (
-        each for each in found if not any(p.startswith(".") for p in each.relative_to(path).parts)
+        file for file in weights if not any(p.startswith(".") for p in file.relative_to(path).parts)
     )
     return sorted(hidden)
 
@@ -165,8 +170,8 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: It is damaged.
     """
-    found: dict[str, Any] = _read_json(path, {})
-    return found
+    content: dict[str, Any] = _read_json(path, {})
+    return content
 
 
 def read_list(path: Path) -> list[dict[str, Any]]:
@@ -175,21 +180,21 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     Raises:
         ModelError: It is damaged.
     """
-    found: list[dict[str, Any]] = _read_json(path, [])
-    if not all(isinstance(each, dict) for each in found):
+    items: list[dict[str, Any]] = _read_json(path, [])
+    if not all(isinstance(item, dict) for item in items):
         raise ModelError("not a list of objects", where=str(path), fix="copy the model again")
-    return found
+    return items
 
 
 def _read_json(path: Path, empty: Any) -> Any:
     if not path.is_file():
         return empty
     try:
-        found = json.loads(path.read_text("utf-8"))
-        if not isinstance(found, type(empty)):
-            raise ValueError(f"a {type(found).__name__}, and no {type(empty).__name__}")
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, type(empty)):
+            raise ValueError(f"a {type(content).__name__}, and no {type(empty).__name__}")
     except ValueError as error:
         raise ModelError(
             f"not the JSON it should be: {error}", where=str(path), fix="copy the model again"
         ) from None
-    return found
+    return content

@@ -99,19 +99,19 @@ def _tokenize(tokenizer: Any) -> Any:
 def _configs(name: str, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The configurations of the networks and of the preprocessing."""
     if path.is_dir():
-        told = read_json(path / CONFIG)
-        if "model_cfg" not in told:
+        content = read_json(path / CONFIG)
+        if "model_cfg" not in content:
             raise ModelError(
                 f"the folder has no {CONFIG} with model_cfg",
                 where=str(path),
                 fix="set infer.weights to the file of the weights, or to a folder that open_clip wrote",
             )
         defaults: dict[str, Any] = dict(open_clip.transform.PreprocessCfg().__dict__)
-        return told["model_cfg"], {**defaults, **told.get("preprocess_cfg", {})}
+        return content["model_cfg"], {**defaults, **content.get("preprocess_cfg", {})}
     architecture, _, tag = name.partition("/")
-    known = open_clip.list_models()
-    if architecture not in known:
-        near = difflib.get_close_matches(architecture, known, n=1)
+    architectures = open_clip.list_models()
+    if architecture not in architectures:
+        near = difflib.get_close_matches(architecture, architectures, n=1)
         raise ConfigError(
             f"open_clip has no model {architecture}",
             where="infer.model",
@@ -130,19 +130,19 @@ def _preprocessing(architecture: str, tag: str) -> dict[str, Any]:
             fix=f"the tags are {', '.join(tags) or 'none'}",
         )
     defaults: dict[str, Any] = dict(open_clip.transform.PreprocessCfg().__dict__)
-    found = []
-    for each in [tag] if tag else tags:
-        told = open_clip.get_pretrained_cfg(architecture, each)
-        wanted = {key: told.get(key) or defaults[key] for key in PREPROCESSING}
-        if wanted not in found:
-            found.append(wanted)
-    if len(found) > 1:
+    variants = []
+    for published in [tag] if tag else tags:
+        config = open_clip.get_pretrained_cfg(architecture, published)
+        settings = {key: config.get(key) or defaults[key] for key in PREPROCESSING}
+        if settings not in variants:
+            variants.append(settings)
+    if len(variants) > 1:
         raise ConfigError(
             f"the published weights of {architecture} differ in their preprocessing",
             where="infer.model",
             fix=f"name the weights' tag, open_clip:{architecture}/TAG: {', '.join(tags)}",
         )
-    return found[0] if found else defaults
+    return variants[0] if variants else defaults
 
 
 def _check_offline(name: str, model: dict[str, Any], path: Path) -> None:
@@ -171,14 +171,14 @@ def _check_offline(name: str, model: dict[str, Any], path: Path) -> None:
 
 def _checkpoint(path: Path) -> Path:
     if path.is_file():
-        found = [path]
+        files = [path]
     else:
-        named = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
-        found = sorted(named, key=lambda each: SUFFIXES.index(each.suffix))
-    if not found or found[0].suffix not in SUFFIXES:
+        named = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+        files = sorted(named, key=lambda file: SUFFIXES.index(file.suffix))
+    if not files or files[0].suffix not in SUFFIXES:
         raise ModelError(
             f"there are no weights: a file that ends in {', '.join(SUFFIXES)}",
             where=str(path),
             fix="put the weights there",
         )
-    return found[0]
+    return files[0]

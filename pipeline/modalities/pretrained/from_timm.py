@@ -105,10 +105,12 @@ def _filled(name: str, weights: str) -> nn.Module:
 def _settings(name: str, folder: Path) -> dict[str, Any]:
     """What config.json in a folder says of the preprocessing."""
     config = read_json(folder / CONFIG) if folder.is_dir() else {}
-    told = config.get("architecture")
-    if told is not None and told != name.partition(".")[0]:
+    architecture = config.get("architecture")
+    if architecture is not None and architecture != name.partition(".")[0]:
         raise ModelError(
-            f"the weights are of {told}", where=str(folder), fix=f"set infer.model=timm:{told}"
+            f"the weights are of {architecture}",
+            where=str(folder),
+            fix=f"set infer.model=timm:{architecture}",
         )
     keys = ("input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "classifier")
     saved = config.get("pretrained_cfg") or {}

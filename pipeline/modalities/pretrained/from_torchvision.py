@@ -40,9 +40,9 @@ def describe(name: str, weights: str) -> EncoderDescription:
 
     The preprocessing is that of the weights whose file name this is, and of the model's default weights otherwise.
     """
-    known = models.list_models(module=models)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    names = models.list_models(module=models)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
         raise ConfigError(
             f"torchvision has no classifier {name}",
             where="infer.model",
@@ -102,7 +102,7 @@ def _build(name: str, inputs: ImageInput) -> nn.Module:
 
 def _headless(network: nn.Module, name: str) -> tuple[nn.Module, str, int]:
     """Takes the last linear layer off; returns the network, the layer's name, and what it was given (D)."""
-    layers = [(at, each) for at, each in network.named_modules() if isinstance(each, nn.Linear)]
+    layers = [(at, layer) for at, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     if not layers:
         raise ConfigError(
             f"torchvision:{name} has no linear layer at its end, so no embedding before it",
@@ -110,15 +110,15 @@ def _headless(network: nn.Module, name: str) -> tuple[nn.Module, str, int]:
             fix="choose another model, such as torchvision:resnet50",
         )
     head, last = layers[-1]
-    above, _, own = head.rpartition(".")
-    setattr(network.get_submodule(above), own, nn.Identity())
+    above, _, attribute = head.rpartition(".")
+    setattr(network.get_submodule(above), attribute, nn.Identity())
     return network, head, last.in_features
 
 
 def _input(name: str, path: Path) -> ImageInput:
     every = list(models.get_model_weights(name))
     default = models.get_model_weights(name).DEFAULT
-    named = [each for each in every if each.url.rpartition("/")[2] == path.name]
+    named = [weights for weights in every if weights.url.rpartition("/")[2] == path.name]
     preset = (named[0] if named else default).transforms()
     return ImageInput(
         resize=preset.resize_size[0],

@@ -95,14 +95,14 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     towers: dict[str, Tower] = {}
     text = encoder.inputs.get("text")
     if isinstance(text, TextInput):
-        whole = kind in IMAGE_AND_TEXT  # which were trained with texts of one length
-        tokens = Tokens(_tokenizer(folder / recipe.folder), text.max_tokens, recipe, whole=whole)
+        padded = kind in IMAGE_AND_TEXT  # which were trained with texts of one length
+        tokens = Tokens(_tokenizer(folder / recipe.folder), text.max_tokens, recipe, whole=padded)
         network: nn.Module = (
             SentenceEncoder(model, recipe, tokens.names)
             if kind in TEXT
             else _TextFeatures(model, tokens.names)
         )
-        towers["text"] = TextTower(network, tokens, by_length=not whole)
+        towers["text"] = TextTower(network, tokens, by_length=not padded)
     image = encoder.inputs.get("image")
     if isinstance(image, ImageInput):
         towers["image"] = ImageTower(_ImageFeatures(model), image)
@@ -297,7 +297,7 @@ def _model(folder: Path) -> Any:
         ModelError: Some are missing: transformers would make them up.
     """
     transformers.utils.logging.disable_progress_bar()
-    model, told = _read(
+    model, loading = _read(
         folder,
         "the weights",
         transformers.AutoModel.from_pretrained,
@@ -305,7 +305,7 @@ def _model(folder: Path) -> Any:
         output_loading_info=True,
     )
     # Encoders of texts are pooled by their recipe, and checkpoints of masked language models have no pooler.
-    missing = [each for each in told["missing_keys"] if not each.startswith("pooler.")]
+    missing = [weight for weight in loading["missing_keys"] if not weight.startswith("pooler.")]
     if missing:
         raise ModelError(
             f"{len(missing)} weights are missing, the first is {sorted(missing)[0]}",

@@ -59,7 +59,7 @@ class Recipe:
             )
         network = str(steps["Transformer"].get("path", ""))
         settings = read_json(folder / network / "sentence_bert_config.json")
-        told = read_json(folder / "config_sentence_transformers.json")
+        library_config = read_json(folder / "config_sentence_transformers.json")
         return cls(
             folder=network,
             pooling=_pooling(folder / str(steps.get("Pooling", {}).get("path", "")) / "config.json")
@@ -68,17 +68,19 @@ class Recipe:
             normalize="Normalize" in steps,
             max_tokens=settings.get("max_seq_length"),
             lower=bool(settings.get("do_lower_case")),
-            prompt=(told.get("prompts") or {}).get(told.get("default_prompt_name"), ""),
+            prompt=(library_config.get("prompts") or {}).get(
+                library_config.get("default_prompt_name"), ""
+            ),
         )
 
 
 def _pooling(path: Path) -> str:
-    told = read_json(path)
-    chosen = told.get(POOLING)
+    config = read_json(path)
+    chosen = config.get(POOLING)
     modes = [chosen] if isinstance(chosen, str) else list(chosen or ())
     modes = modes or [
         FLAGS.get(key.removeprefix(f"{POOLING}_"), key)
-        for key, on in told.items()
+        for key, on in config.items()
         if key.startswith(f"{POOLING}_") and on
     ]
     if len(modes) != 1 or modes[0] not in (MEAN, CLS, MAX):

@@ -145,5 +145,5 @@ def padded_length(longest: int, limit: int) -> int:
 
 def pooled(output: Any) -> Tensor:
     """The embedding in what a library's ``get_..._features`` gives: itself since release 5, a tensor before."""
-    found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return found
+    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return features

@@ -80,7 +80,7 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
     if not isinstance(loaded, Mapping) or not all(
-        isinstance(each, Tensor) for each in loaded.values()
+        isinstance(tensor, Tensor) for tensor in loaded.values()
     ):
         raise ModelError(
             "the file holds no state dict",
@@ -96,7 +96,7 @@ def read_weights(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         )
     for prefix in PREFIXES:
         if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): each for name, each in state.items()}
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
@@ -130,9 +130,9 @@ def fill(
         ModelError: They are of another network.
     """
     spares = tuple(spare)
-    kept = {name: each for name, each in state.items() if not name.startswith(spares)}
+    used = {name: tensor for name, tensor in state.items() if not name.startswith(spares)}
     try:
-        network.load_state_dict(kept)
+        network.load_state_dict(used)
     except RuntimeError as error:
         raise ModelError(
             f"the weights do not fit the network: {in_words(error)}",
@@ -149,15 +149,15 @@ def check_fit(
     Raises:
         ModelError: They are of another network.
     """
-    spares, wanted = tuple(spare), network.state_dict()
-    shapes = {name: each.shape for name, each in state.items() if not name.startswith(spares)}
+    spares, expected = tuple(spare), network.state_dict()
+    shapes = {name: tensor.shape for name, tensor in state.items() if not name.startswith(spares)}
     # Checkpoints of long ago have no such counts, and networks do without.
     lacking = [
         name
-        for name, each in wanted.items()
-        if shapes.get(name) != each.shape and not name.endswith("num_batches_tracked")
+        for name, tensor in expected.items()
+        if shapes.get(name) != tensor.shape and not name.endswith("num_batches_tracked")
     ]
-    if strange := [*lacking, *(set(shapes) - set(wanted))]:
+    if strange := [*lacking, *(set(shapes) - set(expected))]:
         raise ModelError(
             f"the weights do not fit the network: {len(strange)} differ, the first is {strange[0]}",
             where=str(path),

@@ -96,14 +96,14 @@ class TextConfig(ModalityConfig):
     def _known_encoding(cls, name: str) -> str:
         """The name that Python knows the encoding by; all names of UTF-8 are one."""
         try:
-            known = codecs.lookup(name).name
-            if b"".decode(known) or "".encode(known).decode(known):
+            codec = codecs.lookup(name).name
+            if b"".decode(codec) or "".encode(codec).decode(codec):
                 raise LookupError
         except (LookupError, ValueError) as error:  # UnicodeError is a ValueError
             raise ValueError(
                 f"{name!r} is no text encoding; utf-8, latin-1, gb18030 are"
             ) from error
-        return "utf-8" if known == "utf-8-sig" else known
+        return "utf-8" if codec == "utf-8-sig" else codec
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> TextCodec:
         from pipeline.modalities.text.codec import TextCodec

@@ -177,8 +177,8 @@ class TextCodec:
         present = np.asarray(column.is_valid())
         for row, value in enumerate(column):
             if present[row]:
-                kept = value.values.to_numpy()[: self.max_tokens]
-                ids[row, : len(kept)] = kept
+                numbers = value.values.to_numpy()[: self.max_tokens]
+                ids[row, : len(numbers)] = numbers
         return Dense(ids, present)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -43,15 +43,15 @@ def check_text(text: str, limits: TextFilterConfig, field: str) -> None:
     if limits.max_characters is not None and count > limits.max_characters:
         what = f"the text has {count} characters"
         raise _left_out(what, "length", "max_characters", limits.max_characters, count, field)
-    if limits.max_repetition is not None and (found := repetition(text)) > limits.max_repetition:
-        what, share = f"one phrase makes {found:.3f} of the text", rounded_up(found)
+    if limits.max_repetition is not None and (fraction := repetition(text)) > limits.max_repetition:
+        what, share = f"one phrase makes {fraction:.3f} of the text", rounded_up(fraction)
         raise _left_out(what, "repetition", "max_repetition", limits.max_repetition, share, field)
     if (
         limits.scripts is not None
-        and (found := script_fraction(text, limits.scripts)) < SCRIPT_FRACTION
+        and (fraction := script_fraction(text, limits.scripts)) < SCRIPT_FRACTION
     ):
         what, scripts = (
-            f"{found:.2f} of the letters are of these scripts",
+            f"{fraction:.2f} of the letters are of these scripts",
             ", ".join(limits.scripts),
         )
         raise _left_out(what, "script", "scripts", f"[{scripts}]", "longer", field)
@@ -94,9 +94,9 @@ def _covered(words: list[str], size: int) -> int:
 
 def script_fraction(text: str, scripts: Iterable[str]) -> float:
     """Share of a text's letters that are of some scripts; 1 where it has no letters."""
-    wanted = set(scripts)
+    allowed = set(scripts)
     letters = {one: count for one, count in Counter(text).items() if one.isalpha()}
-    inside = sum(count for one, count in letters.items() if script(one) in wanted)
+    inside = sum(count for one, count in letters.items() if script(one) in allowed)
     return inside / sum(letters.values()) if letters else 1.0
 
 

@@ -52,9 +52,9 @@ def _repaired(text: str) -> str:
     config = ftfy.TextFixerConfig(normalization=None, uncurl_quotes=False, explain=False)
     if "&" not in text and not is_bad(text):
         # Nothing was mis-decoded, so lines need not be looked at one by one, which would take most of the time.
-        whole = str(ftfy.fix_and_explain(text, config).text)
-        if not is_bad(whole):
-            return whole
+        repaired = str(ftfy.fix_and_explain(text, config).text)
+        if not is_bad(repaired):
+            return repaired
     return str(ftfy.fix_text(text, config))
 
 

@@ -20,14 +20,16 @@ def marked_text(ids: Sequence[int], kept: Sequence[int], tokenizer: str) -> list
     from tokenizers import Tokenizer
 
     engine = Tokenizer.from_str(tokenizer)
-    there = [new == old for old, new in zip(ids, kept, strict=True) if old]
-    whole = [old for old in ids if old]
-    text = engine.decode(whole)
+    unchanged = [new == old for old, new in zip(ids, kept, strict=True) if old]
+    shown_ids = [old for old in ids if old]
+    text = engine.decode(shown_ids)
     again = engine.encode(text, add_special_tokens=False)
-    if again.ids != whole:  # cut inside a letter; then each token is a piece
-        return _joined(zip(map(engine.decode, ([each] for each in whole)), there, strict=True))
+    if again.ids != shown_ids:  # cut inside a letter; then each token is a piece
+        return _joined(
+            zip(map(engine.decode, ([token] for token in shown_ids)), unchanged, strict=True)
+        )
     letters = [True] * len(text)
-    for (start, end), one in zip(again.offsets, there, strict=True):
+    for (start, end), one in zip(again.offsets, unchanged, strict=True):
         for place in range(start, end):
             letters[place] = letters[place] and one
     return _joined(zip(text, letters, strict=True))
@@ -35,4 +37,4 @@ def marked_text(ids: Sequence[int], kept: Sequence[int], tokenizer: str) -> list
 
 def _joined(pieces: Iterator[tuple[str, bool]]) -> list[tuple[str, bool]]:
     groups = itertools.groupby(pieces, key=lambda piece: piece[1])
-    return [("".join(text for text, _ in group), there) for there, group in groups]
+    return [("".join(text for text, _ in group), unchanged) for unchanged, group in groups]

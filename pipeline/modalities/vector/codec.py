@@ -78,10 +78,10 @@ class VectorCodec:
 
     def decode_noting(self, data: memoryview, field: str) -> np.ndarray | Noted:
         """As :meth:`decode`, with a remark where the file goes on behind its numbers."""
-        values, rest = self._decode(data, field)
-        if not rest:
+        values, num_behind = self._decode(data, field)
+        if not num_behind:
             return values
-        return Noted(values, "noted_rest", f"{rest} bytes follow the array")
+        return Noted(values, "noted_rest", f"{num_behind} bytes follow the array")
 
     def decode_batch(
         self, items: Sequence[Item], out: Sequence[np.ndarray] | None = None
@@ -92,15 +92,15 @@ class VectorCodec:
     def _decode(self, data: memoryview, field: str) -> tuple[np.ndarray, int]:
         if len(data) > self.max_bytes:
             raise self.too_large(len(data), field)
-        more, rest = False, 0
+        more, num_behind = False, 0
         suffix = field.rpartition(".")[2]
         if suffix == NPY:
-            array, rest = read_npy(data, field)
+            array, num_behind = read_npy(data, field)
         elif suffix == JSON:
             array = read_json_numbers(data, field, self.path, len(self.shape))
         else:
             array, more = read_lines(data, field, self.separator, self.shape)
-        return self._finite(self._fitted(array, field, more=more), field), rest
+        return self._finite(self._fitted(array, field, more=more), field), num_behind
 
     def too_large(self, size: int, field: str) -> SampleError:
         """The fault of a member of more bytes than may be."""
@@ -151,8 +151,8 @@ class VectorCodec:
         values = np.full(self.shape, np.nan, dtype=np.float32)
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
             values[: len(array)] = array
-        there = values[: len(array)]
-        finite = np.isfinite(there)
+        present = values[: len(array)]
+        finite = np.isfinite(present)
         if finite.all():
             return values
         number = finite.size - int(finite.sum())
@@ -160,11 +160,11 @@ class VectorCodec:
         if self.non_finite == "quarantine":
             raise bad(what, field, _setting("non_finite"))
         if self.non_finite == "zero":
-            there[~finite] = 0.0
+            present[~finite] = 0.0
         elif number == finite.size:
             raise bad(what, field)
         else:
-            there[~finite] = np.nan
+            present[~finite] = np.nan
         return values
 
     def show(self, data: memoryview, field: str) -> bytes:

@@ -15,5 +15,5 @@ def bad(what: str, field: str, setting: str = "") -> SampleError:
         field: Its extension.
         setting: Dotted path of the setting that would let it through, if there is one.
     """
-    said = f"the vector cannot be read: {what}"
-    return SampleError(said, reason=BAD_VECTOR, field=field, setting=setting)
+    message = f"the vector cannot be read: {what}"
+    return SampleError(message, reason=BAD_VECTOR, field=field, setting=setting)

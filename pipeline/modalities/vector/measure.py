@@ -51,7 +51,7 @@ class VectorMeasure:
         """Moments of each channel or feature, and of all."""
         shape = value_shape(field)
         counts, first, second = sums["counts"], sums["sums"], sums["squares"]
-        pairs = [_moments(*each) for each in zip(first, second, counts, strict=True)]
+        pairs = [_moments(*pair) for pair in zip(first, second, counts, strict=True)]
         overall = _moments(sum(first), sum(second), sum(counts))
         size = math.prod(shape)
         described: dict[str, Any] = {
@@ -78,11 +78,11 @@ def exact_sums(values: np.ndarray) -> tuple[list[int], list[int]]:
         Of each channel, in units of 2**-172 and of 2**-344.
     """
     mantissa, exponent = np.frexp(np.where(np.isfinite(values), values, 0).astype(np.float64))
-    whole = (mantissa * (1 << MANTISSA_BITS)).astype(np.int64)
+    mantissas = (mantissa * (1 << MANTISSA_BITS)).astype(np.int64)
     shifts = exponent - MANTISSA_BITS - SMALLEST_EXPONENT
     first, second = [0] * values.shape[1], [0] * values.shape[1]
-    for shift in np.unique(shifts[whole != 0]).tolist():
-        chosen = np.where(shifts == shift, whole, 0)
+    for shift in np.unique(shifts[mantissas != 0]).tolist():
+        chosen = np.where(shifts == shift, mantissas, 0)
         totals = zip(chosen.sum(axis=0).tolist(), (chosen**2).sum(axis=0).tolist(), strict=True)
         for channel, (total, squares) in enumerate(totals):
             first[channel] += total << shift

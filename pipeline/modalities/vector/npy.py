@@ -99,9 +99,9 @@ def read_npy_header(head: memoryview, size: int, field: str) -> NpyHeader:
     if any(extent < 0 for extent in shape):
         raise bad(f"its header declares the shape {_in_words(shape)}", field)
     header = NpyHeader(tuple(map(int, shape)), dtype, bool(fortran_order), start + length)
-    there = size - header.offset
-    if header.num_bytes > there:
-        what = f"its header declares {header.num_bytes} bytes of numbers, and {there} are there"
+    available = size - header.offset
+    if header.num_bytes > available:
+        what = f"its header declares {header.num_bytes} bytes of numbers, and {available} are there"
         raise bad(what, field)
     if not header.num_bytes:
         raise bad(f"it is empty, of shape {_in_words(header.shape)}", field)

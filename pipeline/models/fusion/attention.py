@@ -46,8 +46,8 @@ class AttentionFusion(Fusion):
             dim=1,
         )
         # The fusion token is always real, so no row is without a token to look at.
-        own = torch.ones(size, 1, dtype=torch.bool, device=tokens.device)
-        mask = torch.cat([own, *(part.mask for part in parts)], dim=1)
+        always = torch.ones(size, 1, dtype=torch.bool, device=tokens.device)
+        mask = torch.cat([always, *(part.mask for part in parts)], dim=1)
         for block in self.blocks[:-1]:
             tokens = block(tokens, mask)
         # Of the last block only the fusion token is wanted.

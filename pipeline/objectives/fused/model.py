@@ -135,8 +135,8 @@ class FusedNetwork(Objective):
             chosen = drawn.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
             alone = present & torch.zeros_like(present).scatter(1, chosen, True)
             return torch.stack([self._hide(present, chance), alone])
-        each = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
-        return torch.cat([present[None], present & each[:, None]])
+        identity = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+        return torch.cat([present[None], present & identity[:, None]])
 
     def _hide(self, present: Tensor, chance: Chance | None = None) -> Tensor:
         """Modality dropout: ``present``, bool (B, M), with some hidden, never all of a sample."""

@@ -68,14 +68,14 @@ class MultiLabelEvaluation(Gathered):
             name: matrix(table[PROBABILITIES]).astype(np.float64)
             for name, table in self.predictions.items()
         }
-        whole = probabilities[subset_name(present)]
+        complete = probabilities[subset_name(present)]
         rows = rows_of(subset_name(present), present, len(labels))
-        metrics = self._metrics("overall", labels[rows], whole[rows])
-        curves = precision_recall(self.classes, labels[rows], whole[rows])
+        metrics = self._metrics("overall", labels[rows], complete[rows])
+        curves = precision_recall(self.classes, labels[rows], complete[rows])
         subsets = {}
         for name, values in probabilities.items():
             rows = rows_of(name, present, len(labels))
-            subsets[name] = self._subset(name, labels[rows], values[rows], whole[rows])
+            subsets[name] = self._subset(name, labels[rows], values[rows], complete[rows])
         return {
             "split": self.judging.split,
             "classes": list(self.classes),

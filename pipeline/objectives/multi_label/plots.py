@@ -87,12 +87,12 @@ def precision_recall_curves(
     areas = {name: per_class[name]["average_precision"] for name in curves}
     weakest = sorted(curves, key=lambda name: areas[name])
     named = weakest[: MAX_NAMED if len(weakest) <= MAX_NAMED else MAX_NAMED - 1]
-    others = [name for name in weakest if name not in named]
+    unnamed = [name for name in weakest if name not in named]
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, 46, 12 + 19 * math.ceil((len(named) + 1) / 2), 12, 42)
-        for i, name in enumerate(others):
-            label = f"{len(others)} other classes" if i == 0 else None
+        for i, name in enumerate(unnamed):
+            label = f"{len(unnamed)} other classes" if i == 0 else None
             axes.plot(*_line(curves[name]), color=MUTED, alpha=0.45, lw=1, label=label)
         for i, name in reversed(list(enumerate(named))):
             axes.plot(

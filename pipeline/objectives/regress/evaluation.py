@@ -51,9 +51,9 @@ class NumberEvaluation(Gathered):
         targets = parsed(self.texts, len(self.places))
         predictions = {name: values(table[PREDICTION]) for name, table in self.predictions.items()}
         present = self.present
-        whole = predictions[subset_name(present)]
+        complete = predictions[subset_name(present)]
         rows = rows_of(subset_name(present), present, len(targets))
-        metrics = self._metrics("overall", targets[rows], whole[rows])
+        metrics = self._metrics("overall", targets[rows], complete[rows])
         overall = _numbers(metrics.overall)
         mean = np.broadcast_to(np.array(self.scale.mean), targets[rows].shape)
         guessed = np.abs(targets[rows] - mean)
@@ -68,7 +68,7 @@ class NumberEvaluation(Gathered):
                 for place, scores in zip(self.places, metrics.outputs, strict=True)
             },
             "subsets": {
-                name: self._subset(name, targets, predicted, whole, present)
+                name: self._subset(name, targets, predicted, complete, present)
                 for name, predicted in predictions.items()
             },
             "comparison": [],
@@ -143,9 +143,13 @@ def _numbers(scores: RegressionScores) -> dict[str, Any]:
     estimates = {name: getattr(scores, name) for name in NAMES}
     return {
         "num_samples": scores.num_samples,
-        **{name: each.value for name, each in estimates.items()},
+        **{name: estimate.value for name, estimate in estimates.items()},
         "intervals": {
-            name: list(each.interval) for name, each in estimates.items() if each.interval
+            name: list(estimate.interval)
+            for name, estimate in estimates.items()
+            if estimate.interval
         },
-        "undefined": {name: each.undefined for name, each in estimates.items() if each.undefined},
+        "undefined": {
+            name: estimate.undefined for name, estimate in estimates.items() if estimate.undefined
+        },
     }

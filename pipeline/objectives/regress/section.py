@@ -57,7 +57,7 @@ class NumberSection:
             return None
         rows = comparison_rows(evaluation, MAE.name)
         single = best_single(rows, MAE) if len(rows) > 1 else None
-        told = {
+        values = {
             "mae": overall["mae"],
             "of_mean": overall.get("mae_of_mean"),
             "num_samples": overall["num_samples"],
@@ -65,7 +65,7 @@ class NumberSection:
             "single": single,
             "gain": gain_over(single, evaluation, MAE) if single is not None else None,
         }
-        return Part("objectives/regress/lede.html", told)
+        return Part("objectives/regress/lede.html", values)
 
     def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
         of_mean = evaluation.get("overall", {}).get("mae_of_mean")
@@ -80,7 +80,7 @@ class NumberSection:
                 name = place if len(self.places) > 1 else ""
                 for draw in (prediction_scatter, residual_plot):
                     plots.append(draw(targets[:, k], numbers[:, k], name))
-        told = {
+        content = {
             "numbers": [(title, overall[name]) for name, title in TITLES.items()],
             "undefined": [
                 (TITLES[name], words) for name, words in overall.get("undefined", {}).items()
@@ -89,7 +89,7 @@ class NumberSection:
             "titles": TITLES,
             "outputs": evaluation.get("outputs", {}) if len(self.places) > 1 else {},
         }
-        return Part("objectives/regress/metrics.html", told)
+        return Part("objectives/regress/metrics.html", content)
 
     def targets(self, splits: Mapping[str, Mapping[str, int]]) -> Targets:
         numbers = {name: self._numbers(counted) for name, counted in splits.items()}
@@ -122,8 +122,8 @@ class NumberSection:
         deviation = targets.std(axis=0)
         errors = np.abs(numbers - targets) / np.where(deviation > 0, deviation, 1.0)
         order = np.argsort(-errors.mean(axis=1), kind="stable")
-        rest = order[count:]
-        spread = rest[:: max(1, len(rest) // max(1, count))][:count]
+        remaining = order[count:]
+        spread = remaining[:: max(1, len(remaining) // max(1, count))][:count]
         keys, shards = predicted[KEY], predicted[SHARD]
         return [
             Judgement(

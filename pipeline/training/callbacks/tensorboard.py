@@ -53,8 +53,8 @@ class TensorBoard(Callback):
         for name, value in row.items():
             if name != "epoch":
                 split, _, metric = name.partition("_")
-                known = split in ("train", "val", "rows")
-                tag = f"{split}/{metric}" if known else name
+                charted = split in ("train", "val", "rows")
+                tag = f"{split}/{metric}" if charted else name
                 self._writer.add_scalar(tag, value, int(row["epoch"]))
         self._writer.flush()
         if self._aside is not None:

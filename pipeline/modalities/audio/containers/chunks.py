@@ -61,7 +61,7 @@ class Sound(NamedTuple):
     extra: int
     start: int
     coding: Coding
-    told: int | None = None
+    declared: int | None = None
     form: bytes = b""
 
 
@@ -124,12 +124,12 @@ def _begins_chunk(data: memoryview, offset: int, order: str) -> bool:
 
 def _check_count(sound: Sound, samples: int) -> Remark | None:
     """Holds another field's number of samples against that of the bytes."""
-    if sound.told is None or is_unknown(sound.told, samples):
+    if sound.declared is None or is_unknown(sound.declared, samples):
         return None
-    if sound.told > samples:
-        return shortage("the file", sound.told, samples, unit="samples")
-    if sound.told < samples:
-        words = f"the file declares {sound.told} samples and holds {samples}"
+    if sound.declared > samples:
+        return shortage("the file", sound.declared, samples, unit="samples")
+    if sound.declared < samples:
+        words = f"the file declares {sound.declared} samples and holds {samples}"
         return Remark(COUNT, words)
     return None
 

@@ -191,11 +191,11 @@ def read_streams(data: memoryview) -> Sequence[LogicalStream]:
             by_serial[page.serial] = stream
             streams.append(stream)
             num_open += 1
-        known = by_serial.get(page.serial)
-        if known is None or known.next_page != page.number:
+        opened = by_serial.get(page.serial)
+        if opened is None or opened.next_page != page.number:
             raise ValueError(f"Ogg pages are missing before byte {offset}")
-        known.add(offset, page)
-        num_open -= known.next_page is None
+        opened.add(offset, page)
+        num_open -= opened.next_page is None
         offset = page.end
     if _PAGE.search(data, offset):
         raise ValueError(f"bytes that belong to nothing lie between Ogg pages at byte {offset}")

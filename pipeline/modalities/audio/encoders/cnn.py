@@ -61,6 +61,6 @@ class AudioEncoder(nn.Module):
 
 def _num_stages(num_mels: int, num_frames: int) -> int:
     """Halvings until at most 8 mel bins and 32 frames are left, but at least 2 of either."""
-    wanted = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
+    halvings = max(math.ceil(math.log2(num_mels / 8)), math.ceil(math.log2(num_frames / 32)))
     possible = math.floor(math.log2(min(num_mels, num_frames))) - 1
-    return max(1, min(max(MIN_STAGES, wanted), possible))
+    return max(1, min(max(MIN_STAGES, halvings), possible))

@@ -59,8 +59,8 @@ class VectorTransformer(nn.Module):
         inputs = functional.pad(steps.inputs, (0, lacking))
         patches = inputs.reshape(*inputs.shape[:2], self.num_tokens, self.patch)
         tokens = self.embed(patches.transpose(1, 2).flatten(2)) + self.position
-        whole = functional.pad(steps.mask, (0, lacking))
-        mask = whole.reshape(len(whole), self.num_tokens, self.patch).any(dim=2)
+        padded_mask = functional.pad(steps.mask, (0, lacking))
+        mask = padded_mask.reshape(len(padded_mask), self.num_tokens, self.patch).any(dim=2)
         for block in self.blocks:
             tokens = block(tokens, mask)
         return Features(self.norm(tokens), mask)
