@@ -22,7 +22,7 @@ from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 def evaluate_predictions(
     classes: Sequence[str],
     labels: NDArray[np.int64],
-    probabilities: Mapping[str, NDArray[np.floating[Any]]],
+    probabilities: Mapping[str, NDArray[np.floating]],
     present: Mapping[str, NDArray[np.bool_]],
     seed: int,
     num_bootstrap: int = NUM_RESAMPLES,
@@ -64,23 +64,23 @@ def evaluate_predictions(
         seed=named_seed(seed, "overall"),
         num_resamples=num_bootstrap,
     )
-    subsets = {}
-    for name, predicted in probabilities.items():
-        rows = rows_of(name, present, len(labels))
-        subsets[name] = _subset(
-            classes,
-            labels[rows],
-            np.asarray(predicted)[rows],
-            full[rows],
-            seed=named_seed(seed, name),
-            num_bootstrap=num_bootstrap,
-        )
+    rows_by_subset = {name: rows_of(name, present, len(labels)) for name in probabilities}
     return {
         "split": split,
         "classes": list(classes),
         "modalities": list(present),
         "overall": overall,
-        "subsets": subsets,
+        "subsets": {
+            name: _subset(
+                classes,
+                labels[rows],
+                np.asarray(probabilities[name])[rows],
+                full[rows],
+                seed=named_seed(seed, name),
+                num_bootstrap=num_bootstrap,
+            )
+            for name, rows in rows_by_subset.items()
+        },
         "comparison": [],
     }
 
@@ -90,10 +90,10 @@ def compare_model(
     modalities: Sequence[str],
     classes: Sequence[str],
     labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating[Any]],
+    probabilities: NDArray[np.floating],
     seed: int,
     num_bootstrap: int = NUM_RESAMPLES,
-    whole: NDArray[np.floating[Any]] | None = None,
+    whole: NDArray[np.floating] | None = None,
 ) -> dict[str, Any]:
     """One row of ``comparison``: another model, say one trained on a single modality.
 
@@ -156,7 +156,7 @@ def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
 def _computed(
     classes: Sequence[str],
     labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating[Any]],
+    probabilities: NDArray[np.floating],
 ) -> dict[str, Any]:
     metrics = ClassificationMetrics(classes)
     metrics.update(labels, probabilities)
@@ -166,8 +166,8 @@ def _computed(
 def _subset(
     classes: Sequence[str],
     labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating[Any]],
-    full: NDArray[np.floating[Any]],
+    probabilities: NDArray[np.floating],
+    full: NDArray[np.floating],
     *,
     seed: int,
     num_bootstrap: int,
@@ -180,7 +180,7 @@ def _subset(
 def _scored(
     classes: Sequence[str],
     labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating[Any]],
+    probabilities: NDArray[np.floating],
     *,
     seed: int,
     num_bootstrap: int,

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.metrics.subsets import subset_name
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
 from pipeline.objectives.base import EMBEDDING, Judging
 from pipeline.objectives.sealed import objective_of
@@ -52,31 +52,11 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     Raises:
         BadDataError: No sample could be judged.
     """
-    spec = model_spec(config)
-    if spec.pretrained:
-        raise ConfigError(
-            "a pretrained encoder gives embeddings, and no predictions that could be judged",
-            where=f"infer.model={spec.model}",
-            fix="leave infer.model out to judge RUN/model, or name another bundle",
-        )
-    bundle = BundleModel.open(spec).bundle
+    bundle = _bundle(config)
     config = config.with_encoders(bundle.modalities)
-    objective, target = objective_of(bundle), objective_of(bundle).targets(bundle.learned)
-    parts = plan_parts(
-        config,
-        config.evaluate.input,
-        "evaluate.input",
-        target=target,
-        tokenizer=bundle.tokenizer,
-        workplace=workplace,
-    )
-    decoder = Decoder.build(
-        bundle.modalities.for_job(config.modalities),
-        bundle.tokenizer,
-        target=target,
-        **config.handling(),
-    )
+    objective = objective_of(bundle)
     split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
+    parts, decoder = _labelled(config, bundle, workplace)
     cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder, workplace)
     [parts] = cleaned.parts.values()
     clear_quarantine(output)
@@ -117,10 +97,46 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         summary.report["cleaning"] = cleaned.report
 
 
-def write_metrics(metrics: dict[str, Any], output: str) -> None:
+def write_metrics(metrics: Mapping[str, object], output: str) -> None:
     """Writes metrics.json."""
     text = json.dumps(metrics, ensure_ascii=False, indent=1)
     storage.write_bytes(storage.join(output, METRICS), text.encode())
+
+
+def _bundle(config: Config) -> Bundle:
+    """The bundle that is judged.
+
+    Raises:
+        ConfigError: The model is no bundle.
+    """
+    spec = model_spec(config)
+    if spec.pretrained:
+        raise ConfigError(
+            "a pretrained encoder gives embeddings, and no predictions that could be judged",
+            where=f"infer.model={spec.model}",
+            fix="leave infer.model out to judge RUN/model, or name another bundle",
+        )
+    return BundleModel.open(spec).bundle
+
+
+def _labelled(config: Config, bundle: Bundle, workplace: Workplace) -> tuple[list[Part], Decoder]:
+    """The parts of the split, and what decodes them with their targets, as the bundle was trained."""
+    target = objective_of(bundle).targets(bundle.learned)
+    parts = plan_parts(
+        config,
+        config.evaluate.input,
+        "evaluate.input",
+        target=target,
+        tokenizer=bundle.tokenizer,
+        workplace=workplace,
+    )
+    decoder = Decoder.build(
+        bundle.modalities.for_job(config.modalities),
+        bundle.tokenizer,
+        target=target,
+        **config.handling(),
+    )
+    return parts, decoder
 
 
 def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
