@@ -165,5 +165,5 @@ def _noise(rng: np.random.Generator) -> NDArray[np.float64]:
     return noise / _rms(noise)
 
 
-def _rms(audio: NDArray[Any]) -> float:
+def _rms(audio: NDArray[np.generic]) -> float:
     return float(np.sqrt(np.mean(np.square(audio)))) if audio.size else 0.0

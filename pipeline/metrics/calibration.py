@@ -42,7 +42,7 @@ def calibration(
 
 
 def expected_calibration_error(
-    confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
 ) -> float | None:
     """Mean distance between confidence and accuracy, each bin weighted by its samples.
 
@@ -68,7 +68,7 @@ def expected_calibration_error(
 
 
 def reliability_bins(
-    confidence: NDArray[np.floating[Any]], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
 ) -> list[dict[str, Any]]:
     """Samples sorted into bins (low, high] of their confidence.
 

@@ -36,7 +36,7 @@ class ClassificationMetrics:
         self._labels: list[NDArray[np.int64]] = []
         self._probabilities: list[NDArray[np.float32]] = []
 
-    def update(self, labels: NDArray[np.int64], probabilities: NDArray[np.floating[Any]]) -> None:
+    def update(self, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> None:
         """Adds one batch.
 
         Args:

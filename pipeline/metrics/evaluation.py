@@ -57,13 +57,8 @@ def evaluate_predictions(
     if everything not in probabilities:
         raise ValueError(f"no predictions for all modalities together ({everything})")
     full = np.asarray(probabilities[everything])
-    overall_rows = rows_of(everything, present, len(labels))
-    overall = _computed(classes, labels[overall_rows], full[overall_rows])
-    overall["intervals"] = confusion_intervals(
-        np.asarray(overall["confusion"]),
-        seed=named_seed(seed, "overall"),
-        num_resamples=num_bootstrap,
-    )
+    judged = rows_of(everything, present, len(labels))
+    overall = _computed(classes, labels[judged], full[judged], seed, num_bootstrap)
     rows_by_subset = {name: rows_of(name, present, len(labels)) for name in probabilities}
     return {
         "split": split,
@@ -157,10 +152,19 @@ def _computed(
     classes: Sequence[str],
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
+    seed: int,
+    num_bootstrap: int,
 ) -> dict[str, Any]:
+    """All metrics, with calibration and intervals."""
     metrics = ClassificationMetrics(classes)
     metrics.update(labels, probabilities)
-    return {**metrics.compute(), "calibration": calibration(*metrics.arrays())}
+    computed = {**metrics.compute(), "calibration": calibration(*metrics.arrays())}
+    intervals = confusion_intervals(
+        np.asarray(computed["confusion"]),
+        seed=named_seed(seed, "overall"),
+        num_resamples=num_bootstrap,
+    )
+    return {**computed, "intervals": intervals}
 
 
 def _subset(

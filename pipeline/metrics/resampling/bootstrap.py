@@ -40,7 +40,7 @@ class PairedDifference:
 
 
 def bootstrap_interval(
-    values: NDArray[Any],
+    values: NDArray[np.generic],
     *,
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
@@ -64,8 +64,8 @@ def bootstrap_interval(
 
 
 def paired_bootstrap(
-    first: NDArray[Any],
-    second: NDArray[Any],
+    first: NDArray[np.generic],
+    second: NDArray[np.generic],
     *,
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
@@ -102,7 +102,7 @@ def paired_bootstrap(
 
 
 def bootstrap_means(
-    values: NDArray[Any], *, seed: int, num_resamples: int = NUM_RESAMPLES
+    values: NDArray[np.generic], *, seed: int, num_resamples: int = NUM_RESAMPLES
 ) -> NDArray[np.float64]:
     """Means of resamples: (num_resamples,) float64. ``values`` is (N,) with N > 0."""
     values = np.asarray(values, np.float64)
@@ -146,7 +146,7 @@ def confusion_intervals(
     share = confusion[rows, columns] / total
     cells, num_classes = len(rows), len(confusion)
 
-    def indicator(at: NDArray[Any], where: NDArray[np.bool_]) -> Any:
+    def indicator(at: NDArray[np.generic], where: NDArray[np.bool_]) -> Any:
         """(cells, K): adds the cells that belong to a class."""
         (chosen,) = np.nonzero(where)
         return csr_array((np.ones(len(chosen)), (chosen, at[chosen])), shape=(cells, num_classes))
