@@ -20,6 +20,8 @@ from pipeline.errors import (
 
 if TYPE_CHECKING:
     from pipeline.api.batches import Batches
+    from pipeline.api.model import Model, Predictions, load_model
+    from pipeline.api.output import Output, open_output
     from pipeline.api.read import read
     from pipeline.api.samples import BadSample, Sample, Samples
     from pipeline.sinks.rows import written_rows
@@ -34,8 +36,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _MODULES = {
     "BadSample": "pipeline.api.samples",
     "Batches": "pipeline.api.batches",
+    "Model": "pipeline.api.model",
+    "Output": "pipeline.api.output",
+    "Predictions": "pipeline.api.model",
     "Sample": "pipeline.api.samples",
     "Samples": "pipeline.api.samples",
+    "load_model": "pipeline.api.model",
+    "open_output": "pipeline.api.output",
     "read": "pipeline.api.read",
     "written_rows": "pipeline.sinks.rows",
 }
@@ -44,8 +51,11 @@ __all__ = [
     "BadSample",
     "Batches",
     "ConfigError",
+    "Model",
     "ModelError",
+    "Output",
     "PipelineError",
+    "Predictions",
     "RunError",
     "Sample",
     "SampleError",
@@ -53,6 +63,8 @@ __all__ = [
     "ShardError",
     "SinkError",
     "__version__",
+    "load_model",
+    "open_output",
     "read",
     "written_rows",
 ]

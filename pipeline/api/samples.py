@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +78,7 @@ class Samples:
         num_cpus: Cores to decode on; all where None.
 
     Attributes:
+        parts: Of the shards.
         tokenizer: JSON of the tokenizer of texts; None where there is none.
     """
 
@@ -88,12 +90,13 @@ class Samples:
         tokenizer: str | None = None,
         num_cpus: int | None = None,
     ) -> None:
-        self._parts, self._decoder, self._num_cpus = parts, decoder, num_cpus
+        self._decoder, self._num_cpus = decoder, num_cpus
+        self.parts = parts
         self._bad: dict[str, list[BadSample]] = {}
         self.tokenizer = tokenizer
 
     def __iter__(self) -> Iterator[Sample]:
-        with closing(self.tables(self._parts)) as tables:
+        with closing(self.tables(self.parts)) as tables:
             for table in tables:
                 good = table.filter(table[ERROR].is_null())
                 del table
@@ -126,7 +129,7 @@ class Samples:
         """
         return Batches(
             self,
-            self._parts,
+            self.parts,
             self._decoder,
             size,
             torch=torch,
@@ -141,7 +144,21 @@ class Samples:
     @property
     def quarantine(self) -> list[BadSample]:
         """What is bad in the shards that were read so far, each once however often they were read."""
-        return [bad for part in self._parts for bad in self._bad.get(part.id, ())]
+        return [bad for part in self.parts for bad in self._bad.get(part.id, ())]
+
+    @property
+    def handling(self) -> dict[str, Any]:
+        """How bad samples are treated and what is carried along, as arguments of ``Decoder.build``."""
+        decoder = self._decoder
+        return {
+            "metadata": decoder.metadata,
+            "on_bad_field": decoder.on_bad_field,
+            "limits": decoder.limits,
+        }
+
+    def decoded_by(self, decoder: Decoder) -> Samples:
+        """The samples of the same shards, decoded in another way."""
+        return Samples(self.parts, decoder, num_cpus=self._num_cpus)
 
     def tables(self, parts: Sequence[Part]) -> Generator[pa.Table, None, None]:
         """Decoded parts in their order, with a row for every sample, good or bad; some are decoded ahead."""
@@ -150,7 +167,7 @@ class Samples:
             closing(executor.in_order(parts, self._decoder)) as tables,
         ):
             for part, table in zip(parts, tables, strict=True):
-                self._bad[part.id] = [_bad_sample(row) for row in _quarantine(table)]
+                self._bad[part.id] = bad_samples(table)
                 yield table
                 del table
 
@@ -173,10 +190,10 @@ class Samples:
             yield Sample(key, shard, label, arrays, metadata)
 
 
-def _quarantine(table: pa.Table) -> list[dict[str, str | None]]:
+def bad_samples(table: pa.Table) -> list[BadSample]:
+    """What is bad in a decoded part."""
     names = [SHARD, KEY, "field", "reason", "detail", "setting", OUTCOME]
-    rows: list[dict[str, str | None]] = quarantine_rows(table).select(names).to_pylist()
-    return rows
+    return [_bad_sample(row) for row in quarantine_rows(table).select(names).to_pylist()]
 
 
 def _bad_sample(row: Mapping[str, str | None]) -> BadSample:
