@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from pipeline.api.output import Column, dense
 from pipeline.api.samples import BadSample, Samples, bad_samples
+from pipeline.config import validate
 from pipeline.engine.decoding.decoded_folder import is_decoded
-from pipeline.engine.decoding.isolated import decode_alone
+from pipeline.engine.decoding.isolated import decode_alone, end_child
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
@@ -62,7 +63,8 @@ def load_model(
     """
     name = os.fspath(model)
     if modalities is not None:
-        configured = ModalitiesConfig.model_validate(modalities)
+        tree = {"run": ".", "modalities": modalities}
+        configured = validate(tree, where="pipeline.load_model").modalities
     elif is_encoder(name):
         configured = ModalitiesConfig.of_every_kind()
     else:
@@ -149,7 +151,10 @@ class Model:
         """
         if isinstance(inputs, Samples):
             return self._of_samples(inputs)
-        tables = [self._decoded(number, _fields(item)) for number, item in enumerate(inputs)]
+        try:
+            tables = [self._decoded(number, _fields(item)) for number, item in enumerate(inputs)]
+        finally:
+            end_child()
         if not tables:
             return self._predictions([], [])
         table = pa.concat_tables(tables)

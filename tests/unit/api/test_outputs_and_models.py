@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.children import children
 from support.ray_cluster import PROJECT
 from support.tones import make_samples, png, write_tar
 
@@ -120,6 +122,9 @@ def test_a_model_takes_bytes_and_files(folder: Path) -> None:
     )
     assert np.array_equal(row["embedding"], expected["embedding"])
     assert len(model.predict([folder / "picture.png"])) == 1
+    assert not children(os.getpid()), "what has decoded them has ended"
+    with pytest.raises(pipeline.ConfigError, match=r"modalities\.image\.sise"):
+        pipeline.load_model(folder / "run" / "model", modalities={"image": {"sise": 3}})
     with pytest.raises(pipeline.ConfigError, match="cannot be read"):
         model.predict([folder / "none.png"])
 

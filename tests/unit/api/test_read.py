@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.children import children
 from support.ray_cluster import PROJECT
 from support.tones import make_samples, png, write_tar
 
@@ -169,12 +170,6 @@ def test_tensors(folder: Path) -> None:
     assert batch["label"].dtype == torch.int64
     labels = [sample.label for sample in read(folder)][:8]
     assert [classes[number] for number in batch["label"]] == labels
-
-
-def children(pid: int) -> list[int]:
-    """Processes that a process has started, by any of its threads."""
-    files = Path(f"/proc/{pid}/task").glob("*/children")
-    return sorted(int(child) for file in files for child in file.read_text().split())
 
 
 def ended(pid: int, seconds: float = 10.0) -> bool:
