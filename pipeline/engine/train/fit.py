@@ -20,7 +20,7 @@ from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of
 from pipeline.engine.train.seal import seal
 from pipeline.engine.train.statistics import training_statistics
-from pipeline.engine.train.survey import check_targets, survey_parts
+from pipeline.engine.train.survey import check_targets, survey_splits
 from pipeline.engine.train.trainer import Trainer
 from pipeline.engine.train.worker import Job
 from pipeline.errors import BadDataError, ConfigError
@@ -91,10 +91,7 @@ def _trained(config: Config, summary: Summary, trainer: Trainer, workplace: Work
     for split in parts:
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer, workplace)
-    surveys = {
-        split: survey_parts(split_parts, objective, config.limits, workplace)
-        for split, split_parts in cleaned.parts.items()
-    }
+    surveys = survey_splits(cleaned.parts, objective, config.limits, workplace)
     learned = objective.learn(surveys["train"].targets)
     check_targets(config, surveys, learned)
     job = Job(

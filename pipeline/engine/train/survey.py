@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -12,8 +13,36 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.errors import BadDataError, SampleError
 from pipeline.inspection.survey import Survey, survey_part
 from pipeline.limits import Limits
+from pipeline.logs import event
 from pipeline.objectives.base import Learned, ObjectiveSection
 from pipeline.shards.planning.plan import Part
+
+logger = logging.getLogger(__name__)
+
+FIELDS_TOLD = 20  # the most frequent
+
+
+def survey_splits(
+    parts: Mapping[str, Sequence[Part]],
+    objective: ObjectiveSection,
+    limits: Limits,
+    workplace: Workplace,
+) -> dict[str, Survey]:
+    """Surveys each split, and tells in the log what there is; see :func:`survey_parts`."""
+    surveys = {}
+    for split, split_parts in parts.items():
+        survey = survey_parts(split_parts, objective, limits, workplace)
+        event(
+            logger,
+            "surveyed",
+            split=split,
+            samples=survey.samples,
+            targets=survey.targets.count,
+            fields=dict(survey.fields.most_common(FIELDS_TOLD)),
+            faults=dict(survey.faults),
+        )
+        surveys[split] = survey
+    return surveys
 
 
 def survey_parts(

@@ -16,7 +16,7 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans import checks
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.engine.train.statistics import training_statistics
-from pipeline.engine.train.survey import survey_parts
+from pipeline.engine.train.survey import survey_parts, survey_splits
 from pipeline.sample import Fault, Sample
 from pipeline.shards.planning.plan import Part, expand, plan
 from pipeline.shards.reading.reader import read_part
@@ -160,6 +160,5 @@ def test_workers_find_what_one_thread_finds(
     monkeypatch.setattr(workplaces, "FEW_PARTS", 0)
     assert len(parts) > 2
     objective = config.require_objective()
-    assert survey_parts(parts, objective, config.limits, workplace) == survey_parts(
-        parts, objective, config.limits
-    )
+    surveys = survey_splits({"train": parts}, objective, config.limits, workplace)
+    assert surveys == {"train": survey_parts(parts, objective, config.limits)}
