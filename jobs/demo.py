@@ -18,9 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from jobs import _job, evaluate, infer, report, train
 from pipeline import logs, runs, storage
 from pipeline.config import Config, load, to_yaml, validate
@@ -193,7 +190,7 @@ class _Demo:
             name: The modality.
             masked: What the whole model reaches with this modality, whose numbers are those to compare.
         """
-        from pipeline.engine.plans.evaluate import METRICS
+        from pipeline.engine.plans.evaluate import METRICS, predictions_of_both
 
         alone = self._alone(name)
         _job.run(evaluate.JOB, alone, began=process_clock())
@@ -202,7 +199,7 @@ class _Demo:
         overall = judged["overall"]
         settings = self.config.evaluate
         judging = Judging(str(settings.input), settings.seed, settings.num_bootstrap)
-        pairs = _judged_by_both(folder, self.config.folder("evaluation"))
+        pairs = predictions_of_both(folder, self.config.folder("evaluation"))
         return {
             "name": f"{name} alone",
             "modalities": [name],
@@ -235,29 +232,6 @@ class _Demo:
         if fresh or not (self.folder / runs.SUMMARY).exists():
             summary.write(str(self.folder))
         return summary
-
-
-def _judged_by_both(alone: str, whole: str) -> tuple[pa.Table, pa.Table]:
-    """The predictions of two evaluations for the samples that both have judged, in the same order."""
-    from pipeline.engine.plans.evaluate import PREDICTIONS
-
-    tables = [
-        pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
-        for folder in (alone, whole)
-    ]
-    places = [
-        {name: row for row, name in enumerate(zip(*_names(table), strict=True))} for table in tables
-    ]
-    both = sorted(places[0].keys() & places[1].keys())
-    first, second = (
-        table.take([rows[name] for name in both])
-        for table, rows in zip(tables, places, strict=True)
-    )
-    return first, second
-
-
-def _names(table: pa.Table) -> tuple[list[str], list[str]]:
-    return table["shard"].to_pylist(), table["key"].to_pylist()
 
 
 def _is_done(path: Path) -> bool:

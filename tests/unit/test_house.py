@@ -12,13 +12,7 @@ PROJECT = Path(__file__).parents[2]
 FILES = sorted(path for root in ("pipeline", "jobs") for path in (PROJECT / root).rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_FILES = 300, 60, 14
 # What is larger still; to be split, and then to go from here.
-LONG_FILES = {
-    "jobs/demo.py": 311,
-    "pipeline/engine/lint/estimate.py": 308,
-    "pipeline/engine/lint/findings.py": 302,
-    "pipeline/engine/plans/report.py": 309,
-    "pipeline/modalities/pretrained/from_transformers.py": 315,
-}
+LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 FULL_FOLDERS: dict[str, int] = {}
 

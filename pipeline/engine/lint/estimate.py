@@ -10,26 +10,25 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import runs, storage
+from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.decoding.isolated import harmless
+from pipeline.engine.lint.drawn import read_picks, tokenizer_for
 from pipeline.inspection.picks import Pick
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Field, Sample
-from pipeline.shards.packed.source import is_packed, open_shard
+from pipeline.sample import ERROR, ORDINAL, PART_ROWS, PART_SAMPLES, Sample
 from pipeline.shards.planning.plan import Part
-from pipeline.shards.reading.reader import read_part
 from pipeline.sinks import ParquetConfig
-from pipeline.sinks.parquet import ParquetSink
+from pipeline.sinks.output import Output
 
 TOKENIZER_SAMPLES = 1000  # drawn to train a tokenizer from, where the run has none yet
 GROUPS = 8  # of samples of similar size, each measured for itself
@@ -84,7 +83,7 @@ class Estimate:
     decoded_bytes: int
     peak_memory_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float]:
         """The values, JSON-ready."""
         values = asdict(self).items()
         return {name: round(v, 4) if isinstance(v, float) else v for name, v in values}
@@ -102,12 +101,12 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
         None where no sample was drawn.
     """
     ranked = sorted(picks, reverse=True)
-    samples = _read(ranked[: config.lint.estimate_samples])
+    samples = read_picks(ranked[: config.lint.estimate_samples])
     if not samples:
         return None
     decoder = Decoder.build(
         config.modalities,
-        _tokenizer(config, ranked),
+        tokenizer_for(config, ranked),
         metadata=config.input.metadata,
         target=config.objective.targets() if config.objective else None,
         target_optional=True,
@@ -192,13 +191,13 @@ def _own_bytes() -> int:
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _one_thread() -> AbstractContextManager[Any]:
+def _one_thread() -> AbstractContextManager[object]:
     """Keeps linear algebra to one thread, as Ray does in a task: others would burn CPU time while they wait."""
     from threadpoolctl import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
         threadpool_limits,  # scikit-learn's own
     )
 
-    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    limits: AbstractContextManager[object] = threadpool_limits(1)
     return limits
 
 
@@ -244,13 +243,13 @@ class _Written(NamedTuple):
         if not table.num_rows:
             return cls(0, 0.0)
         measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
-        settings = config.sink if isinstance(config.sink, ParquetConfig) else ParquetConfig()
+        settings = config.sink if config.sink.keeps_rows else ParquetConfig()
         best = math.inf
         for _ in range(PASSES):
             with tempfile.TemporaryDirectory(prefix="lint-") as folder:
                 began = time.process_time()
-                sink = ParquetSink(
-                    folder, settings, {}, {}, tuple(decoder.codecs), (ORDINAL,), measure
+                sink = settings.build(
+                    Output(folder, {}, {}, tuple(decoder.codecs), (ORDINAL,), measure)
                 )
                 sink.begin()
                 sink.write(table)
@@ -258,51 +257,3 @@ class _Written(NamedTuple):
                 best = min(best, time.process_time() - began)
                 size = sum(i.size for i in storage.list_files(folder) if i.url.endswith(".parquet"))
         return cls(size, best)
-
-
-def _tokenizer(config: Config, ranked: Sequence[Pick]) -> str | None:
-    """The run's tokenizer, or one from the drawn texts: lint leaves none behind that later jobs would use."""
-    tokenized = config.modalities.tokenized()
-    if not tokenized:
-        return None
-    spec = next(iter(tokenized.values()))
-    if spec.ready is not None:
-        return spec.ready()
-    url = storage.join(config.run, runs.TOKENIZER)
-    if storage.exists(url):
-        return storage.read_bytes(url).decode()
-    configs = config.modalities.by_name()
-    fields = [field for name in tokenized for field in configs[name].fields]
-    texts: list[str] = []
-    for sample in _read(ranked, fields):
-        members = {name: member.data for name, member in sample.fields.items()}
-        texts += config.modalities.training_texts(members)
-    return spec.train(texts)
-
-
-def _read(picks: Sequence[Pick], only: Sequence[str] | None = None) -> list[Sample]:
-    """Reads drawn samples, in their order; those of one shard together."""
-    read: dict[tuple[str, int], Sample] = {}
-    for part in {pick.part.url: pick.part for pick in picks}.values():
-        pick_by_ordinal = {
-            pick.outline.ordinal: pick for pick in picks if pick.part.url == part.url
-        }
-        if is_packed(part.shard):
-            samples = (item for item in read_part(part) if isinstance(item, Sample))
-            read |= {(part.url, s.ordinal): s for s in samples if s.ordinal in pick_by_ordinal}
-            continue
-        source = open_shard(part.shard, part.url)
-        for ordinal, pick in pick_by_ordinal.items():
-            fields = {
-                name: Field(source.read(member.offset, member.size), member.offset, member.size)
-                for name, member in pick.outline.members
-            }
-            read[part.url, ordinal] = Sample(pick.outline.key, part.shard, ordinal, fields)
-        source.close()
-    return [
-        replace(
-            sample, fields={n: f for n, f in sample.fields.items() if only is None or n in only}
-        )
-        for pick in picks
-        if (sample := read.get((pick.part.url, pick.outline.ordinal))) is not None
-    ]

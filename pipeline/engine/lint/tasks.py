@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pipeline.config import ClusterConfig
 from pipeline.engine.cluster import signals
-from pipeline.engine.lint.findings import Follow, Inspection, Inspector
+from pipeline.engine.lint.findings import Follow, Inspector
+from pipeline.engine.lint.inspection import Inspection
 from pipeline.engine.observe.progress import Progress
 from pipeline.inspection.picks import Pick
 from pipeline.sample import NOTED, NOTES, OUTCOME, QUARANTINE_SCHEMA, QUARANTINED, Fault

@@ -139,6 +139,29 @@ def _labelled(config: Config, bundle: Bundle, workplace: Workplace) -> tuple[lis
     return parts, decoder
 
 
+def predictions_of_both(first: str, second: str) -> tuple[pa.Table, pa.Table]:
+    """The predictions in two evaluation folders for the samples that both have judged, in the same order."""
+    tables = [
+        pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
+        for folder in (first, second)
+    ]
+    rows_by_sample = [
+        {
+            name: row
+            for row, name in enumerate(
+                zip(table[SHARD].to_pylist(), table[KEY].to_pylist(), strict=True)
+            )
+        }
+        for table in tables
+    ]
+    both = sorted(rows_by_sample[0].keys() & rows_by_sample[1].keys())
+    ours, theirs = (
+        table.take([rows[name] for name in both])
+        for table, rows in zip(tables, rows_by_sample, strict=True)
+    )
+    return ours, theirs
+
+
 def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
     sizes = range(1, len(names) + 1)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-import os
-import platform
-import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import __version__, storage
+from pipeline import storage
 from pipeline.config import SPLITS, Config, Patterns, to_yaml
 from pipeline.engine.cleaning.signing import FOLDER as SIGNATURES
 from pipeline.engine.decoding.decoded_folder import (
@@ -29,6 +25,7 @@ from pipeline.engine.decoding.decoded_folder import (
 )
 from pipeline.engine.decoding.isolated import show
 from pipeline.engine.plans.augmented import augmented_samples
+from pipeline.engine.plans.environment import environment
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.plans.prepare import ensure_tokenizer
 from pipeline.errors import SampleError
@@ -133,28 +130,6 @@ def _cleaning(config: Config) -> list[dict[str, Any]]:
         return []
     found = (_json(storage.join(config.run, SIGNATURES, f"{job}.json")) for job in CLEANED_JOBS)
     return [each for each in found if each is not None]
-
-
-def environment() -> dict[str, str]:
-    """Versions, commit and machine."""
-    import numpy
-    import ray
-
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "pipeline": f"{__version__} {commit.stdout.strip()}".strip(),
-        "Python": platform.python_version(),
-        "Ray": ray.__version__,
-        "NumPy": numpy.__version__,
-        "PyArrow": pa.__version__,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-    }
 
 
 def _folder(config: Config, name: str) -> str:

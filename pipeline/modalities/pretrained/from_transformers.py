@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.errors import ConfigError, ModelError, in_words
 from pipeline.modalities.inputs import (
@@ -29,9 +29,10 @@ from pipeline.modalities.pretrained.base import (
     read_json,
 )
 from pipeline.modalities.pretrained.clap import ClapAudioTower
+from pipeline.modalities.pretrained.dual import ImageFeatures, TextFeatures
 from pipeline.modalities.pretrained.sentences import Recipe, SentenceEncoder
 from pipeline.modalities.pretrained.tokens import Tokens
-from pipeline.modalities.pretrained.towers import IdTower, ImageTower, TextTower, Tower, pooled
+from pipeline.modalities.pretrained.towers import IdTower, ImageTower, TextTower, Tower
 from pipeline.modalities.pretrained.weights import UNREADABLE
 
 CONFIG = "config.json"
@@ -100,12 +101,12 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
         network: nn.Module = (
             SentenceEncoder(model, recipe, tokens.names)
             if kind in TEXT
-            else _TextFeatures(model, tokens.names)
+            else TextFeatures(model, tokens.names)
         )
         towers["text"] = TextTower(network, tokens, by_length=not padded)
     image = encoder.inputs.get("image")
     if isinstance(image, ImageInput):
-        towers["image"] = ImageTower(_ImageFeatures(model), image)
+        towers["image"] = ImageTower(ImageFeatures(model), image)
     if "audio" in encoder.inputs:
         towers["audio"] = ClapAudioTower(model, _extractor(folder))
     return towers
@@ -143,7 +144,7 @@ def build_tower(
         for part in TEXT_PARTS:
             if hasattr(model, part):
                 delattr(model, part)
-        return ImageTower(_ImageFeatures(model), described.inputs)
+        return ImageTower(ImageFeatures(model), described.inputs)
     if hasattr(model, "pooler"):  # recipes pool the states themselves
         model.pooler = None
     return IdTower(SentenceEncoder(model, architecture.recipe, IDS), model.config.pad_token_id or 0)
@@ -199,30 +200,6 @@ class Architecture:
         settings.pop("model_type", None)
         config = transformers.AutoConfig.for_model(self.kind, **settings)
         return transformers.AutoModel.from_config(config, trust_remote_code=False).eval()
-
-
-class _TextFeatures(nn.Module):
-    """A dual encoder's way of texts."""
-
-    def __init__(self, model: Any, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(self, *tokens: Tensor) -> Tensor:
-        inputs = dict(zip(self.names, tokens, strict=True))
-        return pooled(self.model.get_text_features(**inputs))
-
-
-class _ImageFeatures(nn.Module):
-    """A dual encoder's way of images."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return pooled(self.model.get_image_features(pixel_values=pixels))
 
 
 def _read(folder: Path, what: str, read: Any, **settings: Any) -> Any:
