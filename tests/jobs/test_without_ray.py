@@ -29,7 +29,7 @@ from jobs import _job, evaluate, infer, nightly, preprocess, train
 
 config, run, seen = sys.argv[1], sys.argv[2], []
 heavy = ("torch", "sklearn", "matplotlib")
-for name, run in (
+for name, job in (
     ("preprocess", lambda words: _job.main(preprocess.JOB, words)),
     ("infer", lambda words: _job.main(infer.JOB, [*words, "--dry-run"])),
     ("night", lambda words: nightly.main([*words, "--date", "2026-11-01"])),
@@ -38,7 +38,7 @@ for name, run in (
     ("evaluate", lambda words: _job.main(evaluate.JOB, words)),
     ("train", lambda words: _job.main(train.JOB, [*words, f"run={run}-trained"])),
 ):
-    code = run([config])
+    code = job([config])
     seen.append([name, code, [module for module in heavy if module in sys.modules]])
 print(json.dumps(seen))
 """
