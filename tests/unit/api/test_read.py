@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,12 @@ from support.ray_cluster import PROJECT
 from support.tones import make_samples, png, write_tar
 
 import pipeline
-from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.decoding.isolated import (
+    decode_alone,
+    decode_by,
+    decode_here,
+    decoding_processes,
+)
 from pipeline.shards.planning.plan import expand, plan
 
 
@@ -190,6 +196,20 @@ def test_one_that_is_given_up_leaves_no_process_and_no_other_alone(folder: Path)
     keys += [key for batch in outer for key in batch["key"]]
     assert len(keys) == 57
     assert children(os.getpid()) == before
+
+
+def test_the_processes_of_one_loop_are_not_anothers(folder: Path) -> None:
+    decoder = read(folder, limits={})._decoder
+    with (
+        decoding_processes(2) as guards,
+        ThreadPoolExecutor(1, initializer=decode_by, initargs=(guards,)) as pool,
+    ):
+        pool.submit(decode_alone, decoder, {"png": png()}).result()
+        before = children(os.getpid())
+        with decoding_processes(1):
+            pass
+        assert children(os.getpid()) == before != []
+        assert (guards.limit, guards.lasting_threads) == (2, True)
 
 
 PROGRAM = """
