@@ -22,6 +22,7 @@ from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.packing.config import PackConfig
+from pipeline.plugins import class_names, make_importable
 from pipeline.redaction import redacted
 from pipeline.search import SearchConfig
 from pipeline.sections import (
@@ -134,6 +135,10 @@ class Config(Section):
             )
         return patterns
 
+    def classes(self) -> frozenset[str]:
+        """Names of a person's own classes, which may be imported for a bundle; see :mod:`pipeline.plugins`."""
+        return frozenset(class_names(self.model_dump(include={"objective", "modalities"})))
+
     def folder(self, name: str, chosen: str | None = None) -> str:
         """A job's folder: the chosen one, or ``name`` in the run folder."""
         return chosen or storage.join(self.run, name)
@@ -200,6 +205,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError("the configuration is not a mapping of settings", where=str(path))
     for override in overrides:
         apply_override(tree, override)
+    if any(class_names(tree)):
+        make_importable(Path(path).parent)
     return validate(with_defaults(tree, Config), where=str(path), overrides=overrides)
 
 
@@ -211,7 +218,7 @@ def validate(
         return Config.model_validate(tree, context=EXPAND)
     except ValidationError as error:
         raise explain(
-            Config, error, where, [text.partition("=")[0] for text in overrides]
+            Config, error, where, [text.partition("=")[0] for text in overrides], tree
         ) from None
 
 

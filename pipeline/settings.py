@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, RootModel, ValidationError
 
 from pipeline.errors import ConfigError, PipelineError
+from pipeline.plugins import CLASS, SETTINGS, Plugin
 from pipeline.yaml_tree import Blank, parse_yaml, without_blanks
 
 
@@ -59,7 +60,7 @@ def with_defaults(tree: dict[str, Any], model: type[BaseModel]) -> dict[str, Any
     is_mapping = _named_sections(model) is not None
     for name, value in tree.items():
         field = model.model_fields.get(name)
-        sections = _children(model, name)
+        sections = _children(model, name, tree)
         if isinstance(value, Blank):
             if is_mapping:
                 settled[name] = {}
@@ -87,7 +88,11 @@ def _member(
 
 
 def explain(
-    model: type[BaseModel], error: ValidationError, where: str, overridden: Sequence[str]
+    model: type[BaseModel],
+    error: ValidationError,
+    where: str,
+    overridden: Sequence[str],
+    tree: object = None,
 ) -> PipelineError:
     """All that is wrong, a line each; for an unknown setting, with the nearest known one.
 
@@ -96,10 +101,11 @@ def explain(
         error: What pydantic said.
         where: The file.
         overridden: Settings that came from the command line.
+        tree: What was to be validated, which says which classes of a person's own there are.
     """
     mistakes = []
     for mistake in sorted(error.errors(), key=lambda item: item["type"] != "extra_forbidden"):
-        place = _place(model, [str(step) for step in mistake["loc"]])
+        place = _place(model, [str(step) for step in mistake["loc"]], tree)
         source = "command line" if place.path in overridden else where
         mistakes.append(_mistake(mistake, place, source))
     return join_errors(mistakes)
@@ -130,7 +136,7 @@ class _Place:
     elsewhere: Sequence[str] = ()
 
 
-def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
+def _place(model: type[BaseModel], location: Sequence[str], tree: object) -> _Place:
     """The setting that pydantic's location is of: without the tags of unions and the names of plain types."""
     steps: list[str] = []
     sections: list[type[BaseModel]] = [model]
@@ -147,7 +153,11 @@ def _place(model: type[BaseModel], location: Sequence[str]) -> _Place:
             known += [path for path, _, _ in _settings(by_kind[step], prefix)]
         elif sections or not re.fullmatch(r"(str|list\[str\]|\d+)", step):
             steps.append(step)
-            sections = [child for section in sections for child in _children(section, step)]
+            is_plugin = any(issubclass(section, Plugin) for section in sections)
+            sections = [child for section in sections for child in _children(section, step, tree)]
+            if is_plugin and sections:  # its settings are not among those of the whole tree
+                known += [path for path, _, _ in _settings(sections[0], f"{'.'.join(steps)}.")]
+            tree = tree.get(step) if isinstance(tree, Mapping) else None
     beside = by_kind if len(steps) == depth + 1 else {}
     elsewhere = [str(kind) for kind, section in beside.items() if steps[-1] in section.model_fields]
     kinds_here = [kind for section in sections if (kind := _kind_of(section))]
@@ -257,8 +267,13 @@ def _named_sections(model: type[BaseModel]) -> list[type[BaseModel]] | None:
     )
 
 
-def _children(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
-    """The sections that may stand under a name of a section."""
+def _children(model: type[BaseModel], name: str, tree: object) -> list[type[BaseModel]]:
+    """The sections that may stand under a name of a section, for the settings that it has."""
+    if issubclass(model, Plugin) and name == SETTINGS and isinstance(tree, Mapping):
+        try:
+            return [model.section(str(tree.get(CLASS)))]
+        except ValueError:
+            return []  # which is said of the class
     named = _named_sections(model)
     if named is not None:
         return named

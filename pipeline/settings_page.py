@@ -7,7 +7,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_typeddict
 
 import yaml
 from pydantic import BaseModel, RootModel
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config import Config
 from pipeline.locations import LocationMark
+from pipeline.plugins import Plugin
 from pipeline.settings import sections_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -28,7 +29,13 @@ stands here with its default may be left out. A path may be a URL. [Data](data.m
 The settings of the top, of which only `run` and `modalities` have to be there:
 """
 TABLE = "| setting | type | default | what it is |\n| --- | --- | --- | --- |"
-PLAIN_NAMES = {str: "text", int: "integer", float: "number", bool: "true or false"}
+PLAIN_NAMES: Mapping[object, str] = {
+    Any: "anything",
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+}
 PLACE = "path"
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 NAMES = "IMAGE and the like stand for the names below."
@@ -82,7 +89,9 @@ def _union(path: str, field: FieldInfo, members: Sequence[type[BaseModel]]) -> I
     kinds = dict(zip(kinds_of(members), members, strict=True))
     default = field.get_default(call_default_factory=True)
     by_kind = {kind: _rows(member) for kind, member in kinds.items()}
-    shared = set.intersection(*({*rows.values()} for rows in by_kind.values()))
+    # A class of a person's own has settings that are not known here.
+    rows_of_ours = [by_kind[kind] for kind in kinds if not issubclass(kinds[kind], Plugin)]
+    shared = set.intersection(*({*rows.values()} for rows in rows_of_ours))
     chosen = "none" if default is None else f"`{kinds_of([type(default)])[0]}`"
     choice = f"| `kind` | {', '.join(f'`{kind}`' for kind in kinds)} | {chosen} | which of these |"
     first = next(iter(by_kind.values()))

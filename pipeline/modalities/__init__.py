@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
     ConfigDict,
     Field,
     RootModel,
     SerializationInfo,
+    SerializeAsAny,
     SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
@@ -29,10 +32,32 @@ from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.shown import Medium
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.vector import VectorConfig
+from pipeline.plugins import Plugin, settings_of
 from pipeline.sample import BASE_SCHEMA
 
+
+class _PythonModality(Plugin):
+    """A modality of your own, by its class; see [your own models](own-models.md)."""
+
+    CONTRACT = ModalityConfig
+    NOUN = "a modality"
+
+
+if TYPE_CHECKING:
+    PythonModality = ModalityConfig  # what validation makes of it
+else:
+    PythonModality = _PythonModality
+
+
+def _as_it_is(section: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    return section if isinstance(section, ModalityConfig) else handler(section)
+
+
 AnyModality = Annotated[
-    ImageConfig | TextConfig | AudioConfig | VectorConfig, Field(discriminator="kind")
+    ImageConfig | TextConfig | AudioConfig | VectorConfig | PythonModality,
+    Field(discriminator="kind"),
+    WrapValidator(_as_it_is),
+    SerializeAsAny(),
 ]
 
 # A modality's name is a column's name, and a part of the names of others: left, left_present, left_embedding.
@@ -46,9 +71,13 @@ EncoderView = Literal["inputs", "identity", "sealed"]
 
 
 def kinds() -> Mapping[str, type[ModalityConfig]]:
-    """Kind -> its section, in the union's order."""
-    members: Sequence[type[ModalityConfig]] = get_args(get_args(AnyModality)[0])
-    return {member.model_fields["kind"].default: member for member in members}
+    """Kind -> its section, of those of this project, in the union's order."""
+    members = get_args(get_args(AnyModality)[0])
+    return {
+        member.model_fields["kind"].default: member
+        for member in members
+        if issubclass(member, ModalityConfig)
+    }
 
 
 class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
@@ -97,10 +126,10 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
                 raise ValueError(
                     f"{name!r} is the name of another column: call the modality otherwise"
                 )
-        readers: dict[tuple[str, str], str] = {}
+        readers: dict[tuple[type[ModalityConfig], str], str] = {}
         for name, config in configs.items():
             for field in config.fields:
-                reader = readers.setdefault((config.kind, field), name)
+                reader = readers.setdefault((type(config), field), name)
                 if reader != name:
                     raise ValueError(
                         f"{reader} and {name} both read {field}: set {name}.fields to its own fields"
@@ -145,17 +174,18 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
         """
         settings: dict[str, Any] = self.model_dump(mode="json", exclude_none=exclude_none)
         for name, config in self.by_name().items():
+            section = settings_of(settings[name])
             for setting in ("augment", *config.LIMITS):
-                settings[name].pop(setting, None)
+                section.pop(setting, None)
             if not (filters and config.filter.active):
-                settings[name].pop("filter")
-            settings[name].pop("encoder")
+                section.pop("filter")
+            section.pop("encoder")
             if encoders == "inputs":
-                settings[name] |= config.encoder.decoding()
+                section |= config.encoder.decoding()
             elif encoders == "identity":
-                settings[name]["encoder"] = config.encoder.identity()
+                section["encoder"] = config.encoder.identity()
             elif config.encoder != type(config).model_fields["encoder"].default:
-                settings[name]["encoder"] = config.encoder.sealed().model_dump(mode="json")
+                section["encoder"] = config.encoder.sealed().model_dump(mode="json")
         return settings
 
     def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:
@@ -170,7 +200,7 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
                     update={key: getattr(theirs[name], key) for key in (*config.LIMITS, "filter")}
                 )
                 for name, config in self.by_name().items()
-                if name in theirs and theirs[name].kind == config.kind
+                if name in theirs and type(theirs[name]) is type(config)
             }
         )
 
@@ -215,10 +245,12 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
         return self.model_copy(update={"root": {name: self.root[name] for name in names}})
 
     def by_name(self) -> Mapping[str, ModalityConfig]:
-        """The configured modalities, by the union's order of kinds, and by name within a kind."""
-        order = list(kinds())
+        """The configured modalities, by the union's order of kinds, then by name; other kinds last."""
+        order = {kind: place for place, kind in enumerate(kinds())}
         sections = [(name, config) for name, config in self.root.items() if config is not None]
-        return dict(sorted(sections, key=lambda item: (order.index(item[1].kind), item[0])))
+        return dict(
+            sorted(sections, key=lambda item: (order.get(item[1].kind, len(order)), item[0]))
+        )
 
     def kinds(self) -> Mapping[str, str]:
         """Name -> kind, in the order of :meth:`by_name`."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import SampleError
 from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing, TrainingStatistics
 from pipeline.modalities.shown import MarkedText, Medium, Shown
+from pipeline.plugins import KIND, Pluggable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,7 +161,7 @@ class Codec(Protocol):
         """Turns a column of decoded values into arrays of one shape."""
 
 
-class ModalityConfig(Section):
+class ModalityConfig(Section, Pluggable):
     """Settings that every modality has.
 
     Attributes:
@@ -177,7 +178,7 @@ class ModalityConfig(Section):
     IS_CELL_VALUE: ClassVar[bool] = False
     REASONS: ClassVar[Mapping[str, str]] = {}
 
-    kind: str
+    kind: str = KIND
     fields: tuple[str, ...]
     encoder: EncoderConfig
     filter: FilterConfig = FilterConfig()

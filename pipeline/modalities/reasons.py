@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
-from pipeline.modalities import kinds
+from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.sample import FILTERS, NOTES, REASONS
 
 
-@cache
-def meanings() -> Mapping[str, str]:
-    """Word -> what it means, of everything that a row of the quarantine may have as its reason."""
+def meanings(modalities: ModalitiesConfig | None = None) -> Mapping[str, str]:
+    """Word -> what it means, of everything that a row of the quarantine may have as its reason.
+
+    Args:
+        modalities: Those of the configuration, for the words of a person's own.
+    """
     words = {**REASONS, **FILTERS, **NOTES}
-    for modality in kinds().values():
+    for modality in (*kinds().values(), *(modalities.by_name().values() if modalities else ())):
         words |= modality.REASONS
     return words

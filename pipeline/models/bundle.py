@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
 from pipeline.models.differences import differences, shown
 from pipeline.models.record import kept_epoch
+from pipeline.plugins import CLASS, KIND, SETTINGS, class_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +92,12 @@ class Bundle:
         storage.write_bytes(storage.join(folder, MANIFEST), text.encode())
 
     @classmethod
-    def load(cls, folder: str) -> Bundle:
-        """Reads a bundle; runs no code from it.
+    def load(cls, folder: str, classes: Collection[str] = ()) -> Bundle:
+        """Reads a bundle; runs no code from it, and imports no class for it that the configuration does not name.
+
+        Args:
+            folder: Where it lies.
+            classes: Names of the configuration's own classes; see :func:`pipeline.plugins.class_names`.
 
         Raises:
             ModelError: There is no bundle, or it is damaged.
@@ -106,6 +111,7 @@ class Bundle:
                     where=folder,
                     fix="train the model again",
                 )
+            check_classes(manifest, classes, folder)
             weights = storage.read_bytes(storage.join(folder, WEIGHTS))
             modalities = ModalitiesConfig.model_validate(manifest["modalities"])
             needs_tokenizer = bool(modalities.tokenized())
@@ -179,7 +185,10 @@ class Bundle:
                     fix=f"use the modalities of the bundle: {', '.join(ours)}",
                 )
             for setting, ours_of_it, theirs_of_it in differences(f"modalities.{name}", left, right):
-                if setting != f"modalities.{name}.fields":
+                if setting not in (
+                    f"modalities.{name}.fields",
+                    f"modalities.{name}.{SETTINGS}.fields",
+                ):
                     raise ModelError(
                         f"{setting} is {shown(theirs_of_it)} in the configuration "
                         f"and {shown(ours_of_it)} in the model",
@@ -199,6 +208,29 @@ class Bundle:
             kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
             fingerprint=self.fingerprint,
         )
+
+
+def check_classes(manifest: Mapping[str, Any], classes: Collection[str], folder: str) -> None:
+    """Refuses a bundle that names a class which the configuration does not name, before anything is imported for it.
+
+    Args:
+        manifest: The content of ``bundle.json``.
+        classes: Those of the configuration.
+        folder: Where the bundle lies.
+
+    Raises:
+        ModelError: It names another.
+    """
+    sections = {"objective": manifest["objective"]}
+    sections |= {f"modalities.{name}": tree for name, tree in manifest["modalities"].items()}
+    for setting, section in sections.items():
+        for name in class_names(section):
+            if name not in classes:
+                raise ModelError(
+                    f"the model needs the class {name}, which is imported only for a configuration that names it",
+                    where=folder,
+                    fix=f"if you trust it, set {setting}.kind={KIND} and {setting}.{CLASS}={name}",
+                )
 
 
 def _learned(manifest: Mapping[str, Any]) -> dict[str, JsonValue]:

@@ -6,31 +6,53 @@ To add one: write ``NAME/`` beside this file and list its configuration in the u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
 
+from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
+from pipeline.plugins import Plugin
 
 
-def _in_full(section: object) -> object:
+class _PythonObjective(Plugin):
+    """An objective of your own, by its class; see [your own models](own-models.md)."""
+
+    CONTRACT = ObjectiveSection
+    NOUN = "an objective"
+
+
+if TYPE_CHECKING:
+    PythonObjective = ObjectiveSection  # what validation makes of it
+else:
+    PythonObjective = _PythonObjective
+
+
+def _in_full(section: object, handler: ValidatorFunctionWrapHandler) -> Any:
     """A section as it may be written in short: ``classify`` is the default kind, and its flag ``multi_label`` a kind.
 
     With several labels all is another: target, loss, columns, metrics. Who looks for it looks in ``classify``.
     """
     if not isinstance(section, Mapping):
-        return section
+        return section if isinstance(section, ObjectiveSection) else handler(section)
     settings = {"kind": "classify", **section}
     if settings["kind"] == "classify" and settings.pop("multi_label", False) is True:
         settings["kind"] = "multi_label"
-    return settings
+    return handler(settings)
 
 
 ObjectiveConfig = Annotated[
-    ClassifyConfig | MultiLabelConfig | RegressConfig,
+    ClassifyConfig | MultiLabelConfig | RegressConfig | PythonObjective,
     Field(discriminator="kind"),
-    BeforeValidator(_in_full),
+    WrapValidator(_in_full),
+    SerializeAsAny(),
 ]
+
+
+def kinds() -> Sequence[type[ObjectiveSection]]:
+    """The sections of the objectives of this project, in the union's order."""
+    members = get_args(get_args(ObjectiveConfig)[0])
+    return [member for member in members if issubclass(member, ObjectiveSection)]

@@ -22,6 +22,7 @@ from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
 from pipeline.objectives.sampling import Repeats
+from pipeline.plugins import KIND, Pluggable
 from pipeline.sample import Sample
 
 if TYPE_CHECKING:
@@ -111,10 +112,10 @@ class Evaluation(Protocol):
         ``subsets`` and an empty ``comparison``."""
 
 
-class ObjectiveSection(Section, ABC):
+class ObjectiveSection(Section, Pluggable, ABC):
     """The configuration of an objective, through which jobs ask all that they must know of it."""
 
-    kind: str
+    kind: str = KIND
     width: Annotated[
         int, Field(ge=32, multiple_of=32, description="channels of tokens and embedding")
     ] = 64

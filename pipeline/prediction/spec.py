@@ -16,6 +16,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.pretrained import EncoderDescription, describe, is_encoder
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.sealed import check_objective, objective_of, prediction_fields
+from pipeline.plugins import class_names
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -49,6 +50,12 @@ class ModelSpec:
     device: str | None = None
     encoder: EncoderDescription | None = None
     objective: Mapping[str, Any] | None = None
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """Names of a person's own classes that the job is configured with: those that may be imported for a bundle."""
+        trees = (self.objective, self.modalities.model_dump(mode="json"))
+        return frozenset(name for tree in trees for name in class_names(tree))
 
     @property
     def pretrained(self) -> bool:
@@ -132,7 +139,7 @@ class BundleModel:
                 where=f"infer.weights={spec.weights}",
                 fix="leave infer.weights out, or name an encoder in infer.model",
             )
-        bundle = Bundle.load(spec.model)
+        bundle = Bundle.load(spec.model, spec.classes)
         bundle.check_modalities(spec.modalities, "configuration")
         check_objective(bundle, spec.objective, "configuration")
         fields = prediction_fields(bundle, float16=spec.float16)

@@ -68,8 +68,9 @@ def render_template(name: str, **values: object) -> str:
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
-        # Objectives have templates of their own, which are named by their path below the package.
-        loader=FileSystemLoader([_FOLDER, _FOLDER.parent]),
+        # Objectives have templates of their own, which are named by their path below the package; those of a person's
+        # own classes by their full path.
+        loader=FileSystemLoader([_FOLDER, _FOLDER.parent, _FOLDER.anchor]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -55,7 +55,7 @@ class Part:
     """A piece of the page with a template of its own.
 
     Attributes:
-        template: Its path below the package.
+        template: Its path below the package, or its full path where it lies elsewhere.
         values: What the template shows.
     """
 

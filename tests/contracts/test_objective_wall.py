@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import get_args
 
-from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives import kinds
 
 ROOT = Path(__file__).parents[2]
 # Where objectives live, and the formulas that they are judged by.
@@ -38,7 +37,7 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
 
 def words_of_objectives() -> set[str]:
     words: set[str] = set()
-    for kind in get_args(get_args(ObjectiveConfig)[0]):
+    for kind in kinds():
         objective = kind()
         words |= {objective.kind, objective.metric, objective.score.name, *LEARNED}
         words |= {field.name for field in objective.schema(LEARNED)}

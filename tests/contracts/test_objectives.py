@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.targets import fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.nightly.drift import Profile, drift
-from pipeline.objectives import ObjectiveConfig
+from pipeline.objectives import kinds
 from pipeline.objectives.base import EMBEDDING, Judging, Learned, ObjectiveSection
 from pipeline.objectives.sealed import (
     build,
@@ -35,7 +35,7 @@ from pipeline.reports.content import ReportData
 from pipeline.reports.page import render
 from pipeline.sample import ERROR, ERROR_TYPE, LABEL, MODALITIES, Field, Sample
 
-KINDS = get_args(get_args(ObjectiveConfig)[0])
+KINDS = kinds()
 # Targets of all that there may be; of each objective, those serve that it can learn from.
 TARGETS = (
     ["a", "b", "b", "a", "b", "a"],

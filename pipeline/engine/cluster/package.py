@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import plugins
+
 PROJECT = Path(__file__).resolve().parents[3]
 PACKAGES = ("pipeline", "jobs")
 
@@ -15,20 +17,22 @@ PACKAGES = ("pipeline", "jobs")
 def runtime_env() -> dict[str, object]:
     """The Ray runtime environment that brings the code to the workers of a running cluster.
 
-    Nothing is installed by it. Empty where this project is installed among other packages: the
-    cluster's machines are then taken to have it too.
+    Nothing is installed by it. This project is left out where it is installed among other packages: the
+    cluster's machines are then taken to have it too. A person's own classes travel where they are not installed.
     """
-    if not (PROJECT / "pyproject.toml").is_file():
-        return {}
-    modules = [str(PROJECT / name) for name in PACKAGES]
-    return {"py_modules": modules, "excludes": ["__pycache__/"]}
+    modules = []
+    if (PROJECT / "pyproject.toml").is_file():
+        modules = [str(PROJECT / name) for name in PACKAGES]
+    modules += map(str, plugins.sources())
+    return {"py_modules": modules, "excludes": ["__pycache__/"]} if modules else {}
 
 
 @contextmanager
 def working_dir(config: Path) -> Iterator[tuple[Path, str]]:
     """Copies the code and a configuration into a folder that can be handed to a cluster.
 
-    Only what jobs import is taken, so data and runs that lie in the project never travel. The same
+    Only what jobs import is taken, so data and runs that lie in the project never travel; a person's own classes,
+    which reading the configuration has imported, are taken where they are not installed. The same
     code and configuration give the same content, which Ray uploads once.
 
     Args:
@@ -41,6 +45,11 @@ def working_dir(config: Path) -> Iterator[tuple[Path, str]]:
         folder = Path(name)
         for package in PACKAGES:
             shutil.copytree(PROJECT / package, folder / package, ignore=_not_code)
+        for source in plugins.sources():
+            if source.is_dir():
+                shutil.copytree(source, folder / source.name, ignore=_not_code, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(source, folder / source.name)
         inside = config.resolve()
         try:
             place = inside.relative_to(PROJECT)

@@ -112,16 +112,17 @@ def _problem(
 
 def _problems(config: Config, found: Findings, total: Census) -> Iterator[dict[str, Any]]:
     """The most serious first."""
+    meaning_of = meanings(config.modalities)
     for reason, number in total.damages.most_common():
-        what = f"{_plural(number, 'damage')} of shards ({reason}): {meanings()[reason]}"
+        what = f"{_plural(number, 'damage')} of shards ({reason}): {meaning_of[reason]}"
         what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[f"damage.{reason}"])
     for reason, number in total.reasons.most_common():
-        what = f"bad {_plural(number, 'sample')} ({reason}): {meanings()[reason]}"
+        what = f"bad {_plural(number, 'sample')} ({reason}): {meaning_of[reason]}"
         what += _settings(total, reason)
         yield _problem(ERROR, what, number, total.examples[reason])
     for reason, number in total.remarks.most_common():
-        what = f"{_plural(number, 'sample')} noted ({reason}): {meanings()[reason]}"
+        what = f"{_plural(number, 'sample')} noted ({reason}): {meaning_of[reason]}"
         yield _problem(WARNING, what, number, total.examples[reason])
     for words, number in found.not_read.most_common():
         yield _problem(

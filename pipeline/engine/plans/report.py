@@ -36,7 +36,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.shown import Shown
-from pipeline.models.bundle import MANIFEST
+from pipeline.models.bundle import MANIFEST, check_classes
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.section import Judgement
 from pipeline.runs import METRICS_LOG, SUMMARY
@@ -104,6 +104,7 @@ def _with_encoders_of_its_model(config: Config) -> Config:
     bundle = _json(storage.join(config.folder("model"), MANIFEST))
     if bundle is None:
         return config
+    check_classes(bundle, config.classes(), config.folder("model"))
     return config.with_encoders(ModalitiesConfig.model_validate(bundle["modalities"]))
 
 

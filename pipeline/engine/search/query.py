@@ -149,6 +149,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
         batch_size=1,
         num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
         precision=config.infer.precision,
+        objective=config.objective.model_dump(mode="json") if config.objective else None,
     )
     model = open_model(spec)
     if model.fingerprint != written.model:

@@ -86,7 +86,7 @@ def finished(config: Config) -> Bundle | None:
     recipe = recipe_of(config)
     bundle = None
     if not config.train.overwrite and storage.exists(storage.join(folder, MANIFEST)):
-        bundle = _read(folder)
+        bundle = _read(folder, config)
         if _is_done(config, recipe, bundle):
             return bundle
     url = storage.join(config.run, CHECKPOINTS, LAST)
@@ -108,9 +108,9 @@ def finished(config: Config) -> Bundle | None:
     return None
 
 
-def _read(folder: str) -> Bundle:
+def _read(folder: str, config: Config) -> Bundle:
     try:
-        return Bundle.load(folder)
+        return Bundle.load(folder, config.classes())
     except ModelError as error:
         raise ConfigError(
             f"the run has a model, which cannot be read ({error.what})",
