@@ -141,7 +141,7 @@ def imported(class_name: str, contract: type[Pluggable], noun: str) -> type[Plug
             f"{module_name} {what}: derive {name} from {contract.__module__}.{contract.__name__}"
         )
     if missing := sorted(getattr(section, "__abstractmethods__", ())):
-        raise ValueError(f"{name} is not whole: it lacks {', '.join(missing)}")
+        raise ValueError(f"the class lacks {', '.join(missing)}")
     return section
 
 
