@@ -117,4 +117,4 @@ def test_from_a_table_to_a_report(
 
     capsys.readouterr()
     assert search.main([str(mine), "--give", "code=ffff000000000000", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["neighbours"]
+    assert json.loads(capsys.readouterr().out)["report"]["neighbours"]
