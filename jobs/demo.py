@@ -183,7 +183,7 @@ class _Demo:
         ]
         write_metrics(metrics, folder)
 
-    def _compared(self, name: str, masked: dict[str, Any]) -> dict[str, Any]:
+    def _compared(self, name: str, masked: dict[str, object]) -> dict[str, Any]:
         """Evaluates the model of one modality, and compares it with the whole one on what both have judged.
 
         Args:

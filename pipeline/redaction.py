@@ -74,7 +74,7 @@ def without_credentials(url: str) -> str:
     return _TOKEN.sub(rf"\g<1>{HIDDEN}@", _PASSWORD.sub(f"{HIDDEN}@", url))
 
 
-def redacted(value: Any) -> Any:
+def redacted(value: object) -> Any:
     """A tree of mappings, lists and texts, each text without what opens doors."""
     if isinstance(value, str):
         return redact(value)

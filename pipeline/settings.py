@@ -16,7 +16,7 @@ from pipeline.plugins import CLASS, SETTINGS, Plugin
 from pipeline.yaml_tree import Blank, parse_yaml, without_blanks
 
 
-def apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, object], override: str) -> None:
     """Sets one ``dotted.path=value`` in a tree of settings, the value read as YAML.
 
     Raises:
@@ -47,7 +47,7 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
     node[name] = value
 
 
-def with_defaults(tree: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def with_defaults(tree: dict[str, object], model: type[BaseModel]) -> dict[str, Any]:
     """Puts defaults in the place of what was left blank.
 
     A blank section that is off unless named, such as ``modalities.image``, is named by that, with its defaults.
@@ -77,7 +77,7 @@ def with_defaults(tree: dict[str, Any], model: type[BaseModel]) -> dict[str, Any
 
 
 def _member(
-    sections: Sequence[type[BaseModel]], kind: Any, tree: Mapping[str, Any]
+    sections: Sequence[type[BaseModel]], kind: object, tree: Mapping[str, object]
 ) -> type[BaseModel]:
     """Which section of a union some settings are of: the one of their kind, or else the first that has them all."""
     by_kind = {_kind_of(section): section for section in sections}
@@ -251,7 +251,7 @@ def _settings(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, s
                 yield row
 
 
-def sections_of(annotation: Any) -> list[type[BaseModel]]:
+def sections_of(annotation: object) -> list[type[BaseModel]]:
     """The configuration classes inside an annotation, through unions and Annotated."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]

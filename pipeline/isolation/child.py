@@ -30,7 +30,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def serve(
-    connection: Connection, arenas: Sequence[Arena], journal: Journal, work: Any, memory_bytes: int
+    connection: Connection,
+    arenas: Sequence[Arena],
+    journal: Journal,
+    work: object,
+    memory_bytes: int,
 ) -> None:
     """Answers requests until the other end is closed; never returns.
 
@@ -71,7 +75,10 @@ def _answer(
 
 
 def _send(
-    connection: Connection, arena: Arena | None, head: dict[str, Any], buffers: Sequence[pa.Buffer]
+    connection: Connection,
+    arena: Arena | None,
+    head: dict[str, object],
+    buffers: Sequence[pa.Buffer],
 ) -> None:
     """Sends the answer, and behind it what the arena has no room for."""
     places = [None if arena is None else arena.place(buffer) for buffer in buffers]

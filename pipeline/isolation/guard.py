@@ -102,7 +102,7 @@ class Guard:
         self._arenas = Arenas([Arena(shared_memory(ARENA_BYTES)) for _ in range(NUM_ARENAS)])
         self._child: Child | None = None
 
-    def __call__(self, request: Any, detail: str = "") -> Any:
+    def __call__(self, request: object, detail: str = "") -> Any:
         """Does the work on a request, without the items that end its process.
 
         Args:
@@ -157,7 +157,7 @@ class Guard:
         for arena in self._arenas.all:
             arena.close()
 
-    def _attempt(self, request: Any, care: Care) -> Any:
+    def _attempt(self, request: object, care: Care) -> Any:
         if self._child is None:
             self._child = self._start()
         if self.interrupted:
@@ -200,7 +200,7 @@ class Guard:
             buffers.append(arena.slice(offset, size))
         return buffers
 
-    def _ask(self, running: Child, message: Any) -> dict[str, Any]:
+    def _ask(self, running: Child, message: object) -> dict[str, Any]:
         """Sends a message and waits for its answer.
 
         Raises:

@@ -250,6 +250,6 @@ def _quantile(counts: Mapping[int, int], fraction: float) -> int:
     raise ValueError("no values")
 
 
-def counted(values: Iterable[Any]) -> dict[str, int]:
+def counted(values: Iterable[object]) -> dict[str, int]:
     """How often each value comes, by its text: counts that survive JSON."""
     return {str(value): count for value, count in Counter(values).items()}

@@ -59,7 +59,7 @@ class Measure:
         return sums
 
 
-def add_sums(left: Mapping[str, Any], right: Mapping[str, Any]) -> Sums:
+def add_sums(left: Mapping[str, object], right: Mapping[str, object]) -> Sums:
     """Adds the sums of two sets of parts; the order never matters."""
     return {
         name: _added(left[name], right[name])

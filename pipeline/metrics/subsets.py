@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def subset_name(modalities: Sequence[str] | Mapping[str, Any]) -> str:
+def subset_name(modalities: Sequence[str] | Mapping[str, object]) -> str:
     """The key of a subset: names joined by ``+``, in the order given."""
     return "+".join(modalities)
 

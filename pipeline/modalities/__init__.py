@@ -97,7 +97,7 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
 
     @model_validator(mode="before")
     @classmethod
-    def _kind_by_name(cls, tree: Any) -> Any:
+    def _kind_by_name(cls, tree: object) -> Any:
         if not isinstance(tree, Mapping):
             return tree
         sections = {}

@@ -28,7 +28,7 @@ class TrainingStatistics(Protocol):
 class Fitted(Protocol):
     """An encoder that needs to know of the training set's values."""
 
-    def fit(self, statistics: Mapping[str, Any]) -> None:
+    def fit(self, statistics: Mapping[str, object]) -> None:
         """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
 
 

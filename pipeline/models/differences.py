@@ -10,7 +10,7 @@ MAX_CHARACTERS = 100  # of a list or a tree that are shown
 
 
 def differences(
-    path: str, left: Mapping[str, Any], right: Mapping[str, Any]
+    path: str, left: Mapping[str, object], right: Mapping[str, object]
 ) -> Iterator[tuple[str, Any, Any]]:
     """Settings that differ, with their values; a kind before the settings that only it has.
 
@@ -27,7 +27,7 @@ def differences(
             yield f"{path}.{name}", ours, theirs
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A setting in one line, as a command line takes it."""
     if isinstance(value, dict | list):
         text = json.dumps(value, ensure_ascii=False)

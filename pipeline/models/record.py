@@ -43,7 +43,7 @@ class Kept(TypedDict):
 
 
 def extended(
-    ranges: Sequence[EpochRange], settings: Mapping[str, Any], epoch: int
+    ranges: Sequence[EpochRange], settings: Mapping[str, object], epoch: int
 ) -> list[EpochRange]:
     """The ranges with one more epoch.
 
@@ -81,7 +81,7 @@ class Score:
         return value if self.direction == "max" else -value
 
 
-def kept_epoch(kept: Mapping[str, Any] | None) -> str:
+def kept_epoch(kept: Mapping[str, object] | None) -> str:
     """Which epoch was kept, in words; empty where it is not known."""
     if not kept:
         return ""

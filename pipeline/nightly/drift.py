@@ -89,7 +89,7 @@ def drift(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, float]
     return {name: round(value, 6) for name, value in distances.items()}
 
 
-def stability_index(before: Mapping[Any, float], now: Mapping[Any, float]) -> float:
+def stability_index(before: Mapping[object, float], now: Mapping[object, float]) -> float:
     """The population stability index of two sets of counts: 0 where the shares are equal; over 0.2 they are not alike.
 
     Half a sample is added to every class.

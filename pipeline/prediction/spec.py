@@ -97,7 +97,7 @@ class Model(Protocol):
     def decoding(self) -> Mapping[str, Any]:
         """The settings that decoded rows depend on, ready for JSON."""
 
-    def decoder(self, **handling: Any) -> Decoder:
+    def decoder(self, **handling: object) -> Decoder:
         """How samples are decoded for it; ``handling`` as :meth:`.Decoder.build` takes it."""
 
 

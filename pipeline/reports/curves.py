@@ -24,7 +24,7 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
 
 def training_curves(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, object]],
     kept: int | None = None,
     metrics: Mapping[str, str] | None = None,
     shares: Sequence[str] = (),
@@ -55,7 +55,7 @@ def training_curves(
 
 
 def _curve(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, object]],
     x: Sequence[float],
     unit: str,
     title: str,

@@ -36,7 +36,7 @@ def render(report: Mapping[str, Any]) -> str:
     )
 
 
-def _printable(value: Any) -> Any:
+def _printable(value: object) -> Any:
     """A tree whose texts and names are fit for a line of a terminal."""
     if isinstance(value, str):
         return printable(value)

@@ -6,7 +6,6 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.modalities.shown import MarkedText, Medium, Shown
 
@@ -85,7 +84,7 @@ def _data_uri(kind: str, data: bytes) -> str | None:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def clipped(value: Any, limit: int = 160) -> str:
+def clipped(value: object, limit: int = 160) -> str:
     """A value as text of at most ``limit`` characters."""
     text = "" if value is None else str(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

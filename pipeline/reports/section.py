@@ -126,16 +126,16 @@ class Section(Protocol):
     def curves(self) -> Mapping[str, str]:
         """Title -> metric of the epochs that is drawn beside the loss."""
 
-    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
+    def figures(self, evaluation: Mapping[str, object]) -> list[KeyFigure]:
         """The numbers of the headline."""
 
-    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
+    def lede(self, evaluation: Mapping[str, object]) -> Part | None:
         """The result in one sentence."""
 
-    def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
+    def reference(self, evaluation: Mapping[str, object]) -> tuple[float, str] | None:
         """What a model that learned nothing reaches, and its name."""
 
-    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
+    def metrics(self, evaluation: Mapping[str, object], predicted: pa.Table | None) -> Part | None:
         """All numbers and figures of the evaluated split.
 
         Args:
@@ -150,7 +150,7 @@ class Section(Protocol):
         """A target in words, for its canonical text."""
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, Any], count: int
+        self, predicted: pa.Table, evaluation: Mapping[str, object], count: int
     ) -> list[Judgement]:
         """The predictions that are worth a look, at most ``count`` of each kind."""
 

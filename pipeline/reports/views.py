@@ -178,7 +178,7 @@ def training(data: ReportData) -> list[Plot]:
     )
 
 
-def history_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def history_table(history: Sequence[Mapping[str, object]]) -> dict[str, Any]:
     """The rows of the history as a table, at most the last hundred."""
     rows = list(history[-100:])
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -85,7 +85,7 @@ def _used(tree: Mapping[str, Any], fields: Container[str]) -> Iterator[str]:
     yield label_place(label, fields)[0]
 
 
-def _text(tree: Mapping[str, Any], look: Look, start: Start) -> str:
+def _text(tree: Mapping[str, object], look: Look, start: Start) -> str:
     about = {
         "run": "everything the jobs write lies below",
         "modalities": f"guessed from {look.samples} samples: {_fields(look.fields)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from pipeline.errors import ConfigError, in_words
 from pipeline.storage.base import RangeFile
@@ -120,11 +120,11 @@ def _path(url: str) -> str:
     return url.removeprefix("hf://")
 
 
-def _is_file(entry: Mapping[str, Any]) -> bool:
+def _is_file(entry: Mapping[str, object]) -> bool:
     return bool(entry["type"] == "file")
 
 
-def _version(entry: Mapping[str, Any]) -> str:
+def _version(entry: Mapping[str, object]) -> str:
     """The digest of the content, by whichever of its names the hub gives it."""
     large = entry.get("lfs")
     digest = large.get("sha256") if isinstance(large, dict) else getattr(large, "sha256", "")

@@ -39,12 +39,12 @@ class TrainingState:
         self.ranges: list[EpochRange] = []
         self.best = -math.inf
 
-    def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> None:
+    def add(self, row: dict[str, float], settings: Mapping[str, object]) -> None:
         """Takes note of an epoch that has ended."""
         self.history.append(row)
         self.ranges = extended(self.ranges, settings, len(self.history))
 
-    def dump(self, **about: Any) -> bytes:
+    def dump(self, **about: object) -> bytes:
         """A checkpoint; ``about`` is kept beside it, plain values only."""
         return dump(
             {
@@ -79,7 +79,7 @@ class TrainingState:
         self.ranges = list(checkpoint.get("ranges", ()))
 
 
-def _load_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def _load_optimizer(optimizer: Optimizer, state: dict[str, object]) -> None:
     """Takes over an optimizer's moments, and keeps its settings, which may have been changed since."""
     settings = [
         {name: value for name, value in group.items() if name != "params"}
@@ -98,7 +98,7 @@ def load_checkpoint(url: str, device: torch.device | str = "cpu") -> dict[str, A
     return state
 
 
-def dump(state: Mapping[str, Any]) -> bytes:
+def dump(state: Mapping[str, object]) -> bytes:
     """Tensors and plain values as one file."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)

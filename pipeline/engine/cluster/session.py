@@ -237,7 +237,7 @@ def _joined(address: str) -> Iterator[None]:
         _leave(lambda: processes.descendants() - strangers)
 
 
-def _start(find: Callable[[], set[Process]], **options: Any) -> None:
+def _start(find: Callable[[], set[Process]], **options: object) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _init(**options)

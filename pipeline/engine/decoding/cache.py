@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -34,7 +33,7 @@ TRAILER_BYTES = len(MAGIC) + 4
 logger = logging.getLogger(__name__)
 
 
-def prepare_cache(run: str, identity: Mapping[str, Any], parts: Iterable[Part]) -> str:
+def prepare_cache(run: str, identity: Mapping[str, object], parts: Iterable[Part]) -> str:
     """Makes the folder of a run's cache ready, and removes from it what other settings or shards have left.
 
     Args:

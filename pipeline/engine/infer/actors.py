@@ -41,7 +41,7 @@ class Actor:
     loaded: bool = False
     parts: int = 0
 
-    def predict(self, table: Any) -> Any:
+    def predict(self, table: object) -> Any:
         """Gives it a part; references to a flag and to the predictions."""
         self.parts += 1
         return self.handle.predict.options(num_returns=2).remote(table)

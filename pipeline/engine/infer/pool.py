@@ -191,7 +191,7 @@ class _Run(Generic[T]):
             self._begin(DECODE, self._decode.remote(self._decode_work, attempt.part), attempt)
 
     def _begin(
-        self, stage: str, refs: Sequence[Any], attempt: _Attempt, actor: Actor | None = None
+        self, stage: str, refs: Sequence[object], attempt: _Attempt, actor: Actor | None = None
     ) -> None:
         flag, value = refs
         self._steps[flag] = _Step(stage, attempt, value, actor)

@@ -65,7 +65,7 @@ def search(config: Config, question: Question) -> Answer:
 
 
 def _answer(
-    config: Config, question: Question, written: Written, content: Mapping[str, Any]
+    config: Config, question: Question, written: Written, content: Mapping[str, object]
 ) -> Answer:
     column = searched_column(written, question)
     if question.key is not None:
@@ -185,7 +185,7 @@ def _check(query: Query, width: int, output: str, column: str) -> None:
 def _nearest(
     config: Config,
     written: Written,
-    content: Mapping[str, Any],
+    content: Mapping[str, object],
     column: str,
     vector: np.ndarray,
     top: int,
@@ -224,7 +224,7 @@ def _is_single(kind: pa.DataType) -> bool:
     return not any(test(kind) for test in tests)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A value that JSON has."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -165,7 +165,7 @@ class _Report(Callback):
 
 
 def _worker(
-    job: Mapping[str, Any],
+    job: Mapping[str, object],
     splits: Sequence[ray.ObjectRef[Mapping[str, Sequence[PartRows]]]],
     tables: Source,
 ) -> None:

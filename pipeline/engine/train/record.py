@@ -119,7 +119,7 @@ def _read(folder: str, config: Config) -> Bundle:
         ) from None
 
 
-def _is_done(config: Config, recipe: Mapping[str, Any], bundle: Bundle) -> bool:
+def _is_done(config: Config, recipe: Mapping[str, object], bundle: Bundle) -> bool:
     """Whether a finished model is what these settings ask for; False where it may be trained further."""
     folder = config.folder("model")
     trained_on = bundle.training.get("recipe")

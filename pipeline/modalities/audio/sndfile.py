@@ -139,7 +139,7 @@ class _Reading:
         if not self.total:
             raise ValueError("the sound holds no samples")
 
-    def _read(self, sound: Any, stretch: Stretch, *, walked: bool) -> None:
+    def _read(self, sound: object, stretch: Stretch, *, walked: bool) -> None:
         self._begin(sound, stretch)
         digest = Digest(stretch.info) if stretch.info is not None and self.whole else None
         before = self.total

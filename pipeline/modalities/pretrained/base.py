@@ -186,7 +186,7 @@ def read_list(path: Path) -> list[dict[str, Any]]:
     return items
 
 
-def _read_json(path: Path, empty: Any) -> Any:
+def _read_json(path: Path, empty: object) -> Any:
     if not path.is_file():
         return empty
     try:

@@ -102,7 +102,7 @@ class VectorConfig(ModalityConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _encoder_of_the_shape(cls, data: Any) -> Any:
+    def _encoder_of_the_shape(cls, data: object) -> Any:
         if not isinstance(data, Mapping) or data.get("encoder") is not None:
             return data
         shape = data.get("shape")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -116,7 +115,7 @@ def read_json_numbers(data: memoryview, field: str, path: str, num_axes: int) ->
     return np.array([_json_row(row, where, field) for row in value])
 
 
-def _json_row(values: Sequence[Any], where: str, field: str) -> list[float]:
+def _json_row(values: Sequence[object], where: str, field: str) -> list[float]:
     row = []
     for value in values:
         if value is None:

@@ -126,7 +126,7 @@ class ClassifyConfig(FusedSection):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, Any],
+        evaluation: Mapping[str, object],
         judging: Judging,
     ) -> dict[str, Any]:
         from pipeline.objectives.classify.evaluation import difference
@@ -141,7 +141,7 @@ class ClassifyConfig(FusedSection):
 
         return ClassSection()
 
-    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
         from pipeline.metrics.evaluation import summary_metrics
 
         return summary_metrics(evaluation)

@@ -74,7 +74,7 @@ class ClassSection:
         }
         return Part("objectives/classify/lede.html", values)
 
-    def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
+    def reference(self, evaluation: Mapping[str, object]) -> tuple[float, str] | None:
         rate = majority_rate(evaluation)
         return (rate, "always the most frequent class") if rate is not None else None
 

@@ -146,7 +146,7 @@ class MultiLabelConfig(FusedSection):
 
         return LabelsSection(self.score)
 
-    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
         from pipeline.objectives.multi_label.evaluation import flat
 
         return flat(evaluation)

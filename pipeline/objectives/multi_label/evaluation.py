@@ -150,7 +150,7 @@ def _indicators(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> NDAr
     return np.array(rows, bool).reshape(len(rows), len(ids))
 
 
-def flat(evaluation: Mapping[str, Any]) -> dict[str, float]:
+def flat(evaluation: Mapping[str, object]) -> dict[str, float]:
     """The numbers of ``summary.json``, ``mean_average_precision_SUBSET`` included, undefined ones left out."""
     values = dict(_numbers(evaluation))
     return {name: float(value) for name, value in values.items() if value is not None}

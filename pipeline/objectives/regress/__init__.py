@@ -94,7 +94,7 @@ class RegressConfig(FusedSection):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, Any],
+        evaluation: Mapping[str, object],
         judging: Judging,
     ) -> dict[str, Any]:
         from pipeline.objectives.regress.evaluation import difference
@@ -109,7 +109,7 @@ class RegressConfig(FusedSection):
 
         return NumberSection(self.places, self.score)
 
-    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
         from pipeline.objectives.regress.evaluation import summary_metrics
 
         return summary_metrics(evaluation)

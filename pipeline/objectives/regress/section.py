@@ -115,7 +115,7 @@ class NumberSection:
         return _words(parsed([text], len(self.places))[0])
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, Any], count: int
+        self, predicted: pa.Table, evaluation: Mapping[str, object], count: int
     ) -> list[Judgement]:
         """The largest errors, each target's in its own deviations, and others spread over the split."""
         targets, numbers = values(predicted[LABEL]), values(predicted[PREDICTION])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline import storage
 from pipeline.models.record import BEST, CHECKPOINTS, LAST, PROGRESS, Score
@@ -28,7 +28,7 @@ class Checkpoint(Callback):
         about: What is kept in the last checkpoint beside the state, plain values only.
     """
 
-    def __init__(self, run: str, score: Score, about: Mapping[str, Any]) -> None:
+    def __init__(self, run: str, score: Score, about: Mapping[str, object]) -> None:
         self.run, self.score, self.about = run, score, about
         self._noted = 0.0
 
