@@ -18,9 +18,9 @@ from pipeline.config import Config, load, to_yaml
 from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
 from pipeline.modalities.reasons import meanings
-from pipeline.printable import printable_lines
-from pipeline.redaction import redact
 from pipeline.runs import Summary
+from pipeline.safe_text.printable import printable_lines
+from pipeline.safe_text.redaction import redact
 from pipeline.settings import settings
 from pipeline.shards.planning.listings import listings_remembered
 from pipeline.storage.locking import locks

@@ -9,9 +9,9 @@ from jobs._job import Job, main
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import BadDataError
-from pipeline.redaction import redacted
 from pipeline.reports.lint import render
 from pipeline.runs import Summary, process_clock
+from pipeline.safe_text.redaction import redacted
 
 
 def work(config: Config, summary: Summary) -> None:

@@ -15,8 +15,8 @@ from pipeline.packing.census import table
 from pipeline.packing.config import PackConfig
 from pipeline.packing.pack import PackResult, pack
 from pipeline.packing.reading import Reading
-from pipeline.printable import printable
 from pipeline.runs import Summary, process_clock
+from pipeline.safe_text.printable import printable
 from pipeline.sample import OUTCOME, QUARANTINE_SCHEMA, QUARANTINED
 from pipeline.sinks.quarantine import clear_quarantine, write_rows
 

@@ -23,7 +23,7 @@ from pipeline.objectives import ObjectiveConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.packing.config import PackConfig
 from pipeline.plugins import class_names, make_importable
-from pipeline.redaction import redacted
+from pipeline.safe_text.redaction import redacted
 from pipeline.search import SearchConfig
 from pipeline.sections import (
     SPLITS,

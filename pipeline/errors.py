@@ -19,8 +19,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.printable import printable_lines
-from pipeline.redaction import redact
+from pipeline.safe_text.printable import printable_lines
+from pipeline.safe_text.redaction import redact
 
 MESSAGE_CHARACTERS = 200
 _WORD = re.compile(r"[^\W\d_]{2,}")

@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Iterator
 
-from pipeline.printable import printable, printable_lines
-from pipeline.redaction import redact
+from pipeline.safe_text.printable import printable, printable_lines
+from pipeline.safe_text.redaction import redact
 
 
 class RedactedRecord(logging.LogRecord):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pipeline import storage
 from pipeline.errors import BadDataError, RunError
-from pipeline.redaction import redacted
+from pipeline.safe_text.redaction import redacted
 
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from pipeline import storage
 from pipeline.nightly import FOLDER
-from pipeline.redaction import redact, redacted
+from pipeline.safe_text.redaction import redact, redacted
 
 DONE, STOPPED, FAILED = "done", "stopped", "failed"  # stopped: at the deadline, with work left
 UNFINISHED = "it has not ended, or was killed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.printable import printable
+from pipeline.safe_text.printable import printable
 
 WIDTH = 100
 LABELS_WIDTH = 62  # of a split's labels, in columns

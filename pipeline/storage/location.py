@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.redaction import without_credentials
+from pipeline.safe_text.redaction import without_credentials
 
 ARROW_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 WEB_SCHEMES = ("https", "http")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pipeline.errors import InputError, PipelineError, in_words
 from pipeline.logs import event
-from pipeline.redaction import redact
+from pipeline.safe_text.redaction import redact
 from pipeline.storage.location import without_query
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from jobs._job import main
 from jobs.lint import JOB
 from pipeline import logs
 from pipeline.errors import ConfigError
-from pipeline.printable import printable, printable_lines
+from pipeline.safe_text.printable import printable, printable_lines
 
 EVIL = "a\x1b]0;owned\x07\x9b31m\u202egpj\u2066\x7f"
 UNFIT = set(

@@ -9,8 +9,8 @@ import pytest
 from pipeline import logs
 from pipeline.config import Config, to_yaml
 from pipeline.errors import InputError, SampleError
-from pipeline.redaction import redact, redacted
 from pipeline.runs import Summary
+from pipeline.safe_text.redaction import redact, redacted
 from pipeline.storage import without_query
 
 SECRET = "S3CRET/with+signs%2B=="

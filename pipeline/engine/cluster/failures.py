@@ -17,7 +17,7 @@ from ray.exceptions import (
 
 from pipeline import errors
 from pipeline.errors import PipelineError, RunError
-from pipeline.redaction import redact
+from pipeline.safe_text.redaction import redact
 
 # A process or a node ended, and with it what it worked on or held; what a worker raises itself is none of these.
 LOSSES = (RayActorError, WorkerCrashedError, NodeDiedError, ObjectLostError, OutOfMemoryError)

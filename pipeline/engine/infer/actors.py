@@ -17,7 +17,7 @@ from pipeline.engine.executors.tasks import RETRIES
 from pipeline.engine.infer.predictors import Predict
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.logs import event
-from pipeline.redaction import redact
+from pipeline.safe_text.redaction import redact
 
 ACTOR_AHEAD = 2  # parts of an actor: one at work, one that it goes on to without asking the driver
 SECONDS_BETWEEN_WORDS = 60.0

@@ -25,7 +25,7 @@ from pipeline.engine.train.decoding import GoodRows
 from pipeline.engine.train.worker import Job, Splits, train_share
 from pipeline.errors import RunError
 from pipeline.models.record import CHECKPOINTS
-from pipeline.redaction import redact
+from pipeline.safe_text.redaction import redact
 from pipeline.shards.planning.plan import Part
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Source
