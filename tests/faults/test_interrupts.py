@@ -74,6 +74,26 @@ def test_training_loses_a_worker_is_interrupted_and_resumed(
     assert (home / "model" / "bundle.json").exists()
 
 
+def test_training_without_ray_is_interrupted_and_resumed(
+    tone_config: Path, tmp_path: Path, family: Family
+) -> None:
+    home = tmp_path / "run"
+    words = ("jobs.train", str(tone_config), "cluster.executor=here")
+    process = start(family, *words, "train.epochs=500")
+    wait_for(home / "metrics.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output, output
+    assert "train.resume=true goes on" in output
+    assert family.wait_gone(20) == []
+    done = len(epochs(home / "metrics.jsonl"))
+    again = start(family, *words, f"train.epochs={done + 1}", "train.resume=true")
+    output, _ = again.communicate(timeout=240)
+    assert again.returncode == 0, output
+    assert (home / "model" / "bundle.json").exists()
+
+
 def wait_for_commits(output: Path, number: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + 240
     while len(list((output / "_commit").glob("[0-9a-f]*.json"))) < number:

@@ -47,4 +47,4 @@ class Validate(Callback):
         metrics = training.metrics({name: float(value) for name, value in sums.items()})
         row |= {f"val_{name}": value for name, value in metrics.items()}
         row[f"{ROWS}val"] = float(self.feed.samples)
-        row["val_seconds"] = round(time.monotonic() - began, 3)
+        row["validation_seconds"] = round(time.monotonic() - began, 3)

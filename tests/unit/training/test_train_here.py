@@ -15,7 +15,7 @@ from pipeline.models.record import CHECKPOINTS, LAST
 from pipeline.runs import Summary
 from pipeline.sinks.quarantine import set_bad_aside
 
-TIMES = ("seconds", "samples_per_second", "val_seconds")
+TIMES = ("seconds", "samples_per_second", "validation_seconds")
 
 
 def train(config: Path, run: Path, *settings: str) -> tuple[Bundle, list[dict[str, float]]]:
@@ -87,6 +87,8 @@ def test_it_stops_early_keeps_the_best_epoch_and_says_so(tone_config: Path, tmp_
         best = score if score > best + 0.01 else best
     assert since[-1] == 2
     assert max(since[:-1]) < 2
+    assert all(name.startswith("val_") for name in bundle.metrics)
+    assert not any("seconds" in name for name in bundle.metrics), "metrics are of the model"
     kept = bundle.training["kept"]
     assert scores[kept["epoch"] - 1] == max(scores) == bundle.metrics["val_accuracy"]
     assert (kept["of"], kept["stopped_before"]) == (len(rows), 30)
