@@ -135,7 +135,7 @@ class Config(Section):
             )
         return patterns
 
-    def classes(self) -> frozenset[str]:
+    def plugged(self) -> frozenset[str]:
         """Names of a person's own classes, which may be imported for a bundle; see :mod:`pipeline.plugins`."""
         return frozenset(class_names(self.model_dump(include={"objective", "modalities"})))
 

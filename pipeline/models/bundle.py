@@ -92,12 +92,12 @@ class Bundle:
         storage.write_bytes(storage.join(folder, MANIFEST), text.encode())
 
     @classmethod
-    def load(cls, folder: str, classes: Collection[str] = ()) -> Bundle:
+    def load(cls, folder: str, plugged: Collection[str] = ()) -> Bundle:
         """Reads a bundle; runs no code from it, and imports no class for it that the configuration does not name.
 
         Args:
             folder: Where it lies.
-            classes: Names of the configuration's own classes; see :func:`pipeline.plugins.class_names`.
+            plugged: Names of the configuration's own classes; see :func:`pipeline.plugins.class_names`.
 
         Raises:
             ModelError: There is no bundle, or it is damaged.
@@ -111,7 +111,7 @@ class Bundle:
                     where=folder,
                     fix="train the model again",
                 )
-            check_classes(manifest, classes, folder)
+            check_classes(manifest, plugged, folder)
             weights = storage.read_bytes(storage.join(folder, WEIGHTS))
             modalities = ModalitiesConfig.model_validate(manifest["modalities"])
             needs_tokenizer = bool(modalities.tokenized())
@@ -210,12 +210,12 @@ class Bundle:
         )
 
 
-def check_classes(manifest: Mapping[str, Any], classes: Collection[str], folder: str) -> None:
+def check_classes(manifest: Mapping[str, Any], plugged: Collection[str], folder: str) -> None:
     """Refuses a bundle that names a class which the configuration does not name, before anything is imported for it.
 
     Args:
         manifest: The content of ``bundle.json``.
-        classes: Those of the configuration.
+        plugged: Classes of the configuration.
         folder: Where the bundle lies.
 
     Raises:
@@ -225,7 +225,7 @@ def check_classes(manifest: Mapping[str, Any], classes: Collection[str], folder:
     sections |= {f"modalities.{name}": tree for name, tree in manifest["modalities"].items()}
     for setting, section in sections.items():
         for name in class_names(section):
-            if name not in classes:
+            if name not in plugged:
                 raise ModelError(
                     f"the model needs the class {name}, which is imported only for a configuration that names it",
                     where=folder,

@@ -32,7 +32,7 @@ class BundlePredictor:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        loaded = Bundle.load(spec.model, spec.classes)
+        loaded = Bundle.load(spec.model, spec.plugged)
         self.execution = Execution(spec)
         self.network = self.execution.runner(self.execution.ready(restore(loaded)).predict)
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs

@@ -52,7 +52,7 @@ class ModelSpec:
     objective: Mapping[str, Any] | None = None
 
     @property
-    def classes(self) -> frozenset[str]:
+    def plugged(self) -> frozenset[str]:
         """Names of a person's own classes that the job is configured with: those that may be imported for a bundle."""
         trees = (self.objective, self.modalities.model_dump(mode="json"))
         return frozenset(name for tree in trees for name in class_names(tree))
@@ -139,7 +139,7 @@ class BundleModel:
                 where=f"infer.weights={spec.weights}",
                 fix="leave infer.weights out, or name an encoder in infer.model",
             )
-        bundle = Bundle.load(spec.model, spec.classes)
+        bundle = Bundle.load(spec.model, spec.plugged)
         bundle.check_modalities(spec.modalities, "configuration")
         check_objective(bundle, spec.objective, "configuration")
         fields = prediction_fields(bundle, float16=spec.float16)

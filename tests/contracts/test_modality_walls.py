@@ -36,6 +36,7 @@ HOMONYMS = {
     "pipeline/reports/search.py": "the JSON key of what can be read of a neighbour",
     "pipeline/reports/svg.py": "the element of SVG",
     "pipeline/reports/views.py": "the medium",
+    "pipeline/settings_page.py": "the type of a setting",
 }
 # Labels and metadata are texts, read and normalised by the rules of texts.
 TEXT_RULES = ("pipeline.modalities.text.repair", "pipeline.modalities.text.codec")

@@ -18,6 +18,8 @@ LEARNED = {
 GENERAL = {"embedding", "score", "loss", "targets", "thresholds", "mean", "deviation"}
 # Module -> words that it may say, and why.
 ALLOWED: Mapping[str, tuple[set[str], str]] = {
+    "pipeline/api/batches.py": ({"classes"}, "a loop of one's own numbers labels by the names that it gives"),
+    "pipeline/api/samples.py": ({"classes"}, "as its batches"),
     "pipeline/packing/census.py": ({"classes"}, "pack counts values of a field that repeat, whatever learns from them"),
     "pipeline/packing/pack.py": ({"classes"}, "as its census"),
     "pipeline/packing/split.py": ({"classes"}, "a stratified split is by such values"),

@@ -41,7 +41,7 @@ def test_behind_the_configuration_stands_an_ordinary_section(written: Path) -> N
     assert isinstance(config.objective, OrdinalConfig)
     assert config.objective.width == 32
     assert config.modalities.by_name()["code"] == BitsConfig(length=32)
-    assert config.classes() == {ORDINAL, BITS}
+    assert config.plugged() == {ORDINAL, BITS}
 
 
 def test_its_dump_is_what_a_configuration_says(written: Path) -> None:
@@ -123,7 +123,7 @@ def sealed(tmp_path: Path, written: Path) -> Path:
 def test_a_bundle_names_the_class_and_carries_no_code(sealed: Path, written: Path) -> None:
     assert not list(sealed.rglob("*.py"))
     config = load(written)
-    bundle = Bundle.load(str(sealed), config.classes())
+    bundle = Bundle.load(str(sealed), config.plugged())
     assert objective_of(bundle) == config.objective
     bundle.check_modalities(config.modalities, "configuration")
     check_objective(bundle, config.require_objective().model_dump(mode="json"), "configuration")
@@ -167,7 +167,7 @@ def test_the_page_s_own_example(tmp_path: Path) -> None:
     (tmp_path / "stars.py").write_text(blocks["python"])
     (tmp_path / "stars.yaml").write_text(blocks["yaml"])
     config = load(tmp_path / "stars.yaml")
-    assert config.classes() == {"stars:Radar", "stars:Stars"}
+    assert config.plugged() == {"stars:Radar", "stars:Stars"}
     arrays = {
         "prediction": np.array([[0.2], [3.5], [9.0]], np.float32),
         "embedding": np.zeros((3, 64), np.float32),

@@ -104,7 +104,7 @@ def _with_encoders_of_its_model(config: Config) -> Config:
     bundle = _json(storage.join(config.folder("model"), MANIFEST))
     if bundle is None:
         return config
-    check_classes(bundle, config.classes(), config.folder("model"))
+    check_classes(bundle, config.plugged(), config.folder("model"))
     return config.with_encoders(ModalitiesConfig.model_validate(bundle["modalities"]))
 
 

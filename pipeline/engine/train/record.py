@@ -110,7 +110,7 @@ def finished(config: Config) -> Bundle | None:
 
 def _read(folder: str, config: Config) -> Bundle:
     try:
-        return Bundle.load(folder, config.classes())
+        return Bundle.load(folder, config.plugged())
     except ModelError as error:
         raise ConfigError(
             f"the run has a model, which cannot be read ({error.what})",

@@ -17,7 +17,7 @@ from support.sealed import seal
 
 from pipeline.errors import ModelError
 from pipeline.models.bundle import Bundle
-from pipeline.objectives import restore
+from pipeline.objectives.sealed import restore
 from pipeline.prediction.bundle import BundlePredictor
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import ModelSpec
