@@ -22,6 +22,7 @@ from pipeline.isolation.guard import Death, learn
 from pipeline.isolation.journal import Entry
 from pipeline.limits import Limits
 from pipeline.modalities.decoding.watch import Care
+from pipeline.modalities.shown import Shown
 from pipeline.sample import Sample
 from pipeline.settings import settings
 from pipeline.shards.planning.plan import Part, expand, plan
@@ -125,7 +126,7 @@ def test_samples_are_tried_before_they_are_decoded_here(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_shown_is_an_error_of_the_sample() -> None:
-    assert isolated.show(evil_decoder(), "image", memoryview(b"17"), "img") == "17"
+    assert isolated.show(evil_decoder(), "image", memoryview(b"17"), "img") == Shown("text", "17")
     with pytest.raises(SampleError, match="SIGSEGV"):
         isolated.show(evil_decoder(), "image", memoryview(b"segfault"), "img")
 

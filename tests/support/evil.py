@@ -85,6 +85,6 @@ class EvilCodec:
 def evil_decoder(seconds: float = 0.5, **options: object) -> Decoder:
     """A decoder of two modalities, both evil, that gives up after some seconds or 256 MiB."""
     limits = Limits(decode_seconds=seconds, decode_memory_bytes=256 << 20)
-    settings = {"limits": limits, **options}
+    settings = {"limits": limits, "media": {"image": "text", "audio": "text"}, **options}
     codecs = {"image": EvilCodec("image"), "audio": EvilCodec("audio")}
     return Decoder(codecs, {"image": ("img",), "audio": ("snd",)}, **settings)  # type: ignore[arg-type]
