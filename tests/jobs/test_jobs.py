@@ -249,7 +249,10 @@ def test_dry_run_prints_and_does_nothing(
     out = capsys.readouterr().out
     assert "parts to do: 2 of 2" in out
     assert "max_tokens: 16" in out
-    assert "decoded and written by one task" in out
+    assert "and written by this process, without Ray" in out
+    words = ("--dry-run", "preprocess.input=test", "cluster.executor=ray")
+    assert run(preprocess.JOB, tone_config, *words) == 0
+    assert "decoded and written by one task" in capsys.readouterr().out
     assert not (tmp_path / "run" / "decoded").exists()
 
 

@@ -195,7 +195,7 @@ def test_one_that_is_given_up_leaves_no_process_and_no_other_alone(folder: Path)
         break
     keys += [key for batch in outer for key in batch["key"]]
     assert len(keys) == 57
-    assert children(os.getpid()) == before
+    assert set(children(os.getpid())) <= set(before)
 
 
 def test_the_processes_of_one_loop_are_not_anothers(folder: Path) -> None:
