@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pyarrow as pa
 
 from pipeline.engine.decoding.cache import CachedDecoder, cached
@@ -9,6 +11,8 @@ from pipeline.engine.decoding.decoded_folder import is_decoded, read_decoded_par
 from pipeline.engine.decoding.isolated import decode_here, decode_isolated
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.planning.plan import Part
+
+_IN_THIS_PROCESS = threading.Lock()  # codecs keep buffers, which threads would share
 
 
 def decode_part(part: Part, decoder: Decoder) -> pa.Table:
@@ -20,8 +24,9 @@ def decode_part(part: Part, decoder: Decoder) -> pa.Table:
     def decode() -> pa.Table:
         if is_decoded(part):
             return read_decoded_part(part, decoder)
-        return (
-            decode_isolated(part, decoder) if decoder.limits.isolate else decode_here(part, decoder)
-        )
+        if decoder.limits.isolate:
+            return decode_isolated(part, decoder)
+        with _IN_THIS_PROCESS:
+            return decode_here(part, decoder)
 
     return cached(decoder.cache, part, decode) if isinstance(decoder, CachedDecoder) else decode()
