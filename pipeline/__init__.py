@@ -34,17 +34,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Where the names are that take longer to import.
 _MODULES = {
-    "BadSample": "pipeline.api.samples",
-    "Batches": "pipeline.api.batches",
-    "Model": "pipeline.api.model",
-    "Output": "pipeline.api.output",
-    "Predictions": "pipeline.api.model",
-    "Sample": "pipeline.api.samples",
-    "Samples": "pipeline.api.samples",
-    "load_model": "pipeline.api.model",
-    "open_output": "pipeline.api.output",
-    "read": "pipeline.api.read",
-    "written_rows": "pipeline.sinks.rows",
+    "BadSample": "api.samples",
+    "Batches": "api.batches",
+    "Model": "api.model",
+    "Output": "api.output",
+    "Predictions": "api.model",
+    "Sample": "api.samples",
+    "Samples": "api.samples",
+    "load_model": "api.model",
+    "open_output": "api.output",
+    "read": "api.read",
+    "written_rows": "sinks.rows",
 }
 
 __all__ = [
@@ -73,6 +73,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    value = getattr(importlib.import_module(f"pipeline.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -17,9 +17,30 @@ from pipeline.engine.executors.workplace import Workplace
 __all__ = ["bucket", "family", "ray_head", "s3_server"]
 
 
+RAYS = {"local_ray", "ray_head"}
+"""Fixtures that start Ray; a test that has one, or is of the executor ``ray``, is marked ``ray``."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs Ray, as far as that is seen; what starts one in a process of its own says so itself."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        executors = {parameters.get(name) for name in ("executor", "by_executor", "workplace")}
+        if RAYS & set(getattr(item, "fixturenames", ())) or "ray" in executors:
+            item.add_marker("ray")
+
+
 def pytest_runtest_setup() -> None:
     """Workers of pytest-xdist ignore Ctrl-C, and so would every job that a test starts there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def without_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that is not marked ``ray`` cannot start one: the two passes of ``make test`` rely on the marks."""
+    if not request.node.get_closest_marker("ray"):
+        monkeypatch.setenv("RAY_TMPDIR", "/dev/null/mark-this-test-ray")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +74,7 @@ modalities:
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 3, batch_size: 16, learning_rate: 3e-3, seed: 1}}
 evaluate: {{num_bootstrap: 50}}
-cluster: {{num_cpus: 2}}
+cluster: {{num_cpus: 2, executor: here}}
 """,
         encoding="utf-8",
     )

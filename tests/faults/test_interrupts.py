@@ -40,11 +40,12 @@ def epochs(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
+@pytest.mark.ray
 def test_training_loses_a_worker_is_interrupted_and_resumed(
     tone_config: Path, tmp_path: Path, family: Family
 ) -> None:
     home = tmp_path / "run"
-    words = ("jobs.train", str(tone_config))
+    words = ("jobs.train", str(tone_config), "cluster.executor=ray")
     process = start(family, *words, "cluster.workers=2", "train.epochs=500")
     wait_for(home / "metrics.jsonl", process)
     [worker, *_] = [number for number, line in family.processes() if "RayTrainWorker" in line]

@@ -31,6 +31,7 @@ RUNS = [
 COMMITS = 4  # at most, from one kill to the next: some are to be left for the last run
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_job_is_killed_ten_times_and_its_rows_are_those_of_one_that_was_not(
@@ -93,6 +94,7 @@ def test_without_ray_a_job_is_killed_and_its_rows_are_those_of_one_that_was_not(
     assert set(workload.new.difference(read_output(output)).values()) == {0}
 
 
+@pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_process_that_decodes_embeds_and_writes_is_killed_twice(tmp_path: Path) -> None:
     """The job goes on with another, and embeds what that one had not committed."""

@@ -11,8 +11,6 @@ from test_jobs import rows, run, summary
 from jobs import infer, preprocess, train
 from pipeline.sample import REASONS
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def quarantine(folder: Path) -> list[dict]:
     files = sorted((folder / "_quarantine").glob("*.parquet"))

@@ -13,8 +13,6 @@ from support.tones import CLASSES, write_tar
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 RATE = 8000
 
 

@@ -9,7 +9,8 @@ from support.ray_cluster import PROJECT, RAY, Head
 
 
 def submit(head: Head, job: str, config: Path, *overrides: str) -> str:
-    words = ["python", "-m", f"jobs.{job}", str(config), "cluster.address=auto", *overrides]
+    words = ["python", "-m", f"jobs.{job}", str(config), "cluster.address=auto"]
+    words += ["cluster.executor=auto", *overrides]
     done = subprocess.run(
         [RAY, "job", "submit", "--working-dir", ".", "--address", head.url, "--", *words],
         env=head.client(),

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from support.ray_cluster import PROJECT, RAY, Family, Head
 
+pytestmark = pytest.mark.ray
+
 # What a driver does in all these tests: look where it is, and let a worker import the project.
 DRIVER = """
 import sys, ray

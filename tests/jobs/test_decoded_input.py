@@ -9,8 +9,6 @@ import pytest
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def run(job: _job.Job, config: Path, *overrides: str) -> None:
     assert _job.main(job, [str(config), *overrides]) == 0

@@ -19,9 +19,8 @@ from pipeline.shards.planning.plan import expand, plan
 from pipeline.training.feed import LaneFeed
 from pipeline.training.order import Lanes
 
-pytestmark = pytest.mark.usefixtures("local_ray")
 
-
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("kind", ["none", "memory", "disk"])
 def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
     """As two workers get them from Ray's tasks."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from support.ray_cluster import PROJECT, Family
 from support.tones import make_samples, write_tar
@@ -31,6 +32,7 @@ sys.exit(_job.main(infer.JOB, [sys.argv[1], "cluster.gpus_per_worker=0.5", "infe
 """
 
 
+@pytest.mark.ray
 def test_as_many_actors_as_fit_on_the_gpus(tmp_path: Path, family: Family) -> None:
     write_bundle(tmp_path / "model")
     write_tar(tmp_path / "in" / "a.tar", make_samples(8, seed=1))

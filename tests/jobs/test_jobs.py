@@ -1,4 +1,4 @@
-"""The jobs end to end, on real shards and a real Ray, as a user runs them."""
+"""The jobs end to end, on real shards, as a user runs them: in one process, and some on a real Ray."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,17 @@ from support.tones import CLASSES, make_samples, png, write_tar
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def run(job: _job.Job, config: Path, *overrides: str) -> int:
     return _job.main(job, [str(config), *overrides])
+
+
+@pytest.fixture(params=["here", "ray"])
+def by_executor(request: pytest.FixtureRequest) -> str:
+    """The override that names each executor in turn; Ray is there for its own."""
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+    return f"cluster.executor={request.param}"
 
 
 def summary(folder: Path) -> dict[str, object]:
@@ -31,10 +37,10 @@ def rows(folder: Path) -> list[dict[str, object]]:
 
 
 def test_from_shards_to_a_report(
-    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_executor: str
 ) -> None:
     home = tmp_path / "run"
-    assert run(train.JOB, tone_config, "train.epochs=8") == 0
+    assert run(train.JOB, tone_config, "train.epochs=8", by_executor) == 0
     assert (home / "model" / "weights.safetensors").exists()
     manifest = json.loads((home / "model" / "bundle.json").read_text())
     assert manifest["learned"] == {"classes": sorted(CLASSES)}
@@ -44,7 +50,7 @@ def test_from_shards_to_a_report(
     trained = summary(home / "model")
     assert trained["samples_read"] == 120 + 24
 
-    assert run(infer.JOB, tone_config) == 0
+    assert run(infer.JOB, tone_config, by_executor) == 0
     first = rows(home / "embeddings")
     assert len(first) == 48
     schema = pq.read_schema(next((home / "embeddings").glob("part-*.parquet")))
@@ -63,7 +69,7 @@ def test_from_shards_to_a_report(
     assert (again["parts_done"], again["parts_skipped"]) == (0, 2)
     assert rows(home / "embeddings") == first, "run again, nothing is doubled"
 
-    assert run(evaluate.JOB, tone_config) == 0
+    assert run(evaluate.JOB, tone_config, by_executor) == 0
     judged = summary(home / "evaluation")
     metrics = judged["metrics"]
     assert isinstance(metrics, dict)
@@ -93,13 +99,14 @@ def test_from_shards_to_a_report(
     )
 
 
+@pytest.mark.usefixtures("local_ray")
 def test_two_workers_and_resume(tone_config: Path, tmp_path: Path) -> None:
     home = tmp_path / "run"
-    options = ("cluster.workers=2", "train.epochs=5")
-    assert run(train.JOB, tone_config, *options) == 0
+    on_ray = "cluster.executor=ray"
+    assert run(train.JOB, tone_config, on_ray, "cluster.workers=2", "train.epochs=5") == 0
     history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert history[-1]["val_accuracy"] >= 0.8
-    more = ("train.epochs=7", "train.learning_rate=1e-3")
+    more = (on_ray, "train.epochs=7", "train.learning_rate=1e-3")
     assert run(train.JOB, tone_config, *more) == 2, "a finished model is not replaced by accident"
     assert run(train.JOB, tone_config, *more, "train.resume=true") == 0
     more = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
@@ -293,11 +300,11 @@ def test_the_same_seed_gives_the_same_curve(tone_config: Path, tmp_path: Path) -
 
 
 def test_a_worker_that_cannot_write_ends_the_job_with_its_own_error(
-    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], by_executor: str
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "_parts").write_text("a file where a folder should be")
-    assert run(preprocess.JOB, tone_config, f"preprocess.output={tmp_path}/out") == 1
+    assert run(preprocess.JOB, tone_config, f"preprocess.output={tmp_path}/out", by_executor) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("SinkError")]
     assert len(lines) == 1
     assert f"{tmp_path}/out/_parts" in lines[0]

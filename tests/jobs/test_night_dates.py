@@ -37,13 +37,13 @@ def test_a_date_without_shards_is_noted_and_tried_again(
     assert "Started a local Ray" not in capfd.readouterr().err
 
 
-def test_a_night_without_a_model_says_so_before_ray_starts(
+def test_a_night_without_a_model_says_so_before_work_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_ray(*_: object) -> None:
-        raise AssertionError("Ray was to be started")
+    def no_workplace(*_: object) -> None:
+        raise AssertionError("work was to be begun")
 
-    monkeypatch.setattr(engine, "connect", no_ray)
+    monkeypatch.setattr(engine, "Workplace", no_workplace)
     write_tar(tmp_path / "x.tar", make_samples(2, seed=1))
     config = tmp_path / "night.yaml"
     settings = {

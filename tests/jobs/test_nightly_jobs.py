@@ -22,8 +22,6 @@ from pipeline.nightly.clock import time_zone
 from pipeline.nightly.ledger import Ledger, Night
 from pipeline.nightly.schedule import _Runner
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory, tone_data: Path) -> Path:
@@ -38,7 +36,7 @@ modalities:
   image: {{fields: [png, jpg], size: 16}}
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 1, batch_size: 32, seed: 1}}
-cluster: {{num_cpus: 2}}
+cluster: {{num_cpus: 2, executor: here}}
 """,
         encoding="utf-8",
     )
@@ -58,7 +56,7 @@ modalities:
 infer: {{input: "{tmp_path}/in/*.tar", model: "{bundle}"}}
 input: {{max_bad_fraction: 0.5}}
 nightly: {{retry_seconds: 0.1}}
-cluster: {{num_cpus: 2}}
+cluster: {{num_cpus: 2, executor: here}}
 """,
         encoding="utf-8",
     )

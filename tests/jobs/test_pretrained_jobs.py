@@ -12,8 +12,6 @@ from support.encoder_cases import bert, vit
 
 from jobs import _job, evaluate, infer, report, train
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 
 def test_a_model_of_frozen_networks_is_trained_and_needs_their_files_no_more(
     tone_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -11,8 +11,6 @@ from support.tones import png, wav, write_tar
 from jobs import evaluate, infer, report, train
 from jobs._job import Job, main
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 NUMBERS_OF_A_SAMPLE = ("json.level", "json.hertz")
 
 
@@ -54,7 +52,7 @@ modalities:
 objective: {{kind: regress, target: json.level, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 12, batch_size: 16, learning_rate: 5e-3, seed: 1, augment: false}}
 evaluate: {{num_bootstrap: 50}}
-cluster: {{num_cpus: 2}}
+cluster: {{num_cpus: 2, executor: here}}
 """,
         encoding="utf-8",
     )

@@ -19,7 +19,7 @@ def family() -> Iterator[Family]:
     assert not left, f"left behind: {left}"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_head() -> Iterator[Head]:
     """A head with 2 CPUs, behind a token."""
     with running_head() as head:

@@ -21,7 +21,11 @@ def run(samples=4000, wall=10.0, seconds=8.0, cpu=20.0, peak=1.0, passes=1):
         "cpu_seconds": cpu,
         "peak_gb": peak,
         "passes": passes,
-        "answer": {"seconds": [seconds], "samples_per_second": samples / seconds},
+        "answer": {
+            "seconds": [seconds],
+            "first_seconds": 1.5,
+            "samples_per_second": samples / seconds,
+        },
     }
 
 

@@ -110,12 +110,15 @@ def _known(node: ast.expr | None) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(node.value)
 
 
+# A person's own class is named in a configuration, which is written by whoever runs the job; never in data or a bundle.
+OF_ONES_OWN = {"pipeline/plugins.py": ["importlib.import_module of a computed name"]}
 FILES = sorted(path for name in ("pipeline", "jobs") for path in (ROOT / name).rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_nothing_unsafe_in(path: Path) -> None:
-    assert unsafe(path.read_text("utf-8")) == []
+    found = [each.partition(": ")[2] for each in unsafe(path.read_text("utf-8"))]
+    assert found == OF_ONES_OWN.get(path.relative_to(ROOT).as_posix(), [])
 
 
 @pytest.mark.parametrize(
