@@ -131,7 +131,7 @@ def paired_mae_difference(
         confidence: Share of resamples inside the interval.
 
     Returns:
-        The difference with its interval, or None without samples.
+        The difference with its interval, or None without samples or without resamples.
 
     Raises:
         ValueError: See :func:`regression_metrics`.

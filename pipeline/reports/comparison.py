@@ -40,6 +40,11 @@ class ComparisonRow:
     difference_interval: tuple[float, float] | None = None
 
     @property
+    def has_interval(self) -> bool:
+        """Whether samples were resampled for it, so that chance can be told from more than chance."""
+        return self.low is not None or self.difference_interval is not None
+
+    @property
     def is_clear(self) -> bool:
         """Whether the difference is more than chance: its interval excludes 0."""
         return self.difference_interval is not None and (

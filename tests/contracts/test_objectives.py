@@ -47,6 +47,7 @@ MODALITIES_CONFIG = ModalitiesConfig.model_validate(
 )
 SUBSETS = ("image", "text", "image+text")
 JUDGING = Judging("test", 0, 20)
+INTERVALS = "Lines are 95 % bootstrap intervals"
 B = 6
 
 
@@ -222,11 +223,16 @@ def tables(objective: ObjectiveSection, learned: Learned, network: Any) -> dict[
 
 
 def evaluated(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str], cuts: list[slice]
+    objective: ObjectiveSection,
+    learned: Learned,
+    network: Any,
+    texts: list[str],
+    cuts: list[slice],
+    judging: Judging = JUDGING,
 ) -> Any:
     evaluations = []
     for cut in cuts:
-        evaluation = objective.evaluation(learned, JUDGING)
+        evaluation = objective.evaluation(learned, judging)
         rows = tables(objective, learned, network)
         present = {name: make_batch()[f"{name}_present"].numpy()[cut] for name in ("image", "text")}
         cut_rows = {
@@ -280,23 +286,68 @@ def test_nights_are_compared_by_sums(
     assert len(distances) > 2, "what it predicts is compared too"
 
 
+def judged(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+) -> pa.Table:
+    """What evaluate writes of each sample."""
+    predicted = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
+    predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts)))
+    for name in ("key", "shard"):
+        predicted = predicted.append_column(name, pa.array([f"{name}{row}" for row in range(B)]))
+    return predicted
+
+
+def page_of(
+    objective: ObjectiveSection, evaluation: Any, predicted: pa.Table, texts: list[str]
+) -> str:
+    splits = {"test": {"num_samples": B, "labels": dict.fromkeys(texts, 2), "modalities": {}}}
+    section = objective.section()
+    return render(
+        ReportData(
+            "run", "now", splits=splits, section=section, evaluation=evaluation, predicted=predicted
+        )
+    )
+
+
+def intervals_in(tree: Any) -> Iterator[Any]:
+    """All that is said of intervals in an evaluation."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            if "interval" in name and value:
+                yield value
+            yield from intervals_in(value)
+
+
+def test_without_resamples_there_are_numbers_and_no_intervals(
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+) -> None:
+    resampled = evaluated(objective, learned, network, texts, [slice(0, B)])
+    judging = replace(JUDGING, num_bootstrap=0)
+    evaluation = evaluated(objective, learned, network, texts, [slice(0, B)], judging)
+    assert list(intervals_in(resampled))
+    assert not list(intervals_in(evaluation))
+    assert objective.flat(evaluation) == objective.flat(resampled)
+    predicted = judged(objective, learned, network, texts)
+    difference = objective.difference(predicted, predicted, evaluation, judging)
+    assert difference["difference_interval"] is None
+    page = page_of(objective, evaluation, predicted, texts)
+    assert f"{objective.section().measure.title} by modality" in page
+    assert INTERVALS not in page
+    assert "95 %:" not in page
+    assert "not clear" not in page
+
+
 def test_it_has_its_part_of_the_page(
     objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
 ) -> None:
     section = objective.section()
     evaluation = evaluated(objective, learned, network, texts, [slice(0, B)])
-    predicted = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
-    predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts)))
-    for name in ("key", "shard"):
-        predicted = predicted.append_column(name, pa.array([f"{name}{row}" for row in range(B)]))
+    predicted = judged(objective, learned, network, texts)
     shown = section.choose(predicted, evaluation, 3)
     assert shown
     assert all(judgement.label and judgement.key for judgement in shown)
-    splits = {"test": {"num_samples": B, "labels": dict.fromkeys(texts, 2), "modalities": {}}}
-    data = ReportData(
-        "run", "now", splits=splits, section=section, evaluation=evaluation, predicted=predicted
-    )
-    page = render(data)
+    page = page_of(objective, evaluation, predicted, texts)
+    assert INTERVALS in page
     assert f"{section.measure.title} by modality" in page
     assert "Not evaluated yet" not in page
     assert section.measure.name == objective.metric

@@ -51,13 +51,13 @@ def bootstrap_interval(
     Args:
         values: (N,) bool or float, one value a sample (right or wrong, loss, ...).
         seed: Same seed, same interval.
-        num_resamples: Bootstrap resamples.
+        num_resamples: Bootstrap resamples; 0: none.
         confidence: Share of resamples inside the interval.
 
     Returns:
-        Lower and upper end, or None without samples.
+        Lower and upper end, or None without samples or without resamples.
     """
-    if not len(values):
+    if not len(values) or not num_resamples:
         return None
     means = bootstrap_means(values, seed=seed, num_resamples=num_resamples)
     return percentiles(means, confidence)
@@ -77,11 +77,11 @@ def paired_bootstrap(
         first: (N,) bool or float, per-sample values of the first model.
         second: (N,) the same samples' values of the second model.
         seed: Same seed, same result.
-        num_resamples: Bootstrap resamples.
+        num_resamples: Bootstrap resamples; 0: none.
         confidence: Share of resamples inside the interval.
 
     Returns:
-        The difference with its interval, or None without samples.
+        The difference with its interval, or None without samples or without resamples.
 
     Raises:
         ValueError: If the shapes differ.
@@ -91,7 +91,7 @@ def paired_bootstrap(
     """
     if np.shape(first) != np.shape(second):
         raise ValueError(f"pairs of different shapes: {np.shape(first)} and {np.shape(second)}")
-    if not len(first):
+    if not len(first) or not num_resamples:
         return None
     differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     means = bootstrap_means(differences, seed=seed, num_resamples=num_resamples)
@@ -134,7 +134,7 @@ def confusion_intervals(
         confidence: Share of resamples inside the interval.
 
     Returns:
-        ``accuracy``, ``balanced_accuracy`` and ``f1_macro`` -> [low, high]; empty without samples.
+        ``accuracy``, ``balanced_accuracy`` and ``f1_macro`` -> [low, high]; empty without samples or without resamples.
     """
     from scipy.sparse import csr_array
 

@@ -52,10 +52,10 @@ def resampled_metrics(
         probabilities: (N, K) float64.
         predicted: (N, K) bool, the decisions at the thresholds.
         seed: Same seed, same resamples.
-        num_resamples: R; none are drawn without samples.
+        num_resamples: R, 0 or more; none are drawn without samples.
     """
     num_samples, num_classes = labels.shape
-    if not num_samples:
+    if not num_samples or not num_resamples:
         empty = np.zeros(0)
         return Resamples(np.zeros((0, num_classes)), empty, empty, empty, empty)
     rankings = [_Ranking(labels[:, k], probabilities[:, k]) for k in range(num_classes)]

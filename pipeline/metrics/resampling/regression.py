@@ -25,13 +25,13 @@ def resampled_metrics(
         targets: (N, K) float64.
         predictions: (N, K) float64.
         seed: Same seed, same resamples.
-        num_resamples: R; none are drawn without samples.
+        num_resamples: R, 0 or more; none are drawn without samples.
 
     Returns:
         (R, K, 4) float64 in the order of ``NAMES``, NaN where a resample leaves a metric undefined.
     """
     num_samples, num_outputs = targets.shape
-    if not num_samples:
+    if not num_samples or not num_resamples:
         return np.zeros((0, num_outputs, len(NAMES)))
     pairs = [
         (target, prediction, _Ranks(target), _Ranks(prediction))

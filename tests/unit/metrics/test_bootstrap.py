@@ -52,6 +52,13 @@ def test_one_and_no_sample():
     assert confusion_intervals(np.zeros((3, 3), np.int64), seed=0) == {}
 
 
+@pytest.mark.parametrize("values", [np.ones(3), np.arange(100.0)], ids=["few", "many outcomes"])
+def test_no_resamples_give_no_interval(values):
+    assert bootstrap_interval(values, seed=0, num_resamples=0) is None
+    assert paired_bootstrap(values, values, seed=0, num_resamples=0) is None
+    assert confusion_intervals(np.eye(3, dtype=np.int64), seed=0, num_resamples=0) == {}
+
+
 def test_paired_difference_is_narrower_than_unpaired_and_has_the_right_sign():
     rng = np.random.default_rng(5)
     first = rng.random(400) < 0.9
