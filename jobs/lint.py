@@ -9,7 +9,8 @@ from jobs._job import Job, main
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import BadDataError
-from pipeline.reports.lint import render
+from pipeline.inspection.report import LintReport
+from pipeline.inspection.table import render
 from pipeline.runs import Summary, process_clock
 from pipeline.safe_text.redaction import redacted
 
@@ -23,7 +24,7 @@ def work(config: Config, summary: Summary) -> None:
     todo = stretches(config)
     summary.first_sample = process_clock()
     findings = lint(config, todo, folder, summary)
-    report = redacted(build(config, findings))
+    report = redacted(build(config, findings).to_json())
     storage.write_bytes(storage.join(folder, REPORT), json.dumps(report, indent=1).encode())
     summary.report = report
     summary.metrics = metrics(findings)
@@ -44,7 +45,9 @@ def output(config: Config) -> str:
 
 def answer(summary: Summary) -> str:
     """The table, and where all of it is."""
-    return f"{render(summary.report)}\n\nall of it: {summary.outputs['report']}"
+    return (
+        f"{render(LintReport.from_json(summary.report))}\n\nall of it: {summary.outputs['report']}"
+    )
 
 
 def plan(config: Config) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.inspection.census import Census
+from pipeline.inspection.report import Duplicates, Repeat, RepeatedKeys
 from pipeline.modalities.content import Content
 from pipeline.shards.packed.source import is_packed, open_shard
 from pipeline.shards.planning.keys import Repeats, across_shards, across_splits, holds, key_hash
@@ -17,37 +18,33 @@ from pipeline.shards.reading.outline import Outline, outline_part
 COMPARED_BYTES = 64 << 20  # larger members are not compared
 
 
-def find_duplicates(censuses: Mapping[str, Census]) -> dict[str, object]:
+def find_duplicates(censuses: Mapping[str, Census]) -> Duplicates:
     """Keys that several shards of a split, or several splits, have.
 
     Args:
         censuses: Split -> what was found in it.
-
-    Returns:
-        JSON-ready: ``within_shards``, samples whose key an earlier sample of their shard has; ``across_shards``, split
-        -> keys and examples; ``across_splits``, the same for each pair of splits, ``train & test``.
     """
     splits = {name: [keys for _, keys in census.keys] for name, census in censuses.items()}
     shards = {name: census.keys for name, census in censuses.items()}
     repeats_by_split = {name: across_shards(keys) for name, keys in splits.items()}
     shared = across_splits(splits)
-    return {
-        "within_shards": sum(census.reasons["duplicate_key"] for census in censuses.values()),
-        "across_shards": {
+    return Duplicates(
+        within_shards=sum(census.reasons["duplicate_key"] for census in censuses.values()),
+        across_shards={
             name: _described(repeats, [shards[name]])
             for name, repeats in repeats_by_split.items()
             if repeats.count
         },
-        "across_splits": {
+        across_splits={
             " & ".join(pair): _described(repeats, [shards[name] for name in pair])
             for pair, repeats in shared.items()
         },
-    }
+    )
 
 
 def _described(
     repeats: Repeats, splits: Sequence[Sequence[tuple[Part, np.ndarray]]]
-) -> dict[str, object]:
+) -> RepeatedKeys:
     """A count, and for each example the two places: one split gives both, or each of two gives one."""
     examples = []
     for key in repeats.hashes:
@@ -57,10 +54,10 @@ def _described(
         ]
         first, second = (part for parts in holders for part in parts)
         examples.append(_compare(first, second, key))
-    return {"keys": repeats.count, "examples": examples}
+    return RepeatedKeys(repeats.count, tuple(examples))
 
 
-def _compare(first: Part, second: Part, key: int) -> dict[str, object]:
+def _compare(first: Part, second: Part, key: int) -> Repeat:
     """Finds a key in two shards again, and says which of its fields hold the same bytes."""
     with contextlib.ExitStack() as stack:
         places = [_find(part, key, stack) for part in (first, second)]
@@ -72,7 +69,7 @@ def _compare(first: Part, second: Part, key: int) -> dict[str, object]:
             and twins[name].size == content.size <= COMPARED_BYTES
             and bytes(content.whole()) == bytes(twins[name].whole())
         ]
-        return {"key": mine.key, "shards": [first.shard, second.shard], "same_fields": same}
+        return Repeat(mine.key, (first.shard, second.shard), tuple(same))
 
 
 def _find(part: Part, key: int, stack: contextlib.ExitStack) -> tuple[Outline, dict[str, Content]]:

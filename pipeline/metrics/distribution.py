@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
 DIGITS = 4  # significant digits kept of a value
 PENDING = 1 << 14  # values folded into the counts at a time
 EXACT_BELOW = 10**DIGITS
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a distribution comes to; whole numbers are ints, others have six decimals.
+
+    Attributes:
+        count: Values.
+        total: Their sum.
+        min: The smallest; None, as the next three, where there are no values.
+        median: The smallest that at least half of them do not exceed.
+        p95: The smallest that at least 95 % of them do not exceed.
+        max: The largest.
+    """
+
+    count: int
+    total: int | float
+    min: int | float | None = None
+    median: int | float | None = None
+    p95: int | float | None = None
+    max: int | float | None = None
 
 
 class Distribution:
@@ -62,15 +84,13 @@ class Distribution:
         value = ordered[int(np.searchsorted(reached, rank))]
         return min(max(value, self.minimum), self.maximum)
 
-    def summary(self) -> dict[str, float]:
-        """Count, total, min, median, p95 and max; only the first two where there are no values."""
+    def spread(self) -> Spread:
+        """Its values in six numbers."""
         self._fold()
-        summary = {"count": self.count, "total": _plain(self.total)}
         if not self.count:
-            return summary
+            return Spread(0, _plain(self.total))
         values = (self.minimum, self.quantile(0.5), self.quantile(0.95), self.maximum)
-        names = ("min", "median", "p95", "max")
-        return summary | {name: _plain(value) for name, value in zip(names, values, strict=True)}
+        return Spread(self.count, _plain(self.total), *map(_plain, values))
 
     def _fold(self) -> None:
         if not self._pending:

@@ -26,12 +26,12 @@ MAY = {
 HOMONYMS = {
     "jobs/search.py": "the JSON key of what can be read of a neighbour",
     "pipeline/engine/search/gallery.py": "the medium",
+    "pipeline/inspection/table.py": "the format",
     "pipeline/isolation/answer.py": "the key of a message",
     "pipeline/modalities/content.py": "the format",
     "pipeline/modalities/shown.py": "the medium",
     "pipeline/nightly/emit.py": "the image of a container",
     "pipeline/packing/tables/columns.py": "a field's usual name",
-    "pipeline/reports/lint.py": "the format",
     "pipeline/reports/media.py": "the medium",
     "pipeline/reports/search.py": "the JSON key of what can be read of a neighbour",
     "pipeline/reports/svg.py": "the element of SVG",

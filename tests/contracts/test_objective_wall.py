@@ -23,7 +23,7 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/packing/census.py": ({"classes"}, "pack counts values of a field that repeat, whatever learns from them"),
     "pipeline/packing/pack.py": ({"classes"}, "as its census"),
     "pipeline/packing/split.py": ({"classes"}, "a stratified split is by such values"),
-    "pipeline/reports/lint.py": ({"classes"}, "classes of a style sheet"),
+    "pipeline/inspection/table.py": ({"classes"}, "classes of a style sheet"),
     "pipeline/starter/draft.py": ({"classify"}, "a first configuration proposes one where labels repeat"),
     "pipeline/reports/content.py": ({"prediction", "probabilities"}, "what any model says of an example, in words"),
     "pipeline/reports/section.py": ({"prediction", "probabilities"}, "as content.py, which it fills"),

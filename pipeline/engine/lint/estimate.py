@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipeline.config import Config
 from pipeline.engine.decoding.isolated import harmless
 from pipeline.engine.lint.drawn import read_picks, tokenizer_for
 from pipeline.inspection.picks import Pick
+from pipeline.inspection.report import Estimate
 from pipeline.logs import without_library_noise
 from pipeline.metrics.statistics import Measure
 from pipeline.modalities.decoding.decoder import Decoder
@@ -43,50 +44,18 @@ class Work:
     """What there is to preprocess.
 
     Attributes:
+        splits: Of these splits.
         samples: Samples, those left out that are known to be bad.
         bytes: Content of the fields that are decoded.
         parts: Parts they are cut into.
         largest_part: Samples of the largest part.
     """
 
+    splits: tuple[str, ...]
     samples: int
     bytes: float
     parts: int
     largest_part: int
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """The cost of preprocessing.
-
-    Attributes:
-        drawn: Samples measured.
-        samples: Samples it is carried over to.
-        decode_cpu_seconds: CPU time of decoding.
-        error_fraction: Standard error of it, as a fraction.
-        write_cpu_seconds: CPU time of writing Parquet.
-        cores: Of this machine, as many as the job would use.
-        wall_seconds: At best: that time divided by the cores, the start of the job left out.
-        output_bytes: Size of the Parquet files.
-        decoded_bytes: Size of the decoded rows in memory, all of them.
-        peak_memory_bytes: Of the workers, with one part in work on each core.
-    """
-
-    drawn: int
-    samples: int
-    decode_cpu_seconds: float
-    error_fraction: float
-    write_cpu_seconds: float
-    cores: int
-    wall_seconds: float
-    output_bytes: int
-    decoded_bytes: int
-    peak_memory_bytes: int
-
-    def to_json(self) -> dict[str, float]:
-        """The values, JSON-ready."""
-        values = asdict(self).items()
-        return {name: round(v, 4) if isinstance(v, float) else v for name, v in values}
 
 
 def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | None:
@@ -132,13 +101,14 @@ def estimate(config: Config, picks: Sequence[Pick], work: Work) -> Estimate | No
     busy = max(1, min(cores, work.parts))
     decoded = table.nbytes / len(samples)
     return Estimate(
+        of=work.splits,
         drawn=len(samples),
         samples=work.samples,
-        decode_cpu_seconds=decode_seconds,
-        error_fraction=error,
-        write_cpu_seconds=write_seconds,
+        decode_cpu_seconds=round(decode_seconds, 4),
+        error_fraction=round(error, 4),
+        write_cpu_seconds=round(write_seconds, 4),
         cores=busy,
-        wall_seconds=(decode_seconds + write_seconds) / busy,
+        wall_seconds=round((decode_seconds + write_seconds) / busy, 4),
         output_bytes=round(small.bytes + row_bytes * max(0.0, good - 1)),
         decoded_bytes=round(decoded * work.samples),
         peak_memory_bytes=round(busy * (_own_bytes() + COPIES * decoded * work.largest_part)),

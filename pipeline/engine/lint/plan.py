@@ -6,10 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.config import SPLITS, Config, Patterns
-from pipeline.engine.lint.estimate import TOKENIZER_SAMPLES, Estimate, Work, estimate
+from pipeline.engine.lint.estimate import TOKENIZER_SAMPLES, Work, estimate
 from pipeline.engine.lint.findings import Inspector
 from pipeline.engine.lint.tasks import Stretch, connection, look_through, runs_here, smallest
 from pipeline.engine.observe.progress import Progress
@@ -17,6 +16,7 @@ from pipeline.errors import BadDataError, ConfigError
 from pipeline.inspection.census import Census
 from pipeline.inspection.duplicates import find_duplicates
 from pipeline.inspection.picks import Pick
+from pipeline.inspection.report import Duplicates, Estimate
 from pipeline.logs import event
 from pipeline.runs import Summary
 from pipeline.shards.planning.patterns import archives_beside
@@ -38,17 +38,15 @@ class Findings:
     Attributes:
         censuses: Split -> its counts.
         picks: Split -> samples drawn at random.
-        duplicates: See :func:`pipeline.inspection.duplicates.find_duplicates`.
+        duplicates: Keys that come more than once.
         estimate: What preprocessing costs; None where it was not asked for, or nothing can be decoded.
-        estimated: The splits that it is for.
         not_read: What lies beside the shards and would hold samples if it were read -> how many files.
     """
 
     censuses: dict[str, Census] = field(default_factory=dict)
     picks: dict[str, list[Pick]] = field(default_factory=dict)
-    duplicates: dict[str, Any] = field(default_factory=dict)
+    duplicates: Duplicates = field(default_factory=Duplicates)
     estimate: Estimate | None = None
-    estimated: tuple[str, ...] = ()
     not_read: Counter[str] = field(default_factory=Counter)
 
     def total(self, splits: Sequence[str] | None = None) -> Census:
@@ -144,20 +142,21 @@ def _estimate(config: Config, found: Findings, num_picks: int) -> None:
     """Estimates ``preprocess`` of its own input, or of all that was linted where that is another."""
     patterns = config.preprocess.input
     is_split = isinstance(patterns, str) and patterns in found.censuses
-    found.estimated = (str(patterns),) if is_split else tuple(found.censuses)
-    total = found.total(found.estimated)
+    splits = (str(patterns),) if is_split else tuple(found.censuses)
+    total = found.total(splits)
     good = total.samples - total.bad
     fields = {name for section in config.modalities.by_name().values() for name in section.fields}
     used = sum(sizes.total for name, sizes in total.field_bytes.items() if name in fields)
     largest_shard = max((len(keys) for _, keys in total.keys), default=0)
     in_a_part = int(PART_BYTES * total.samples / max(1, total.bytes)) + 1
     work = Work(
+        splits=splits,
         samples=good,
         bytes=used * good / max(1, total.samples),
         parts=max(total.shards, -(-total.bytes // PART_BYTES)),
         largest_part=min(largest_shard, in_a_part),
     )
-    picks = [pick for split in found.estimated for pick in found.picks[split]]
+    picks = [pick for split in splits for pick in found.picks[split]]
     found.estimate = estimate(config, smallest(picks, num_picks), work)
 
 
@@ -185,15 +184,14 @@ def metrics(found: Findings) -> dict[str, float]:
     counts: dict[str, float] = {
         "members": total.members,
         "bytes": total.bytes,
-        "keys_in_two_splits": sum(repeats["keys"] for repeats in shared["across_splits"].values()),
-        "keys_in_two_shards": sum(repeats["keys"] for repeats in shared["across_shards"].values()),
+        "keys_in_two_splits": sum(repeats.keys for repeats in shared.across_splits.values()),
+        "keys_in_two_shards": sum(repeats.keys for repeats in shared.across_shards.values()),
         "members_misnamed": sum(total.misnamed.values()),
         "samples_unlabelled": sum(total.unlabelled.values()),
     }
     if found.estimate is not None:
-        values = found.estimate.to_json()
         names = ("decode_cpu_seconds", "write_cpu_seconds", "output_bytes", "peak_memory_bytes")
-        counts |= {f"preprocess_{name}": values[name] for name in names}
+        counts |= {f"preprocess_{name}": getattr(found.estimate, name) for name in names}
     return counts
 
 

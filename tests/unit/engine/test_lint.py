@@ -69,7 +69,7 @@ def run(settings: Config) -> tuple[dict[str, Any], Findings, Summary]:
     summary = Summary("lint")
     found = lint(settings, stretches(settings), settings.folder("lint"), summary)
     summary.close()
-    return build(settings, found), found, summary
+    return build(settings, found).to_json(), found, summary
 
 
 def jpeg(width: int, height: int) -> bytes:

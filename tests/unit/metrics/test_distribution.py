@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics.distribution import Distribution
+from pipeline.metrics.distribution import Distribution, Spread
 
 values_of = st.one_of(
     st.integers(0, 20_000).map(float),
@@ -40,23 +40,23 @@ def test_quantiles_are_those_of_the_sorted_values(values: list[float], cut: int)
                 assert found == expected, "small whole numbers are kept as they are"
     for each in (whole, merged):
         assert (each.quantile(0), each.quantile(1)) == (ordered[0], ordered[-1])
-        assert each.summary()["total"] == pytest.approx(sum(values), rel=1e-9, abs=5.1e-7)
-        assert each.summary()["count"] == len(values)
+        assert each.spread().total == pytest.approx(sum(values), rel=1e-9, abs=5.1e-7)
+        assert each.spread().count == len(values)
 
 
 def test_memory_does_not_grow_with_the_number_of_values() -> None:
     made = Distribution()
     for value in np.random.default_rng(0).lognormal(10, 2, 200_000):
         made.add(float(value))
-    made.summary()
+    made.spread()
     assert len(made._counts) < 60_000
     before = len(made._counts)
     for value in np.random.default_rng(1).lognormal(10, 2, 200_000):
         made.add(float(value))
-    assert made.summary()["count"] == 400_000
+    assert made.spread().count == 400_000
     assert len(made._counts) < 1.5 * before
 
 
 def test_no_values() -> None:
-    assert Distribution().summary() == {"count": 0, "total": 0}
+    assert Distribution().spread() == Spread(0, 0)
     assert math.isnan(Distribution().quantile(0.5))

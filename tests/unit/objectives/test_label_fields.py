@@ -113,10 +113,8 @@ def test_what_a_label_is_for_is_told_by_the_field_that_there_is(tmp_path: Path) 
     settings = config(tmp_path, "target.cls")
     [part] = plan(expand(str(tmp_path / "x.tar")))
     census = Inspector(settings, 0).inspect(part, 1).census
-    report = build(
-        settings, Findings({"train": census}, {}, {"across_splits": {}, "across_shards": {}})
-    )
-    uses = {name: field["use"] for name, field in report["total"]["fields"].items()}
+    report = build(settings, Findings({"train": census}))
+    uses = {name: field.use for name, field in report.total.fields.items()}
     assert uses == {"target.cls": "label", "target": "", "txt": "text"}
 
 
@@ -146,11 +144,9 @@ def test_labels_that_look_the_same_are_one_class(tmp_path: Path) -> None:
         ]
     census = Inspector(settings, 0).inspect(parts[0], 1).census
     assert census.labels == counted.labels
-    report = build(
-        settings, Findings({"train": census}, {}, {"across_splits": {}, "across_shards": {}})
-    )
-    [note] = [each for each in report["problems"] if "Unicode form" in each["what"]]
-    assert (note["count"], note["examples"]) == (2, [COMPOSED])
+    report = build(settings, Findings({"train": census}))
+    [note] = [problem for problem in report.problems if "Unicode form" in problem.what]
+    assert (note.count, note.examples) == (2, [COMPOSED])
 
 
 def test_joining_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

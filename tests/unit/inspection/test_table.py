@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pipeline.reports.lint import MAX_ROWS, WIDTH, render
+from pipeline.inspection.report import LintReport
+from pipeline.inspection.table import MAX_ROWS, WIDTH, render
 
 
 def spread(count: int, low: float, high: float) -> dict[str, float]:
@@ -17,6 +18,7 @@ def census(samples: int, **more: Any) -> dict[str, Any]:
         "shards_damaged": 0,
         "samples": samples,
         "samples_bad": 0,
+        "samples_noted": 0,
         "members": 3 * samples,
         "bytes": 5 << 30,
         "sample_bytes": spread(samples, 100, 90_000),
@@ -48,10 +50,10 @@ def census(samples: int, **more: Any) -> dict[str, Any]:
     }
 
 
-def report(**more: Any) -> dict[str, Any]:
+def report(**more: Any) -> LintReport:
     train = census(2000, labels={f"class {i}": 1000 - i for i in range(300)})
     test = census(500, labels={"a": 5, "b": 5})
-    return {
+    tree = {
         "version": 1,
         "problems": [],
         "total": census(2500),
@@ -60,6 +62,9 @@ def report(**more: Any) -> dict[str, Any]:
         "estimate": None,
         **more,
     }
+    read = LintReport.from_json(tree)
+    assert read == LintReport.from_json(read.to_json()), "written and read again"
+    return read
 
 
 ESTIMATE = {
@@ -105,6 +110,9 @@ def test_numbers_a_person_reads() -> None:
     assert "3 TiB of Parquet" in text
     assert "2,500 stereo, 1 of 6 channels" in text
     assert "2,500 at 8000 Hz" in text
+    assert ["image", "width", "8", "516", "1,024", "1,024"] in [
+        line.split()[:6] for line in text.splitlines()
+    ]
     assert "5 of each" in text
     labels = next(
         line for line in text.splitlines() if line.startswith("train ") and "class 0" in line

@@ -3,40 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
+from pipeline.inspection.report import (
+    Contents,
+    Estimate,
+    Level,
+    LintReport,
+    Problem,
+    Quantity,
+)
+from pipeline.metrics.distribution import Spread
 from pipeline.safe_text.printable import printable
 
 WIDTH = 100
 LABELS_WIDTH = 62  # of a split's labels, in columns
 MAX_ROWS = 12  # of a table; lint.json has all
-EXAMPLES = {"error": 2, "warning": 1, "note": 0}  # of a problem
-MARKS = {"error": "!!", "warning": "!", "note": "-"}
+EXAMPLES: Mapping[Level, int] = {"error": 2, "warning": 1, "note": 0}  # of a problem
+MARKS: Mapping[Level, str] = {"error": "!!", "warning": "!", "note": "-"}
 
 
-def render(report: Mapping[str, Any]) -> str:
-    """The report as text, in which no key, label or name is a command to the terminal.
-
-    Args:
-        report: As in ``lint.json``.
-    """
-    report = _printable(report)
+def render(report: LintReport) -> str:
+    """The report as text, in which no key, label or name is a command to the terminal."""
+    report = LintReport.from_json(_printable(report.to_json()))
     sections = [
-        _head(report),
-        _problems(report["problems"]),
+        _head(report.total),
+        _problems(report.problems),
         _splits(report),
         _modalities(report),
-        _fields(report["total"]),
-        _media(report["total"]["media"]),
+        _fields(report.total),
+        _media(report.total.media),
         _labels(report),
-        _estimate(report["estimate"]),
+        _estimate(report.estimate),
     ]
     return "\n\n".join(
         "\n".join(_cut(line) for line in lines) for lines in map(list, sections) if lines
     )
 
 
-def _printable(value: object) -> Any:
+def _printable(value: object) -> object:
     """A tree whose texts and names are fit for a line of a terminal."""
     if isinstance(value, str):
         return printable(value)
@@ -45,88 +49,88 @@ def _printable(value: object) -> Any:
     return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
-def _head(report: Mapping[str, Any]) -> Iterator[str]:
-    total = report["total"]
+def _head(total: Contents) -> Iterator[str]:
     yield (
-        f"lint: {_many(total['samples'], 'sample')} in {_many(total['shards'], 'shard')}, "
-        f"{_bytes(total['bytes'])}; {total['samples_bad'] or 'none'} bad, "
-        f"{total['shards_damaged'] or 'no'} shard{'s' * (total['shards_damaged'] > 1)} damaged"
+        f"lint: {_many(total.samples, 'sample')} in {_many(total.shards, 'shard')}, "
+        f"{_bytes(total.bytes)}; {total.samples_bad or 'none'} bad, "
+        f"{total.shards_damaged or 'no'} shard{'s' * (total.shards_damaged > 1)} damaged"
     )
-    if written := total["indexes"].get("written"):
+    if written := total.indexes.get("written"):
         yield f"an index was written beside {_many(written, 'shard')}"
 
 
-def _problems(problems: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _problems(problems: Sequence[Problem]) -> Iterator[str]:
     if not problems:
         yield "No problems found."
         return
     yield "PROBLEMS"
-    width = max(len(_count(problem["count"])) for problem in problems[:MAX_ROWS])
+    width = max(len(_count(problem.count)) for problem in problems[:MAX_ROWS])
     for problem in problems[:MAX_ROWS]:
-        yield f"{MARKS[problem['level']]:>3} {_count(problem['count']):>{width}} {problem['what']}"
-        for example in problem["examples"][: EXAMPLES[problem["level"]]]:
+        yield f"{MARKS[problem.level]:>3} {_count(problem.count):>{width}} {problem.what}"
+        for example in problem.examples[: EXAMPLES[problem.level]]:
             yield f"    {'':>{width}} {example}"
     if len(problems) > MAX_ROWS:
         yield f"    and {len(problems) - MAX_ROWS} more in lint.json"
 
 
-def _splits(report: Mapping[str, Any]) -> Iterator[str]:
+def _splits(report: LintReport) -> Iterator[str]:
     rows = [
         ["SPLIT", "samples", "bad", "shards", "damaged", "size", "samples/shard", "median sample"]
     ]
-    for name, census in report["splits"].items():
+    for name, contents in report.splits.items():
         rows.append(
             [
                 name,
-                _count(census["samples"]),
-                _count(census["samples_bad"]),
-                _count(census["shards"]),
-                _count(census["shards_damaged"]),
-                _bytes(census["bytes"]),
-                _span(census["shard_samples"], _count),
-                _bytes(census["sample_bytes"].get("median", 0)),
+                _count(contents.samples),
+                _count(contents.samples_bad),
+                _count(contents.shards),
+                _count(contents.shards_damaged),
+                _bytes(contents.bytes),
+                _span(contents.shard_samples, _count),
+                _bytes(contents.sample_bytes.median or 0),
             ]
         )
     yield from _table(rows)
 
 
-def _modalities(report: Mapping[str, Any]) -> Iterator[str]:
-    splits = report["splits"]
+def _modalities(report: LintReport) -> Iterator[str]:
+    splits = report.splits
     rows = [["MODALITIES", *splits, "share"]]
-    total = sum(report["total"]["modalities"].values()) or 1
-    for name, number in list(report["total"]["modalities"].items())[:MAX_ROWS]:
-        counts = [_count(split["modalities"].get(name, 0)) for split in splits.values()]
+    total = sum(report.total.modalities.values()) or 1
+    for name, number in list(report.total.modalities.items())[:MAX_ROWS]:
+        counts = [_count(split.modalities.get(name, 0)) for split in splits.values()]
         rows.append([name, *counts, f"{number / total:.1%}"])
-    for name, number in report["total"]["lacking"].items():
+    for name, number in report.total.lacking.items():
         if number:
-            counts = [_count(split["lacking"][name]) for split in splits.values()]
+            counts = [_count(split.lacking[name]) for split in splits.values()]
             rows.append([f"without {name}", *counts, f"{number / total:.1%}"])
     yield from _table(rows)
 
 
-def _fields(total: Mapping[str, Any]) -> Iterator[str]:
+def _fields(total: Contents) -> Iterator[str]:
     rows = [["FIELD", "used as", "members", "min", "median", "p95", "max", "total"]]
-    for name, field in list(total["fields"].items())[:MAX_ROWS]:
-        sizes = field["bytes"]
-        spread = [_bytes(sizes[q]) for q in ("min", "median", "p95", "max", "total")]
-        rows.append([name or "(none)", field["use"] or "unused", _count(sizes["count"]), *spread])
+    for name, field in list(total.fields.items())[:MAX_ROWS]:
+        sizes = field.bytes
+        spread = [_bytes(size) for size in (*_quantiles(sizes), sizes.total)]
+        rows.append([name or "(none)", field.use or "unused", _count(sizes.count), *spread])
     yield from _table(rows, left=2)
-    if len(total["fields"]) > MAX_ROWS:
-        yield f"and {len(total['fields']) - MAX_ROWS} more in lint.json"
+    if len(total.fields) > MAX_ROWS:
+        yield f"and {len(total.fields) - MAX_ROWS} more in lint.json"
 
 
-def _media(media: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _media(media: Mapping[str, Mapping[str, Quantity]]) -> Iterator[str]:
     rows = [["MEDIA", "", "min", "median", "p95", "max", "members"]]
-    for modality, facts in media.items():
-        kinds = [_counts(facts["formats"], str)] if list(facts["formats"]) != ["text"] else []
-        kinds += [_counts(facts[name], show) for name, show in _VALUES.items() if name in facts]
-        ranges = [(k, v) for k, v in facts.items() if isinstance(v, Mapping) and "median" in v]
+    for modality, quantities in media.items():
+        values = {name: v for name, v in quantities.items() if isinstance(v, Mapping)}
+        formats = values["formats"]
+        kinds = [_counts(formats, str)] if list(formats) != ["text"] else []
+        kinds += [_counts(values[name], show) for name, show in _VALUES.items() if name in values]
+        ranges = [(name, v) for name, v in quantities.items() if isinstance(v, Spread)]
         for index in range(max(len(kinds), len(ranges))):
             cells = [modality if not index else "", "", "", "", "", ""]
             if index < len(ranges):
                 quantity, sizes = ranges[index]
-                spread = [_number(sizes[name]) for name in ("min", "median", "p95", "max")]
-                cells[1:] = [quantity, *spread]
+                cells[1:] = [quantity, *map(_number, _quantiles(sizes))]
             rows.append([*cells, kinds[index] if index < len(kinds) else ""])
     if len(rows) > 1:
         yield from _table(rows, left=2, last_left=True)
@@ -142,10 +146,10 @@ _VALUES: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def _labels(report: Mapping[str, Any]) -> Iterator[str]:
+def _labels(report: LintReport) -> Iterator[str]:
     rows = [["LABELS", "classes", "largest/smallest", "samples"]]
-    for name, census in report["splits"].items():
-        labels = list(census["labels"].items())
+    for name, contents in report.splits.items():
+        labels = list(contents.labels.items())
         if labels:
             largest, smallest = labels[0][1], labels[-1][1]
             text = _fitted(labels) if largest != smallest else f"{_count(largest)} of each"
@@ -166,26 +170,24 @@ def _fitted(labels: Sequence[tuple[str, int]]) -> str:
         count -= 1
 
 
-def _estimate(estimate: Mapping[str, Any] | None) -> Iterator[str]:
+def _estimate(estimate: Estimate | None) -> Iterator[str]:
     if estimate is None:
         return
-    of = " and ".join(estimate["of"])
     yield (
-        f"PREPROCESS of {of}, estimated from {_count(estimate['drawn'])} of "
-        f"{_count(estimate['samples'])} samples"
-    )
-    error = estimate["error_fraction"]
-    cores = estimate["cores"]
-    yield (
-        f"  CPU     {_seconds(estimate['decode_cpu_seconds'])} decoding (+-{error:.0%}), "
-        f"{_seconds(estimate['write_cpu_seconds'])} writing; at best "
-        f"{_seconds(estimate['wall_seconds'])} on {cores} core{'s' * (cores != 1)}, plus the start"
+        f"PREPROCESS of {' and '.join(estimate.of)}, estimated from {_count(estimate.drawn)} of "
+        f"{_count(estimate.samples)} samples"
     )
     yield (
-        f"  memory  {_bytes(estimate['peak_memory_bytes'])} in the workers; all decoded rows together "
-        f"{_bytes(estimate['decoded_bytes'])}"
+        f"  CPU     {_seconds(estimate.decode_cpu_seconds)} decoding "
+        f"(+-{estimate.error_fraction:.0%}), {_seconds(estimate.write_cpu_seconds)} writing; "
+        f"at best {_seconds(estimate.wall_seconds)} on {_many(estimate.cores, 'core')}, "
+        "plus the start"
     )
-    yield f"  disk    {_bytes(estimate['output_bytes'])} of Parquet"
+    yield (
+        f"  memory  {_bytes(estimate.peak_memory_bytes)} in the workers; all decoded rows together "
+        f"{_bytes(estimate.decoded_bytes)}"
+    )
+    yield f"  disk    {_bytes(estimate.output_bytes)} of Parquet"
 
 
 def _table(
@@ -213,11 +215,16 @@ def _many(number: int, noun: str) -> str:
     return f"{_count(number)} {noun}{'s' * (number != 1)}"
 
 
-def _span(sizes: Mapping[str, float], show: Callable[[float], str]) -> str:
-    if "min" not in sizes:
+def _span(sizes: Spread, show: Callable[[float], str]) -> str:
+    if sizes.min is None or sizes.max is None:
         return "-"
-    low, high = show(sizes["min"]), show(sizes["max"])
+    low, high = show(sizes.min), show(sizes.max)
     return low if low == high else f"{low} to {high}"
+
+
+def _quantiles(sizes: Spread) -> list[float]:
+    """From the smallest to the largest; there is at least one value."""
+    return [value or 0 for value in (sizes.min, sizes.median, sizes.p95, sizes.max)]
 
 
 def _count(number: float) -> str:
