@@ -29,7 +29,7 @@ from bench.workload import MODALITIES, make_shards
 from pipeline.config import ClusterConfig, TrainConfig
 from pipeline.engine.cluster.session import connect
 from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
-from pipeline.engine.train.data import read_parts
+from pipeline.engine.executors.dataset import read_parts
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

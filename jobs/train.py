@@ -22,15 +22,9 @@ def work(config: Config, summary: Summary) -> None:
         summary.parts_skipped = bundle.training["parts"]
         describe(bundle, summary)
         return
-    from pipeline.engine.train.fit import train, train_here
+    from pipeline.engine.train.fit import train
 
-    if config.cluster.executor == "here":
-        describe(train_here(config, summary), summary)
-        return
-    from pipeline.engine.cluster.session import connect
-
-    with connect(config.cluster):
-        describe(train(config, summary), summary)
+    describe(train(config, summary), summary)
 
 
 def describe(bundle: Bundle, summary: Summary) -> None:

@@ -115,8 +115,9 @@ class TrainConfig(Section):
     )
     cache: Literal["none", "memory", "disk"] = Field(
         default="memory",
-        description="where decoded samples stay after the first epoch: memory is the object store, "
-        "which spills to disk; disk is RUN/cache, which the next training of these settings finds",
+        description="where decoded samples stay after the first epoch: memory is Ray's object store or this process, "
+        "what is beyond 0.3 of it in temporary files; disk is RUN/cache, which the next training of these "
+        "settings finds",
     )
     shuffle_rows: int = Field(
         default=4096, ge=1, description="samples that are shuffled among at a time, over all lanes"
@@ -230,9 +231,10 @@ class ClusterConfig(Section):
         default="local",
         description="local, this machine; auto, the cluster of this machine; or HOST:PORT of one",
     )
-    executor: Literal["auto", "here", "ray"] = Field(
+    executor: Literal["auto", "here", "ray", "ray_data"] = Field(
         default="auto",
-        description="here works in this process and its decoding processes; ray on Ray; "
+        description="here works in this process and its decoding processes; ray on Ray, by tasks and actors; "
+        "ray_data on Ray as stages of Ray Data; "
         "auto is here for a local address without a GPU while at most 64 parts are left to do",
     )
     workers: int = Field(default=1, ge=1, description="of Ray Train, each with a share of a batch")

@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         executors = {parameters.get(name) for name in ("executor", "by_executor", "workplace")}
-        if RAYS & set(getattr(item, "fixturenames", ())) or "ray" in executors:
+        if RAYS & set(getattr(item, "fixturenames", ())) or executors & {"ray", "ray_data"}:
             item.add_marker("ray")
 
 

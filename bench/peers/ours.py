@@ -16,8 +16,8 @@ from bench.workload import MODALITIES
 from pipeline.config import ClusterConfig, Config, validate
 from pipeline.engine.cluster.session import connect
 from pipeline.engine.executors.batch import BatchJob
+from pipeline.engine.executors.dataset import read_parts
 from pipeline.engine.executors.workplace import Workplace
-from pipeline.engine.train.data import read_parts
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.shards.planning.plan import expand, plan

@@ -153,7 +153,7 @@ def read(output: Path, code: int) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("executor", ["here", "ray"])
+@pytest.mark.parametrize("executor", ["here", "ray", "ray_data"])
 @pytest.mark.parametrize("job", ["preprocess", "infer", "retry", "evaluate"])
 def test_jobs_leave_the_same(
     jobs_by: Callable[[str, str], Outcome], job: str, executor: str, request: pytest.FixtureRequest
@@ -166,7 +166,7 @@ def test_jobs_leave_the_same(
     if job in ("preprocess", "evaluate"):
         assert reasons["too_large"] == 1, reasons
         assert expected.counts["shards_damaged"] == 1
-    if executor == "ray":
+    if executor != "here":
         request.getfixturevalue("local_ray")
     assert jobs_by(job, executor) == expected
 

@@ -11,7 +11,7 @@ from support.tones import make_samples, write_tar
 
 from bench.soak.workload import MODALITIES, write_bundle
 from pipeline.config import load
-from pipeline.engine.train.fit import train_here
+from pipeline.engine.train.fit import train
 from pipeline.errors import ConfigError
 from pipeline.runs import Summary
 
@@ -126,7 +126,7 @@ def test_training_imports_no_ray(tone_config: Path, tmp_path: Path) -> None:
 def test_several_workers_are_no_work_for_one_process(tone_config: Path) -> None:
     config = load(tone_config, ["cluster.executor=here", "cluster.workers=2"])
     with pytest.raises(ConfigError, match="without Ray there is one worker"):
-        train_here(config, Summary("train"))
+        train(config, Summary("train"))
 
 
 def test_here_is_no_word_for_a_cluster(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,10 +39,10 @@ class RayExecutor:
         pool, loader = stage.pool, stage.loader
         with plain_errors(stage.name):
             if pool is None or loader is None:
-                yield from work_through(parts, _WholeWay(stage), num_cpus())
+                yield from work_through(parts, WholeWay(stage), num_cpus())
             elif pool.whole_parts and stage.load is None:
                 cpus, at_once = pool.num_cpus, pool.num_actors
-                yield from work_through(parts, _WholeWay(stage), num_cpus(), cpus, at_once)
+                yield from work_through(parts, WholeWay(stage), num_cpus(), cpus, at_once)
             else:
                 # A table that is handed over goes to this process from where it is.
                 write = None if stage.write is handed_over else stage.write
@@ -82,7 +82,7 @@ def share_of(pool: PredictorPool) -> Share:
 
 
 @dataclass(frozen=True)
-class _WholeWay(Generic[Written]):
+class WholeWay(Generic[Written]):
     """The way of a part through one process."""
 
     stage: Stage[Written]

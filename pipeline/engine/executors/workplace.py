@@ -12,6 +12,7 @@ from pipeline.engine.cluster import signals
 from pipeline.engine.cluster.address import inside_ray_job
 from pipeline.engine.executors.base import Executor
 from pipeline.engine.executors.here import HereExecutor
+from pipeline.errors import ConfigError
 
 # More parts than these are work for Ray, where executor=auto.
 PARTS_HERE = 64
@@ -47,18 +48,22 @@ class Workplace:
         self._here = self._on_ray = None
         return self._stack.__exit__(*error)  # type: ignore[arg-type]
 
-    def executor(self, num_items: int) -> Executor:
+    def executor(self, num_items: int, num_workers: int = 1) -> Executor:
         """Who does a piece of work; starts or joins Ray where that is to do it.
 
         Args:
             num_items: Parts, or other things of that size, that are left to do.
+            num_workers: That train side by side, which Ray alone has.
 
         Raises:
-            ConfigError: The address has a form that jobs cannot use.
+            ConfigError: The address has a form that jobs cannot use, or one process is to be several workers.
             RunError: No cluster answers there, or it refuses this user.
         """
         if self._on_ray is not None:
             return self._on_ray
+        if num_workers > 1:
+            self._refuse_workers(num_workers)
+            return self._start_ray()
         return self._in_this_process() if self._is_here(num_items) else self._start_ray()
 
     def each(
@@ -119,6 +124,14 @@ class Workplace:
             return cluster.executor == "here"
         return self._is_local and not cluster.gpus_per_worker and num_items <= PARTS_HERE
 
+    def _refuse_workers(self, num_workers: int) -> None:
+        if self._cluster.executor == "here":
+            raise ConfigError(
+                f"cluster.workers is {num_workers}, and without Ray there is one worker",
+                where="cluster.executor=here",
+                fix="set cluster.executor=ray, or cluster.workers=1",
+            )
+
     def _in_this_process(self) -> HereExecutor:
         if self._here is None:
             gpus = _num_gpus() if self._cluster.gpus_per_worker else 0
@@ -128,13 +141,14 @@ class Workplace:
 
     def _start_ray(self) -> Executor:
         from pipeline.engine.cluster.session import connect
+        from pipeline.engine.executors.dataset import DatasetExecutor
         from pipeline.engine.executors.on_ray import RayExecutor
         from pipeline.engine.observe.beats import heard
 
         self._stack.enter_context(connect(self._cluster))
         if self._quiet_seconds:
             self._stack.enter_context(heard(self._quiet_seconds))
-        self._on_ray = RayExecutor()
+        self._on_ray = DatasetExecutor() if self._cluster.executor == "ray_data" else RayExecutor()
         return self._on_ray
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pipeline import storage
-from pipeline.config import Config
+from pipeline.config import ClusterConfig, Config
 from pipeline.engine.cleaning.clean import Cleaned, clean
 from pipeline.engine.decoding.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.executors.batch import check_bad_fraction
@@ -16,6 +17,7 @@ from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import check_tokenizer, ensure_tokenizer, plan_parts
 from pipeline.engine.train.decoding import GoodRows
 from pipeline.engine.train.epochs_ledger import check_epochs
+from pipeline.engine.train.kept import MEMORY_SHARE, KeptTables
 from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import recipe_of
 from pipeline.engine.train.seal import seal
@@ -40,29 +42,8 @@ from pipeline.training.parts import PartRows
 from pipeline.training.state import load_checkpoint
 
 
-def train_here(config: Config, summary: Summary) -> Bundle:
-    """As :func:`train`, with one worker in this process, without Ray.
-
-    Raises:
-        ConfigError: Several workers are asked for, which Ray Train alone has; or as :func:`train` raises it.
-    """
-    from pipeline.engine.train.here import HereTrainer
-
-    if config.cluster.workers > 1:
-        raise ConfigError(
-            f"cluster.workers is {config.cluster.workers}, and without Ray there is one worker",
-            where=f"cluster.executor={config.cluster.executor}",
-            fix="set cluster.executor=ray, or cluster.workers=1",
-        )
-    cluster = config.cluster.model_copy(update={"executor": "here"})
-    with Workplace(cluster) as workplace:
-        executor = workplace.executor(1)
-        assert isinstance(executor, HereExecutor), "here"
-        return _trained(config, summary, HereTrainer(executor), workplace)
-
-
 def train(config: Config, summary: Summary) -> Bundle:
-    """Trains a model with Ray, which has been started, and seals it in RUN/model.
+    """Trains a model, in this process or with Ray Train, and seals it in RUN/model.
 
     Args:
         config: The whole configuration.
@@ -70,23 +51,43 @@ def train(config: Config, summary: Summary) -> Bundle:
 
     Raises:
         BadDataError: More of the samples are bad than may be; no model is written.
-        ConfigError: No labels, no shards, or a checkpoint of other settings.
+        ConfigError: No labels, no shards, a checkpoint of other settings, or several workers in one process.
         RunError: Training failed.
     """
-    from pipeline.engine.train.on_ray import RayTrainer
-
-    with Workplace(config.cluster) as workplace:
-        return _trained(config, summary, RayTrainer(), workplace)
-
-
-def _trained(config: Config, summary: Summary, trainer: Trainer, workplace: Workplace) -> Bundle:
-    objective = config.require_objective()
-    target = objective.targets()
+    target = config.require_objective().targets()
     if config.train.cache == "disk":
         require_local(config.run)
-    parts = {"train": plan_parts(config, "train", "input.train", target=target)}
-    if config.input.val is not None:
-        parts["val"] = plan_parts(config, "val", "input.val", target=target)
+    with Workplace(config.cluster) as workplace:
+        parts = {"train": plan_parts(config, "train", "input.train", target=target)}
+        if config.input.val is not None:
+            parts["val"] = plan_parts(config, "val", "input.val", target=target)
+        with _trainer(config.cluster, workplace, sum(map(len, parts.values()))) as trainer:
+            return _trained(config, parts, summary, trainer, workplace)
+
+
+@contextmanager
+def _trainer(cluster: ClusterConfig, workplace: Workplace, num_parts: int) -> Iterator[Trainer]:
+    """Whoever trains: this process where it has one worker and little to do, Ray Train otherwise."""
+    executor = workplace.executor(num_parts, cluster.workers)
+    if isinstance(executor, HereExecutor):
+        from pipeline.engine.train.here import HereTrainer
+
+        with KeptTables(MEMORY_SHARE * executor.resources.memory_bytes) as kept:
+            yield HereTrainer(executor, kept)
+    else:
+        from pipeline.engine.train.on_ray import RayTrainer
+
+        yield RayTrainer()
+
+
+def _trained(
+    config: Config,
+    parts: Mapping[str, Sequence[Part]],
+    summary: Summary,
+    trainer: Trainer,
+    workplace: Workplace,
+) -> Bundle:
+    objective = config.require_objective()
     tokenizer = ensure_tokenizer(config, "train")
     for split in parts:
         check_tokenizer(config, split, f"input.{split}", tokenizer)

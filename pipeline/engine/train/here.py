@@ -9,6 +9,7 @@ import torch
 
 from pipeline.engine.executors.here import HereExecutor
 from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.kept import KeptTables
 from pipeline.engine.train.worker import Job, Splits, train_share
 from pipeline.shards.planning.plan import Part
 from pipeline.training.parts import PartRows
@@ -20,12 +21,12 @@ class HereTrainer:
 
     Args:
         executor: Decodes.
+        kept: Takes the decoded parts that stay.
     """
 
-    def __init__(self, executor: HereExecutor) -> None:
-        self._executor = executor
+    def __init__(self, executor: HereExecutor, kept: KeptTables) -> None:
+        self._executor, self._kept = executor, kept
         self._rows: GoodRows | None = None
-        self._kept: dict[str, pa.Table] = {}
 
     def decode(
         self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pipeline.engine.train.data import decode_part
 from support.tones import make_samples, png, sample_fields, wav, write_tar
 
 from pipeline import storage
@@ -26,7 +27,6 @@ from pipeline.engine.lint.estimate import carry_over
 from pipeline.engine.lint.page import build
 from pipeline.engine.lint.plan import Findings, check, lint, stretches
 from pipeline.engine.plans.prepare import ensure_tokenizer
-from pipeline.engine.train.data import decode_part
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer

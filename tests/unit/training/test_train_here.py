@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from pipeline.config import load
-from pipeline.engine.train.fit import train_here
+from pipeline.engine.executors.workplace import Workplace
+from pipeline.engine.train import fit
+from pipeline.engine.train.kept import KeptTables
 from pipeline.errors import ConfigError, RunError
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import CHECKPOINTS, LAST
@@ -19,7 +21,7 @@ TIMES = ("seconds", "samples_per_second", "validation_seconds")
 
 
 def train(config: Path, run: Path, *settings: str) -> tuple[Bundle, list[dict[str, float]]]:
-    bundle = train_here(load(config, [f"run={run}", *settings]), Summary("train"))
+    bundle = fit.train(load(config, [f"run={run}", *settings]), Summary("train"))
     lines = (run / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     return bundle, [{name: row[name] for name in row if name not in TIMES} for row in rows]
@@ -145,3 +147,43 @@ def test_rare_classes_are_shown_more_often_and_counted_once(
     for row, other in zip(rows, plain, strict=True):
         assert row["rows_train"] == other["rows_train"], "different samples"
     assert rows[0]["train_loss"] != plain[0]["train_loss"]
+
+
+def test_what_memory_does_not_hold_lies_in_files(
+    tone_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(tone_config, tmp_path / "memory", "train.epochs=2")[1]
+    monkeypatch.setattr(fit, "MEMORY_SHARE", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    seen = list[str]()
+
+    def spilled(kept: KeptTables, table: pa.Table) -> pa.Table:
+        result = write(kept, table)
+        seen.extend(path.name for path in (tmp_path / "temporary").rglob("*.arrow"))
+        return result
+
+    write = KeptTables._spilled
+    monkeypatch.setattr(KeptTables, "_spilled", spilled)
+    assert train(tone_config, tmp_path / "files", "train.epochs=2")[1] == expected
+    assert len(set(seen)) == 4, "every part"
+    assert not list((tmp_path / "temporary").rglob("*.arrow"))
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ((), "here"),
+        (("cluster.workers=2",), "ray"),
+        (("cluster.gpus_per_worker=1",), "ray"),
+        (("cluster.executor=ray",), "ray"),
+    ],
+)
+def test_little_training_of_one_worker_is_done_here(
+    tone_config: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], place: str
+) -> None:
+    config = load(tone_config, ["cluster.executor=auto", *words])
+    monkeypatch.setattr(Workplace, "_start_ray", lambda _: "ray")
+    with Workplace(config.cluster) as workplace:
+        executor = workplace.executor(4, config.cluster.workers)
+        assert (executor == "ray") == (place == "ray")

@@ -1,22 +1,24 @@
-"""Parts on Ray Data: every part once, blocks uncut, an order of its own each pass, equal shares for all ranks."""
+"""Parts on Ray: every part once, by tasks and by Ray Data, whose blocks are the parts, uncut."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray.data import Dataset
 from support.tones import make_samples, write_tar
 
 from pipeline.engine.cluster.failures import plain_errors
 from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.executors import dataset
+from pipeline.engine.executors.base import Stage, handed_over
+from pipeline.engine.executors.dataset import DatasetExecutor, read_parts
 from pipeline.engine.executors.tasks import group_parts, work_through
-from pipeline.engine.train.data import read_parts
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
@@ -43,10 +45,6 @@ def tables(data: Any) -> list[pa.Table]:
     return list(data.iter_batches(batch_size=None, batch_format="pyarrow"))
 
 
-def shards(data: Dataset) -> list[str]:
-    return [table["shard"][0].as_py() for table in tables(data)]
-
-
 @given(st.integers(0, 3000), st.sampled_from([1, 2, 64, 256, 1000, 64_000]))
 def test_groups_hold_every_part_once_and_leave_no_core_idle(num_parts: int, num_cpus: int) -> None:
     parts = [Part(f"{index}.tar", "", "") for index in range(num_parts)]
@@ -61,20 +59,6 @@ def test_a_part_is_one_block_in_order(parts: list[Part]) -> None:
     blocks = tables(read_parts(parts, DECODER, in_order=True))
     assert [block.num_rows for block in blocks] == list(SIZES)
     assert all(block.schema.names == DECODER.schema.names for block in blocks)
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_a_seed_gives_every_pass_an_order_of_its_own_and_every_run_the_same(
-    parts: list[Part],
-) -> None:
-    passes = []
-    for _ in range(2):
-        data = read_parts(parts, DECODER, in_order=True, seed=7)
-        passes.append([shards(data) for _ in range(3)])
-    assert passes[0] == passes[1]
-    first, second, third = passes[0]
-    assert sorted(first) == sorted(second) == sorted(third) == [part.shard for part in parts]
-    assert len({tuple(order) for order in passes[0]}) > 1
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -108,27 +92,18 @@ def test_an_error_of_the_work_is_the_callers(parts: list[Part]) -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_uneven_shards_give_ranks_equal_shares(parts: list[Part], ranks: int) -> None:
-    """As Ray Train splits a data set; a rank with fewer batches would leave the others waiting for it."""
-    splits = read_parts(parts, DECODER, seed=1).streaming_split(ranks, equal=True)
-    for _ in range(2):
-        rows = _rows_of_ranks(splits)
-        assert len({len(keys) for keys in rows}) == 1
-        together = [key for keys in rows for key in keys]
-        assert len(set(together)) == len(together) > sum(SIZES) - ranks
-
-
-def _rows_of_ranks(splits: list[Any]) -> list[list[tuple[str, str]]]:
-    """Reads all splits at once: each waits for the others to begin an epoch."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    def read(split: Any) -> list[tuple[str, str]]:
-        return [
-            (row["shard"], row["key"])
-            for table in tables(split)
-            for row in cast(pa.Table, table).select(["shard", "key"]).to_pylist()
-        ]
-
-    with ThreadPoolExecutor(len(splits)) as pool:
-        return list(pool.map(read, splits))
+@pytest.mark.parametrize("num_actors", [0, 1], ids=["tasks", "actors"])
+def test_every_part_comes_back_from_ray_data_even_one_without_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_actors: int
+) -> None:
+    if num_actors:  # as with many parts a core
+        monkeypatch.setattr(dataset, "PARTS_A_CPU", 1)
+    write_tar(tmp_path / "x-0.tar", make_samples(3, seed=0))
+    for number in (1, 2):
+        write_tar(tmp_path / f"x-{number}.tar", {})
+    parts = plan(expand(str(tmp_path / "x-*.tar")))
+    expected = [decode_part(part, DECODER) for part in parts]
+    with plain_errors("test"):
+        tables = DatasetExecutor().run(parts, Stage("test", DECODER, handed_over))
+        by_shard = {table["shard"][0].as_py(): table for table in tables}
+    assert by_shard == {table["shard"][0].as_py(): table for table in expected}
