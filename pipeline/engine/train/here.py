@@ -35,7 +35,7 @@ class HereTrainer:
         self._rows = rows
         described: dict[str, list[PartRows]] = {split: [] for split in splits}
         for split, parts in splits.items():
-            for part, table in zip(parts, self._tables(parts), strict=True):
+            for part, table in zip(parts, self.tables(parts), strict=True):
                 described[split].append(rows.describe(part, table))
                 if keep:
                     self._kept[part.id] = table
@@ -44,9 +44,10 @@ class HereTrainer:
     def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
         """Trains with one worker."""
         device = torch.device("cuda" if job.config.cluster.gpus_per_worker else "cpu")
-        train_share(job, Splits(splits, self._tables), LocalRanks(), device)
+        train_share(job, Splits(splits, self.tables), LocalRanks(), device)
 
-    def _tables(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
+    def tables(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
+        """The good samples of parts that :meth:`decode` has seen, in their order."""
         assert self._rows is not None, "decode() comes first"
         if parts and parts[0].id in self._kept:
             yield from (self._kept[part.id] for part in parts)
