@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -22,12 +22,13 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
 from pipeline.modalities.pretrained import is_encoder
 from pipeline.models.bundle import Bundle
+from pipeline.plugins import Pluggable, class_names, imported
 from pipeline.prediction.predictor import Predictor, load_predictor
 from pipeline.prediction.spec import Model as Described
 from pipeline.prediction.spec import ModelSpec, Precision, open_model
 from pipeline.sample import BASE_SCHEMA, ERROR, KEY, MODALITIES, SHARD
 
-WHERE = "predict"
+WHERE, WHERE_LOADED = "predict", "pipeline.load_model"
 Fields = Mapping[str, bytes]
 Inputs = Samples | Sequence[Fields] | Sequence[str | os.PathLike[str]]
 
@@ -37,6 +38,7 @@ def load_model(
     *,
     modalities: Mapping[str, Mapping[str, object]] | None = None,
     weights: str | None = None,
+    trusted: Collection[str | type[Pluggable]] = (),
     batch_size: int = 64,
     float16: bool = False,
     precision: Precision = "auto",
@@ -50,6 +52,8 @@ def load_model(
         modalities: Name -> settings of what an encoder reads, by default one of each kind that it takes. A bundle has
             its own.
         weights: File or folder of an encoder's weights.
+        trusted: Classes of your own that a bundle may ask for, or their names, ``package.module:Class``; it is refused
+            where it asks for another, before that is imported.
         batch_size: Samples of a micro-batch.
         float16: Gives embeddings in half precision.
         precision: Of matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
@@ -58,20 +62,21 @@ def load_model(
             as they are.
 
     Raises:
-        ConfigError: The name says no encoder that is known, or a package is not installed.
-        ModelError: The model is missing, damaged, or does not fit the modalities.
+        ConfigError: The name says no encoder that is known, a package is not installed, or a class cannot be imported.
+        ModelError: The model is missing, damaged, does not fit the modalities, or asks for a class that is not named.
     """
-    name = os.fspath(model)
+    name, bundle = os.fspath(model), None
+    if not is_encoder(name):
+        bundle = Bundle.load(name, {*_names(trusted), *class_names(modalities)})
     if modalities is not None:
         tree = {"run": ".", "modalities": modalities}
-        configured = validate(tree, where="pipeline.load_model").modalities
-    elif is_encoder(name):
-        configured = ModalitiesConfig.of_every_kind()
+        configured = validate(tree, where=WHERE_LOADED).modalities
     else:
-        configured = Bundle.load(name).modalities
+        configured = bundle.modalities if bundle else ModalitiesConfig.of_every_kind()
     spec = ModelSpec(
         model=name,
         modalities=configured,
+        objective=bundle.objective if bundle else None,  # whose class is trusted by now
         weights=weights,
         batch_size=batch_size,
         num_threads=threads,
@@ -195,6 +200,22 @@ class Model:
             for table in tables
         ]
         return Predictions(pa.concat_tables([schema.empty_table(), *rows]), bad)
+
+
+def _names(trusted: Iterable[str | type[Pluggable]]) -> Iterator[str]:
+    """Names of a person's own classes, each of which can be imported: who names one trusts it."""
+    for chosen in trusted:
+        name = (
+            chosen.class_name()
+            if isinstance(chosen, type) and issubclass(chosen, Pluggable)
+            else str(chosen)
+        )
+        if name is not None:  # not one of this project's
+            try:
+                imported(name, Pluggable, "an objective or a modality")
+            except ValueError as error:
+                raise ConfigError(f"trusted: {error}", where=WHERE_LOADED) from None
+            yield name
 
 
 def _fields(item: Fields | str | os.PathLike[str]) -> Fields:

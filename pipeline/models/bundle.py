@@ -93,11 +93,11 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: str, plugged: Collection[str] = ()) -> Bundle:
-        """Reads a bundle; runs no code from it, and imports no class for it that the configuration does not name.
+        """Reads a bundle; runs no code from it, and imports no class for it that nobody else names.
 
         Args:
             folder: Where it lies.
-            plugged: Names of the configuration's own classes; see :func:`pipeline.plugins.class_names`.
+            plugged: Names of classes that may be imported; see :func:`pipeline.plugins.class_names`.
 
         Raises:
             ModelError: There is no bundle, or it is damaged.
@@ -211,11 +211,11 @@ class Bundle:
 
 
 def check_classes(manifest: Mapping[str, Any], plugged: Collection[str], folder: str) -> None:
-    """Refuses a bundle that names a class which the configuration does not name, before anything is imported for it.
+    """Refuses a bundle that names a class which nobody else names, before anything is imported for it.
 
     Args:
         manifest: The content of ``bundle.json``.
-        plugged: Classes of the configuration.
+        plugged: Classes of the configuration, or those that the caller of ``load_model`` names.
         folder: Where the bundle lies.
 
     Raises:
@@ -227,9 +227,10 @@ def check_classes(manifest: Mapping[str, Any], plugged: Collection[str], folder:
         for name in class_names(section):
             if name not in plugged:
                 raise ModelError(
-                    f"the model needs the class {name}, which is imported only for a configuration that names it",
+                    f"the model needs the class {name}, which is imported only where you name it",
                     where=folder,
-                    fix=f"if you trust it, set {setting}.kind={KIND} and {setting}.{CLASS}={name}",
+                    fix=f"if you trust it, set {setting}.kind={KIND} and {setting}.{CLASS}={name}; in Python, "
+                    f"load_model(..., trusted=[{name!r}])",
                 )
 
 

@@ -13,10 +13,12 @@ from support.own.bits import BitsConfig
 from support.own.ordinal import OrdinalConfig
 from support.sealed import seal
 
+import pipeline
 from pipeline import plugins
 from pipeline.config import Config, load, to_yaml, validate
 from pipeline.engine.cluster.package import runtime_env, working_dir
 from pipeline.errors import ConfigError, ModelError
+from pipeline.modalities.vector import VectorConfig
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.sealed import check_objective, objective_of
 from pipeline.prediction.spec import ModelSpec, open_model
@@ -153,6 +155,48 @@ def test_a_class_that_only_the_bundle_names_is_not_imported(
     assert "objective.class=evil_of_mine:X" in str(caught.value)
     assert not mark.exists()
     assert "evil_of_mine" not in sys.modules
+
+
+@pytest.mark.parametrize("classes", [[OrdinalConfig, BitsConfig], [ORDINAL, BITS]])
+def test_python_says_which_classes_it_trusts(
+    sealed: Path, classes: list[str | type[plugins.Pluggable]]
+) -> None:
+    model = pipeline.load_model(sealed, trusted=classes)
+    predictions = model.predict([{"hex": b"ffff0000"}, {"hex": b"no digits"}])
+    assert [row["level"] for row in predictions] in ([0], [1], [2])
+    assert [bad.reason for bad in predictions.quarantine] == ["bad_bits"]
+    for untold in ([], classes[:1], classes[1:], [VectorConfig]):
+        with pytest.raises(ModelError, match=r"needs the class .*load_model\(\.\.\., trusted=\["):
+            pipeline.load_model(sealed, trusted=untold)
+
+
+def test_python_imports_no_class_that_only_the_bundle_names(
+    sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "imported"
+    (tmp_path / "evil_in_python.py").write_text(f"open({str(mark)!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    manifest = sealed / "bundle.json"
+    text = manifest.read_text()
+    for name in (ORDINAL, BITS):
+        manifest.write_text(text.replace(name, "evil_in_python:X"))
+        with pytest.raises(ModelError, match="needs the class evil_in_python:X"):
+            pipeline.load_model(sealed, trusted=[OrdinalConfig, BitsConfig])
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("support.own.ordinal", r"trusted: a class is written package\.module:Class"),
+        ("support.nowhere:X", r"trusted: support\.nowhere cannot be imported"),
+        ("pathlib:Path", r"trusted: pathlib has there what is not an objective or a modality"),
+        (Path, r"trusted: a class is written package\.module:Class"),
+    ],
+)
+def test_a_class_that_python_cannot_have_is_told(sealed: Path, name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        pipeline.load_model(sealed, trusted=[name])
 
 
 def test_without_an_objective_the_configuration_names_no_class(sealed: Path, written: Path) -> None:
