@@ -20,7 +20,7 @@ from typing import Any
 
 from jobs import _job, evaluate, infer, report, train
 from pipeline import logs, runs, storage
-from pipeline.config import Config, load, to_yaml, validate
+from pipeline.config import SPLITS, Config, load, to_yaml, validate
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.objectives.base import Judging
 from pipeline.runs import Summary, process_clock
@@ -28,6 +28,7 @@ from pipeline.storage.locking import locks
 
 CONFIG = Path(__file__).parent / "configs" / "demo.yaml"
 IDENTITY = "demo.json"
+DATA = "data"  # below the run
 # Of the inference, which are the demo's.
 COUNTED = ("read", "written", "quarantined", "filtered", "noted")
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         words = [options.config, *options.overrides]
         path = str(CONFIG) if "=" in words[0] else words.pop(0)
-        config = load(path, words)
+        config = configured(path, words)
         if not storage.is_local(config.run):
             raise ConfigError(
                 "the demo makes its data in a local folder", where=f"run={config.run}"
@@ -60,6 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _job.INTERRUPTED
     print(summary.to_json() if options.json else _answer(summary, demo.objective.metric))
     return summary.exit_code
+
+
+def configured(path: str, overrides: Sequence[str]) -> Config:
+    """Reads a configuration; its splits are the shards that the demo makes in its run, unless an override says others.
+
+    Raises:
+        ConfigError: As :func:`pipeline.config.load`.
+    """
+    without_splits = [f"input.{split}=null" for split in SPLITS]
+    data = storage.join(load(path, [*without_splits, *overrides]).run, DATA)
+    shards = {split: storage.join(data, f"demo-{split}-*.tar") for split in SPLITS}
+    made = [f"input.{split}={json.dumps(pattern)}" for split, pattern in shards.items()]
+    return load(path, [*made, *overrides])
 
 
 @dataclass(frozen=True)
@@ -124,7 +138,7 @@ class _Demo:
         return next(undone, len(self.steps))
 
     def _steps(self) -> Iterator[_Step]:
-        data, page = self.folder / "data" / runs.SUMMARY, self.folder / "report.html"
+        data, page = self.folder / DATA / runs.SUMMARY, self.folder / "report.html"
         judged = self.folder / "evaluation" / runs.SUMMARY
         yield _Step("make and pack 1,797 samples", data, self._make_data)
         yield self._job("train the fusion model", train.JOB, self.config)
@@ -155,10 +169,10 @@ class _Demo:
         from jobs.demo_source.data import make_demo_data
 
         began = process_clock()
-        make_demo_data(self.folder / "data")
+        make_demo_data(self.folder / DATA)
         summary = Summary("pack", first_sample=began)
         summary.close(began)
-        summary.write(str(self.folder / "data"))
+        summary.write(str(self.folder / DATA))
 
     def _alone(self, name: str) -> Config:
         """The same configuration with one modality, in a run of its own."""
@@ -224,7 +238,7 @@ class _Demo:
             one = f"{self.objective.metric}_{name}"
             summary.metrics[f"{one}_masked"] = summary.metrics[one]
             summary.metrics[one] = row[self.objective.metric]
-        names = ("data", "model", "embeddings", "evaluation")
+        names = (DATA, "model", "embeddings", "evaluation")
         summary.outputs = {name: str(self.folder / name) for name in names}
         summary.outputs["report"] = str(self.folder / "report.html")
         summary.close()

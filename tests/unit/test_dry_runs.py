@@ -35,7 +35,7 @@ def test_the_demo_says_what_is_done_and_what_is_not(
     assert list(tmp_path.iterdir()) == []
 
     # As it is after two steps: a folder with a summary each, and the marker of these settings.
-    config = demo.load(str(demo.CONFIG), [words[0]])
+    config = demo.configured(str(demo.CONFIG), [words[0]])
     for name in ("data", "model"):
         runs.Summary("x").write(f"{tmp_path}/demo/{name}")
     (tmp_path / "demo" / demo.IDENTITY).write_text(demo._Demo(config).identity)
@@ -44,6 +44,22 @@ def test_the_demo_says_what_is_done_and_what_is_not(
     assert [step.rpartition(": ")[2] for step in steps] == ["already done"] * 2 + ["to do"] * 6
     assert demo.main([*words, "train.epochs=1"]) == 0
     assert "already done" not in capsys.readouterr().out, "other settings begin anew"
+
+
+@pytest.mark.parametrize("run", ["one", "an odd: #name"])
+def test_the_demo_reads_what_it_makes_in_its_run(tmp_path: Path, run: str) -> None:
+    folder = tmp_path / run
+    moved = demo.configured(str(demo.CONFIG), [f"run={json.dumps(str(folder))}"])
+    patterns = [getattr(moved.input, split) for split in demo.SPLITS]
+    assert patterns == [f"{folder}/data/demo-{split}-*.tar" for split in ("train", "val", "test")]
+    made = next(step for step in demo._Demo(moved).steps if "make and pack" in step.about)
+    assert made.result.parent == folder / "data"
+    here = demo.configured(str(demo.CONFIG), [])
+    assert here == demo.load(str(demo.CONFIG)), "where run is as shipped, so is all else"
+    words = [f"run={tmp_path}", "cluster.address=auto"]
+    assert demo.configured(str(demo.CONFIG), words).input.val == f"{tmp_path}/data/demo-val-*.tar"
+    chosen = demo.configured(str(demo.CONFIG), [f"run={tmp_path}", "input.val=mine/*.tar"])
+    assert chosen.input.val == "mine/*.tar"
 
 
 def test_submit_says_what_it_would_hand_over(
@@ -87,7 +103,7 @@ def test_counts_of_another_job_have_no_rate() -> None:
 
 
 def test_the_demos_rate_is_that_of_its_inference(tmp_path: Path) -> None:
-    config = demo.load(str(demo.CONFIG), [f"run={tmp_path}/demo"])
+    config = demo.configured(str(demo.CONFIG), [f"run={tmp_path}/demo"])
     folder = tmp_path / "demo"
     accuracies = dict.fromkeys(("accuracy", "accuracy_image"), 0.5)
     written = runs.Summary("infer", samples_read=359, samples_written=350, samples_filtered=9)
