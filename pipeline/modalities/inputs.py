@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pipeline.modalities.text import TextConfig
 
 Filter = Literal["bilinear", "bicubic", "lanczos"]
+# How a short sound fills its time: with silence, with itself to the end, or with itself as often as it fits.
+Padding = Literal["pad", "repeat", "repeatpad"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,35 @@ class AudioInput:
 
 
 @dataclass(frozen=True)
+class SoundInput:
+    """Sounds of one length, which the network makes features of its own of.
+
+    Attributes:
+        sample_rate_hz: Rate that they are resampled to.
+        max_seconds: What is kept of their beginning.
+        padding: What becomes of shorter ones.
+    """
+
+    sample_rate_hz: int
+    max_seconds: float
+    padding: Padding
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (T,) float32, collated to (B, T) of one length, within the limits and filters of ``config``."""
+        from pipeline.modalities.audio.waveform import WaveformCodec
+
+        config = cast("AudioConfig", config)
+        return WaveformCodec(
+            sample_rate_hz=self.sample_rate_hz,
+            num_samples=round(self.sample_rate_hz * self.max_seconds),
+            max_decoded_seconds=config.max_minutes * 60,
+            whole=verify == "full",
+            limits=config.filter if config.filter.active else None,
+            padding=self.padding,
+        )
+
+
+@dataclass(frozen=True)
 class TokenInput:
     """Token ids of the model's own tokenizer, which becomes that of the run.
 
@@ -121,5 +152,5 @@ class TokenInput:
 
 
 Input = ImageInput | TextInput | AudioInput
-# What a network that is trained is given: tokens are made before, where a network that only embeds makes them itself.
-TowerInput = ImageInput | TokenInput
+# What a network within a model is given: tokens and sounds of one length, where one that only embeds makes them itself.
+TowerInput = ImageInput | TokenInput | SoundInput

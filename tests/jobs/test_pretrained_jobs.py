@@ -8,9 +8,9 @@ import polars
 import pytest
 import yaml
 from safetensors.torch import load_file
-from support.encoder_cases import bert, vit
+from support.encoder_cases import bert, clap, open_clip, vit
 
-from jobs import _job, evaluate, infer, report, train
+from jobs import _job, evaluate, infer, preprocess, report, train
 
 
 def test_a_model_of_frozen_networks_is_trained_and_needs_their_files_no_more(
@@ -55,6 +55,42 @@ def test_a_model_of_frozen_networks_is_trained_and_needs_their_files_no_more(
     )
     assert set(metrics) >= {"accuracy", "accuracy_text", "accuracy_image+text"}
     assert _job.main(report.JOB, [str(tone_config)]) == 0
+
+
+def test_dual_encoders_give_a_model_its_images_texts_and_sounds(
+    tone_config: Path, tone_data: Path, tmp_path: Path
+) -> None:
+    """Trained on what preprocess wrote, waveforms among it; then from the bundle alone, on shards."""
+    sources, home = tmp_path / "sources", tmp_path / "run"
+    shutil.copytree(open_clip()["weights"], sources / "open_clip")
+    shutil.copytree(clap()["name"].removeprefix("hf:"), sources / "clap")
+    of_sounds = {"kind": "pretrained", "name": f"hf:{sources}/clap"}
+    image = {"kind": "pretrained", "name": "open_clip:small", "weights": f"{sources}/open_clip"}
+    tree = yaml.safe_load(tone_config.read_text())
+    tree["modalities"] = {
+        "image": {"fields": ["png"], "encoder": image},
+        "text": {"max_tokens": 12, "encoder": {**of_sounds, "trainable_blocks": 1}},
+        "audio": {"fields": ["wav"], "encoder": {**of_sounds, "trainable_blocks": "all"}},
+    }
+    tree["train"] |= {"epochs": 4}
+    tree["preprocess"] = {"input": "train"}
+    tone_config.write_text(yaml.safe_dump(tree))
+    assert _job.main(preprocess.JOB, [str(tone_config)]) == 0
+    statistics = json.loads((home / "decoded" / "stats.json").read_text())["modalities"]["audio"]
+    assert statistics["sample_rate_hz"] == 8000
+    assert statistics["heard_seconds"]["max"] == pytest.approx(0.3, abs=0.01)
+
+    decoded = f"input.train={home}/decoded"
+    assert _job.main(train.JOB, [str(tone_config), decoded]) == 0
+    assert _job.main(report.JOB, [str(tone_config), decoded]) == 0
+    shutil.rmtree(sources)
+    assert _job.main(infer.JOB, [str(tone_config)]) == 0
+    rows = polars.read_parquet(f"{home}/embeddings/part-*.parquet")
+    assert len(rows) == 48
+    assert rows["prediction"].n_unique() > 1
+    assert _job.main(evaluate.JOB, [str(tone_config)]) == 0
+    metrics = json.loads((home / "evaluation" / "summary.json").read_text())["metrics"]
+    assert metrics["accuracy_audio"] > 0.6
 
 
 def test_another_encoder_does_not_go_on_from_a_finished_model(

@@ -7,7 +7,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipeline.modalities.text.codec import train_tokenizer
 from support.tones import wav
 from support.vectors import npy, wave
 
+PRETRAINED = "pretrained"
 TOKENIZER = train_tokenizer(["a tone"], 300)
 
 
@@ -68,6 +69,48 @@ def vit() -> dict[str, str]:
     return {"name": "timm:test_vit", "weights": str(path)}
 
 
+@cache
+def clip() -> dict[str, str]:
+    """A small CLIP of transformers."""
+    from support.encoders import save_clip
+
+    return {"name": f"hf:{save_clip(weights_folder() / 'clip')}"}
+
+
+@cache
+def siglip() -> dict[str, str]:
+    """A small SigLIP of transformers."""
+    from support.encoders import save_siglip
+
+    return {"name": f"hf:{save_siglip(weights_folder() / 'siglip')}"}
+
+
+@cache
+def clap(*, fused: bool = False) -> dict[str, str]:
+    """A small CLAP of transformers."""
+    from support.encoders import save_clap
+
+    return {"name": f"hf:{save_clap(weights_folder() / f'clap-{fused}', fused=fused)}"}
+
+
+@cache
+def open_clip() -> dict[str, str]:
+    """A small dual encoder of open_clip, in a folder."""
+    from support.encoders import save_open_clip
+
+    folder = weights_folder() / "open_clip"
+    folder.mkdir()
+    return {"name": "open_clip:small", "weights": str(save_open_clip(folder))}
+
+
+# What the pretrained encoders of each modality come from.
+SOURCES: dict[str, dict[str, Callable[[], dict[str, str]]]] = {
+    "image": {"timm": vit, "clip": clip, "siglip": siglip, "open_clip": open_clip},
+    "text": {"bert": bert, "clip": clip, "siglip": siglip, "clap": clap, "open_clip": open_clip},
+    "audio": {"clap": clap},
+}
+
+
 @dataclass(frozen=True)
 class ModalityCase:
     """A modality that encoders are tested with.
@@ -77,24 +120,29 @@ class ModalityCase:
         field: Extension of the members.
         members: Two of them.
         settings: Of the modality.
-        encoders: Kind -> what makes settings that it needs, beside its defaults.
     """
 
     name: str
     field: str
     members: tuple[bytes, bytes]
     settings: dict[str, Any]
-    encoders: dict[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
 
-    def config(self, kind: str | None = None) -> ModalityConfig:
-        """The modality's section, with an encoder of that kind."""
-        settings = dict(self.settings)
-        if kind is not None:
-            settings["encoder"] = {"kind": kind, **self.encoders.get(kind, dict)()}
-        return ModalitiesConfig.model_validate({self.name: settings}).by_name()[self.name]
+    def members_of(self, kind: str) -> list[str]:
+        """The encoders that a kind is tested by: ``KIND``, or ``KIND/SOURCE`` for each of :data:`SOURCES`."""
+        sources = SOURCES[self.name] if kind == PRETRAINED else {}
+        return [f"{kind}/{source}" for source in sources] or [kind]
 
-    def codec(self, kind: str) -> Codec:
-        config = self.config(kind)
+    def config(self, encoder: str | None = None, **settings: Any) -> ModalityConfig:
+        """The modality's section, with an encoder as :meth:`members_of` names it, and settings of that."""
+        section = dict(self.settings)
+        if encoder is not None:
+            kind, _, source = encoder.partition("/")
+            chosen = {**SOURCES[self.name][source](), "trainable_blocks": "all"} if source else {}
+            section["encoder"] = {"kind": kind, **chosen, **settings}
+        return ModalitiesConfig.model_validate({self.name: section}).by_name()[self.name]
+
+    def codec(self, encoder: str) -> Codec:
+        config = self.config(encoder)
         tokenizing = config.tokenizing()
         ready = tokenizing.ready if tokenizing else None
         return config.codec(ready() if ready else TOKENIZER)
@@ -109,14 +157,12 @@ def cases() -> dict[str, ModalityCase]:
             "png",
             (picture(1), picture(2)),
             {"size": 32},
-            {"pretrained": lambda: {**vit(), "trainable_blocks": "all"}},
         ),
         ModalityCase(
             "text",
             "txt",
             ("a tone 音".encode(), b"tone a a tone"),
             {"max_tokens": 8, "vocab_size": 300},
-            {"pretrained": lambda: {**bert(), "trainable_blocks": "all"}},
         ),
         ModalityCase(
             "audio",

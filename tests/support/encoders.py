@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,54 @@ def save_clip(folder: Path) -> Path:
     sizes = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
     transformers.CLIPImageProcessor(**sizes).save_pretrained(folder)
     save_tokenizer(folder, model_max_length=LENGTH)
+    return folder
+
+
+def save_siglip(folder: Path) -> Path:
+    """A small SigLIP, random, as transformers writes it."""
+    import torch
+    import transformers
+
+    torch.manual_seed(2)
+    config = transformers.SiglipConfig(
+        text_config=small_text(projection_size=32), vision_config=small_vision()
+    )
+    transformers.SiglipModel(config).save_pretrained(folder)
+    processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+    processor.save_pretrained(folder)
+    save_tokenizer(folder, model_max_length=LENGTH, model_input_names=["input_ids"])
+    return folder
+
+
+def save_open_clip(folder: Path) -> Path:
+    """A small dual encoder of open_clip, random, as open_clip writes it."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(4)
+    model = {
+        "embed_dim": 24,
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 1,
+            "width": 32,
+            "head_width": 16,
+            "patch_size": 8,
+        },
+        "text_cfg": {
+            "context_length": 20,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "resize_mode": "squash"}
+    told = {"model_cfg": model, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(told))
+    network = open_clip.CLIP(**model)
+    save_file(network.state_dict(), folder / "open_clip_model.safetensors")
     return folder
 
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
-from pipeline.modalities.audio.encoders import AudioCnnConfig, AudioEncoderConfig
+from pipeline.modalities.audio.encoders import (
+    AudioCnnConfig,
+    AudioEncoderConfig,
+    AudioPretrainedConfig,
+)
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
 from pipeline.modalities.facets import Facts, Likeness, ProbeRules
 from pipeline.modalities.shown import Medium, Shown
@@ -28,7 +32,10 @@ _LONGEST_SUGGESTED_SECONDS, _LOWEST_SUGGESTED_HZ = 30.0, 8000
 
 
 class AudioAugmentConfig(Section):
-    """Small random changes to spectrograms while training; 0 switches one off."""
+    """Small random changes to spectrograms while training; 0 switches one off.
+
+    A pretrained encoder's sounds are changed as waveforms, whose mel bins no mask can hide.
+    """
 
     shift_fraction: float = Field(
         default=0.1, ge=0, le=1, description="largest shift in time, as a share of the frames"
@@ -85,15 +92,23 @@ class AudioConfig(ModalityConfig):
         description="extensions of sounds; the first that a sample has is decoded",
     )
     sample_rate_hz: int = Field(
-        default=16000, ge=4000, le=192000, description="sounds are resampled to this rate"
+        default=16000,
+        ge=4000,
+        le=192000,
+        description="sounds are resampled to this rate; a pretrained encoder has its own",
     )
     max_seconds: float = Field(
         default=4.0,
         gt=0,
         le=600,
-        description="sounds are cut or padded with silence to this length",
+        description="sounds are cut or padded with silence to this length; a pretrained encoder has its own",
     )
-    num_mels: int = Field(default=80, ge=8, le=256, description="mel bins of the spectrogram")
+    num_mels: int = Field(
+        default=80,
+        ge=8,
+        le=256,
+        description="mel bins of the spectrogram; a pretrained encoder has its own",
+    )
     max_minutes: float = Field(
         default=30.0, gt=0, description="longer sounds are quarantined, by their decoded length"
     )
@@ -133,7 +148,13 @@ class AudioConfig(ModalityConfig):
             settings["sample_rate_hz"] = rate
         return settings
 
-    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> AudioCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
+        if self.encoder.inputs is not None:
+            return self.encoder.inputs.codec(self, verify=verify)
+        return self.spectrograms(verify=verify)
+
+    def spectrograms(self, *, verify: Verify = "full") -> AudioCodec:
+        """The codec of an encoder that takes spectrograms."""
         from pipeline.modalities.audio.codec import AudioCodec
 
         return AudioCodec(
@@ -160,8 +181,15 @@ class AudioConfig(ModalityConfig):
         return {"cut": f"sounds are cut to max_seconds ({self.max_seconds:g})"}
 
     def show_augmented(self, codec: Codec, original: np.ndarray, augmented: np.ndarray) -> Shown:
+        from pipeline.modalities.audio.mel import LogMel
         from pipeline.modalities.audio.show import spectrogram_png
+        from pipeline.modalities.audio.waveform import WaveformCodec
 
+        if isinstance(codec, WaveformCodec):
+            rate, length = codec.sample_rate_hz, codec.num_samples
+            window, hop = (round(seconds * rate) for seconds in (WINDOW_SECONDS, HOP_SECONDS))
+            log_mel = LogMel(rate, length, window, hop, min(self.num_mels, window // 2 + 1))
+            original, augmented = (log_mel.decibels(sound) for sound in (original, augmented))
         low, high = float(original.min()), float(original.max())  # the same colours in all views
         return Shown("plot", spectrogram_png(augmented, low, high))
 
@@ -172,13 +200,21 @@ class AudioConfig(ModalityConfig):
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import BinMeasure
+        from pipeline.modalities.audio.waveform import WaveformMeasure
 
-        return BinMeasure(HOP_SECONDS)
+        return WaveformMeasure() if self._is_of_waveforms else BinMeasure(HOP_SECONDS)
 
     def build_encoder(self, width: int) -> nn.Module:
         return self.encoder.build(self, width)
 
     def augmentation(self) -> Any:
-        from pipeline.modalities.audio.augment import AudioAugmentation
+        from pipeline.modalities.audio.augment import AudioAugmentation, WaveformAugmentation
 
+        if self._is_of_waveforms:
+            return WaveformAugmentation(**self.augment.model_dump(exclude={"mask_bins_fraction"}))
         return AudioAugmentation(**self.augment.model_dump())
+
+    @property
+    def _is_of_waveforms(self) -> bool:
+        """Whether values are waveforms, of which the encoder makes features of its own."""
+        return isinstance(self.encoder, AudioPretrainedConfig)

@@ -1,4 +1,4 @@
-"""Small random changes to log-mel spectrograms while training."""
+"""Small random changes to log-mel spectrograms, and to waveforms, while training."""
 
 from __future__ import annotations
 
@@ -66,6 +66,53 @@ class AudioAugmentation:
         spectrum = chance.exponential(*decibels.shape[1:])
         noisy = add_noise(decibels, silence, spectrum, ratio)
         return torch.where((draw < self.noise_probability)[:, None, None], noisy, decibels)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveformAugmentation:
+    """Shifts, partly silences and, where asked for, adds noise to each waveform of a batch by chance.
+
+    For encoders that make features of their own. Attributes are those of :class:`AudioAugmentation`, but for the mask
+    of mel bins.
+    """
+
+    shift_fraction: float = 0.1
+    mask_frames_fraction: float = 0.1
+    num_masks: int = 1
+    noise_probability: float = 0.0
+    noise_min_snr_db: float = 5.0
+    noise_max_snr_db: float = 30.0
+
+    def __call__(self, values: Tensor, chance: Chance) -> Tensor:
+        """Changes a batch.
+
+        Args:
+            values: float32 (B, T).
+            chance: Of the batch's samples; nothing else is drawn from.
+
+        Returns:
+            float32 (B, T).
+        """
+        length = values.shape[1]
+        offset = (chance.symmetric() * self.shift_fraction * length).round().long()
+        source = torch.arange(length, device=values.device) - offset[:, None]  # (B, T)
+        inside = (source >= 0) & (source < length)
+        sounds = torch.where(inside, values.gather(1, source.clamp(0, length - 1)), 0.0)
+        if self.noise_probability:
+            sounds = self._add_noise(sounds, chance)
+        silence = torch.zeros_like(sounds[:, None])
+        for _ in range(self.num_masks):
+            sounds = _mask(sounds[:, None], 2, self.mask_frames_fraction, silence, chance)[:, 0]
+        return sounds
+
+    def _add_noise(self, sounds: Tensor, chance: Chance) -> Tensor:
+        """White noise, at a given ratio to the mean power of what is not silent, over all of the sound."""
+        draw, place = chance.uniform(2).unbind(1)
+        ratio_db = self.noise_min_snr_db + place * (self.noise_max_snr_db - self.noise_min_snr_db)
+        count = (sounds != 0).sum(dim=1).clamp(min=1)
+        power = sounds.square().sum(dim=1) / count * torch.pow(10.0, -ratio_db / 10.0)
+        noisy = sounds + power.sqrt()[:, None] * chance.normal(sounds.shape[1])
+        return torch.where((draw < self.noise_probability)[:, None], noisy, sounds)
 
 
 def add_noise(decibels: Tensor, silence: Tensor, spectrum: Tensor, ratio_db: Tensor) -> Tensor:

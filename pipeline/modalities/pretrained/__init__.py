@@ -1,8 +1,8 @@
 """Pretrained encoders, named ``KIND:NAME``; the kinds, by the library that builds their networks.
 
-To add a kind: write ``from_LIBRARY.py`` beside this file, with ``describe`` and ``load``, and list it here. Nothing is
-ever downloaded, and no code from a model's folder is run: weights are a file or folder of this machine, read as
-safetensors or with ``torch.load(weights_only=True)``.
+To add a kind: write ``from_LIBRARY.py`` beside this file, with the functions of :class:`Library`, and list it here.
+Nothing is ever downloaded, and no code from a model's folder is run: weights are a file or folder of this machine, read
+as safetensors or with ``torch.load(weights_only=True)``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, ModelError, in_words
-from pipeline.modalities.pretrained.base import EncoderDescription, TowerDescription
+from pipeline.modalities.pretrained.base import EncoderDescription, Library, TowerDescription
 
 if TYPE_CHECKING:
     from pipeline.modalities.pretrained.towers import Tower
@@ -31,36 +30,42 @@ __all__ = [
 ]
 
 
-def _torchvision() -> ModuleType:
-    from pipeline.modalities.pretrained import from_torchvision
+def _torchvision() -> Library:
+    from pipeline.modalities.pretrained import from_torchvision, images
 
-    return from_torchvision
-
-
-def _timm() -> ModuleType:
-    from pipeline.modalities.pretrained import from_timm
-
-    return from_timm
+    return images.ImageLibrary(from_torchvision.describe, from_torchvision.build)
 
 
-def _transformers() -> ModuleType:
+def _timm() -> Library:
+    from pipeline.modalities.pretrained import from_timm, images
+
+    return images.ImageLibrary(from_timm.describe, from_timm.build)
+
+
+def _transformers() -> Library:
     from pipeline.modalities.pretrained import from_transformers
 
     return from_transformers
 
 
-def _open_clip() -> ModuleType:
+def _open_clip() -> Library:
     from pipeline.modalities.pretrained import from_open_clip
 
     return from_open_clip
 
 
 # Kind -> what imports its library, and how the library is installed.
-KINDS: dict[str, tuple[Callable[[], ModuleType], str]] = {
+KINDS: dict[str, tuple[Callable[[], Library], str]] = {
     "torchvision": (_torchvision, "torchvision"),
     "timm": (_timm, "timm"),
     "hf": (_transformers, "transformers"),
     "open_clip": (_open_clip, "open_clip_torch"),
+}
+# Kind of modality -> the encoders that can be part of a model, for a person who named another.
+WITHIN_MODELS = {
+    "image": "an image network of torchvision:, timm: or open_clip:, or a CLIP or SigLIP of hf:",
+    "text": "an encoder of texts, a CLIP, SigLIP or CLAP of hf:, or open_clip:",
+    "audio": "a CLAP of hf:",
 }
 
 
@@ -94,8 +99,7 @@ def describe(model: str, weights: str | None) -> EncoderDescription:
         ModelError: The weights or their folder are missing or damaged.
     """
     library, name = _library(model)
-    described: EncoderDescription = library.describe(name, _weights(model, name, weights))
-    return described
+    return library.describe(name, _weights(model, name, weights))
 
 
 def load(encoder: EncoderDescription) -> dict[str, Tower]:
@@ -119,7 +123,7 @@ def load(encoder: EncoderDescription) -> dict[str, Tower]:
             where=encoder.weights,
             fix="put the same files on every machine, and leave them as they are while a job runs",
         )
-    towers: dict[str, Tower] = library.load(name, encoder.by_kind())
+    towers = library.load(name, encoder.by_kind())
     return {modality: towers[kind].eval() for modality, kind in kinds.items()}
 
 
@@ -137,15 +141,12 @@ def describe_tower(model: str, weights: str | None, modality: str) -> TowerDescr
     """
     with _named_as_encoder(modality):
         library, name = _library(model)
-        encoder = describe(model, weights)
-        described: TowerDescription | None = None
-        if hasattr(library, "describe_tower"):
-            described = library.describe_tower(name, encoder, modality)
+        described = library.describe_tower(name, describe(model, weights), modality)
         if described is None:
             raise ConfigError(
                 f"{model} cannot be an encoder of {modality} within a model",
                 where="infer.model",
-                fix="choose an image network of torchvision:, timm: or hf:, or an encoder of texts of hf:",
+                fix=f"choose {WITHIN_MODELS[modality]}",
             )
     return described
 
@@ -167,24 +168,24 @@ def build_tower(
     """
     with _named_as_encoder(modality):
         library, name = _library(model)
-        tower: Tower = library.build_tower(name, modality, described, weights)
-    return tower
+        return library.build_tower(name, modality, described, weights)
 
 
-def tokenizer_of(model: str, modality: str) -> str:
+def tokenizer_of(model: str, weights: str | None, modality: str) -> str:
     """The tokenizer of an encoder of texts, JSON of a ``tokenizers.Tokenizer``.
 
     Args:
         model: As of :func:`describe`.
+        weights: As of :func:`describe`.
         modality: The kind of modality.
 
     Raises:
+        ConfigError: It is no encoder of texts, or has a tokenizer that is not known here.
         ModelError: It has none, or none that runs without code of its own.
     """
     with _named_as_encoder(modality):
         library, name = _library(model)
-        tokenizer: str = library.tokenizer_of(name)
-    return tokenizer
+        return library.tokenizer_of(name, _weights(model, name, weights))
 
 
 @contextmanager
@@ -202,7 +203,7 @@ def _named_as_encoder(modality: str) -> Iterator[None]:
         raise type(error)(what, where=where, fix=fix) from None
 
 
-def _library(model: str) -> tuple[ModuleType, str]:
+def _library(model: str) -> tuple[Library, str]:
     kind, _, name = model.partition(":")
     build, package = KINDS[kind]
     if not name:

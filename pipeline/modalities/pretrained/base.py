@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.inputs import Input, TowerInput
+
+if TYPE_CHECKING:
+    from pipeline.modalities.pretrained.towers import Tower
 
 EMBEDDING = "embedding"
 PICKED = (".json", ".safetensors", ".bin", ".pt", ".pth", ".txt", ".model")  # of a model's folder
@@ -112,6 +116,43 @@ class EncoderDescription:
         kind = pa.list_(pa.float16() if float16 else pa.float32(), self.width)
         names = [f"{name}_{EMBEDDING}" for name in self.inputs] if self.shared else []
         return [pa.field(name, kind) for name in (EMBEDDING, *names)]
+
+
+class Library(Protocol):
+    """What builds the networks of one kind of pretrained encoder; a module, or an object."""
+
+    def describe(self, name: str, weights: str, /) -> EncoderDescription:
+        """What an encoder takes and gives, without its weights in memory."""
+
+    def load(self, name: str, encoder: EncoderDescription, /) -> dict[str, Tower]:
+        """Kind of modality -> its network, for those of the encoder's inputs."""
+
+    def describe_tower(
+        self, name: str, encoder: EncoderDescription, modality: str, /
+    ) -> TowerDescription | None:
+        """What a model must know of one modality's network; None where there is none."""
+
+    def build_tower(
+        self, name: str, modality: str, described: TowerDescription, weights: str | None, /
+    ) -> Tower:
+        """One modality's network, without weights where none are named, and with nothing of the others."""
+
+    def tokenizer_of(self, name: str, weights: str | None, /) -> str:
+        """The tokenizer of its texts, JSON of a ``tokenizers.Tokenizer``."""
+
+
+def unknown_name(what: str, name: str, names: Sequence[str], listing: str) -> ConfigError:
+    """The fault of a name that a library does not know.
+
+    Args:
+        what: What there is not: ``timm has no model NAME``.
+        name: The name, as it is compared.
+        names: Those that there are.
+        listing: What lists them, for a person.
+    """
+    near = get_close_matches(name, names, n=1)
+    fix = f"did you mean {near[0]}?" if near else f"see {listing}"
+    return ConfigError(what, where="infer.model", fix=fix)
 
 
 def local_file(location: str, setting: str) -> Path:

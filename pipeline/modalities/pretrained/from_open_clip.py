@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,27 @@ from open_clip.factory import load_checkpoint
 from torch import Tensor
 
 from pipeline.errors import ConfigError, ModelError, in_words
-from pipeline.modalities.inputs import ImageInput, Input, TextInput
-from pipeline.modalities.pretrained.base import EncoderDescription, digest_of, local_file, read_json
-from pipeline.modalities.pretrained.towers import ImageTower, TextTower, Tower
+from pipeline.modalities.inputs import ImageInput, Input, TextInput, TokenInput
+from pipeline.modalities.pretrained.base import (
+    EncoderDescription,
+    TowerDescription,
+    digest_of,
+    local_file,
+    read_json,
+    unknown_name,
+)
+from pipeline.modalities.pretrained.open_clip_parts import (
+    CONFIG,
+    PAD_ID,
+    ImageWay,
+    TextWay,
+    build,
+    has_tokenizer_of_its_own,
+    tokenizer,
+)
+from pipeline.modalities.pretrained.towers import DualIdTower, ImageTower, TextTower, Tower
 from pipeline.modalities.pretrained.weights import UNREADABLE, read_weights
 
-CONFIG = "open_clip_config.json"  # that open_clip writes beside weights
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 CONTEXT = 77  # tokens, where a configuration says nothing
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
@@ -70,27 +86,98 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
         model: Any = open_clip.create_model(
             named, pretrained=None, load_weights=False, pretrained_text=False
         ).eval()
-        load_checkpoint(model, str(_checkpoint(path)), weights_only=True)
-    except (*UNREADABLE, StopIteration) as error:
-        raise ModelError(
-            f"the weights do not fit the network: {in_words(error)}",
-            where=str(path),
-            fix="set infer.model to the model that the weights are of",
-        ) from None
+    except UNREADABLE as error:
+        raise _unfit(path, error) from None
+    _fill(model, path)
     # Only transformers' tokenizers know these settings; they are read from the folder.
     local = {"local_files_only": True, "trust_remote_code": False}
     settings = local if config["text_cfg"].get("hf_tokenizer_name") else {}
-    tokenizer = open_clip.get_tokenizer(named, **settings)
+    cut = open_clip.get_tokenizer(named, **settings)
     image = encoder.inputs.get("image")
-    towers: dict[str, Tower] = {"text": TextTower(model.encode_text, _tokenize(tokenizer), model)}
+    towers: dict[str, Tower] = {"text": TextTower(model.encode_text, _tokenize(cut), model)}
     if isinstance(image, ImageInput):
         towers["image"] = ImageTower(model.encode_image, image, model)
     return towers
 
 
-def _tokenize(tokenizer: Any) -> Any:
+def describe_tower(
+    name: str, encoder: EncoderDescription, modality: str
+) -> TowerDescription | None:
+    """What a model must know of one of the networks; None where it is of another modality.
+
+    Raises:
+        ConfigError: It is of texts, and cuts them with a tokenizer of another library.
+    """
+    config, _ = _configs(name, local_file(encoder.weights, "infer.weights="))
+    inputs = encoder.inputs.get(modality)
+    architecture = json.dumps(config, sort_keys=True)
+    if isinstance(inputs, TextInput):
+        _check_tokenizer(name, config)
+        token_inputs = TokenInput(inputs.max_tokens)
+        return TowerDescription(token_inputs, encoder.width, encoder.digest, architecture)
+    if isinstance(inputs, ImageInput):
+        return TowerDescription(inputs, encoder.width, encoder.digest, architecture)
+    return None
+
+
+def build_tower(
+    name: str, modality: str, described: TowerDescription, weights: str | None
+) -> Tower:
+    """Builds one of the networks, without weights where none are named; nothing of the other is left in it."""
+    model = build(json.loads(described.architecture))
+    if weights is not None:
+        _fill(model, local_file(weights, "infer.weights="))
+    tower: Tower
+    if isinstance(described.inputs, ImageInput):
+        tower = ImageTower(ImageWay(model), described.inputs)
+        tower.behind_blocks = (".visual.proj",)
+        return tower
+    assert isinstance(described.inputs, TokenInput)
+    length = described.inputs.max_tokens
+    tower = DualIdTower(TextWay(model), PAD_ID, length, has_mask=False)
+    tower.before_blocks = (".token_embedding.weight",)
+    tower.behind_blocks = (".text_projection",)
+    return tower
+
+
+def tokenizer_of(name: str, weights: str | None) -> str:
+    """open_clip's own tokenizer, JSON.
+
+    Raises:
+        ConfigError: The model cuts texts with another.
+    """
+    config, _ = _configs(name, local_file(weights or "", "infer.weights="))
+    _check_tokenizer(name, config)
+    return tokenizer()
+
+
+def _check_tokenizer(name: str, config: Mapping[str, Any]) -> None:
+    if not has_tokenizer_of_its_own(config):
+        raise ConfigError(
+            f"the texts of open_clip:{name} are cut by a tokenizer of another library",
+            where="infer.model",
+            fix="choose a model of texts with open_clip's own, such as open_clip:ViT-B-32, or one of hf:",
+        )
+
+
+def _fill(model: Any, path: Path) -> None:
+    try:
+        load_checkpoint(model, str(_checkpoint(path)), weights_only=True)
+    except (*UNREADABLE, StopIteration) as error:
+        raise _unfit(path, error) from None
+
+
+def _unfit(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"the weights do not fit the network: {in_words(error)}",
+        where=str(path),
+        fix="set infer.model to the model that the weights are of",
+    )
+
+
+def _tokenize(cut: Any) -> Any:
     def tokenize(texts: list[str]) -> tuple[Tensor]:
-        ids: Tensor = tokenizer(texts)
+        ids: Tensor = cut(texts)
         return (ids.to(torch.int64),)
 
     return tokenize
@@ -111,12 +198,8 @@ def _configs(name: str, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     architecture, _, tag = name.partition("/")
     architectures = open_clip.list_models()
     if architecture not in architectures:
-        near = difflib.get_close_matches(architecture, architectures, n=1)
-        raise ConfigError(
-            f"open_clip has no model {architecture}",
-            where="infer.model",
-            fix=f"did you mean {near[0]}?" if near else "see open_clip.list_models()",
-        )
+        what = f"open_clip has no model {architecture}"
+        raise unknown_name(what, architecture, architectures, "open_clip.list_models()")
     return open_clip.get_model_config(architecture), _preprocessing(architecture, tag)
 
 

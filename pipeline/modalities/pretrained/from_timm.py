@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,12 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.inputs import ImageInput
 from pipeline.modalities.pretrained.base import (
     EncoderDescription,
-    TowerDescription,
     digest_of,
     local_file,
     read_json,
+    unknown_name,
 )
-from pipeline.modalities.pretrained.towers import ImageTower, Tower
+from pipeline.modalities.pretrained.towers import ImageTower
 from pipeline.modalities.pretrained.weights import fill, read_weights, weights_file, without_weights
 
 CONFIG = "config.json"  # that timm writes beside weights
@@ -35,12 +34,8 @@ def describe(name: str, weights: str) -> EncoderDescription:
     where they are a folder as timm writes it.
     """
     if ":" in name or not timm.is_model(name):
-        near = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
-        raise ConfigError(
-            f"timm has no model {name}",
-            where="infer.model",
-            fix=f"did you mean {near[0]}?" if near else "see timm.list_models()",
-        )
+        architecture, names = name.partition(".")[0], timm.list_models()
+        raise unknown_name(f"timm has no model {name}", architecture, names, "timm.list_models()")
     folder = local_file(weights, "infer.weights=")
     weights_file(folder)
     digest, size = digest_of(folder)
@@ -55,29 +50,8 @@ def describe(name: str, weights: str) -> EncoderDescription:
     )
 
 
-def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
-    """Builds the network."""
-    inputs = encoder.inputs["image"]
-    assert isinstance(inputs, ImageInput)
-    return {"image": ImageTower(_filled(name, encoder.weights), inputs)}
-
-
-def describe_tower(
-    name: str, encoder: EncoderDescription, modality: str
-) -> TowerDescription | None:
-    """What a model must know of the network; None where it is of another modality."""
-    inputs = encoder.inputs.get(modality)
-    if not isinstance(inputs, ImageInput):
-        return None
-    return TowerDescription(inputs, encoder.width, encoder.digest)
-
-
-def build_tower(
-    name: str, modality: str, described: TowerDescription, weights: str | None
-) -> Tower:
+def build(name: str, inputs: ImageInput, weights: str | None) -> ImageTower:
     """Builds the network, without weights where none are named."""
-    inputs = described.inputs
-    assert isinstance(inputs, ImageInput)
     if weights is not None:
         return ImageTower(_filled(name, weights), inputs)
     return ImageTower(_build(name, {"input_size": (3, inputs.size, inputs.size)}), inputs)

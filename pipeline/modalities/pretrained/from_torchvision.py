@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from pipeline.errors import ConfigError
 from pipeline.modalities.inputs import ImageInput
 from pipeline.modalities.pretrained.base import (
     EncoderDescription,
-    TowerDescription,
     digest_of,
     local_file,
+    unknown_name,
 )
-from pipeline.modalities.pretrained.towers import ImageTower, Tower
+from pipeline.modalities.pretrained.towers import ImageTower
 from pipeline.modalities.pretrained.weights import (
     check_fit,
     fill,
@@ -42,12 +41,8 @@ def describe(name: str, weights: str) -> EncoderDescription:
     """
     names = models.list_models(module=models)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        raise ConfigError(
-            f"torchvision has no classifier {name}",
-            where="infer.model",
-            fix=f"did you mean {near[0]}?" if near else "see torchvision.models.list_models()",
-        )
+        what = f"torchvision has no classifier {name}"
+        raise unknown_name(what, name, names, "torchvision.models.list_models()")
     path = weights_file(local_file(weights, "infer.weights="))
     digest, size = digest_of(path)
     inputs = _input(name, path)
@@ -59,32 +54,8 @@ def describe(name: str, weights: str) -> EncoderDescription:
     )
 
 
-def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
-    """Builds the network."""
-    inputs = encoder.inputs["image"]
-    assert isinstance(inputs, ImageInput)
-    return {"image": _tower(name, inputs, encoder.weights)}
-
-
-def describe_tower(
-    name: str, encoder: EncoderDescription, modality: str
-) -> TowerDescription | None:
-    """What a model must know of the network; None where it is of another modality."""
-    inputs = encoder.inputs.get(modality)
-    if not isinstance(inputs, ImageInput):
-        return None
-    return TowerDescription(inputs, encoder.width, encoder.digest)
-
-
-def build_tower(
-    name: str, modality: str, described: TowerDescription, weights: str | None
-) -> Tower:
+def build(name: str, inputs: ImageInput, weights: str | None) -> ImageTower:
     """Builds the network, without weights where none are named."""
-    assert isinstance(described.inputs, ImageInput)
-    return _tower(name, described.inputs, weights)
-
-
-def _tower(name: str, inputs: ImageInput, weights: str | None) -> Tower:
     network, head, _ = _headless(_build(name, inputs), name)
     if weights is not None:
         path = weights_file(local_file(weights, "infer.weights="))

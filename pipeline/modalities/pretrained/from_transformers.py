@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from pipeline.modalities.inputs import (
     AudioInput,
     ImageInput,
     Input,
+    SoundInput,
     TextInput,
     TokenInput,
     TowerInput,
@@ -28,11 +27,12 @@ from pipeline.modalities.pretrained.base import (
     local_file,
     read_json,
 )
-from pipeline.modalities.pretrained.clap import ClapAudioTower
-from pipeline.modalities.pretrained.dual import ImageFeatures, TextFeatures
-from pipeline.modalities.pretrained.sentences import Recipe, SentenceEncoder
-from pipeline.modalities.pretrained.tokens import Tokens
-from pipeline.modalities.pretrained.towers import IdTower, ImageTower, TextTower, Tower
+from pipeline.modalities.pretrained.hf.architecture import Architecture, DualTokens
+from pipeline.modalities.pretrained.hf.clap import ClapAudioTower
+from pipeline.modalities.pretrained.hf.dual import ImageFeatures, TextFeatures, leave_one_way
+from pipeline.modalities.pretrained.hf.sentences import Recipe, SentenceEncoder
+from pipeline.modalities.pretrained.hf.tokens import Tokens
+from pipeline.modalities.pretrained.towers import DualIdTower, IdTower, ImageTower, TextTower, Tower
 from pipeline.modalities.pretrained.weights import UNREADABLE
 
 CONFIG = "config.json"
@@ -47,8 +47,6 @@ POSITIONS_TAKEN = (
 COUNTED_FROM_PADDING = ("camembert", "clap_text_model", "mpnet", "roberta", "xlm-roberta")
 FILTERS = {2: "bilinear", 3: "bicubic", 1: "lanczos"}  # Pillow's numbers
 IDS = ("input_ids", "attention_mask")
-# Of a dual encoder, what an encoder of images has no use for.
-TEXT_PARTS = ("text_model", "text_projection", "logit_scale", "logit_bias")
 OFFLINE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -115,20 +113,35 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
 def describe_tower(
     name: str, encoder: EncoderDescription, modality: str
 ) -> TowerDescription | None:
-    """What a model must know of one of the networks; None where there is none of the modality, or not for training."""
+    """What a model must know of one of the networks; None where there is none of the modality."""
     folder = local_file(name, "infer.model=hf:")
     recipe = Recipe.read(folder)
     config = _config(folder / recipe.folder)
+    given, kind = encoder.inputs.get(modality), config.model_type
     inputs: TowerInput
-    image, text = encoder.inputs.get("image"), encoder.inputs.get("text")
-    if modality == "image" and isinstance(image, ImageInput):
-        inputs = image
-    elif modality == "text" and isinstance(text, TextInput) and config.model_type in TEXT:
-        inputs = TokenInput(text.max_tokens, recipe.prompt, recipe.lower)
+    tokens: DualTokens | None = None
+    features = ""
+    if isinstance(given, ImageInput):
+        inputs = given
+    elif isinstance(given, TextInput):
+        inputs = TokenInput(given.max_tokens, recipe.prompt, recipe.lower)
+        tokens = None if kind in TEXT else _dual_tokens(folder, kind, given.max_tokens)
+    elif isinstance(given, AudioInput):
+        extractor = _extractor(folder)
+        features = extractor.to_json_string()
+        inputs = SoundInput(given.sample_rate_hz, given.max_seconds, extractor.padding)
     else:
         return None
-    architecture = Architecture(config.model_type, config.to_json_string(), recipe)
+    architecture = Architecture(kind, config.to_json_string(), recipe, tokens, features)
     return TowerDescription(inputs, encoder.width, encoder.digest, architecture.to_json())
+
+
+def _dual_tokens(folder: Path, kind: str, max_tokens: int) -> DualTokens:
+    tokenizer = _tokenizer(folder)
+    # Those of images were trained with texts of one length.
+    length = max_tokens if kind in IMAGE_AND_TEXT else None
+    has_mask = IDS[1] in tokenizer.model_input_names
+    return DualTokens(tokenizer.pad_token_id or 0, length, has_mask)
 
 
 def build_tower(
@@ -140,18 +153,22 @@ def build_tower(
         model = architecture.build()
     else:
         model = _model(local_file(weights, "infer.model=hf:") / architecture.recipe.folder)
+    if modality in ("image", "audio") or architecture.tokens is not None:
+        leave_one_way(model, modality)
     if isinstance(described.inputs, ImageInput):
-        for part in TEXT_PARTS:
-            if hasattr(model, part):
-                delattr(model, part)
         return ImageTower(ImageFeatures(model), described.inputs)
+    if isinstance(described.inputs, SoundInput):
+        return ClapAudioTower(model, architecture.extractor())
+    if tokens := architecture.tokens:
+        network = TextFeatures(model, IDS if tokens.has_mask else IDS[:1])
+        return DualIdTower(network, tokens.pad_id, tokens.length, has_mask=tokens.has_mask)
     if hasattr(model, "pooler"):  # recipes pool the states themselves
         model.pooler = None
     return IdTower(SentenceEncoder(model, architecture.recipe, IDS), model.config.pad_token_id or 0)
 
 
-def tokenizer_of(name: str) -> str:
-    """The tokenizer in a folder, JSON.
+def tokenizer_of(name: str, weights: str | None) -> str:
+    """The tokenizer in a folder, JSON; ``weights`` is the folder once more.
 
     Raises:
         ModelError: It is none of those that run in Rust.
@@ -166,40 +183,6 @@ def tokenizer_of(name: str) -> str:
         )
     text: str = tokenizer.backend_tokenizer.to_str()
     return text
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a network is built from without its folder.
-
-    Attributes:
-        kind: Of its configuration, as transformers names it.
-        config: Its configuration, JSON.
-        recipe: How its states become an embedding.
-    """
-
-    kind: str
-    config: str
-    recipe: Recipe
-
-    def to_json(self) -> str:
-        """One line, the same for the same network."""
-        tree = {"kind": self.kind, "config": json.loads(self.config), "recipe": asdict(self.recipe)}
-        return json.dumps(tree, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Architecture:
-        """What :meth:`to_json` made."""
-        tree = json.loads(text)
-        return cls(tree["kind"], json.dumps(tree["config"]), Recipe(**tree["recipe"]))
-
-    def build(self) -> Any:
-        """The network, with weights by chance; of code that transformers has, and of no other."""
-        settings = json.loads(self.config)
-        settings.pop("auto_map", None)
-        settings.pop("model_type", None)
-        config = transformers.AutoConfig.for_model(self.kind, **settings)
-        return transformers.AutoModel.from_config(config, trust_remote_code=False).eval()
 
 
 def _read(folder: Path, what: str, read: Any, **settings: Any) -> Any:

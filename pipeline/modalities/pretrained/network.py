@@ -76,13 +76,14 @@ def train_last_blocks(network: nn.Module, count: int | Literal["all"]) -> None:
     """Lets the last blocks of a network be trained, and all that comes behind the first of them.
 
     Args:
-        network: In the order of its computation.
+        network: Lists its weights in the order of its computation, but for what a tower says of them.
         count: Of blocks; 0 lets none be trained, ``all`` the whole network.
 
     Raises:
         ConfigError: The network has fewer.
     """
-    names = [name for name, _ in network.named_parameters()]
+    weights = _in_order(network)
+    names = list(weights)
     first = 0 if count == "all" else len(names)
     if isinstance(count, int) and count:
         blocks = blocks_of(network)
@@ -94,8 +95,17 @@ def train_last_blocks(network: nn.Module, count: int | Literal["all"]) -> None:
             )
         start = blocks[-count]
         first = next(place for place, name in enumerate(names) if name.startswith(f"{start}."))
-    for place, parameter in enumerate(network.parameters()):
+    for place, parameter in enumerate(weights.values()):
         parameter.requires_grad_(place >= first)
+
+
+def _in_order(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights by their paths, in the order of a tower's computation as far as it matters here."""
+    before = getattr(network, "before_blocks", ())
+    behind = getattr(network, "behind_blocks", ())
+    weights = dict(network.named_parameters())
+    ranks = {name: name.endswith(behind) - name.endswith(before) for name in weights}
+    return {name: weights[name] for name in sorted(weights, key=ranks.__getitem__)}
 
 
 def blocks_of(network: nn.Module) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -39,10 +40,11 @@ class PretrainedConfig(EncoderConfig):
 
     kind: Literal["pretrained"] = "pretrained"
     name: ModelName = Field(
-        description="of a pretrained network: torchvision:NAME, timm:NAME, hf:FOLDER"
+        description="of a pretrained network: torchvision:NAME, timm:NAME, open_clip:NAME, hf:FOLDER"
     )
     weights: Location | None = Field(
-        default=None, description="file of its weights; hf: has them in its folder"
+        default=None,
+        description="file or folder of its weights; hf: has them in the folder it names",
     )
     trainable_blocks: Blocks = Field(
         default=0,
@@ -66,7 +68,9 @@ class PretrainedConfig(EncoderConfig):
         except ConfigError as error:
             raise ValueError(f"{error.what}; {error.fix}") from None
         if not is_known:
-            raise ValueError("name a network as torchvision:NAME, timm:NAME or hf:FOLDER")
+            raise ValueError(
+                "name a network as torchvision:NAME, timm:NAME, open_clip:NAME or hf:FOLDER"
+            )
         return name
 
     @field_validator("trainable_blocks", mode="before")
@@ -82,7 +86,7 @@ class PretrainedConfig(EncoderConfig):
         return self.described().inputs
 
     def decoding(self) -> dict[str, Any]:
-        return {"inputs": asdict(self.inputs)}
+        return {"inputs": json.loads(json.dumps(asdict(self.inputs)))}  # lists, as JSON has them
 
     def identity(self) -> dict[str, Any]:
         return {"kind": self.kind, "name": self._name_anywhere()}

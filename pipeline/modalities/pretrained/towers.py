@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.modalities.codecs import dense_column
 from pipeline.modalities.image.resize import CHANNELS
@@ -26,10 +27,14 @@ class Tower(nn.Module):
     Attributes:
         pinned: Large tensors are made in memory that is copied to a GPU without being moved first.
         learning_rate_factor: Of the optimizer's learning rate, where the tower is trained.
+        before_blocks: Ends of paths of weights that are used before all blocks, wherever the library lists them.
+        behind_blocks: The same of weights that are used behind all blocks.
     """
 
     pinned = False
     learning_rate_factor = 1.0
+    before_blocks: tuple[str, ...] = ()
+    behind_blocks: tuple[str, ...] = ()
 
     def prepare(self, column: pa.Array) -> tuple[Tensor, ...]:
         """Decoded values, none null -> (B, ...) tensors on the CPU, of one shape where that is cheap."""
@@ -135,6 +140,40 @@ class IdTower(Tower):
         mask = values > 0
         ids = torch.where(mask, values - 1, self.pad_id)
         embedding: Tensor = self.network(ids, mask.long())
+        return embedding
+
+
+class DualIdTower(Tower):
+    """Encodes token ids for a network that reads a text off one of its tokens, counted from either end.
+
+    Tokens that were dropped are closed up.
+
+    Args:
+        network: Encodes ids (B, L) int64, and their mask if ``has_mask``, to (B, D).
+        pad_id: The model's id of no token.
+        length: L; None leaves it as it comes.
+        has_mask: Whether the network is told which tokens are real.
+    """
+
+    def __init__(
+        self, network: nn.Module, pad_id: int, length: int | None, *, has_mask: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.pad_id = pad_id
+        self.length = length
+        self.has_mask = has_mask
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, L') int64, the model's ids plus one, 0 where there is no token -> (B, D)."""
+        missing = 0 if self.length is None else self.length - values.shape[1]
+        values = functional.pad(values, (0, missing))
+        values = values.gather(1, (values == 0).long().argsort(dim=1, stable=True))
+        mask = values > 0
+        ids = torch.where(mask, values - 1, self.pad_id)
+        # What is missing altogether is as one token: without any, attention would be over nothing.
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], dim=1)
+        embedding: Tensor = self.network(ids, mask.long()) if self.has_mask else self.network(ids)
         return embedding
 
 

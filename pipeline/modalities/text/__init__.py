@@ -198,6 +198,6 @@ class TextConfig(ModalityConfig):
     def augmentation(self) -> Any:
         from pipeline.modalities.text.augment import TextAugmentation
 
-        # Of a network from elsewhere the first token says that a text begins, and may be what all of it is read from.
-        num_spared = 0 if self.encoder.inputs is None else 1
-        return TextAugmentation(**self.augment.model_dump(), num_spared=num_spared)
+        # Of a network from elsewhere they say where a text begins and ends, and one may be what all of it is read from.
+        spares_ends = self.encoder.inputs is not None
+        return TextAugmentation(**self.augment.model_dump(), spares_ends=spares_ends)

@@ -18,11 +18,11 @@ class TextAugmentation:
 
     Attributes:
         drop_probability: Of dropping a token. A text that would lose all its tokens keeps them.
-        num_spared: Tokens at the beginning that are never dropped.
+        spares_ends: Whether a text's first and last token are never dropped.
     """
 
     drop_probability: float = 0.1
-    num_spared: int = 0
+    spares_ends: bool = False
 
     def __call__(self, values: Tensor, chance: Chance) -> Tensor:
         """Changes a batch.
@@ -35,6 +35,9 @@ class TextAugmentation:
             int64 (B, L).
         """
         drawn = chance.uniform(*values.shape[1:])
-        drawn[:, : self.num_spared] = 1.0
+        if self.spares_ends:
+            last = (values != PAD).sum(dim=1, keepdim=True).clamp(min=1) - 1
+            drawn[:, :1] = 1.0
+            drawn.scatter_(1, last, 1.0)
         dropped = values.masked_fill(drawn < self.drop_probability, PAD)
         return torch.where((dropped != PAD).any(dim=1, keepdim=True), dropped, values)

@@ -174,12 +174,16 @@ def test_two_texts_of_different_encoders_are_refused() -> None:
         ModalitiesConfig.model_validate(sections)
 
 
-def test_augmentation_spares_the_token_that_a_text_begins_with() -> None:
+def test_augmentation_spares_the_tokens_that_a_text_begins_and_ends_with() -> None:
     augment = modalities(bert(), augment={"drop_probability": 0.9}).by_name()["text"].augmentation()
     values = torch.ones(200, 8, dtype=torch.int64)
+    values[:100, 5:] = 0
     changed = augment(values, chances(values))
     assert changed[:, 0].all()
-    assert (changed[:, 1:] == 0).any()
+    assert changed[:100, 4].all()
+    assert changed[100:, 7].all()
+    assert (changed[:100, 1:4] == 0).any(dim=0).all()
+    assert (changed[100:, 1:7] == 0).any(dim=0).all()
 
 
 def test_a_dropped_token_is_shown_as_the_word_that_it_was() -> None:
@@ -190,13 +194,6 @@ def test_a_dropped_token_is_shown_as_the_word_that_it_was() -> None:
     assert codec.marked(ids, left) == [
         ("<s> ", True), ("a ", True), ("cat ", False), ("sits ", True), ("</s> ", True)
     ]  # fmt: skip
-
-
-def test_a_folder_of_an_image_encoder_is_none_of_texts(tmp_path: Path) -> None:
-    from support.encoders import save_clip
-
-    with pytest.raises(ConfigError, match="cannot be an encoder of text"):
-        codec_of(modalities({"name": f"hf:{save_clip(tmp_path)}"}))
 
 
 def test_an_image_encoder_of_transformers_leaves_its_texts_behind(tmp_path: Path) -> None:

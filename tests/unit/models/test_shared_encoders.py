@@ -13,7 +13,6 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from safetensors.torch import save_file
 from support.encoders import (
     LENGTH,
     decode,
@@ -23,15 +22,16 @@ from support.encoders import (
     sample,
     save_clap,
     save_clip,
+    save_open_clip,
+    save_siglip,
     save_tokenizer,
     small_text,
-    small_vision,
     spec,
     tone,
 )
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.modalities.pretrained.sentences import pool
+from pipeline.modalities.pretrained.hf.sentences import pool
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
 
@@ -57,18 +57,6 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def save_siglip(folder: Path) -> Path:
-    torch.manual_seed(2)
-    config = transformers.SiglipConfig(
-        text_config=small_text(projection_size=32), vision_config=small_vision()
-    )
-    transformers.SiglipModel(config).save_pretrained(folder)
-    processor = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
-    processor.save_pretrained(folder)
-    save_tokenizer(folder, model_max_length=LENGTH, model_input_names=["input_ids"])
-    return folder
 
 
 def unit(values: torch.Tensor) -> np.ndarray:
@@ -174,33 +162,6 @@ def test_sound_and_text_of_clap(tmp_path: Path, fused: bool) -> None:
         {"text": unit(text), "audio": unit(audio)},
         {"text": have("txt"), "audio": have("wav")},
     )
-
-
-def save_open_clip(folder: Path) -> Path:
-    torch.manual_seed(4)
-    model = {
-        "embed_dim": 24,
-        "vision_cfg": {
-            "image_size": 32,
-            "layers": 1,
-            "width": 32,
-            "head_width": 16,
-            "patch_size": 8,
-        },
-        "text_cfg": {
-            "context_length": 20,
-            "vocab_size": 49408,
-            "width": 32,
-            "heads": 2,
-            "layers": 1,
-        },
-    }
-    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "resize_mode": "squash"}
-    told = {"model_cfg": model, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(told))
-    network = open_clip.CLIP(**model)
-    save_file(network.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
 
 
 def test_image_and_text_of_open_clip(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from pipeline.modalities.base import EncoderConfig
+from pipeline.modalities.pretrained.section import PretrainedConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ class AudioCnnConfig(EncoderConfig):
         """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
         from pipeline.modalities.audio.encoders.cnn import AudioEncoder
 
-        num_mels, num_frames = modality.codec(None).shape
+        num_mels, num_frames = modality.spectrograms().shape
         return AudioEncoder(num_mels=num_mels, num_frames=num_frames, width=width)
 
 
@@ -41,8 +42,16 @@ class AudioTransformerConfig(EncoderConfig):
         """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
         from pipeline.modalities.audio.encoders.transformer import AudioTransformer
 
-        num_mels, num_frames = modality.codec(None).shape
+        num_mels, num_frames = modality.spectrograms().shape
         return AudioTransformer(num_mels, num_frames, width, self.layers, self.dropout)
 
 
-AudioEncoderConfig = Annotated[AudioCnnConfig | AudioTransformerConfig, Field(discriminator="kind")]
+class AudioPretrainedConfig(PretrainedConfig):
+    """A network of sounds from elsewhere; it decides their rate and length, and makes features of its own of them."""
+
+    MODALITY = "audio"
+
+
+AudioEncoderConfig = Annotated[
+    AudioCnnConfig | AudioTransformerConfig | AudioPretrainedConfig, Field(discriminator="kind")
+]

@@ -44,7 +44,7 @@ class TextPretrainedConfig(PretrainedConfig):
         Raises:
             ModelError: There is none that runs without Python code of its own.
         """
-        return tokenizer_of(self.name, self.MODALITY)
+        return tokenizer_of(self.name, self.weights, self.MODALITY)
 
 
 TextEncoderConfig = Annotated[

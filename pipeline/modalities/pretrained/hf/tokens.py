@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.modalities.pretrained.sentences import Recipe
+from pipeline.modalities.pretrained.hf.sentences import Recipe
 from pipeline.modalities.pretrained.towers import padded_length
 
 

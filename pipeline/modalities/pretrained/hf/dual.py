@@ -1,4 +1,4 @@
-"""The two ways through a dual encoder of transformers: that of texts and that of images."""
+"""The ways through a dual encoder of transformers: that of texts, that of images, and that of sounds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from pipeline.modalities.pretrained.towers import pooled
+
+# Kind of modality -> the parts of a dual encoder that it goes through.
+WAYS = {
+    "image": ("vision_model", "visual_projection"),
+    "text": ("text_model", "text_projection"),
+    "audio": ("audio_model", "audio_projection"),
+}
 
 
 class TextFeatures(nn.Module):
@@ -31,3 +38,10 @@ class ImageFeatures(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pooled(self.model.get_image_features(pixel_values=pixels))
+
+
+def leave_one_way(model: nn.Module, modality: str) -> None:
+    """Takes out of a dual encoder all that one kind of modality does not go through."""
+    names = {path.partition(".")[0] for path, _ in model.named_parameters()}
+    for name in names - set(WAYS[modality]):
+        delattr(model, name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.modalities.audio.waveform import of_one_length
 from pipeline.modalities.pretrained.towers import Tower, pooled
 
 FLOOR = 1e-10  # of the power before the logarithm
@@ -32,6 +32,9 @@ class ClapAudioTower(Tower):
     Source: transformers, models/clap/feature_extraction_clap.py, ``_get_input_mel`` and ``spectrogram``.
     """
 
+    # It makes the mels alike before anything else, and transformers lists it behind the blocks.
+    before_blocks = (".audio_encoder.batch_norm.weight", ".audio_encoder.batch_norm.bias")
+
     def __init__(self, model: Any, features: Any) -> None:
         super().__init__()
         self.model = model
@@ -48,16 +51,7 @@ class ClapAudioTower(Tower):
 
     def prepare(self, column: pa.Array) -> tuple[Tensor, ...]:
         """A column of waveforms -> (B, T) float32, repeated and padded as the model wants it."""
-        padded = np.zeros((len(column), self.num_samples), dtype=np.float32)
-        for row, value in enumerate(column):
-            sound = value.values.to_numpy()[: self.num_samples]
-            times = self.num_samples // len(sound)
-            if self.padding == "repeat":
-                sound = np.tile(sound, times + 1)[: self.num_samples]
-            elif self.padding == "repeatpad":
-                sound = np.tile(sound, times)
-            padded[row, : len(sound)] = sound
-        return (torch.from_numpy(padded),)
+        return (torch.from_numpy(of_one_length(column, self.num_samples, self.padding)),)
 
     def forward(self, sounds: Tensor) -> Tensor:
         """(B, T) float32 -> (B, D)."""
