@@ -14,33 +14,13 @@ from support.tones import make_samples, write_tar
 from pipeline.config import ClusterConfig
 from pipeline.engine.executors.workplace import Workplace
 
+pytest_plugins = ["support.passes"]
 __all__ = ["bucket", "family", "ray_head", "s3_server"]
-
-
-RAYS = {"local_ray", "ray_head"}
-"""Fixtures that start Ray; a test that has one, or is of the executor ``ray``, is marked ``ray``."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before -m selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs Ray, as far as that is seen; what starts one in a process of its own says so itself."""
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        executors = {parameters.get(name) for name in ("executor", "by_executor", "workplace")}
-        if RAYS & set(getattr(item, "fixturenames", ())) or executors & {"ray", "ray_data"}:
-            item.add_marker("ray")
 
 
 def pytest_runtest_setup() -> None:
     """Workers of pytest-xdist ignore Ctrl-C, and so would every job that a test starts there."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(autouse=True)
-def without_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that is not marked ``ray`` cannot start one: the two passes of ``make test`` rely on the marks."""
-    if not request.node.get_closest_marker("ray"):
-        monkeypatch.setenv("RAY_TMPDIR", "/dev/null/mark-this-test-ray")
 
 
 @pytest.fixture(scope="session")

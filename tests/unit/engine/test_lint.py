@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pipeline.engine.train.data import decode_part
 from support.tones import make_samples, png, sample_fields, wav, write_tar
 
 from pipeline import storage
 from pipeline.config import Config, validate
 from pipeline.engine.decoding.isolated import decode_here
+from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.lint import tasks as lint_tasks
 from pipeline.engine.lint.estimate import carry_over
 from pipeline.engine.lint.page import build
