@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,35 +10,63 @@ from numpy.typing import NDArray
 NUM_BINS = 15
 
 
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Samples whose confidence is above ``low``, and at most ``high``.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        count: Samples.
+        confidence: Their mean confidence; None without samples, as the next.
+        accuracy: The share of them that is right.
+    """
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+    @property
+    def gap(self) -> float:
+        """How far confidence and accuracy are apart; 0 without samples."""
+        if self.accuracy is None or self.confidence is None:
+            return 0.0
+        return abs(self.accuracy - self.confidence)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration errors, None without samples, and the bins of a reliability diagram."""
+
+    expected_calibration_error: float | None = None
+    maximum_calibration_error: float | None = None
+    brier_score: float | None = None
+    bins: tuple[ReliabilityBin, ...] = ()
+
+
 def calibration(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], num_bins: int = NUM_BINS
-) -> dict[str, Any]:
+) -> Calibration:
     """Calibration errors and the bins of a reliability diagram.
 
     Args:
         labels: (N,) int64, indices of the right classes.
         probabilities: (N, K) float.
         num_bins: Bins of equal width over confidences 0 to 1.
-
-    Returns:
-        JSON-ready: ``expected_calibration_error``, ``maximum_calibration_error``,
-        ``brier_score`` and ``bins``, one dict a bin with ``low``, ``high``, ``count``,
-        ``confidence`` and ``accuracy`` (None in an empty bin). Without samples the errors are None.
     """
     if not len(labels):
-        bins = reliability_bins(np.zeros(0), np.zeros(0, bool), num_bins)
-        names = ("expected_calibration_error", "maximum_calibration_error", "brier_score")
-        return {**dict.fromkeys(names), "bins": bins}
+        return Calibration(bins=reliability_bins(np.zeros(0), np.zeros(0, bool), num_bins))
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bins = reliability_bins(confidence, correct, num_bins)
-    gaps = [abs(row["accuracy"] - row["confidence"]) for row in bins if row["count"]]
-    return {
-        "expected_calibration_error": expected_calibration_error(confidence, correct, num_bins),
-        "maximum_calibration_error": float(max(gaps)),
-        "brier_score": brier_score(labels, probabilities),
-        "bins": bins,
-    }
+    return Calibration(
+        expected_calibration_error=expected_calibration_error(confidence, correct, num_bins),
+        maximum_calibration_error=float(max(row.gap for row in bins)),
+        brier_score=brier_score(labels, probabilities),
+        bins=bins,
+    )
 
 
 def expected_calibration_error(
@@ -61,15 +89,13 @@ def expected_calibration_error(
     if not len(confidence):
         return None
     bins = reliability_bins(confidence, correct, num_bins)
-    total = sum(
-        row["count"] * abs(row["accuracy"] - row["confidence"]) for row in bins if row["count"]
-    )
+    total = sum(row.count * row.gap for row in bins)
     return float(total / len(confidence))
 
 
 def reliability_bins(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], num_bins: int = NUM_BINS
-) -> list[dict[str, Any]]:
+) -> tuple[ReliabilityBin, ...]:
     """Samples sorted into bins (low, high] of their confidence.
 
     Args:
@@ -84,16 +110,16 @@ def reliability_bins(
     counts = np.bincount(index, minlength=num_bins)
     sure = np.bincount(index, weights=confidence, minlength=num_bins)
     right = np.bincount(index, weights=correct, minlength=num_bins)
-    return [
-        {
-            "low": round(float(edges[i]), 6),
-            "high": round(float(edges[i + 1]), 6),
-            "count": int(counts[i]),
-            "confidence": float(sure[i] / counts[i]) if counts[i] else None,
-            "accuracy": float(right[i] / counts[i]) if counts[i] else None,
-        }
+    return tuple(
+        ReliabilityBin(
+            low=round(float(edges[i]), 6),
+            high=round(float(edges[i + 1]), 6),
+            count=int(counts[i]),
+            confidence=float(sure[i] / counts[i]) if counts[i] else None,
+            accuracy=float(right[i] / counts[i]) if counts[i] else None,
+        )
         for i in range(num_bins)
-    ]
+    )
 
 
 def brier_score(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:

@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ConfigError, ModelError
-from pipeline.metrics.curves import MAX_CURVES, thinned
+from pipeline.metrics.curves import MAX_CURVES, Curve, thinned
 
 TOP_K = (3, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class OneAgainstRest:
+    """Metrics of one class; None where they are undefined.
+
+    Attributes:
+        precision: None where it is neither a label nor a prediction, as the next two.
+        recall: Of its samples.
+        f1: Of both.
+        support: Its samples.
+        roc_auc: None where all samples or none are of it, as the next.
+        average_precision: Over all thresholds.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    roc_auc: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationScores:
+    """All metrics of a classifier; None where they are undefined.
+
+    Attributes:
+        num_samples: Samples judged.
+        metrics: ``accuracy``, ``balanced_accuracy``, ``log_loss`` (nats), ``top_3_accuracy`` and ``top_5_accuracy``
+            where there are more classes than that; ``precision_macro``, ``recall_macro``, ``f1_macro`` (macro: the mean
+            over classes that occur among labels or predictions), ``roc_auc`` and ``average_precision`` (one-vs-rest,
+            the mean over classes with positives and negatives).
+        per_class: Class -> its metrics, in the order of the classes.
+        confusion: Counts; a row is a label, a column a prediction.
+        roc: Class -> ``fpr`` and ``tpr``; the most frequent classes.
+        pr: Class -> ``recall`` and ``precision``; the same.
+    """
+
+    num_samples: int
+    metrics: Mapping[str, float | None]
+    per_class: Mapping[str, OneAgainstRest]
+    confusion: Sequence[Sequence[int]]
+    roc: Mapping[str, Curve]
+    pr: Mapping[str, Curve]
 
 
 class ClassificationMetrics:
@@ -87,33 +132,26 @@ class ClassificationMetrics:
         normalised = np.divide(probabilities, total, out=uniform, where=total > 0)
         return np.concatenate(self._labels), normalised
 
-    def compute(self) -> dict[str, Any]:
-        """Computes all metrics over everything gathered.
-
-        Returns:
-            JSON-ready: ``num_samples``; ``accuracy``, ``balanced_accuracy``, ``precision_macro``,
-            ``recall_macro``, ``f1_macro`` (macro: the mean over classes that occur among labels or
-            predictions), ``roc_auc`` and ``average_precision`` (one-vs-rest, the mean over classes
-            with positives and negatives), ``log_loss`` (nats), ``top_3_accuracy`` and
-            ``top_5_accuracy`` where there are more classes than that; ``per_class``;
-            ``confusion`` (row = label, column = prediction, counts); ``roc`` and ``pr`` (curves of
-            the most frequent classes). Undefined numbers are None.
-        """
+    def compute(self) -> ClassificationScores:
+        """Computes all metrics over everything gathered."""
         labels, probabilities = self.arrays()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # classes absent from a split are answered by None
             per_class = _per_class(self.classes, labels, probabilities)
-            return {
-                "num_samples": len(labels),
-                **_overall(labels, probabilities),
-                **_macro(per_class),
-                "per_class": per_class,
-                "confusion": _confusion(labels, probabilities).tolist(),
-                **_curves(self.classes, labels, probabilities),
-            }
+            roc, pr = _curves(self.classes, labels, probabilities)
+            return ClassificationScores(
+                num_samples=len(labels),
+                metrics={**_overall(labels, probabilities), **_macro(per_class)},
+                per_class=per_class,
+                confusion=_confusion(labels, probabilities).tolist(),
+                roc=roc,
+                pr=pr,
+            )
 
 
-def _overall(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+def _overall(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64]
+) -> dict[str, float | None]:
     """Metrics of all samples together."""
     from sklearn import metrics as sk  # costs seconds, so only where a number is asked for
 
@@ -138,12 +176,12 @@ def _overall(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> d
 
 def _per_class(
     classes: Sequence[str], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> dict[str, dict[str, Any]]:
-    """Class -> precision, recall, f1, support, roc_auc, average_precision."""
+) -> dict[str, OneAgainstRest]:
+    """Class -> its metrics."""
     from sklearn import metrics as sk
 
     predictions = probabilities.argmax(axis=1)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, OneAgainstRest] = {}
     columns = np.arange(len(classes))
     scores = np.zeros((3, len(classes)))
     if len(labels):
@@ -157,20 +195,20 @@ def _per_class(
         support = int(positive.sum())
         seen = support > 0 or bool((predictions == k).any())
         ranked = 0 < support < len(labels)
-        rows[name] = {
-            "precision": float(scores[0, k]) if seen else None,
-            "recall": float(scores[1, k]) if seen else None,
-            "f1": float(scores[2, k]) if seen else None,
-            "support": support,
-            "roc_auc": float(sk.roc_auc_score(positive, probabilities[:, k])) if ranked else None,
-            "average_precision": (
+        rows[name] = OneAgainstRest(
+            precision=float(scores[0, k]) if seen else None,
+            recall=float(scores[1, k]) if seen else None,
+            f1=float(scores[2, k]) if seen else None,
+            support=support,
+            roc_auc=float(sk.roc_auc_score(positive, probabilities[:, k])) if ranked else None,
+            average_precision=(
                 float(sk.average_precision_score(positive, probabilities[:, k])) if ranked else None
             ),
-        }
+        )
     return rows
 
 
-def _macro(per_class: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+def _macro(per_class: Mapping[str, OneAgainstRest]) -> dict[str, float | None]:
     """Means over the classes for which a metric is defined."""
     names = {
         "precision": "precision_macro",
@@ -180,7 +218,7 @@ def _macro(per_class: dict[str, dict[str, Any]]) -> dict[str, float | None]:
         "average_precision": "average_precision",
     }
     values = {
-        name: [row[metric] for row in per_class.values() if row[metric] is not None]
+        name: [value for row in per_class.values() if (value := getattr(row, metric)) is not None]
         for metric, name in names.items()
     }
     return {name: float(np.mean(numbers)) if numbers else None for name, numbers in values.items()}
@@ -195,21 +233,22 @@ def _confusion(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) ->
 
 def _curves(
     classes: Sequence[str], labels: NDArray[np.int64], probabilities: NDArray[np.float64]
-) -> dict[str, dict[str, dict[str, list[float]]]]:
+) -> tuple[dict[str, Curve], dict[str, Curve]]:
     """One-vs-rest ROC and precision-recall curves of the most frequent classes."""
     from sklearn import metrics as sk
 
     support = np.bincount(labels, minlength=len(classes))
     frequent = np.argsort(-support, kind="stable")[:MAX_CURVES]
-    curves: dict[str, dict[str, dict[str, list[float]]]] = {"roc": {}, "pr": {}}
+    roc: dict[str, Curve] = {}
+    pr: dict[str, Curve] = {}
     for k in sorted(int(k) for k in frequent if 0 < support[k] < len(labels)):
         fpr, tpr, _ = sk.roc_curve(labels == k, probabilities[:, k])
         precision, recall, _ = sk.precision_recall_curve(labels == k, probabilities[:, k])
         fpr, tpr = thinned(fpr, tpr)
         recall, precision = thinned(recall[::-1], precision[::-1])
-        curves["roc"][classes[k]] = {"fpr": _rounded(fpr), "tpr": _rounded(tpr)}
-        curves["pr"][classes[k]] = {"recall": _rounded(recall), "precision": _rounded(precision)}
-    return curves
+        roc[classes[k]] = {"fpr": _rounded(fpr), "tpr": _rounded(tpr)}
+        pr[classes[k]] = {"recall": _rounded(recall), "precision": _rounded(precision)}
+    return roc, pr
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+Curve = Mapping[str, Sequence[float]]
+"""Name of an axis -> the values of its P points."""
 
 # Points kept of one curve, and curves kept: what a reader can see, and what keeps the JSON small.
 CURVE_POINTS = 200

@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue, TypeAdapter
 
-from pipeline.metrics.calibration import calibration
-from pipeline.metrics.classification import ClassificationMetrics
+from pipeline.metrics.calibration import Calibration, calibration
+from pipeline.metrics.classification import ClassificationMetrics, OneAgainstRest
+from pipeline.metrics.curves import Curve
+from pipeline.metrics.record import (
+    ComparedScores,
+    EvaluationRecord,
+    OtherScores,
+    OverallScores,
+)
 from pipeline.metrics.resampling.bootstrap import (
     NUM_RESAMPLES,
     bootstrap_interval,
     confusion_intervals,
     paired_bootstrap,
 )
+from pipeline.metrics.resampling.estimate import Estimate
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
+
+
+@dataclass(frozen=True)
+class ClassDetails:
+    """What an evaluation of K classes tells beside its metrics.
+
+    Attributes:
+        per_class: Class -> its metrics, in the order of the classes.
+        confusion: K rows of K counts; a row is a label, a column a prediction.
+        roc: Class -> ``fpr`` and ``tpr``; the most frequent ones.
+        pr: Class -> ``recall`` and ``precision``; the most frequent ones.
+        calibration: How far the probabilities can be trusted.
+    """
+
+    per_class: Mapping[str, OneAgainstRest] = field(default_factory=dict)
+    confusion: Sequence[Sequence[int]] = ()
+    roc: Mapping[str, Curve] = field(default_factory=dict)
+    pr: Mapping[str, Curve] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the details of :class:`pipeline.metrics.record.OverallScores`."""
+        values: dict[str, JsonValue] = TypeAdapter(ClassDetails).dump_python(self, mode="json")
+        return values
+
+    @classmethod
+    def of(cls, evaluation: EvaluationRecord) -> ClassDetails:
+        """The other way round."""
+        return TypeAdapter(cls).validate_python(evaluation.overall.details)
 
 
 def evaluate_predictions(
@@ -27,7 +65,7 @@ def evaluate_predictions(
     seed: int,
     num_bootstrap: int = NUM_RESAMPLES,
     split: str = "test",
-) -> dict[str, Any]:
+) -> EvaluationRecord:
     """Metrics of one split, for the whole model and for every subset of its modalities.
 
     A subset is judged on the samples that have at least one of its modalities, as a model of those
@@ -45,10 +83,8 @@ def evaluate_predictions(
         split: Name of the split, carried along.
 
     Returns:
-        JSON-ready: ``split``, ``classes``, ``modalities``, ``overall`` (all metrics, with
-        ``calibration`` and ``intervals``), ``subsets`` (subset -> accuracy, interval, f1_macro,
-        num_samples, and the paired ``difference`` from the whole model on the same samples) and an
-        empty ``comparison``, for rows of :func:`compare_model`.
+        All metrics, with :class:`ClassDetails`; of each subset accuracy, which is compared, and macro F1; an empty
+        comparison, for rows of :func:`compare_model`; and ``classes``.
 
     Raises:
         ValueError: A subset that is not made of the modalities, or no subset of them all.
@@ -60,13 +96,12 @@ def evaluate_predictions(
     judged = rows_of(everything, present, len(labels))
     overall = _computed(classes, labels[judged], full[judged], seed, num_bootstrap)
     rows_by_subset = {name: rows_of(name, present, len(labels)) for name in probabilities}
-    return {
-        "split": split,
-        "classes": list(classes),
-        "modalities": list(present),
-        "overall": overall,
-        "subsets": {
-            name: _subset(
+    return EvaluationRecord(
+        split=split,
+        modalities=tuple(present),
+        overall=overall,
+        subsets={
+            name: _compared(
                 classes,
                 labels[rows],
                 np.asarray(probabilities[name])[rows],
@@ -76,8 +111,8 @@ def evaluate_predictions(
             )
             for name, rows in rows_by_subset.items()
         },
-        "comparison": [],
-    }
+        details={"classes": list(classes)},
+    )
 
 
 def compare_model(
@@ -89,8 +124,8 @@ def compare_model(
     seed: int,
     num_bootstrap: int = NUM_RESAMPLES,
     whole: NDArray[np.floating] | None = None,
-) -> dict[str, Any]:
-    """One row of ``comparison``: another model, say one trained on a single modality.
+) -> OtherScores:
+    """One row of the comparison: another model, say one trained on a single modality.
 
     Args:
         name: What the report calls it, such as ``image alone``.
@@ -103,21 +138,21 @@ def compare_model(
         whole: (N, K) float32, what the model that it is compared with makes of the same samples; None where that is not
             known, and then there is no paired ``difference``.
     """
-    scored = _scored(
-        classes, labels, probabilities, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
+    scores = _compared(
+        classes,
+        labels,
+        probabilities,
+        whole,
+        seed=named_seed(seed, name),
+        num_bootstrap=num_bootstrap,
     )
-    if whole is not None:
-        right = (predicted.argmax(axis=1) == labels for predicted in (probabilities, whole))
-        scored |= paired_difference(
-            *right, seed=named_seed(seed, name), num_bootstrap=num_bootstrap
-        )
-    return {"name": name, "modalities": list(modalities), **scored}
+    return OtherScores(name=name, modalities=tuple(modalities), **vars(scores))
 
 
 def paired_difference(
     first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int, num_bootstrap: int
-) -> dict[str, Any]:
-    """``difference`` of two accuracies on the same N samples, and ``difference_interval``, its 95 % interval.
+) -> Estimate:
+    """Difference of two accuracies on the same N samples, with its 95 % interval.
 
     Args:
         first: (N,) bool, what one model got right.
@@ -126,25 +161,19 @@ def paired_difference(
         num_bootstrap: Resamples of the interval.
     """
     paired = paired_bootstrap(first, second, seed=seed, num_resamples=num_bootstrap)
-    return {
-        "difference": paired.difference if paired else None,
-        "difference_interval": [paired.low, paired.high] if paired else None,
-    }
+    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
 
 
-def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
     """The flat numbers of ``summary.json``, ``accuracy_SUBSET`` included, undefined left out."""
-    overall = evaluation["overall"]
+    errors = ClassDetails.of(evaluation).calibration
     metrics = {
-        name: value
-        for name, value in overall.items()
-        if isinstance(value, int | float) and name != "num_samples"
+        **evaluation.overall.metrics,
+        "expected_calibration_error": errors.expected_calibration_error,
+        "brier_score": errors.brier_score,
     }
-    errors = overall["calibration"]
-    metrics["expected_calibration_error"] = errors["expected_calibration_error"]
-    metrics["brier_score"] = errors["brier_score"]
-    for name, subset in evaluation["subsets"].items():
-        metrics[f"accuracy_{name}"] = subset["accuracy"]
+    for name, subset in evaluation.subsets.items():
+        metrics[f"accuracy_{name}"] = subset.metrics["accuracy"]
     return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
@@ -154,55 +183,52 @@ def _computed(
     probabilities: NDArray[np.floating],
     seed: int,
     num_bootstrap: int,
-) -> dict[str, Any]:
+) -> OverallScores:
     """All metrics, with calibration and intervals."""
-    metrics = ClassificationMetrics(classes)
-    metrics.update(labels, probabilities)
-    computed = {**metrics.compute(), "calibration": calibration(*metrics.arrays())}
+    gathered = ClassificationMetrics(classes)
+    gathered.update(labels, probabilities)
+    scores = gathered.compute()
     intervals = confusion_intervals(
-        np.asarray(computed["confusion"]),
+        np.asarray(scores.confusion),
         seed=named_seed(seed, "overall"),
         num_resamples=num_bootstrap,
     )
-    return {**computed, "intervals": intervals}
+    details = ClassDetails(
+        scores.per_class, scores.confusion, scores.roc, scores.pr, calibration(*gathered.arrays())
+    )
+    return OverallScores(
+        num_samples=scores.num_samples,
+        metrics=scores.metrics,
+        intervals={name: (low, high) for name, (low, high) in intervals.items()},
+        details=details.to_json(),
+    )
 
 
-def _subset(
+def _compared(
     classes: Sequence[str],
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
-    full: NDArray[np.floating],
+    whole: NDArray[np.floating] | None,
     *,
     seed: int,
     num_bootstrap: int,
-) -> dict[str, Any]:
-    result = _scored(classes, labels, probabilities, seed=seed, num_bootstrap=num_bootstrap)
-    right = (predicted.argmax(axis=1) == labels for predicted in (probabilities, full))
-    return result | paired_difference(*right, seed=seed, num_bootstrap=num_bootstrap)
-
-
-def _scored(
-    classes: Sequence[str],
-    labels: NDArray[np.int64],
-    probabilities: NDArray[np.floating],
-    *,
-    seed: int,
-    num_bootstrap: int,
-) -> dict[str, Any]:
-    """Accuracy with its interval, macro F1 and the number of samples."""
+) -> ComparedScores:
+    """Accuracy with its interval, macro F1, and the difference from another model's accuracy, if there is one."""
     from sklearn.metrics import f1_score
 
     predictions = probabilities.argmax(axis=1)
-    correct = predictions == labels
-    interval = bootstrap_interval(correct, seed=seed, num_resamples=num_bootstrap)
-    result: dict[str, Any] = {
-        "accuracy": None,
-        "interval": list(interval) if interval else None,
-        "f1_macro": None,
-        "num_samples": len(labels),
-    }
+    right = predictions == labels
+    accuracy, f1_macro, paired = None, None, Estimate(None)
     if len(labels):
-        result["accuracy"] = float(correct.mean())
-        f1 = f1_score(labels, predictions, average="macro", zero_division=0)
-        result["f1_macro"] = float(f1)
-    return result
+        accuracy = float(right.mean())
+        f1_macro = float(f1_score(labels, predictions, average="macro", zero_division=0))
+    if whole is not None:
+        others = whole.argmax(axis=1) == labels
+        paired = paired_difference(right, others, seed=seed, num_bootstrap=num_bootstrap)
+    return ComparedScores(
+        num_samples=len(labels),
+        metrics={"accuracy": accuracy, "f1_macro": f1_macro},
+        interval=bootstrap_interval(right, seed=seed, num_resamples=num_bootstrap),
+        difference=paired.value,
+        difference_interval=paired.interval,
+    )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
-from pipeline.metrics.curves import MAX_CURVES, thinned
+from pipeline.metrics.curves import MAX_CURVES, Curve, thinned
 from pipeline.metrics.resampling.bootstrap import CONFIDENCE, NUM_RESAMPLES
 from pipeline.metrics.resampling.estimate import Estimate, estimate, mean_where_defined
 from pipeline.metrics.resampling.multi_label import (
@@ -40,6 +42,29 @@ class ClassScores:
     precision: float | None
     recall: float | None
     f1: float | None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """One object, with the ``interval`` of the average precision."""
+        interval = self.average_precision.interval
+        return {
+            "support": self.support,
+            "threshold": self.threshold,
+            "average_precision": self.average_precision.value,
+            "precision": self.precision,
+            "recall": self.recall,
+            "f1": self.f1,
+            "interval": [*interval] if interval else None,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ClassScores:
+        """The other way round."""
+        named = {name: values[name] for name in values if name != "interval"}
+        ends = values.get("interval")
+        interval = (float(ends[0]), float(ends[1])) if ends else None
+        return cls(
+            **{**named, "average_precision": Estimate(values["average_precision"], interval)}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +190,7 @@ def paired_map_difference(
 
 def precision_recall(
     classes: Sequence[str], labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
-) -> dict[str, dict[str, list[float]]]:
+) -> dict[str, Curve]:
     """Precision over recall of the most frequent classes that have a sample.
 
     Args:
@@ -180,7 +205,7 @@ def precision_recall(
 
     support = labels.sum(axis=0)
     frequent = np.argsort(-support, kind="stable")[:MAX_CURVES]
-    curves = {}
+    curves: dict[str, Curve] = {}
     for k in sorted(int(k) for k in frequent if support[k]):
         precision, recall, _ = precision_recall_curve(labels[:, k], probabilities[:, k])
         recall, precision = thinned(recall[::-1], precision[::-1])

@@ -28,6 +28,7 @@ from pipeline.sample import Sample
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.record import EvaluationRecord
     from pipeline.objectives.network import Objective
     from pipeline.reports.section import Section as ReportSection
 
@@ -107,9 +108,8 @@ class Evaluation(Protocol):
     def merge(self, other: Any) -> None:
         """Takes in the samples of another evaluation, behind those of this one."""
 
-    def compute(self) -> dict[str, Any]:
-        """The content of ``evaluation/metrics.json``: ``split``, ``modalities``, ``overall`` with ``num_samples``,
-        ``subsets`` and an empty ``comparison``."""
+    def compute(self) -> EvaluationRecord:
+        """The content of ``evaluation/metrics.json``, with an empty comparison."""
 
 
 class ObjectiveSection(Section, Pluggable, ABC):
@@ -208,9 +208,9 @@ class ObjectiveSection(Section, Pluggable, ABC):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, Any],
+        evaluation: Mapping[str, JsonValue],
         judging: Judging,
-    ) -> dict[str, Any]:
+    ) -> dict[str, JsonValue]:
         """By how much ``metric`` differs between two models, on the same samples in the same order.
 
         Args:
@@ -240,5 +240,5 @@ class ObjectiveSection(Section, Pluggable, ABC):
         """What it puts on the page of a run."""
 
     @abstractmethod
-    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
         """The numbers of ``summary.json`` for what :meth:`Evaluation.compute` found; undefined ones left out."""

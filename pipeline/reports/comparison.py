@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from pipeline.metrics.record import ComparedScores, EvaluationRecord
 from pipeline.reports.section import Measure
 
 JOINT = "joint"
@@ -52,23 +52,22 @@ class ComparisonRow:
         )
 
 
-def comparison_rows(evaluation: Mapping[str, Any], metric: str) -> list[ComparisonRow]:
+def comparison_rows(evaluation: EvaluationRecord, metric: str) -> list[ComparisonRow]:
     """Rows of an evaluation: large subsets first, a model trained alone beside its masked twin.
 
     Args:
-        evaluation: The content of ``evaluation/metrics.json``. Rows without the metric (no
-            sample has the modality) are left out.
+        evaluation: What was found. Rows without the metric (no sample has the modality) are left out.
         metric: That they are compared by.
     """
     joint = [
-        _row(name.replace("+", " + "), name.split("+"), JOINT, entry, metric)
-        for name, entry in evaluation.get("subsets", {}).items()
-        if entry.get(metric) is not None
+        _row(name.replace("+", " + "), name.split("+"), JOINT, scores, value)
+        for name, scores in evaluation.subsets.items()
+        if (value := scores.metrics.get(metric)) is not None
     ]
     alone = [
-        _row(entry["name"], entry.get("modalities", ()), ALONE, entry, metric)
-        for entry in evaluation.get("comparison", ())
-        if entry.get(metric) is not None
+        _row(scores.name, scores.modalities, ALONE, scores, value)
+        for scores in evaluation.comparison
+        if (value := scores.metrics.get(metric)) is not None
     ]
     ordered: list[ComparisonRow] = []
     for row in sorted(joint, key=lambda row: -len(row.modalities)):
@@ -84,7 +83,7 @@ def best_single(rows: Sequence[ComparisonRow], measure: Measure) -> ComparisonRo
     return best(trained or single, key=lambda row: row.value, default=None)
 
 
-def gain_over(row: ComparisonRow, evaluation: Mapping[str, Any], measure: Measure) -> float | None:
+def gain_over(row: ComparisonRow, evaluation: EvaluationRecord, measure: Measure) -> float | None:
     """By how much the whole model is better than a row's, or worse; None where that may be chance.
 
     It is more than chance where the paired interval of the difference excludes 0; without one, where the intervals of
@@ -92,27 +91,26 @@ def gain_over(row: ComparisonRow, evaluation: Mapping[str, Any], measure: Measur
     """
     if row.difference is not None and row.difference_interval is not None:
         return measure.gain(row.difference) if row.is_clear else None
-    overall = evaluation.get("overall", {})
-    ends = overall.get("intervals", {}).get(measure.name)
-    if ends is None or row.low is None or row.high is None:
+    ends = evaluation.overall.interval_of(measure.name)
+    value = evaluation.overall.metrics.get(measure.name)
+    if ends is None or value is None or row.low is None or row.high is None:
         return None
     apart = ends[0] > row.high or ends[1] < row.low
-    return measure.gain(row.value - float(overall[measure.name])) if apart else None
+    return measure.gain(row.value - value) if apart else None
 
 
 def _row(
-    name: str, modalities: Sequence[str], kind: str, entry: Mapping[str, Any], metric: str
+    name: str, modalities: Sequence[str], kind: str, scores: ComparedScores, value: float
 ) -> ComparisonRow:
-    interval = entry.get("interval") or (None, None)
-    difference_interval = entry.get("difference_interval")
+    low, high = scores.interval or (None, None)
     return ComparisonRow(
         name=name,
         modalities=tuple(modalities),
         kind=kind,
-        value=float(entry[metric]),
-        low=interval[0],
-        high=interval[1],
-        num_samples=entry.get("num_samples"),
-        difference=entry.get("difference"),
-        difference_interval=tuple(difference_interval) if difference_interval else None,
+        value=value,
+        low=low,
+        high=high,
+        num_samples=scores.num_samples,
+        difference=scores.difference,
+        difference_interval=scores.difference_interval,
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.reports.section import Section
 
+from pipeline.cleaning.report import CleaningReport
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities.shown import MarkedText, Shown
+from pipeline.models.record import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,42 @@ class AugmentedSample:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """What is in a split.
+
+    Attributes:
+        num_samples: Its samples.
+        labels: Canonical text of a target -> samples; empty where there are no targets.
+        modalities: Modality -> samples that have it.
+    """
+
+    num_samples: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    modalities: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A sample, or a damage of a shard, that was left out.
+
+    Attributes:
+        shard: Shard it lies in.
+        key: Key of the sample; None for a damage.
+        field: Field at fault; None where none is.
+        reason: Of :data:`pipeline.sample.REASONS`, ``FILTERS`` or ``NOTES``.
+        detail: What it is and would have to be.
+        setting: The setting that would let it through; None where none would.
+    """
+
+    shard: str
+    key: str | None
+    field: str | None
+    reason: str
+    detail: str | None
+    setting: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """Everything on the page. What is empty is left out, with the command that makes it.
 
@@ -78,19 +117,17 @@ class ReportData:
         generated: When the page was made, as it shall be shown.
         config_path: The configuration's path as a reader would type it, for the commands shown.
         summary: Numbers of the run. ``seconds`` is a key figure; the others are listed at the end.
-        splits: Split -> ``num_samples``, ``labels`` (label -> count), ``modalities`` (name -> count).
-        quarantine: Rows with ``shard``, ``key``, ``field``, ``reason``, ``detail``; not all of them
-            need be given.
+        splits: Split -> what is in it.
+        quarantine: What was left out; not all of it need be given.
         quarantine_counts: Reason -> count; None counts the rows given.
         filters: ``modality.limit`` -> its value, those that are set.
-        cleaning: What each job found that looked for copies: ``job``, ``settings``, ``splits`` with ``samples``,
-            ``left_out`` and ``found`` (reason -> count), ``parts_not_compared`` and ``examples``.
+        cleaning: What each job found that looked for copies.
         examples: With a prediction: right and wrong examples. Without: a look at the data.
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
-        kept: Which epoch's weights the model has: ``epoch``, ``of``, ``chosen_by``; None before there is a model.
+        kept: Which epoch's weights the model has; None before there is a model.
         augmented: Training samples as the augmentation changes them.
         section: What the run's objective says on the page; None where no objective is configured.
-        evaluation: ``evaluation/metrics.json``; None before that.
+        evaluation: Of the evaluated split; None before that.
         predicted: The rows of ``evaluation/predictions.parquet``; None where they are not there.
         config_yaml: The resolved configuration.
         environment: Versions, commit and machine, as they shall be shown.
@@ -100,17 +137,17 @@ class ReportData:
     generated: str
     config_path: str = "CONFIG.yaml"
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
-    splits: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    quarantine: Sequence[Mapping[str, Any]] = ()
+    splits: Mapping[str, SplitCounts] = field(default_factory=dict)
+    quarantine: Sequence[QuarantineRow] = ()
     quarantine_counts: Mapping[str, int] | None = None
-    filters: Mapping[str, Any] = field(default_factory=dict)
-    cleaning: Sequence[Mapping[str, Any]] = ()
+    filters: Mapping[str, object] = field(default_factory=dict)
+    cleaning: Sequence[CleaningReport] = ()
     examples: Sequence[Example] = ()
-    history: Sequence[Mapping[str, Any]] = ()
-    kept: Mapping[str, Any] | None = None
+    history: Sequence[Mapping[str, float]] = ()
+    kept: Kept | None = None
     augmented: Sequence[AugmentedSample] = ()
     section: Section | None = None
-    evaluation: Mapping[str, Any] | None = None
+    evaluation: EvaluationRecord | None = None
     predicted: pa.Table | None = None
     config_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -42,7 +42,7 @@ def render(data: ReportData) -> str:
         lede=views.lede(data),
         modality=views.modality_view(data),
         splits=splits,
-        balance=splits["targets"].plot,
+        balance=splits.targets.plot,
         quarantine=views.quarantine_view(data),
         cleaning=cleaning_view(data),
         samples=[views.card(example) for example in data.examples if example.prediction is None],

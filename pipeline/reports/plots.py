@@ -7,9 +7,10 @@ window shows several beside each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.reports.comparison import ALONE, ComparisonRow
+from pipeline.reports.content import SplitCounts
 from pipeline.reports.section import Measure
 from pipeline.reports.svg import (
     INK,
@@ -97,16 +98,15 @@ def _written(value: float, measure: Measure) -> str:
     return f"{100 * value:.1f} %" if measure.percent else f"{value:.3g}"
 
 
-def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
+def label_balance(splits: Mapping[str, SplitCounts]) -> Plot | None:
     """Share of each label within each split; the most frequent labels where there are many.
 
     Args:
-        splits: Split -> ``labels``, label -> samples that have it, and ``num_samples``; without that number each sample
-            has one label.
+        splits: Split -> its labels, and its samples; without that number each sample has one label.
     """
     totals: dict[str, int] = {}
     for split in splits.values():
-        for label, count in split.get("labels", {}).items():
+        for label, count in split.labels.items():
             totals[label] = totals.get(label, 0) + count
     if not totals:
         return None
@@ -114,14 +114,14 @@ def label_balance(splits: Mapping[str, Mapping[str, Any]]) -> Plot | None:
     if len(labels) > MAX_LABELS:
         labels = sorted(labels, key=lambda label: -totals[label])[:MAX_LABELS]
     names = [shortened(label) for label in labels]
-    drawn = [name for name, split in splits.items() if split.get("labels")][: len(SERIES)]
+    drawn = [name for name, split in splits.items() if split.labels][: len(SERIES)]
     bar = 0.8 / len(drawn)
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 8, 34, 12, 38)
         for i, split in enumerate(drawn):
-            counts = splits[split]["labels"]
-            total = splits[split].get("num_samples") or sum(counts.values()) or 1
+            counts = splits[split].labels
+            total = splits[split].num_samples or sum(counts.values()) or 1
             axes.barh(
                 [k + (i + 0.5) * bar - 0.4 for k in range(len(labels))],
                 [counts.get(label, 0) / total for label in labels],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.reports import views
@@ -32,7 +32,7 @@ class Neighbour:
     rank: int
     score: float
     example: Example
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
@@ -57,24 +57,42 @@ class SearchPage:
     neighbours: Sequence[Neighbour] = ()
 
 
+@dataclass(frozen=True)
+class SampleCard(views.Card):
+    """The query or a neighbour with its media as data URIs.
+
+    Attributes:
+        notes: Why something of it is not shown.
+        of: The neighbour; None of the query.
+        metadata: Column -> value of its row, as it is shown.
+        share: Of the bar of its score, 0..1.
+    """
+
+    notes: Sequence[str] = ()
+    of: Neighbour | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    share: float = 0.0
+
+
 def render(data: SearchPage) -> str:
     """Renders the page; what is said of :func:`pipeline.reports.page.render` holds for it too."""
     cards = []
     budget = MAX_PAGE_BYTES
     for neighbour in data.neighbours:
         card = views.card(neighbour.example)
-        heavy = [media for media in (*card["pictures"], *card["others"]) if media.source]
-        budget -= sum(len(media.source) for media in heavy)
+        heavy = [media for media in (*card.pictures, *card.others) if media.source]
+        budget -= sum(len(media.source or "") for media in heavy)
         notes = list(neighbour.notes)
         if budget < 0 and heavy:
-            card |= {"pictures": [], "others": [m for m in card["others"] if m not in heavy]}
+            light = [media for media in card.others if media not in heavy]
+            card = replace(card, pictures=(), others=light)
             notes.append("not shown: this page would become too large")
         metadata = {name: clipped(value) for name, value in neighbour.metadata.items()}
         share = min(1.0, max(0.0, neighbour.score))
         cards.append(
-            {**card, "of": neighbour, "notes": notes, "metadata": metadata, "share": share}
+            SampleCard(**vars(card), notes=notes, of=neighbour, metadata=metadata, share=share)
         )
-    query = {**views.card(data.query), "notes": data.query_notes}
+    query = SampleCard(**vars(views.card(data.query)), notes=data.query_notes)
     title = clipped(data.title, 120)
     return render_template("search.html", data=data, title=title, query=query, cards=cards)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
 from pipeline.reports.content import Example
 from pipeline.reports.svg import Plot
@@ -60,7 +61,7 @@ class Part:
     """
 
     template: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class Group:
 
 
 class Section(Protocol):
-    """An objective's answers; ``evaluation`` is the content of ``evaluation/metrics.json``."""
+    """An objective's answers."""
 
     @property
     def measure(self) -> Measure:
@@ -126,16 +127,16 @@ class Section(Protocol):
     def curves(self) -> Mapping[str, str]:
         """Title -> metric of the epochs that is drawn beside the loss."""
 
-    def figures(self, evaluation: Mapping[str, object]) -> list[KeyFigure]:
+    def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
         """The numbers of the headline."""
 
-    def lede(self, evaluation: Mapping[str, object]) -> Part | None:
+    def lede(self, evaluation: EvaluationRecord) -> Part | None:
         """The result in one sentence."""
 
-    def reference(self, evaluation: Mapping[str, object]) -> tuple[float, str] | None:
+    def reference(self, evaluation: EvaluationRecord) -> tuple[float, str] | None:
         """What a model that learned nothing reaches, and its name."""
 
-    def metrics(self, evaluation: Mapping[str, object], predicted: pa.Table | None) -> Part | None:
+    def metrics(self, evaluation: EvaluationRecord, predicted: pa.Table | None) -> Part | None:
         """All numbers and figures of the evaluated split.
 
         Args:
@@ -150,7 +151,7 @@ class Section(Protocol):
         """A target in words, for its canonical text."""
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, object], count: int
+        self, predicted: pa.Table, evaluation: EvaluationRecord, count: int
     ) -> list[Judgement]:
         """The predictions that are worth a look, at most ``count`` of each kind."""
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.metrics.statistics import add_sums
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.targets import fields_at
@@ -31,7 +32,7 @@ from pipeline.objectives.sealed import (
     prediction_fields,
     restore,
 )
-from pipeline.reports.content import ReportData
+from pipeline.reports.content import ReportData, SplitCounts
 from pipeline.reports.page import render
 from pipeline.sample import ERROR, ERROR_TYPE, LABEL, MODALITIES, Field, Sample
 
@@ -229,7 +230,7 @@ def evaluated(
     texts: list[str],
     cuts: list[slice],
     judging: Judging = JUDGING,
-) -> Any:
+) -> EvaluationRecord:
     evaluations = []
     for cut in cuts:
         evaluation = objective.evaluation(learned, judging)
@@ -252,10 +253,12 @@ def test_an_evaluation_may_be_shared_is_json_and_judges_every_subset(
 ) -> None:
     whole = evaluated(objective, learned, network, texts, [slice(0, B)])
     shared = evaluated(objective, learned, network, texts, [slice(0, 2), slice(2, B)])
-    assert json.dumps(whole, allow_nan=False) == json.dumps(shared)
-    assert set(whole["subsets"]) == set(SUBSETS)
-    assert whole["overall"]["num_samples"] == B
-    assert whole["subsets"]["text"]["num_samples"] == B - 1, "those that have it"
+    text = json.dumps(whole.to_json(), allow_nan=False)
+    assert text == json.dumps(shared.to_json())
+    assert EvaluationRecord.from_json(json.loads(text)) == whole, "read as it was written"
+    assert set(whole.subsets) == set(SUBSETS)
+    assert whole.overall.num_samples == B
+    assert whole.subsets["text"].num_samples == B - 1, "those that have it"
     numbers = objective.flat(whole)
     assert {objective.metric, *(f"{objective.metric}_{name}" for name in SUBSETS)} <= set(numbers)
     json.dumps(numbers, allow_nan=False)
@@ -267,7 +270,7 @@ def test_a_model_does_not_differ_from_itself(
     whole = evaluated(objective, learned, network, texts, [slice(0, B)])
     rows = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
     rows = rows.append_column(LABEL, objective.truth(pa.array(texts)))
-    difference = objective.difference(rows, rows, whole, JUDGING)
+    difference = objective.difference(rows, rows, whole.to_json(), JUDGING)
     assert difference == {"difference": 0.0, "difference_interval": [0.0, 0.0]}
 
 
@@ -298,9 +301,9 @@ def judged(
 
 
 def page_of(
-    objective: ObjectiveSection, evaluation: Any, predicted: pa.Table, texts: list[str]
+    objective: ObjectiveSection, evaluation: EvaluationRecord, predicted: pa.Table, texts: list[str]
 ) -> str:
-    splits = {"test": {"num_samples": B, "labels": dict.fromkeys(texts, 2), "modalities": {}}}
+    splits = {"test": SplitCounts(B, dict.fromkeys(texts, 2))}
     section = objective.section()
     return render(
         ReportData(
@@ -324,11 +327,11 @@ def test_without_resamples_there_are_numbers_and_no_intervals(
     resampled = evaluated(objective, learned, network, texts, [slice(0, B)])
     judging = replace(JUDGING, num_bootstrap=0)
     evaluation = evaluated(objective, learned, network, texts, [slice(0, B)], judging)
-    assert list(intervals_in(resampled))
-    assert not list(intervals_in(evaluation))
+    assert list(intervals_in(resampled.to_json()))
+    assert not list(intervals_in(evaluation.to_json()))
     assert objective.flat(evaluation) == objective.flat(resampled)
     predicted = judged(objective, learned, network, texts)
-    difference = objective.difference(predicted, predicted, evaluation, judging)
+    difference = objective.difference(predicted, predicted, evaluation.to_json(), judging)
     assert difference["difference_interval"] is None
     page = page_of(objective, evaluation, predicted, texts)
     assert f"{objective.section().measure.title} by modality" in page

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.copies import Signatures, find_copies
+from pipeline.cleaning.report import CleaningReport
 from pipeline.config import SPLITS, Config, Patterns
 from pipeline.engine.cleaning.signing import FOLDER, Signer, load, sign_parts
 from pipeline.engine.cleaning.verdict import (
@@ -44,19 +44,19 @@ class Cleaned:
     Attributes:
         parts: Split -> its parts, in their order.
         digest: Of what is left out; empty where nothing was looked for.
-        report: What was found, ready for JSON; empty where nothing was looked for.
+        report: What was found; None where nothing was looked for.
     """
 
     parts: dict[str, list[Part]]
     digest: str = ""
-    report: dict[str, Any] = field(default_factory=dict)
+    report: CleaningReport | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
         """The numbers of the summary: copies found, those that are only reported included."""
         numbers: dict[str, float] = {}
-        for split in self.report.get("splits", {}).values():
-            for reason, count in split["found"].items():
+        for split in self.report.splits.values() if self.report else ():
+            for reason, count in split.found.items():
                 numbers[METRICS[reason]] = numbers.get(METRICS[reason], 0) + count
         return numbers
 
@@ -124,14 +124,14 @@ def clean(
     url = storage.join(config.run, FOLDER, f"{job}-{digest}.jsonl")
     noted = write_left_out(url, result.left_out())
     noted_parts = {(compared.split(at), part.id): part for at, part in enumerate(noted)}
-    report = {
-        "job": job,
-        "settings": config.cleaning.model_dump(mode="json"),
-        "splits": result.counts(reasons),
-        "parts_not_compared": compared.unread,
-        "examples": result.examples(),
-    }
-    text = json.dumps(report, indent=1, ensure_ascii=False)
+    report = CleaningReport(
+        job=job,
+        settings=config.cleaning.model_dump(mode="json"),
+        splits=result.counts(reasons),
+        parts_not_compared=compared.unread,
+        examples=tuple(result.examples()),
+    )
+    text = json.dumps(report.to_json(), indent=1, ensure_ascii=False)
     storage.write_bytes(storage.join(config.run, FOLDER, f"{job}.json"), text.encode())
     cleaned = Cleaned(
         {

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.cleaning import CleaningConfig
 from pipeline.cleaning.copies import Copies
+from pipeline.cleaning.report import CopyExample, SplitCopies
 from pipeline.engine.cleaning.signing import Signed, Signer, read_keys
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.sample import FILTERS
@@ -133,7 +134,7 @@ class Result:
                 rows[int(signed.ordinals[sample])] = why
             yield part, rows
 
-    def counts(self, splits: Mapping[str, Sequence[str]]) -> dict[str, dict[str, object]]:
+    def counts(self, splits: Mapping[str, Sequence[str]]) -> dict[str, SplitCopies]:
         """The samples of each split, those left out, and those found for each reason.
 
         Args:
@@ -144,14 +145,14 @@ class Result:
         for name, reasons in splits.items():
             inside = of_samples == self.compared.names.index(name)
             totals = np.bincount(self.verdict.found[inside] + 1, minlength=1 + len(REASONS))
-            counts[name] = {
-                "samples": int(inside.sum()),
-                "left_out": int(self.verdict.out[inside].sum()),
-                "found": {reason: int(totals[1 + REASONS.index(reason)]) for reason in reasons},
-            }
+            counts[name] = SplitCopies(
+                samples=int(inside.sum()),
+                left_out=int(self.verdict.out[inside].sum()),
+                found={reason: int(totals[1 + REASONS.index(reason)]) for reason in reasons},
+            )
         return counts
 
-    def examples(self) -> list[dict[str, str]]:
+    def examples(self) -> list[CopyExample]:
         """The first copies of each kind, with what they are copies of."""
         examples = []
         for index, reason in enumerate(REASONS):
@@ -161,14 +162,7 @@ class Result:
                 self._names(copies).of(copies), self._names(originals).of(originals), strict=True
             )
             for copy, original in pairs:
-                examples.append(
-                    {
-                        "reason": reason,
-                        "meaning": FILTERS[reason],
-                        **dict(zip(("split", "shard", "key"), copy, strict=True)),
-                        **dict(zip(("of_split", "of_shard", "of_key"), original, strict=True)),
-                    }
-                )
+                examples.append(CopyExample(reason, FILTERS[reason], *copy, *original))
         return examples
 
     def _names(self, samples: np.ndarray) -> _Names:

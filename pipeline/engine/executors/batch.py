@@ -108,7 +108,7 @@ class BatchJob:
                 break
         if self.cleaned is not None and self.cleaned.report:
             summary.metrics |= self.cleaned.metrics
-            summary.report["cleaning"] = self.cleaned.report
+            summary.report["cleaning"] = self.cleaned.report.to_json()
         if self.publishing is not None:
             self.publishing()
         self._publish()

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -81,20 +82,19 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     }
     predictions = {name: _unpacked(table[name]) for name in subsets}
     evaluation.update(table[LABEL].to_pylist(), predictions, present)
-    metrics = evaluation.compute()
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
-        metrics["seen_in_training"] = seen
         logger.warning("%s", seen_in_words(seen))
+    record = replace(evaluation.compute(), seen_in_training=seen or None)
     truth = objective.truth(table[LABEL].combine_chunks())
     _write_predictions(table, truth, predictions[subset_name(decoder.codecs)], output)
-    write_metrics(metrics, output)
+    write_metrics(record.to_json(), output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
-    summary.metrics |= objective.flat(metrics) | cleaned.metrics
+    summary.metrics |= objective.flat(record) | cleaned.metrics
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
-        summary.report["cleaning"] = cleaned.report
+        summary.report["cleaning"] = cleaned.report.to_json()
 
 
 def write_metrics(metrics: Mapping[str, object], output: str) -> None:

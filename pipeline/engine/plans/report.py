@@ -7,13 +7,14 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.cleaning.report import CleaningReport
 from pipeline.config import SPLITS, Config, Patterns, to_yaml
 from pipeline.engine.cleaning.signing import FOLDER as SIGNATURES
 from pipeline.engine.decoding.decoded_folder import (
@@ -32,12 +33,14 @@ from pipeline.errors import SampleError
 from pipeline.inspection.survey import read_samples
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.shown import Shown
 from pipeline.models.bundle import MANIFEST, check_classes
-from pipeline.reports.content import Example, ReportData
+from pipeline.models.record import Kept
+from pipeline.reports.content import Example, QuarantineRow, ReportData, SplitCounts
 from pipeline.reports.section import Judgement
 from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, SHARD, Sample
@@ -46,6 +49,7 @@ from pipeline.sinks.quarantine import read_quarantine
 
 MAX_COUNTED = 100_000  # samples of a split that are counted
 JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
+SHOWN = tuple(member.name for member in fields(QuarantineRow))  # of a quarantine row
 CLEANED_JOBS = ("preprocess", "train", "infer", "evaluate")
 
 
@@ -58,7 +62,8 @@ def gather(config: Config, config_path: str) -> ReportData:
     """
     target = config.objective.targets() if config.objective else None
     section = config.objective.section() if config.objective else None
-    evaluation = _json(storage.join(config.folder("evaluation"), METRICS))
+    metrics = _json(storage.join(config.folder("evaluation"), METRICS))
+    evaluation = EvaluationRecord.from_json(metrics) if metrics is not None else None
     predicted = _predictions(config) if evaluation is not None else None
     config = _with_encoders_of_its_model(config)
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
@@ -72,7 +77,10 @@ def gather(config: Config, config_path: str) -> ReportData:
         for folder in JOB_FOLDERS
         for row in read_quarantine(_folder(config, folder)).to_pylist()
     ]
-    unique = list({(row[SHARD], row[KEY], row["reason"]): row for row in quarantine}.values())
+    unique = {
+        (row[SHARD], row[KEY], row["reason"]): QuarantineRow(**{name: row[name] for name in SHOWN})
+        for row in quarantine
+    }
     first = next(iter(parts), None)
     examples = _first_examples(parts[first], first, config, decoder, target) if first else []
     if section is not None and evaluation is not None and predicted is not None:
@@ -83,8 +91,8 @@ def gather(config: Config, config_path: str) -> ReportData:
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         config_path=config_path,
         summary=_summaries(config),
-        splits={split: _count(found, decoder, target) for split, found in parts.items()},
-        quarantine=unique,
+        splits={name: _count(split, decoder, target) for name, split in parts.items()},
+        quarantine=list(unique.values()),
         filters=_filters(config),
         cleaning=_cleaning(config),
         examples=examples,
@@ -108,29 +116,29 @@ def _with_encoders_of_its_model(config: Config) -> Config:
     return config.with_encoders(ModalitiesConfig.model_validate(bundle["modalities"]))
 
 
-def _kept(config: Config) -> dict[str, Any] | None:
+def _kept(config: Config) -> Kept | None:
     """Which epoch the run's model has the weights of; None before there is one that says so."""
     bundle = _json(storage.join(config.folder("model"), MANIFEST))
-    found: dict[str, Any] | None = ((bundle or {}).get("training") or {}).get("kept")
-    return found
+    kept: Kept | None = ((bundle or {}).get("training") or {}).get("kept")
+    return kept
 
 
-def _filters(config: Config) -> dict[str, Any]:
+def _filters(config: Config) -> dict[str, object]:
     """The limits that are set, as ``modality.limit`` -> value."""
     return {
         f"{name}.{limit}": ", ".join(value) if isinstance(value, tuple) else value
-        for name, each in config.modalities.by_name().items()
-        for limit, value in each.filter
+        for name, section in config.modalities.by_name().items()
+        for limit, value in section.filter
         if value is not None
     }
 
 
-def _cleaning(config: Config) -> list[dict[str, Any]]:
+def _cleaning(config: Config) -> list[CleaningReport]:
     """What the jobs of this run found that looked for copies, as the configuration still asks for it."""
     if not config.cleaning.active:
         return []
-    found = (_json(storage.join(config.run, SIGNATURES, f"{job}.json")) for job in CLEANED_JOBS)
-    return [each for each in found if each is not None]
+    reports = (_json(storage.join(config.run, SIGNATURES, f"{job}.json")) for job in CLEANED_JOBS)
+    return [CleaningReport.from_json(report) for report in reports if report is not None]
 
 
 def _folder(config: Config, name: str) -> str:
@@ -143,7 +151,7 @@ def _parts(patterns: Patterns, where: str) -> list[Part]:
     return parts + (plan(expand(shards, where=where)) if shards else [])
 
 
-def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> dict[str, Any]:
+def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> SplitCounts:
     """Samples, labels and modalities of a split, from its headers and labels, or from the columns of a folder."""
     labels: Counter[str] = Counter()
     modalities: Counter[str] = Counter()
@@ -159,7 +167,7 @@ def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> di
             name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
         )
         labels.update(text for text in [_label(sample, target)] if text is not None)
-    return {"num_samples": num_samples, "labels": labels, "modalities": modalities}
+    return SplitCounts(num_samples, labels, modalities)
 
 
 def _first_examples(
@@ -271,13 +279,13 @@ def _summaries(config: Config) -> dict[str, float | int | str]:
 
 def _json(url: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads(storage.read_bytes(url))
+        values: dict[str, Any] = json.loads(storage.read_bytes(url))
     except FileNotFoundError:
         return None
-    return found
+    return values
 
 
-def _lines(url: str) -> list[dict[str, Any]]:
+def _lines(url: str) -> list[dict[str, float]]:
     try:
         text = storage.read_bytes(url).decode()
     except FileNotFoundError:

@@ -112,7 +112,7 @@ def _trained(
     bundle.save(config.folder("model"))
     summary.metrics |= cleaned.metrics
     if cleaned.report:
-        summary.report["cleaning"] = cleaned.report
+        summary.report["cleaning"] = cleaned.report.to_json()
     return bundle
 
 

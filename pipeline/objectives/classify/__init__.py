@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field, JsonValue
@@ -20,6 +20,7 @@ from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.record import EvaluationRecord
     from pipeline.objectives.classify.evaluation import ClassEvaluation
     from pipeline.objectives.classify.model import Classifier
     from pipeline.objectives.classify.section import ClassSection
@@ -126,9 +127,9 @@ class ClassifyConfig(FusedSection):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, object],
+        evaluation: Mapping[str, JsonValue],
         judging: Judging,
-    ) -> dict[str, Any]:
+    ) -> dict[str, JsonValue]:
         from pipeline.objectives.classify.evaluation import difference
 
         return difference(first, second, judging)
@@ -141,7 +142,7 @@ class ClassifyConfig(FusedSection):
 
         return ClassSection()
 
-    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
         from pipeline.metrics.evaluation import summary_metrics
 
         return summary_metrics(evaluation)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import JsonValue
 
 from pipeline.metrics.evaluation import evaluate_predictions, paired_difference
+from pipeline.metrics.record import EvaluationRecord, difference_json
 from pipeline.objectives.base import Judging
 from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES
 from pipeline.objectives.columns import matrix
@@ -31,7 +32,7 @@ class ClassEvaluation(Gathered):
         super().__init__()
         self.classes, self.judging = classes, judging
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> EvaluationRecord:
         """The content of ``evaluation/metrics.json``."""
         ids = {name: index for index, name in enumerate(self.classes)}
         return evaluate_predictions(
@@ -45,7 +46,8 @@ class ClassEvaluation(Gathered):
         )
 
 
-def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, JsonValue]:
     """The paired difference of two accuracies; see :func:`pipeline.metrics.evaluation.paired_difference`."""
     right = (pc.equal(rows[LABEL], rows[PREDICTION]).to_numpy() for rows in (first, second))
-    return paired_difference(*right, seed=judging.seed, num_bootstrap=judging.num_bootstrap)
+    paired = paired_difference(*right, seed=judging.seed, num_bootstrap=judging.num_bootstrap)
+    return difference_json(paired)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from pipeline.metrics.calibration import Calibration
+from pipeline.metrics.classification import OneAgainstRest
+from pipeline.metrics.curves import Curve
 from pipeline.reports.curves import DASHES
 from pipeline.reports.svg import (
     LINE,
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def class_curves(
-    curves: Mapping[str, Mapping[str, Sequence[float]]],
-    per_class: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, Curve],
+    per_class: Mapping[str, OneAgainstRest],
     kind: str,
 ) -> Plot | None:
     """ROC (``kind="roc"``) or precision-recall (``kind="pr"``) curves, one-vs-rest.
@@ -39,7 +42,8 @@ def class_curves(
         "roc": ("fpr", "tpr", "roc_auc", "AUC", "ROC, one class against the rest"),
         "pr": ("recall", "precision", "average_precision", "AP", "Precision and recall"),
     }[kind]
-    order = sorted(curves, key=lambda name: per_class[name][area] or 0)
+    areas = {name: float(getattr(per_class[name], area) or 0) for name in curves}
+    order = sorted(curves, key=lambda name: areas[name])
     named = order[: 4 if len(order) <= 4 else 3]
 
     def paint(figure: Figure) -> None:
@@ -54,7 +58,7 @@ def class_curves(
                 curves[name][y],
                 color=SERIES[i],
                 linestyle=DASHES[i],
-                label=f"{shortened(name, 10)} ({short} {per_class[name][area]:.3f})",
+                label=f"{shortened(name, 10)} ({short} {areas[name]:.3f})",
                 zorder=3,
             )
         if kind == "roc":
@@ -64,29 +68,29 @@ def class_curves(
         axes.set_ylabel("true positive rate" if kind == "roc" else "precision")
         legend_above(axes, 2)
 
-    spoken = "; ".join(f"{name} {per_class[name][area]:.3f}" for name in named)
+    spoken = "; ".join(f"{name} {areas[name]:.3f}" for name in named)
     description = f"{title}. Lowest areas under the curve: {spoken}."
     return draw(f"curves-{kind}", title, description, (WIDTH, 370), paint)
 
 
-def reliability(calibration: Mapping[str, Any]) -> Plot | None:
+def reliability(calibration: Calibration) -> Plot | None:
     """Reliability diagram: accuracy over confidence, and how many samples have that confidence."""
-    bins = [row for row in calibration.get("bins", ()) if row["count"]]
-    total = sum(row["count"] for row in bins)
+    bins = [row for row in calibration.bins if row.count]
+    accuracies = [row.accuracy or 0.0 for row in bins]
+    confidences = [row.confidence or 0.0 for row in bins]
+    total = sum(row.count for row in bins)
     if not total:
         return None
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, 46, 34, 12, 128)
         below = add_axes(figure, 46, 268, 12, 42)
-        middle = [(row["low"] + row["high"]) / 2 for row in bins]
-        width = 0.9 * (bins[0]["high"] - bins[0]["low"])
-        axes.bar(
-            middle, [r["accuracy"] for r in bins], width=width, color=SERIES[0], label="accuracy"
-        )
+        middle = [(row.low + row.high) / 2 for row in bins]
+        width = 0.9 * (bins[0].high - bins[0].low)
+        axes.bar(middle, accuracies, width=width, color=SERIES[0], label="accuracy")
         axes.plot(
             middle,
-            [row["confidence"] for row in bins],
+            confidences,
             "_",
             color=SERIES[1],
             markersize=14,
@@ -95,14 +99,14 @@ def reliability(calibration: Mapping[str, Any]) -> Plot | None:
         )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
         axes.set_xticklabels([])
-        below.bar(middle, [row["count"] / total for row in bins], width=width, color=MUTED)
+        below.bar(middle, [row.count / total for row in bins], width=width, color=MUTED)
         below.set(xlim=(0, 1), ylabel="samples", xlabel="confidence")
         percent_axis(below.yaxis, 3)
         legend_above(axes, 3)
 
     spoken = "; ".join(
-        f"confidence {r['confidence']:.2f} accuracy {r['accuracy']:.2f} ({r['count']} samples)"
-        for r in bins
+        f"confidence {row.confidence:.2f} accuracy {row.accuracy:.2f} ({row.count} samples)"
+        for row in bins
     )
     description = f"Reliability diagram: {spoken}."
     return draw(

@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.metrics.evaluation import ClassDetails
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
 from pipeline.objectives.classify.plots import class_curves, reliability
 from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES, SCORE
 from pipeline.reports.comparison import best_single, comparison_rows, gain_over
-from pipeline.reports.content import Example
+from pipeline.reports.content import Example, SplitCounts
 from pipeline.reports.plots import label_balance
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
 from pipeline.reports.svg import text_columns
@@ -44,49 +46,50 @@ class ClassSection:
     score = Score("accuracy", "max")
     curves: Mapping[str, str] = {"Accuracy": "accuracy"}
 
-    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
-        overall = evaluation.get("overall", {})
-        intervals = overall.get("intervals", {})
+    def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
+        overall = evaluation.overall
         names = (("accuracy", "Accuracy"), ("f1_macro", "Macro F1"), ("roc_auc", "ROC AUC"))
         return [
             KeyFigure(
                 title,
-                overall[name],
+                value,
                 "percent" if name == "accuracy" else "number",
-                ends=intervals.get(name),
+                ends=overall.interval_of(name),
             )
             for name, title in names
-            if overall.get(name) is not None
+            if (value := overall.metrics.get(name)) is not None
         ]
 
-    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
-        overall = evaluation.get("overall", {})
-        if overall.get("accuracy") is None:
+    def lede(self, evaluation: EvaluationRecord) -> Part | None:
+        accuracy = evaluation.overall.metrics.get(ACCURACY.name)
+        if accuracy is None:
             return None
         rows = comparison_rows(evaluation, ACCURACY.name)
         single = best_single(rows, ACCURACY) if len(rows) > 1 else None
         values = {
-            "accuracy": overall["accuracy"],
-            "num_samples": overall["num_samples"],
-            "split": evaluation.get("split", "test"),
+            "accuracy": accuracy,
+            "num_samples": evaluation.overall.num_samples,
+            "split": evaluation.split,
             "single": single,
             "gain": gain_over(single, evaluation, ACCURACY) if single is not None else None,
         }
         return Part("objectives/classify/lede.html", values)
 
-    def reference(self, evaluation: Mapping[str, object]) -> tuple[float, str] | None:
+    def reference(self, evaluation: EvaluationRecord) -> tuple[float, str] | None:
         rate = majority_rate(evaluation)
         return (rate, "always the most frequent class") if rate is not None else None
 
-    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
-        return Part("objectives/classify/metrics.html", _metrics(evaluation.get("overall", {})))
+    def metrics(self, evaluation: EvaluationRecord, predicted: pa.Table | None) -> Part | None:
+        return Part("objectives/classify/metrics.html", _metrics(evaluation))
 
     def targets(self, splits: Mapping[str, Mapping[str, int]]) -> Targets:
         uneven = {name: imbalance(labels) for name, labels in splits.items()}
         return Targets(
             columns=(("Labels", 0), ("Largest to smallest", 1)),
             rows={name: (len(labels), uneven[name]) for name, labels in splits.items()},
-            plot=label_balance({name: {"labels": labels} for name, labels in splits.items()}),
+            plot=label_balance(
+                {name: SplitCounts(labels=labels) for name, labels in splits.items()}
+            ),
             notes=[
                 f"Uneven labels in {name}: the largest class has {times:.0f} times the samples of the smallest."
                 for name, times in uneven.items()
@@ -98,7 +101,7 @@ class ClassSection:
         return text
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, Any], count: int
+        self, predicted: pa.Table, evaluation: EvaluationRecord, count: int
     ) -> list[Judgement]:
         """The surest mistakes, and right ones spread over the split."""
         right = predicted.filter(pc.equal(predicted[LABEL], predicted[PREDICTION]))
@@ -107,7 +110,8 @@ class ClassSection:
         spread = right.take(list(range(0, right.num_rows, step))[:count])
         mistakes = wrong.sort_by([(SCORE, "descending")]).slice(0, count)
         rows = pa.concat_tables([mistakes, spread]).to_pylist()
-        return [_judgement(row, evaluation["classes"]) for row in rows]
+        classes = list(ClassDetails.of(evaluation).per_class)
+        return [_judgement(row, classes) for row in rows]
 
     def groups(self, examples: Sequence[Example]) -> list[Group]:
         """Wrong examples, the surest mistakes first, and right ones."""
@@ -133,10 +137,9 @@ def imbalance(labels: Mapping[str, int]) -> float | None:
     return max(counts) / min(counts) if len(counts) > 1 else None
 
 
-def majority_rate(evaluation: Mapping[str, Any]) -> float | None:
+def majority_rate(evaluation: EvaluationRecord) -> float | None:
     """Accuracy of always saying the most frequent class, from the supports; None without samples."""
-    overall = evaluation.get("overall", {})
-    supports = [row["support"] for row in overall.get("per_class", {}).values()]
+    supports = [row.support for row in ClassDetails.of(evaluation).per_class.values()]
     return max(supports) / sum(supports) if sum(supports) else None
 
 
@@ -153,32 +156,30 @@ def _judgement(row: Mapping[str, Any], classes: Sequence[str]) -> Judgement:
     )
 
 
-def _metrics(overall: Mapping[str, Any]) -> dict[str, Any]:
+def _metrics(evaluation: EvaluationRecord) -> dict[str, object]:
     """Numbers, curves, per class, confusion and calibration."""
-    per_class = overall.get("per_class", {})
-    calibration = overall.get("calibration", {})
+    details, metrics = ClassDetails.of(evaluation), evaluation.overall.metrics
+    per_class, calibration = details.per_class, details.calibration
     drawn = [
-        class_curves(overall.get("roc", {}), per_class, "roc"),
-        class_curves(overall.get("pr", {}), per_class, "pr"),
+        class_curves(details.roc, per_class, "roc"),
+        class_curves(details.pr, per_class, "pr"),
         reliability(calibration),
     ]
-    numbers = [(title, overall[name]) for name, title in TITLES.items() if name in overall]
-    for name, title in (
-        ("expected_calibration_error", "Calibration error"),
-        ("brier_score", "Brier score"),
-    ):
-        if name in calibration:
-            numbers.append((title, calibration[name]))
+    numbers = [(title, metrics[name]) for name, title in TITLES.items() if name in metrics]
+    numbers += [
+        ("Calibration error", calibration.expected_calibration_error),
+        ("Brier score", calibration.brier_score),
+    ]
     return {
         "numbers": numbers,
         "per_class": list(per_class.items())[:MAX_CLASSES],
         "num_classes": len(per_class),
         "plots": [plot for plot in drawn if plot],
-        **_confusion(list(per_class), overall.get("confusion", [])),
+        **_confusion(list(per_class), details.confusion),
     }
 
 
-def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
+def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> dict[str, object]:
     """The matrix as rows of (count, share of the row), and the most frequent mistakes."""
     rows = []
     mistakes = []
@@ -188,7 +189,7 @@ def _confusion(classes: list[str], counts: list[list[int]]) -> dict[str, Any]:
         mistakes += [
             (n, n / total, classes[i], classes[j]) for j, n in enumerate(row) if n and i != j
         ]
-    mistakes.sort(key=lambda found: -found[0])
+    mistakes.sort(key=lambda mistake: -mistake[0])
     return {
         "confusion": rows if len(classes) <= MAX_CONFUSION else [],
         "tall": any(text_columns(name) > 4 for name in classes),

@@ -7,7 +7,7 @@ so that a flag of ``classify`` would be asked for in each of its methods.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pyarrow as pa
 from pydantic import Field, JsonValue
@@ -30,6 +30,7 @@ from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.record import EvaluationRecord
     from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
     from pipeline.objectives.multi_label.model import MultiLabelClassifier
     from pipeline.objectives.multi_label.section import LabelsSection
@@ -131,12 +132,12 @@ class MultiLabelConfig(FusedSection):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, Any],
+        evaluation: Mapping[str, JsonValue],
         judging: Judging,
-    ) -> dict[str, Any]:
+    ) -> dict[str, JsonValue]:
         from pipeline.objectives.multi_label.evaluation import difference
 
-        return difference(first, second, evaluation["classes"], judging)
+        return difference(first, second, names(evaluation), judging)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows)
@@ -146,7 +147,7 @@ class MultiLabelConfig(FusedSection):
 
         return LabelsSection(self.score)
 
-    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
         from pipeline.objectives.multi_label.evaluation import flat
 
         return flat(evaluation)

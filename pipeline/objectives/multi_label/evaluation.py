@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import JsonValue, TypeAdapter
 
+from pipeline.metrics.curves import Curve
 from pipeline.metrics.multi_label import (
     ClassScores,
     MultiLabelMetrics,
@@ -17,6 +18,13 @@ from pipeline.metrics.multi_label import (
     paired_map_difference,
     precision_recall,
 )
+from pipeline.metrics.record import (
+    ComparedScores,
+    EvaluationRecord,
+    OverallScores,
+    difference_json,
+)
+from pipeline.metrics.resampling.estimate import Estimate
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 from pipeline.objectives.base import Judging
 from pipeline.objectives.columns import matrix
@@ -32,6 +40,39 @@ ESTIMATES = (
     "subset_accuracy",
     "hamming_loss",
 )
+
+
+@dataclass(frozen=True)
+class LabelDetails:
+    """What an evaluation tells of each class.
+
+    Attributes:
+        per_class: Class -> its metrics, in the order of the classes.
+        pr: Class -> ``recall`` and ``precision``; the most frequent ones.
+    """
+
+    per_class: Mapping[str, ClassScores] = field(default_factory=dict)
+    pr: Mapping[str, Curve] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the details of :class:`pipeline.metrics.record.OverallScores`."""
+        curves: JsonValue = TypeAdapter(Mapping[str, Curve]).dump_python(self.pr, mode="json")
+        per_class: dict[str, JsonValue] = {
+            name: scores.to_json() for name, scores in self.per_class.items()
+        }
+        return {"per_class": per_class, "pr": curves}
+
+    @classmethod
+    def of(cls, evaluation: EvaluationRecord) -> LabelDetails:
+        """The other way round."""
+        details = evaluation.overall.details
+        rows = TypeAdapter(dict[str, dict[str, JsonValue]]).validate_python(
+            details.get("per_class", {})
+        )
+        return cls(
+            {name: ClassScores.from_json(row) for name, row in rows.items()},
+            TypeAdapter(Mapping[str, Curve]).validate_python(details.get("pr", {})),
+        )
 
 
 class MultiLabelEvaluation(Gathered):
@@ -53,15 +94,12 @@ class MultiLabelEvaluation(Gathered):
         super().__init__()
         self.classes, self.thresholds, self.judging = classes, thresholds, judging
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> EvaluationRecord:
         """The content of ``evaluation/metrics.json``.
 
         Returns:
-            JSON-ready: ``split``, ``classes``, ``modalities``, ``overall`` (the numbers of
-            :class:`pipeline.metrics.multi_label.MultiLabelMetrics`, their ``intervals``, what is ``undefined`` and why,
-            ``per_class`` and curves ``pr``), ``subsets`` (subset -> the numbers, ``interval`` of the mean average
-            precision, and its paired ``difference`` from the whole model on the same samples) and an empty
-            ``comparison``.
+            The numbers of :class:`pipeline.metrics.multi_label.MultiLabelMetrics`, with :class:`LabelDetails`; of each
+            subset the mean average precision, which is compared, and more; and ``classes``.
         """
         labels, present = self._labels(), self.present
         probabilities = {
@@ -76,14 +114,15 @@ class MultiLabelEvaluation(Gathered):
         for name, values in probabilities.items():
             rows = rows_of(name, present, len(labels))
             subsets[name] = self._subset(name, labels[rows], values[rows], complete[rows])
-        return {
-            "split": self.judging.split,
-            "classes": list(self.classes),
-            "modalities": list(present),
-            "overall": {**_flattened(metrics), "pr": curves},
-            "subsets": subsets,
-            "comparison": [],
-        }
+        overall = OverallScores.of(metrics.num_samples, _estimates(metrics))
+        details = LabelDetails(metrics.per_class, curves)
+        return EvaluationRecord(
+            split=self.judging.split,
+            modalities=tuple(present),
+            overall=replace(overall, details=details.to_json()),
+            subsets=subsets,
+            details={"classes": list(self.classes)},
+        )
 
     def _labels(self) -> NDArray[np.bool_]:
         return _indicators(map(labels_of, self.texts), self.classes)
@@ -106,7 +145,7 @@ class MultiLabelEvaluation(Gathered):
         labels: NDArray[np.bool_],
         probabilities: NDArray[np.float64],
         whole: NDArray[np.float64],
-    ) -> dict[str, Any]:
+    ) -> ComparedScores:
         """The numbers of one subset, and how far they are from those of the whole model."""
         metrics = self._metrics(name, labels, probabilities)
         difference = paired_map_difference(
@@ -116,19 +155,18 @@ class MultiLabelEvaluation(Gathered):
             seed=named_seed(self.judging.seed, name),
             num_resamples=self.judging.num_bootstrap,
         )
-        interval = metrics.mean_average_precision.interval
-        return {
-            "num_samples": metrics.num_samples,
-            **{estimate: getattr(metrics, estimate).value for estimate in ESTIMATES},
-            "interval": list(interval) if interval else None,
-            "difference": difference.value,
-            "difference_interval": list(difference.interval) if difference.interval else None,
-        }
+        return ComparedScores(
+            num_samples=metrics.num_samples,
+            metrics={name: estimate.value for name, estimate in _estimates(metrics).items()},
+            interval=metrics.mean_average_precision.interval,
+            difference=difference.value,
+            difference_interval=difference.interval,
+        )
 
 
 def difference(
     first: pa.Table, second: pa.Table, classes: Sequence[str], judging: Judging
-) -> dict[str, Any]:
+) -> dict[str, JsonValue]:
     """The paired difference of two models' mean average precisions, from their rows of the same samples."""
     probabilities = (matrix(rows[PROBABILITIES]).astype(np.float64) for rows in (first, second))
     paired = paired_map_difference(
@@ -137,10 +175,7 @@ def difference(
         seed=judging.seed,
         num_resamples=judging.num_bootstrap,
     )
-    return {
-        "difference": paired.value,
-        "difference_interval": list(paired.interval) if paired.interval else None,
-    }
+    return difference_json(paired)
 
 
 def _indicators(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> NDArray[np.bool_]:
@@ -150,40 +185,14 @@ def _indicators(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> NDAr
     return np.array(rows, bool).reshape(len(rows), len(ids))
 
 
-def flat(evaluation: Mapping[str, object]) -> dict[str, float]:
+def flat(evaluation: EvaluationRecord) -> dict[str, float]:
     """The numbers of ``summary.json``, ``mean_average_precision_SUBSET`` included, undefined ones left out."""
-    values = dict(_numbers(evaluation))
-    return {name: float(value) for name, value in values.items() if value is not None}
+    metrics = {name: evaluation.overall.metrics[name] for name in ESTIMATES}
+    for subset, scores in evaluation.subsets.items():
+        name = "mean_average_precision"
+        metrics[f"{name}_{subset}"] = scores.metrics[name]
+    return {name: float(value) for name, value in metrics.items() if value is not None}
 
 
-def _numbers(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    for name in ESTIMATES:
-        yield name, evaluation["overall"][name]
-    for subset, metrics in evaluation["subsets"].items():
-        yield f"mean_average_precision_{subset}", metrics["mean_average_precision"]
-
-
-def _flattened(metrics: MultiLabelMetrics) -> dict[str, Any]:
-    """Metrics as JSON: each value under its name, and beside them intervals and the reasons of what is undefined."""
-    estimates = {name: getattr(metrics, name) for name in ESTIMATES}
-    return {
-        "num_samples": metrics.num_samples,
-        **{name: estimate.value for name, estimate in estimates.items()},
-        "intervals": {
-            name: list(estimate.interval)
-            for name, estimate in estimates.items()
-            if estimate.interval
-        },
-        "undefined": {
-            name: estimate.undefined for name, estimate in estimates.items() if estimate.undefined
-        },
-        "per_class": {name: _class_row(scores) for name, scores in metrics.per_class.items()},
-    }
-
-
-def _class_row(scores: ClassScores) -> dict[str, Any]:
-    row = asdict(scores)
-    estimate = scores.average_precision
-    row["average_precision"] = estimate.value
-    row["interval"] = list(estimate.interval) if estimate.interval else None
-    return row
+def _estimates(metrics: MultiLabelMetrics) -> dict[str, Estimate]:
+    return {name: getattr(metrics, name) for name in ESTIMATES}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipeline.metrics.curves import Curve
+from pipeline.metrics.multi_label import ClassScores
 from pipeline.reports.svg import (
     INK,
     MUTED,
@@ -28,22 +30,24 @@ MAX_NAMED = 4
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
 
 
-def average_precision_bars(
-    per_class: Mapping[str, Mapping[str, Any]], mean: float | None
-) -> Plot | None:
+def average_precision_bars(per_class: Mapping[str, ClassScores], mean: float | None) -> Plot | None:
     """Average precision of each class with its interval, the mean as a line; the weakest of many classes.
 
     Args:
-        per_class: Class -> ``average_precision`` and ``interval``, None of a class without a sample, which has no bar;
-            the title says how many there are.
+        per_class: Class -> its metrics. One without a sample has no average precision and no bar; the title says how
+            many there are.
         mean: Of all classes, drawn as a reference.
     """
-    scores = {name: row for name, row in per_class.items() if row["average_precision"] is not None}
+    scores = {
+        name: row.average_precision.value
+        for name, row in per_class.items()
+        if row.average_precision.value is not None
+    }
     if not scores:
         return None
-    weakest = sorted(scores, key=lambda name: scores[name]["average_precision"])[:MAX_CLASSES]
+    weakest = sorted(scores, key=lambda name: scores[name])[:MAX_CLASSES]
     names = [shortened(name) for name in weakest]
-    values = [scores[name]["average_precision"] for name in weakest]
+    values = [scores[name] for name in weakest]
 
     def paint(figure: Figure) -> None:
         axes = add_axes(figure, text_width(names) + 8, 12, 46, 38)
@@ -51,7 +55,7 @@ def average_precision_bars(
         axes.barh(rows, values, height=0.7, color=SERIES[0])
         for row, name in zip(rows, weakest, strict=True):
             for color, width in ((SURFACE, 4.0), (INK, 1.5)):
-                if (interval := scores[name]["interval"]) is not None:
+                if (interval := per_class[name].average_precision.interval) is not None:
                     axes.plot(interval, [row, row], color=color, lw=width, solid_capstyle="round")
             axes.text(1.02, row, f"{values[row]:.3f}", va="center", ha="left", color=INK)
         if mean is not None:
@@ -73,18 +77,18 @@ def average_precision_bars(
 
 
 def precision_recall_curves(
-    curves: Mapping[str, Mapping[str, Sequence[float]]],
-    per_class: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, Curve],
+    per_class: Mapping[str, ClassScores],
 ) -> Plot | None:
     """Precision over recall of each class; the weakest are named, and a dot marks the threshold in use.
 
     Args:
         curves: Class -> ``recall`` and ``precision``; see :func:`pipeline.metrics.multi_label.precision_recall`.
-        per_class: Class -> ``average_precision``, and ``recall`` and ``precision`` at its threshold.
+        per_class: Class -> its metrics.
     """
     if not curves:
         return None
-    areas = {name: per_class[name]["average_precision"] for name in curves}
+    areas = {name: per_class[name].average_precision.value or 0.0 for name in curves}
     weakest = sorted(curves, key=lambda name: areas[name])
     named = weakest[: MAX_NAMED if len(weakest) <= MAX_NAMED else MAX_NAMED - 1]
     unnamed = [name for name in weakest if name not in named]
@@ -102,9 +106,9 @@ def precision_recall_curves(
                 label=f"{shortened(name, 10)} (AP {areas[name]:.3f})",
                 zorder=3,
             )
-            point = per_class[name]["recall"], per_class[name]["precision"]
-            if None not in point:
-                axes.plot(*point, "o", color=SERIES[i], zorder=4)
+            recall, precision = per_class[name].recall, per_class[name].precision
+            if recall is not None and precision is not None:
+                axes.plot(recall, precision, "o", color=SERIES[i], zorder=4)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), xlabel="recall", ylabel="precision")
         legend_above(axes, 2)
 
@@ -114,5 +118,5 @@ def precision_recall_curves(
     return draw("multi-label-curves", title, description, (WIDTH, 370), paint)
 
 
-def _line(curve: Mapping[str, Sequence[float]]) -> tuple[Sequence[float], Sequence[float]]:
+def _line(curve: Curve) -> tuple[Sequence[float], Sequence[float]]:
     return curve["recall"], curve["precision"]

@@ -9,12 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
+from pipeline.objectives.multi_label.evaluation import LabelDetails
 from pipeline.objectives.multi_label.labels import labels_of
 from pipeline.objectives.multi_label.plots import average_precision_bars, precision_recall_curves
 from pipeline.objectives.multi_label.rows import PREDICTION, PROBABILITIES, SCORE
 from pipeline.reports.comparison import best_single, comparison_rows, gain_over
-from pipeline.reports.content import Example
+from pipeline.reports.content import Example, SplitCounts
 from pipeline.reports.plots import label_balance
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
 from pipeline.sample import KEY, LABEL, SHARD
@@ -45,48 +47,48 @@ class LabelsSection:
     def __init__(self, score: Score) -> None:
         self.score = score
 
-    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
-        overall = evaluation.get("overall", {})
-        intervals = overall.get("intervals", {})
+    def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
+        overall = evaluation.overall
         return [
-            KeyFigure(TITLES[name], overall[name], "number", ends=intervals.get(name))
+            KeyFigure(TITLES[name], value, "number", ends=overall.interval_of(name))
             for name in ("mean_average_precision", "f1_micro", "f1_macro")
-            if overall.get(name) is not None
+            if (value := overall.metrics.get(name)) is not None
         ]
 
-    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
-        overall = evaluation.get("overall", {})
-        if overall.get(PRECISION.name) is None:
+    def lede(self, evaluation: EvaluationRecord) -> Part | None:
+        metrics = evaluation.overall.metrics
+        if metrics.get(PRECISION.name) is None:
             return None
         rows = comparison_rows(evaluation, PRECISION.name)
         single = best_single(rows, PRECISION) if len(rows) > 1 else None
         values = {
-            "precision": overall[PRECISION.name],
-            "whole": overall["subset_accuracy"],
-            "num_samples": overall["num_samples"],
-            "split": evaluation.get("split", "test"),
+            "precision": metrics[PRECISION.name],
+            "whole": metrics["subset_accuracy"],
+            "num_samples": evaluation.overall.num_samples,
+            "split": evaluation.split,
             "single": single,
             "gain": gain_over(single, evaluation, PRECISION) if single is not None else None,
         }
         return Part("objectives/multi_label/lede.html", values)
 
-    def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
+    def reference(self, evaluation: EvaluationRecord) -> tuple[float, str] | None:
         """The mean share of the samples that have a class, which a ranking by chance has as its average precision."""
-        overall = evaluation.get("overall", {})
-        supports = [row["support"] for row in overall.get("per_class", {}).values()]
-        shares = [support / overall["num_samples"] for support in supports if support]
+        supports = [row.support for row in LabelDetails.of(evaluation).per_class.values()]
+        num_samples = evaluation.overall.num_samples or 0
+        shares = [support / num_samples for support in supports if support]
         return (sum(shares) / len(shares), "a ranking by chance") if shares else None
 
-    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
-        overall = evaluation["overall"]
-        per_class = overall["per_class"]
+    def metrics(self, evaluation: EvaluationRecord, predicted: pa.Table | None) -> Part | None:
+        metrics, undefined = evaluation.overall.metrics, evaluation.overall.undefined or {}
+        details = LabelDetails.of(evaluation)
+        per_class = details.per_class
         drawn = [
-            average_precision_bars(per_class, overall[PRECISION.name]),
-            precision_recall_curves(overall["pr"], per_class),
+            average_precision_bars(per_class, metrics[PRECISION.name]),
+            precision_recall_curves(details.pr, per_class),
         ]
         values = {
-            "numbers": [(title, overall[name]) for name, title in TITLES.items()],
-            "undefined": [(TITLES[name], words) for name, words in overall["undefined"].items()],
+            "numbers": [(title, metrics[name]) for name, title in TITLES.items()],
+            "undefined": [(TITLES[name], words) for name, words in undefined.items()],
             "per_class": list(per_class.items())[:MAX_CLASSES],
             "num_classes": len(per_class),
             "plots": [plot for plot in drawn if plot],
@@ -107,10 +109,7 @@ class LabelsSection:
                 for name, texts in splits.items()
             },
             plot=label_balance(
-                {
-                    name: {"labels": counts, "num_samples": samples[name]}
-                    for name, counts in labels.items()
-                }
+                {name: SplitCounts(samples[name], counts) for name, counts in labels.items()}
             ),
         )
 
@@ -118,7 +117,7 @@ class LabelsSection:
         return _words(labels_of(text))
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, Any], count: int
+        self, predicted: pa.Table, evaluation: EvaluationRecord, count: int
     ) -> list[Judgement]:
         """Those with the most wrong labels, and right ones spread over the split."""
         rows = predicted.select([KEY, SHARD, LABEL, PREDICTION, SCORE, PROBABILITIES]).to_pylist()
@@ -127,7 +126,8 @@ class LabelsSection:
         wrong = [rows[at] for at in order if errors[at]][:count]
         right = [row for row, number in zip(rows, errors, strict=True) if not number]
         spread = right[:: max(1, len(right) // max(1, count))][:count]
-        return [_judgement(row, evaluation["classes"]) for row in [*wrong, *spread]]
+        classes = list(LabelDetails.of(evaluation).per_class)
+        return [_judgement(row, classes) for row in [*wrong, *spread]]
 
     def groups(self, examples: Sequence[Example]) -> list[Group]:
         """Wrong examples in the order of :meth:`choose`, and right ones."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from pipeline.metrics.columns import Sums
 from pipeline.models.record import Score
@@ -20,6 +20,7 @@ from pipeline.objectives.regress.summary import summary
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.record import EvaluationRecord
     from pipeline.objectives.regress.evaluation import NumberEvaluation
     from pipeline.objectives.regress.model import Regressor
     from pipeline.objectives.regress.section import NumberSection
@@ -94,9 +95,9 @@ class RegressConfig(FusedSection):
         self,
         first: pa.Table,
         second: pa.Table,
-        evaluation: Mapping[str, object],
+        evaluation: Mapping[str, JsonValue],
         judging: Judging,
-    ) -> dict[str, Any]:
+    ) -> dict[str, JsonValue]:
         from pipeline.objectives.regress.evaluation import difference
 
         return difference(first, second, judging)
@@ -109,7 +110,7 @@ class RegressConfig(FusedSection):
 
         return NumberSection(self.places, self.score)
 
-    def flat(self, evaluation: Mapping[str, object]) -> dict[str, float]:
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
         from pipeline.objectives.regress.evaluation import summary_metrics
 
         return summary_metrics(evaluation)

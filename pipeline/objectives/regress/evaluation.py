@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import JsonValue, TypeAdapter
 
-from pipeline.metrics.regression import RegressionScores, paired_mae_difference, regression_metrics
+from pipeline.metrics.record import (
+    ComparedScores,
+    EvaluationRecord,
+    OverallScores,
+    difference_json,
+)
+from pipeline.metrics.regression import (
+    RegressionMetrics,
+    RegressionScores,
+    paired_mae_difference,
+    regression_metrics,
+)
+from pipeline.metrics.resampling.estimate import Estimate
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 from pipeline.objectives.base import Judging
 from pipeline.objectives.gathered import Gathered
@@ -38,15 +51,12 @@ class NumberEvaluation(Gathered):
         super().__init__()
         self.places, self.scale, self.judging = places, scale, judging
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> EvaluationRecord:
         """The content of ``evaluation/metrics.json``.
 
         Returns:
-            JSON-ready: ``split``, ``targets``, ``modalities``, ``overall`` (means over the targets, with
-            ``intervals``, ``undefined`` in words, and ``mae_of_mean``, that of always saying the training set's
-            mean), ``outputs`` (each target by itself), ``subsets`` (subset -> the same numbers, and the paired
-            ``difference`` of the mean absolute error from the whole model's on the same samples) and an empty
-            ``comparison``.
+            Means over the targets, and ``mae_of_mean``, that of always saying the training set's mean; of each subset
+            the mean absolute error, which is compared, and more; and ``outputs``, each target by itself.
         """
         targets = parsed(self.texts, len(self.places))
         predictions = {name: values(table[PREDICTION]) for name, table in self.predictions.items()}
@@ -54,25 +64,24 @@ class NumberEvaluation(Gathered):
         complete = predictions[subset_name(present)]
         rows = rows_of(subset_name(present), present, len(targets))
         metrics = self._metrics("overall", targets[rows], complete[rows])
-        overall = _numbers(metrics.overall)
         mean = np.broadcast_to(np.array(self.scale.mean), targets[rows].shape)
         guessed = np.abs(targets[rows] - mean)
-        overall["mae_of_mean"] = float(guessed.mean()) if guessed.size else None
-        return {
-            "split": self.judging.split,
-            "targets": list(self.places),
-            "modalities": list(present),
-            "overall": overall,
-            "outputs": {
-                place: _numbers(scores)
-                for place, scores in zip(self.places, metrics.outputs, strict=True)
-            },
-            "subsets": {
+        of_mean = float(guessed.mean()) if guessed.size else None
+        overall = _scores(metrics.overall)
+        outputs: dict[str, JsonValue] = {
+            place: _scores(scores).to_json()
+            for place, scores in zip(self.places, metrics.outputs, strict=True)
+        }
+        return EvaluationRecord(
+            split=self.judging.split,
+            modalities=tuple(present),
+            overall=replace(overall, metrics={**overall.metrics, "mae_of_mean": of_mean}),
+            subsets={
                 name: self._subset(name, targets, predicted, complete, present)
                 for name, predicted in predictions.items()
             },
-            "comparison": [],
-        }
+            details={"targets": list(self.places), "outputs": outputs},
+        )
 
     def _subset(
         self,
@@ -81,20 +90,25 @@ class NumberEvaluation(Gathered):
         predicted: NDArray[np.float64],
         whole: NDArray[np.float64],
         present: Mapping[str, NDArray[np.bool_]],
-    ) -> dict[str, Any]:
+    ) -> ComparedScores:
         rows = rows_of(name, present, len(targets))
-        numbers = _numbers(self._metrics(name, targets[rows], predicted[rows]).overall)
-        return {
-            **numbers,
-            "interval": numbers["intervals"].get("mae"),
-            **paired_difference(
-                targets[rows], predicted[rows], whole[rows], name=name, judging=self.judging
-            ),
-        }
+        scores = _scores(self._metrics(name, targets[rows], predicted[rows]).overall)
+        paired = paired_difference(
+            targets[rows], predicted[rows], whole[rows], name=name, judging=self.judging
+        )
+        return ComparedScores(
+            num_samples=scores.num_samples,
+            metrics=scores.metrics,
+            intervals=scores.intervals,
+            undefined=scores.undefined,
+            interval=scores.interval_of("mae"),
+            difference=paired.value,
+            difference_interval=paired.interval,
+        )
 
     def _metrics(
         self, name: str, targets: NDArray[np.float64], predicted: NDArray[np.float64]
-    ) -> Any:
+    ) -> RegressionMetrics:
         return regression_metrics(
             targets,
             predicted,
@@ -110,8 +124,8 @@ def paired_difference(
     *,
     name: str,
     judging: Judging,
-) -> dict[str, Any]:
-    """``difference`` of two mean absolute errors on the same samples, and its 95 % ``difference_interval``."""
+) -> Estimate:
+    """Difference of two mean absolute errors on the same samples, with its 95 % interval."""
     paired = paired_mae_difference(
         targets,
         first,
@@ -119,37 +133,30 @@ def paired_difference(
         seed=named_seed(judging.seed, name),
         num_resamples=judging.num_bootstrap,
     )
-    return {
-        "difference": paired.difference if paired else None,
-        "difference_interval": [paired.low, paired.high] if paired else None,
-    }
+    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
 
 
-def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, Any]:
+def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, JsonValue]:
     """:func:`paired_difference` of two models' rows of the same samples."""
     pair = (values(rows[PREDICTION]) for rows in (first, second))
-    return paired_difference(values(first[LABEL]), *pair, name="", judging=judging)
+    paired = paired_difference(values(first[LABEL]), *pair, name="", judging=judging)
+    return difference_json(paired)
 
 
-def summary_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
     """The flat numbers of ``summary.json``, ``mae_SUBSET`` included, undefined left out."""
-    numbers = {name: evaluation["overall"][name] for name in NAMES}
-    numbers |= {f"mae_{name}": subset["mae"] for name, subset in evaluation["subsets"].items()}
+    numbers = {name: evaluation.overall.metrics[name] for name in NAMES}
+    numbers |= {f"mae_{name}": scores.metrics["mae"] for name, scores in evaluation.subsets.items()}
     return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
-def _numbers(scores: RegressionScores) -> dict[str, Any]:
-    """Scores, ready for JSON: numbers or null, with their intervals, and why there is none."""
-    estimates = {name: getattr(scores, name) for name in NAMES}
-    return {
-        "num_samples": scores.num_samples,
-        **{name: estimate.value for name, estimate in estimates.items()},
-        "intervals": {
-            name: list(estimate.interval)
-            for name, estimate in estimates.items()
-            if estimate.interval
-        },
-        "undefined": {
-            name: estimate.undefined for name, estimate in estimates.items() if estimate.undefined
-        },
-    }
+def outputs_of(evaluation: EvaluationRecord) -> dict[str, OverallScores]:
+    """Target -> the metrics of it alone."""
+    rows = TypeAdapter(dict[str, dict[str, JsonValue]]).validate_python(
+        evaluation.details.get("outputs", {})
+    )
+    return {place: OverallScores.from_json(row) for place, row in rows.items()}
+
+
+def _scores(scores: RegressionScores) -> OverallScores:
+    return OverallScores.of(scores.num_samples, {name: getattr(scores, name) for name in NAMES})

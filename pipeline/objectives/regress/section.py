@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
 from pipeline.objectives.regress.error_plots import prediction_scatter, residual_plot
+from pipeline.objectives.regress.evaluation import outputs_of
 from pipeline.objectives.regress.numbers import parsed
 from pipeline.objectives.regress.plots import histogram
 from pipeline.objectives.regress.rows import PREDICTION, values
@@ -43,36 +44,36 @@ class NumberSection:
     def __init__(self, places: Sequence[str], score: Score) -> None:
         self.places, self.score = places, score
 
-    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
-        overall = evaluation.get("overall", {})
+    def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
+        overall = evaluation.overall
         return [
-            KeyFigure(title, overall[name], "number", ends=overall["intervals"].get(name))
+            KeyFigure(title, value, "number", ends=overall.interval_of(name))
             for name, title in TITLES.items()
-            if overall.get(name) is not None and name != "rmse"
+            if (value := overall.metrics.get(name)) is not None and name != "rmse"
         ]
 
-    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
-        overall = evaluation.get("overall", {})
-        if overall.get("mae") is None:
+    def lede(self, evaluation: EvaluationRecord) -> Part | None:
+        metrics = evaluation.overall.metrics
+        if metrics.get("mae") is None:
             return None
         rows = comparison_rows(evaluation, MAE.name)
         single = best_single(rows, MAE) if len(rows) > 1 else None
         values = {
-            "mae": overall["mae"],
-            "of_mean": overall.get("mae_of_mean"),
-            "num_samples": overall["num_samples"],
-            "split": evaluation.get("split", "test"),
+            "mae": metrics["mae"],
+            "of_mean": metrics.get("mae_of_mean"),
+            "num_samples": evaluation.overall.num_samples,
+            "split": evaluation.split,
             "single": single,
             "gain": gain_over(single, evaluation, MAE) if single is not None else None,
         }
         return Part("objectives/regress/lede.html", values)
 
-    def reference(self, evaluation: Mapping[str, Any]) -> tuple[float, str] | None:
-        of_mean = evaluation.get("overall", {}).get("mae_of_mean")
+    def reference(self, evaluation: EvaluationRecord) -> tuple[float, str] | None:
+        of_mean = evaluation.overall.metrics.get("mae_of_mean")
         return (of_mean, "always the mean") if of_mean is not None else None
 
-    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> Part | None:
-        overall = evaluation["overall"]
+    def metrics(self, evaluation: EvaluationRecord, predicted: pa.Table | None) -> Part | None:
+        overall = evaluation.overall
         plots = []
         if predicted is not None and predicted.num_rows:
             targets, numbers = values(predicted[LABEL]), values(predicted[PREDICTION])
@@ -81,13 +82,13 @@ class NumberSection:
                 for draw in (prediction_scatter, residual_plot):
                     plots.append(draw(targets[:, k], numbers[:, k], name))
         content = {
-            "numbers": [(title, overall[name]) for name, title in TITLES.items()],
+            "numbers": [(title, overall.metrics[name]) for name, title in TITLES.items()],
             "undefined": [
-                (TITLES[name], words) for name, words in overall.get("undefined", {}).items()
+                (TITLES[name], words) for name, words in (overall.undefined or {}).items()
             ],
             "plots": [plot for plot in plots if plot],
             "titles": TITLES,
-            "outputs": evaluation.get("outputs", {}) if len(self.places) > 1 else {},
+            "outputs": outputs_of(evaluation) if len(self.places) > 1 else {},
         }
         return Part("objectives/regress/metrics.html", content)
 
@@ -115,7 +116,7 @@ class NumberSection:
         return _words(parsed([text], len(self.places))[0])
 
     def choose(
-        self, predicted: pa.Table, evaluation: Mapping[str, object], count: int
+        self, predicted: pa.Table, evaluation: EvaluationRecord, count: int
     ) -> list[Judgement]:
         """The largest errors, each target's in its own deviations, and others spread over the split."""
         targets, numbers = values(predicted[LABEL]), values(predicted[PREDICTION])

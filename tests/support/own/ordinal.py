@@ -13,7 +13,14 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.metrics.record import (
+    ComparedScores,
+    EvaluationRecord,
+    OverallScores,
+    difference_json,
+)
 from pipeline.metrics.regression import paired_mae_difference
+from pipeline.metrics.resampling.estimate import Estimate
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 from pipeline.modalities.decoding.targets import Target, missing_label, read_label
 from pipeline.modalities.strict_json import DEPTH
@@ -88,15 +95,12 @@ def _levels(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
     return np.array([int(value) for value in column.to_pylist()], dtype=np.float64)
 
 
-def _paired(targets: Any, first: Any, second: Any, judging: Judging, name: str) -> dict[str, Any]:
+def _paired(targets: Any, first: Any, second: Any, judging: Judging, name: str) -> Estimate:
     seed = named_seed(judging.seed, name)
     paired = paired_mae_difference(
         targets, first, second, seed=seed, num_resamples=judging.num_bootstrap
     )
-    return {
-        "difference": paired.difference if paired else None,
-        "difference_interval": [paired.low, paired.high] if paired else None,
-    }
+    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
 
 
 class LevelEvaluation(Gathered):
@@ -106,7 +110,7 @@ class LevelEvaluation(Gathered):
         super().__init__()
         self.judging = judging
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self) -> EvaluationRecord:
         present, targets = self.present, _levels(pa.array(self.texts))
         levels = {name: _levels(table["level"]) for name, table in self.predictions.items()}
         whole = levels[subset_name(present)]
@@ -114,19 +118,20 @@ class LevelEvaluation(Gathered):
         for name, predicted in levels.items():
             rows = rows_of(name, present, len(targets))
             off = np.abs(predicted - targets)[rows]
-            numbers = {
-                "num_samples": len(off),
-                "levels_off": float(off.mean()) if len(off) else None,
-            }
-            compared = _paired(targets[rows], predicted[rows], whole[rows], self.judging, name)
-            subsets[name] = {**numbers, "interval": None, **compared}
-        return {
-            "split": self.judging.split,
-            "modalities": list(present),
-            "overall": {**subsets[subset_name(present)], "intervals": {}},
-            "subsets": subsets,
-            "comparison": [],
-        }
+            paired = _paired(targets[rows], predicted[rows], whole[rows], self.judging, name)
+            subsets[name] = ComparedScores(
+                num_samples=len(off),
+                metrics={"levels_off": float(off.mean()) if len(off) else None},
+                difference=paired.value,
+                difference_interval=paired.interval,
+            )
+        complete = subsets[subset_name(present)]
+        return EvaluationRecord(
+            split=self.judging.split,
+            modalities=tuple(present),
+            overall=OverallScores(num_samples=complete.num_samples, metrics=complete.metrics),
+            subsets=subsets,
+        )
 
 
 class LevelSection:
@@ -134,19 +139,19 @@ class LevelSection:
     score = Score("levels_off", "min")
     curves: Mapping[str, str] = {"Levels off": "levels_off"}
 
-    def figures(self, evaluation: Mapping[str, Any]) -> list[KeyFigure]:
-        off = evaluation.get("overall", {}).get("levels_off")
+    def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
+        off = evaluation.overall.metrics.get("levels_off")
         return [] if off is None else [KeyFigure("Levels off", off, "number")]
 
-    def lede(self, evaluation: Mapping[str, Any]) -> Part | None:
-        off = evaluation.get("overall", {}).get("levels_off")
+    def lede(self, evaluation: EvaluationRecord) -> Part | None:
+        off = evaluation.overall.metrics.get("levels_off")
         template = str(Path(__file__).with_name("ordinal.html"))
         return None if off is None else Part(template, {"off": off})
 
-    def reference(self, evaluation: Mapping[str, Any]) -> None:
+    def reference(self, evaluation: EvaluationRecord) -> None:
         return None
 
-    def metrics(self, evaluation: Mapping[str, Any], predicted: pa.Table | None) -> None:
+    def metrics(self, evaluation: EvaluationRecord, predicted: pa.Table | None) -> None:
         return None
 
     def targets(self, splits: Mapping[str, Mapping[str, int]]) -> Targets:
@@ -160,7 +165,9 @@ class LevelSection:
     def label(self, text: str) -> str:
         return f"level {text}"
 
-    def choose(self, predicted: pa.Table, evaluation: Any, count: int) -> list[Judgement]:
+    def choose(
+        self, predicted: pa.Table, evaluation: EvaluationRecord, count: int
+    ) -> list[Judgement]:
         rows = predicted.slice(0, count).to_pylist()
         return [
             Judgement(row[SHARD], row[KEY], f"level {row[LABEL]}", f"level {row['level']}")
@@ -220,14 +227,15 @@ class OrdinalConfig(FusedSection):
         self, first: pa.Table, second: pa.Table, evaluation: Mapping[str, Any], judging: Judging
     ) -> dict[str, Any]:
         levels = (_levels(rows["level"]) for rows in (first, second))
-        return _paired(_levels(first[LABEL]), *levels, judging, "")
+        return difference_json(_paired(_levels(first[LABEL]), *levels, judging, ""))
 
     def section(self) -> LevelSection:
         return LevelSection()
 
-    def flat(self, evaluation: Mapping[str, Any]) -> dict[str, float]:
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
         numbers = {
-            f"levels_off_{name}": its["levels_off"] for name, its in evaluation["subsets"].items()
+            f"levels_off_{name}": scores.metrics["levels_off"]
+            for name, scores in evaluation.subsets.items()
         }
-        numbers["levels_off"] = evaluation["overall"]["levels_off"]
+        numbers["levels_off"] = evaluation.overall.metrics["levels_off"]
         return {name: value for name, value in numbers.items() if value is not None}

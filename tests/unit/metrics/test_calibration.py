@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.calibration import (
+    ReliabilityBin,
     brier_score,
     calibration,
     expected_calibration_error,
@@ -27,7 +28,7 @@ def test_expected_calibration_error_equals_brute_force():
             confidence = sum(max(probabilities[n]) for n in inside) / len(inside)
             right = sum(np.argmax(probabilities[n]) == labels[n] for n in inside) / len(inside)
             error += len(inside) / len(labels) * abs(right - confidence)
-    assert calibration(labels, probabilities)["expected_calibration_error"] == pytest.approx(error)
+    assert calibration(labels, probabilities).expected_calibration_error == pytest.approx(error)
 
 
 def test_brier_score_equals_brute_force_and_scikit_learn_for_two_classes():
@@ -46,16 +47,12 @@ def test_brier_score_equals_brute_force_and_scikit_learn_for_two_classes():
 def test_bins_hold_every_sample_once():
     confidence = np.array([0.0, 1 / 15, 0.5, 1.0, 1.0])
     bins = reliability_bins(confidence, np.array([True, False, True, True, False]))
-    assert sum(row["count"] for row in bins) == 5
-    assert bins[0]["count"] == 2
-    assert bins[-1] == {
-        "low": pytest.approx(14 / 15, abs=1e-6),
-        "high": 1.0,
-        "count": 2,
-        "confidence": 1.0,
-        "accuracy": 0.5,
-    }
-    assert bins[5]["accuracy"] is None
+    assert sum(row.count for row in bins) == 5
+    assert bins[0].count == 2
+    assert bins[-1] == ReliabilityBin(
+        low=pytest.approx(14 / 15, abs=1e-6), high=1.0, count=2, confidence=1.0, accuracy=0.5
+    )
+    assert bins[5].accuracy is None
 
 
 def test_a_perfectly_calibrated_coin():
@@ -66,6 +63,6 @@ def test_a_perfectly_calibrated_coin():
 
 def test_no_samples():
     result = calibration(np.zeros(0, np.int64), np.zeros((0, 3)))
-    assert result["expected_calibration_error"] is None
-    assert result["brier_score"] is None
-    assert len(result["bins"]) == 15
+    assert result.expected_calibration_error is None
+    assert result.brier_score is None
+    assert len(result.bins) == 15

@@ -1,6 +1,7 @@
 """Classification metrics against brute force, and where there is next to nothing to measure."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -24,6 +25,12 @@ def gathered(classes, labels, probabilities):
     metrics = ClassificationMetrics(classes)
     metrics.update(labels, probabilities)
     return metrics
+
+
+def flat(scores):
+    """The metrics beside the rest, as evaluate writes them."""
+    values = asdict(scores)
+    return {**values, **values.pop("metrics")}
 
 
 def by_hand(labels, probabilities, num_classes):
@@ -58,14 +65,14 @@ def by_hand(labels, probabilities, num_classes):
 @pytest.mark.parametrize("num_classes", [2, 3, 7])
 def test_numbers_equal_brute_force(num_classes):
     labels, probabilities = predictions(150, num_classes, seed=num_classes)
-    result = gathered([f"c{k}" for k in range(num_classes)], labels, probabilities).compute()
+    result = flat(gathered([f"c{k}" for k in range(num_classes)], labels, probabilities).compute())
     for name, expected in by_hand(labels, probabilities, num_classes).items():
         assert result[name] == pytest.approx(expected, abs=1e-6), name
 
 
 def test_average_precision_is_the_mean_precision_at_each_positive():
     labels, probabilities = predictions(80, 3)
-    result = gathered("abc", labels, probabilities).compute()
+    result = flat(gathered("abc", labels, probabilities).compute())
     expected = []
     for k in range(3):
         order = np.argsort(-probabilities[:, k])
@@ -77,7 +84,7 @@ def test_average_precision_is_the_mean_precision_at_each_positive():
 
 def test_confusion_has_labels_as_rows():
     labels, probabilities = predictions(60, 4)
-    result = gathered("abcd", labels, probabilities).compute()
+    result = flat(gathered("abcd", labels, probabilities).compute())
     expected = [[0] * 4 for _ in range(4)]
     for label, row in zip(labels, probabilities, strict=True):
         expected[label][int(row.argmax())] += 1
@@ -87,7 +94,7 @@ def test_confusion_has_labels_as_rows():
 
 def test_top_k_only_where_there_are_more_classes():
     labels, probabilities = predictions(200, 5)
-    result = gathered("abcde", labels, probabilities).compute()
+    result = flat(gathered("abcde", labels, probabilities).compute())
     best = np.argsort(-probabilities, axis=1)[:, :3]
     assert result["top_3_accuracy"] == pytest.approx((best == labels[:, None]).any(axis=1).mean())
     assert "top_5_accuracy" not in result
@@ -95,14 +102,14 @@ def test_top_k_only_where_there_are_more_classes():
 
 def test_batches_and_merging_change_nothing():
     labels, probabilities = predictions(90, 3)
-    whole = gathered("abc", labels, probabilities).compute()
+    whole = flat(gathered("abc", labels, probabilities).compute())
     first, second = ClassificationMetrics("abc"), ClassificationMetrics("abc")
     for start in range(0, 60, 7):
         stop = min(start + 7, 60)
         first.update(labels[start:stop], probabilities[start:stop])
     second.update(labels[60:], probabilities[60:])
     first.merge(second)
-    assert first.compute() == whole
+    assert flat(first.compute()) == whole
     with pytest.raises(ValueError, match="cannot merge"):
         first.merge(ClassificationMetrics("abd"))
 
@@ -112,7 +119,7 @@ def test_batches_and_merging_change_nothing():
 def test_next_to_nothing_is_strict_json(num, num_classes):
     labels, probabilities = predictions(num, num_classes)
     classes = [f"c{k}" for k in range(num_classes)]
-    result = gathered(classes, labels, probabilities).compute()
+    result = flat(gathered(classes, labels, probabilities).compute())
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["num_samples"] == num
     assert (result["accuracy"] is None) == (num == 0)
@@ -121,8 +128,8 @@ def test_next_to_nothing_is_strict_json(num, num_classes):
 def test_absent_classes_neither_count_nor_fail():
     labels, probabilities = predictions(50, 3, skill=4)
     present = np.hstack([probabilities, np.zeros((50, 2), np.float32)])
-    five = gathered("abcde", labels, present).compute()
-    three = gathered("abc", labels, probabilities).compute()
+    five = flat(gathered("abcde", labels, present).compute())
+    three = flat(gathered("abc", labels, probabilities).compute())
     for name in ("accuracy", "f1_macro", "roc_auc", "average_precision", "balanced_accuracy"):
         assert five[name] == pytest.approx(three[name]), name
     assert five["per_class"]["e"]["roc_auc"] is None
@@ -132,14 +139,14 @@ def test_absent_classes_neither_count_nor_fail():
 
 def test_one_class_only_has_no_ranking():
     _, probabilities = predictions(20, 3)
-    result = gathered("abc", np.zeros(20, np.int64), probabilities).compute()
+    result = flat(gathered("abc", np.zeros(20, np.int64), probabilities).compute())
     assert result["roc_auc"] is None
     assert result["roc"] == {}
 
 
 def test_curves_are_thinned_and_keep_their_area():
     labels, probabilities = predictions(5000, 2, skill=1.5)
-    result = gathered("ab", labels, probabilities).compute()
+    result = flat(gathered("ab", labels, probabilities).compute())
     for name, curve in result["roc"].items():
         assert len(curve["fpr"]) <= CURVE_POINTS
         assert (curve["fpr"][0], curve["tpr"][0]) == (0.0, 0.0)
@@ -151,8 +158,8 @@ def test_curves_are_thinned_and_keep_their_area():
 
 def test_half_precision_sums_are_normalised():
     labels, probabilities = predictions(40, 3)
-    exact = gathered("abc", labels, probabilities).compute()
-    half = gathered("abc", labels, probabilities.astype(np.float16)).compute()
+    exact = flat(gathered("abc", labels, probabilities).compute())
+    half = flat(gathered("abc", labels, probabilities.astype(np.float16)).compute())
     assert half["log_loss"] == pytest.approx(exact["log_loss"], rel=1e-2)
 
 

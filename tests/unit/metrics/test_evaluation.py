@@ -1,11 +1,13 @@
 """The evaluation of one split: subsets, their samples, and the flat summary."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.metrics.evaluation import compare_model, evaluate_predictions, summary_metrics
+from pipeline.metrics.record import EvaluationRecord
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -31,7 +33,7 @@ def made():
 
 
 def test_a_subset_is_judged_on_the_samples_it_can_see(made):
-    result = evaluate_predictions(**made, seed=7)
+    result = evaluate_predictions(**made, seed=7).to_json()
     seen = made["present"]["image"]
     correct = made["probabilities"]["image"][seen].argmax(axis=1) == made["labels"][seen]
     assert result["subsets"]["image"]["num_samples"] == seen.sum()
@@ -44,7 +46,7 @@ def test_a_subset_is_judged_on_the_samples_it_can_see(made):
 
 
 def test_the_full_subset_is_the_overall_one(made):
-    result = evaluate_predictions(**made, seed=7)
+    result = evaluate_predictions(**made, seed=7).to_json()
     assert result["subsets"]["image+text"]["accuracy"] == result["overall"]["accuracy"]
     assert result["subsets"]["image+text"]["f1_macro"] == pytest.approx(
         result["overall"]["f1_macro"]
@@ -55,9 +57,11 @@ def test_the_full_subset_is_the_overall_one(made):
 
 
 def test_result_is_strict_json_and_repeats(made):
-    result = evaluate_predictions(**made, seed=7)
+    result = evaluate_predictions(**made, seed=7).to_json()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert evaluate_predictions(**made, seed=7) == result
+    record = evaluate_predictions(**made, seed=7)
+    assert record.to_json() == result
+    assert EvaluationRecord.from_json(result) == record, "read as it was written"
 
 
 def test_summary_is_flat(made):
@@ -79,19 +83,56 @@ def test_subsets_must_be_made_of_the_modalities_in_order(made):
 
 def test_a_split_without_samples():
     nothing = {"image": np.zeros((0, 3), np.float32)}
-    result = evaluate_predictions(
+    record = evaluate_predictions(
         CLASSES, np.zeros(0, np.int64), nothing, {"image": np.zeros(0, bool)}, seed=0
     )
+    result = record.to_json()
     assert result["overall"]["accuracy"] is None
     assert result["overall"]["intervals"] == {}
     assert result["subsets"]["image"]["interval"] is None
     json.dumps(result, allow_nan=False)
-    assert summary_metrics(result) == {}
+    assert summary_metrics(record) == {}
 
 
 def test_another_model_is_one_row(made):
     row = compare_model(
         "text alone", ["text"], CLASSES, made["labels"], made["probabilities"]["text"], seed=1
     )
-    assert (row["name"], row["modalities"], row["num_samples"]) == ("text alone", ["text"], 200)
-    assert row["interval"][0] < row["accuracy"] < row["interval"][1]
+    assert (row.name, row.modalities, row.num_samples) == ("text alone", ("text",), 200)
+    assert row.interval[0] < row.metrics["accuracy"] < row.interval[1]
+    assert row.difference is None
+
+
+def test_every_key_of_the_file_stands_where_it_did(made):
+    """Other programs read these keys."""
+    record = evaluate_predictions(**made, seed=7)
+    other = compare_model(
+        "text alone", ["text"], CLASSES, made["labels"], made["probabilities"]["text"], seed=1
+    )
+    record = replace(record, comparison=(other,), seen_in_training={"train": 1, "of": 2})
+    tree = record.to_json()
+    names = "split classes modalities overall subsets comparison seen_in_training"
+    assert set(tree) == set(names.split())
+    assert "seen_in_training" not in evaluate_predictions(**made, seed=7).to_json()
+    metrics = "accuracy balanced_accuracy log_loss precision_macro recall_macro f1_macro roc_auc"
+    details = "per_class confusion roc pr calibration intervals num_samples average_precision"
+    assert set(tree["overall"]) == {*metrics.split(), *details.split()}
+    row = "accuracy f1_macro num_samples interval difference difference_interval"
+    assert set(tree["subsets"]["text"]) == set(row.split())
+    assert set(tree["comparison"][0]) == {*row.split(), "name", "modalities"}
+    scores = "precision recall f1 support roc_auc average_precision"
+    assert set(tree["overall"]["per_class"]["cat"]) == set(scores.split())
+    bins = tree["overall"]["calibration"]["bins"]
+    assert set(bins[0]) == {"low", "high", "count", "confidence", "accuracy"}
+    assert EvaluationRecord.from_json(tree) == record
+
+
+def test_what_an_earlier_version_wrote_is_read_and_what_is_missing_is_empty():
+    record = EvaluationRecord.from_json(
+        {"overall": {"accuracy": 0.5, "confusion": [[1]]}, "subsets": {"text": {"accuracy": None}}}
+    )
+    assert record.overall.metrics == {"accuracy": 0.5}
+    assert record.overall.details == {"confusion": [[1]]}
+    assert record.overall.interval_of("accuracy") is None
+    assert record.subsets["text"].metrics == {"accuracy": None}
+    assert (record.split, record.comparison, record.seen_in_training) == ("test", (), None)

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.metrics.thresholds import choose_thresholds
 from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.objectives.base import Judging
 from pipeline.objectives.losses import binary_focal_loss
 from pipeline.objectives.multi_label import MultiLabelConfig
+from pipeline.objectives.multi_label.evaluation import LabelDetails
 from pipeline.objectives.multi_label.labels import LabelsTarget
 from pipeline.objectives.multi_label.model import MultiLabelClassifier
 from pipeline.sample import Field, Sample
@@ -203,7 +205,7 @@ def test_rows_hold_the_classes_that_reach_their_thresholds() -> None:
     assert truth.to_pylist() == [["cat"], ["cat", "dog"], []]
 
 
-def evaluate(parts: int = 1) -> dict[str, Any]:
+def evaluate(parts: int = 1) -> EvaluationRecord:
     config = MultiLabelConfig(width=32)
     rng = np.random.default_rng(0)
     texts = TEXTS * 10
@@ -228,9 +230,16 @@ def evaluate(parts: int = 1) -> dict[str, Any]:
 
 
 def test_an_evaluation_judges_subsets_and_is_ready_for_json() -> None:
-    evaluation = evaluate()
+    record = evaluate()
+    evaluation: dict[str, Any] = record.to_json()
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
-    assert evaluate(parts=3) == evaluation
+    assert EvaluationRecord.from_json(evaluation) == record
+    assert evaluate(parts=3) == record
+    scores = LabelDetails.of(record).per_class["cat"]
+    low, high = evaluation["overall"]["per_class"]["cat"]["interval"]
+    assert low < scores.average_precision.value < high
+    assert scores.average_precision.interval == (low, high)
+    assert scores.to_json() == evaluation["overall"]["per_class"]["cat"]
     overall, subsets = evaluation["overall"], evaluation["subsets"]
     assert overall["mean_average_precision"] == pytest.approx(
         np.mean([row["average_precision"] for row in overall["per_class"].values()])
@@ -242,6 +251,6 @@ def test_an_evaluation_judges_subsets_and_is_ready_for_json() -> None:
         subsets["text"]["mean_average_precision"] - overall["mean_average_precision"]
     )
     assert set(overall["pr"]) == set(CLASSES)
-    flat = MultiLabelConfig().flat(evaluation)
+    flat = MultiLabelConfig().flat(record)
     assert flat["mean_average_precision_text"] == subsets["text"]["mean_average_precision"]
     assert {"f1_micro", "f1_macro", "subset_accuracy", "hamming_loss"} <= set(flat)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from pipeline.errors import ConfigError, SampleError
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities.image.encoders.cnn import ImageEncoder
 from pipeline.objectives import ObjectiveConfig
 from pipeline.objectives.base import Judging
@@ -203,9 +204,10 @@ def judged(numbers: np.ndarray, predicted: dict[str, np.ndarray]) -> dict[str, A
         }
         texts = [json.dumps([value]) for value in numbers[part].tolist()]
         evaluation.update(texts, tables, {k: v[part] for k, v in present.items()})
-    metrics = evaluation.compute()
-    json.dumps(metrics, allow_nan=False)
-    return metrics | {"flat": objective.flat(metrics)}
+    record = evaluation.compute()
+    metrics = record.to_json()
+    assert EvaluationRecord.from_json(json.loads(json.dumps(metrics, allow_nan=False))) == record
+    return metrics | {"flat": objective.flat(record)}
 
 
 def test_every_subset_is_judged_on_its_own_samples_and_against_the_whole() -> None:

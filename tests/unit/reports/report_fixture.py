@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from pipeline.metrics.evaluation import compare_model, evaluate_predictions
 from pipeline.modalities.shown import Shown
 from pipeline.objectives.classify.section import ClassSection
-from pipeline.reports.content import Example, ReportData
+from pipeline.reports.content import Example, QuarantineRow, ReportData, SplitCounts
 
 CLASSES = tuple("0123456789")
 MODALITIES = ("image", "text", "audio")
@@ -54,10 +55,11 @@ def make_report_data(num_samples: int = 540, num_examples: int = 30, seed: int =
         )
         probabilities[subset] = _softmax(0.85 * logits)
     evaluation = evaluate_predictions(CLASSES, labels, probabilities, present, seed=seed)
+    comparison = []
     for name in MODALITIES:
         rows = present[name]
         alone = _softmax(evidence[name] + rng.normal(0, 0.4, (num_samples, 10)))[rows]
-        evaluation["comparison"].append(
+        comparison.append(
             compare_model(f"{name} alone", [name], CLASSES, labels[rows], alone, seed=seed)
         )
     full = probabilities["image+text+audio"]
@@ -76,7 +78,7 @@ def make_report_data(num_samples: int = 540, num_examples: int = 30, seed: int =
         examples=examples,
         history=_history(rng),
         section=ClassSection(),
-        evaluation=evaluation,
+        evaluation=replace(evaluation, comparison=tuple(comparison)),
         config_yaml="run: runs/demo\ntrain:\n  epochs: 8\n  batch_size: 64\n  seed: 7\n",
         environment={"python": "3.11.7", "ray": "2.60.0", "machine": "2 cores, 8 GB, no GPU"},
     )
@@ -154,11 +156,11 @@ def tone_wav(label, rng, rate=16000, seconds=0.6):
 def _splits(rng):
     sizes = {"train": 4310, "val": 541, "test": 540}
     return {
-        name: {
-            "num_samples": size,
-            "labels": dict(zip(CLASSES, map(int, rng.multinomial(size, [0.1] * 10)), strict=True)),
-            "modalities": {m: int(rng.binomial(size, 0.93)) for m in MODALITIES},
-        }
+        name: SplitCounts(
+            num_samples=size,
+            labels=dict(zip(CLASSES, map(int, rng.multinomial(size, [0.1] * 10)), strict=True)),
+            modalities={m: int(rng.binomial(size, 0.93)) for m in MODALITIES},
+        )
         for name, size in sizes.items()
     }
 
@@ -173,7 +175,7 @@ def _quarantine():
         (None, "", "missing_end", "no end-of-archive marker"),
     ]
     return [
-        {"shard": "demo-train-000001.tar", "key": key, "field": f, "reason": r, "detail": d}
+        QuarantineRow("demo-train-000001.tar", key=key, field=f, reason=r, detail=d)
         for key, f, r, d in rows
     ]
 

@@ -2,8 +2,9 @@
 
 from page_reader import PageReader, structural_problems
 
+from pipeline.cleaning.report import CleaningReport
 from pipeline.objectives.classify.section import ClassSection
-from pipeline.reports.content import ReportData
+from pipeline.reports.content import QuarantineRow, ReportData, SplitCounts
 from pipeline.reports.page import render
 
 FOUND = {
@@ -33,6 +34,10 @@ FOUND = {
 }
 
 
+def test_a_record_is_read_as_it_was_written() -> None:
+    assert CleaningReport.from_json(FOUND).to_json() == FOUND
+
+
 def page_of(data: ReportData) -> tuple[str, str]:
     """The page without line breaks, and its text."""
     page = render(data)
@@ -42,17 +47,17 @@ def page_of(data: ReportData) -> tuple[str, str]:
 
 def test_every_search_and_every_filter_has_a_line() -> None:
     rows = [
-        {"shard": "x.tar", "key": f"k{i}", "field": "png", "reason": reason, "detail": ""}
+        QuarantineRow("x.tar", f"k{i}", "png", reason, "")
         for i, reason in enumerate(["filtered_size", "filtered_size", "bad_image", "filtered_leak"])
     ]
     data = ReportData(
         title="r",
         generated="now",
-        splits={"train": {"num_samples": 4, "labels": {"a": 44, "b": 4}}},
+        splits={"train": SplitCounts(4, {"a": 44, "b": 4})},
         quarantine=rows,
         section=ClassSection(),
         filters={"image.min_side": 32, "text.scripts": "Latin, Han"},
-        cleaning=[FOUND],
+        cleaning=[CleaningReport.from_json(FOUND)],
     )
     page, text = page_of(data)
     assert "<bdi>min_side 32</bdi></td><td>2</td>" in page

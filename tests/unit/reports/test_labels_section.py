@@ -9,7 +9,7 @@ from page_reader import PageReader, structural_problems
 
 from pipeline.objectives.base import Judging
 from pipeline.objectives.multi_label import MultiLabelConfig
-from pipeline.reports.content import Example, ReportData
+from pipeline.reports.content import Example, ReportData, SplitCounts
 from pipeline.reports.page import number, percent, render
 from pipeline.reports.plots import label_balance
 
@@ -45,7 +45,7 @@ def report_data(absent: bool = False) -> ReportData:
     return ReportData(
         "labels",
         "now",
-        splits={"test": {"num_samples": 60, "labels": counted, "modalities": {"image": 60}}},
+        splits={"test": SplitCounts(60, counted, {"image": 60})},
         examples=examples,
         history=[
             {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.2 / epoch, "val_f1_micro": 0.5}
@@ -66,14 +66,14 @@ def words(data: ReportData) -> str:
 def test_the_page_tells_precision_and_what_each_modality_gives() -> None:
     data = report_data()
     text = words(data)
-    overall = data.evaluation["overall"]
+    overall = data.evaluation.overall.metrics
     precision = number(overall["mean_average_precision"])
     assert f"The mean average precision of the classes is {precision} on 60 test samples" in text
     assert f"of which {percent(overall['subset_accuracy'])} have exactly the labels" in text
     for name in ("mean_average_precision", "f1_micro", "f1_macro", "hamming_loss"):
         assert number(overall[name]) in text
-    for row in overall["per_class"].values():
-        assert number(row["threshold"]) in text
+    for threshold in LEARNED["thresholds"]:
+        assert number(threshold) in text
     page = render(data)
     assert "Average precision of each class" in page
     assert "Precision and recall" in page
@@ -106,7 +106,7 @@ def test_labels_are_counted_and_none_is_said() -> None:
     assert told.rows == {"test": (2, 5 / 4, 1)}
     assert "a 3" in told.plot.description
     every = data.section.targets({"test": {'["a", "b"]': 2}}).plot
-    assert every == label_balance({"test": {"labels": {"a": 2, "b": 2}, "num_samples": 2}})
+    assert every == label_balance({"test": SplitCounts(2, {"a": 2, "b": 2})})
     assert "100 %" in every.svg, "shares are of samples, not of labels"
     assert data.section.label("[]") == "none"
     assert data.section.label('["b", "a"]') == "a, b"

@@ -11,7 +11,7 @@ from page_reader import PageReader, structural_problems
 
 from pipeline.objectives.base import Judging
 from pipeline.objectives.regress import RegressConfig
-from pipeline.reports.content import Example, ReportData
+from pipeline.reports.content import Example, ReportData, SplitCounts
 from pipeline.reports.page import number, render
 
 SUBSETS = {"image": 3.0, "text": 9.0, "image+text": 1.0}
@@ -55,7 +55,7 @@ def report_data(places: tuple[str, ...] = ("json.age",), constant: bool = False)
     return ReportData(
         "numbers",
         "now",
-        splits={"test": {"num_samples": 60, "labels": counted, "modalities": {"image": 60}}},
+        splits={"test": SplitCounts(60, counted, {"image": 60})},
         examples=examples,
         history=[
             {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": 1.2 / epoch, "val_mae": 9 / epoch}
@@ -76,10 +76,10 @@ def words(data: ReportData) -> str:
 def test_the_page_tells_errors_and_what_each_modality_gives() -> None:
     data = report_data()
     text = words(data)
-    overall, subsets = data.evaluation["overall"], data.evaluation["subsets"]
+    overall, subsets = data.evaluation.overall.metrics, data.evaluation.subsets
     assert f"The model is off by {number(overall['mae'])} on average over 60 test samples" in text
     assert f"is off by {number(overall['mae_of_mean'])}" in text
-    gain = subsets["image"]["difference"]
+    gain = subsets["image"].difference
     assert f"{number(gain)} nearer than the best single modality (image" in text
     for name in ("mae", "rmse", "r2", "spearman"):
         assert number(overall[name]) in text

@@ -25,17 +25,8 @@ def labelled(num_classes=6, num=80):
     metrics = multi_label_metrics(
         names, labels, probabilities, [0.5] * num_classes, seed=0, num_resamples=20
     )
-    per_class = {
-        name: {
-            "average_precision": scores.average_precision.value,
-            "interval": scores.average_precision.interval,
-            "recall": scores.recall,
-            "precision": scores.precision,
-        }
-        for name, scores in metrics.per_class.items()
-    }
     mean = metrics.mean_average_precision.value
-    return per_class, mean, precision_recall(names, labels, probabilities)
+    return metrics.per_class, mean, precision_recall(names, labels, probabilities)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +89,7 @@ def test_bars_leave_out_classes_without_samples_and_say_so(drawn):
 
 
 def weakest_first(per_class):
-    areas = {name: row["average_precision"] for name, row in per_class.items()}
+    areas = {name: row.average_precision.value for name, row in per_class.items()}
     return sorted((name for name in areas if areas[name] is not None), key=areas.get)
 
 

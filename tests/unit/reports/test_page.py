@@ -1,19 +1,20 @@
 """The page as a document: complete, self-contained, accessible, and safe with hostile data."""
 
-import json
 import re
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from page_reader import PageReader, structural_problems
 from report_fixture import CLASSES
 from support.tones import png
 
 from pipeline.metrics.evaluation import evaluate_predictions
+from pipeline.metrics.record import EvaluationRecord, OtherScores
 from pipeline.modalities.shown import Shown
 from pipeline.objectives.classify.section import ClassSection
-from pipeline.reports.content import Example, ReportData
+from pipeline.reports.content import Example, QuarantineRow, ReportData, SplitCounts
 from pipeline.reports.page import interval, number, percent, points, render
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
@@ -44,22 +45,22 @@ def test_finished_run_is_complete_and_self_contained(page):
 
 def test_headline_says_the_numbers(page, report_data):
     text = re.sub(r"[ \n]+", " ", PageReader(page).text)
-    overall = report_data.evaluation["overall"]
+    overall = report_data.evaluation.overall.metrics
     assert percent(overall["accuracy"]) in text
-    assert interval(overall["intervals"]["accuracy"]) in text
+    assert interval(report_data.evaluation.overall.interval_of("accuracy")) in text
     assert number(overall["f1_macro"]) in text
     assert number(overall["roc_auc"]) in text
     assert "142.7" in text
-    best = max(row["accuracy"] for row in report_data.evaluation["comparison"])
+    best = max(row.metrics["accuracy"] for row in report_data.evaluation.comparison)
     assert f"{100 * (overall['accuracy'] - best):.1f} points above" in text
 
 
 def with_best(report_data, **single):
     """The page where one model of a single modality is the strongest, with these numbers."""
-    evaluation = json.loads(json.dumps(report_data.evaluation))
+    evaluation = report_data.evaluation.to_json()
     row = {"name": "image alone", "modalities": ["image"], "num_samples": 500, "f1_macro": 0.9}
     evaluation["comparison"] = [{**row, "accuracy": 0.99, "interval": [0.98, 0.995], **single}]
-    page = render(replace(report_data, evaluation=evaluation))
+    page = render(replace(report_data, evaluation=EvaluationRecord.from_json(evaluation)))
     return re.sub(r"[ \n]+", " ", PageReader(page).text)
 
 
@@ -74,7 +75,7 @@ def test_only_a_difference_that_is_no_chance_is_told_in_points(report_data):
         assert "points above" not in text
         assert "points below" not in text
     # Without pairs, intervals that meet may be chance.
-    low, high = report_data.evaluation["overall"]["intervals"]["accuracy"]
+    low, high = report_data.evaluation.overall.interval_of("accuracy")
     assert "points above" not in with_best(
         report_data, accuracy=low, interval=[low - 0.1, low + 0.001]
     )
@@ -85,9 +86,11 @@ def test_only_a_difference_that_is_no_chance_is_told_in_points(report_data):
 
 
 def test_differences_of_subsets_that_may_be_chance_are_not_clear(report_data):
-    evaluation = json.loads(json.dumps(report_data.evaluation))
-    for subset in evaluation["subsets"].values():
-        subset |= {"difference": -0.0444, "difference_interval": [-0.09, 0.01]}
+    subsets = {
+        name: replace(scores, difference=-0.0444, difference_interval=(-0.09, 0.01))
+        for name, scores in report_data.evaluation.subsets.items()
+    }
+    evaluation = replace(report_data.evaluation, subsets=subsets)
     text = PageReader(render(replace(report_data, evaluation=evaluation))).text
     assert "−4.4" not in text
     assert "not clear" in text
@@ -108,9 +111,8 @@ def test_the_kept_epoch_is_marked(report_data):
 
 def test_a_model_that_is_judged_on_what_it_has_seen_says_so(report_data):
     seen = {"train": 2, "val": 1, "of": 3}
-    page = render(
-        replace(report_data, evaluation={**report_data.evaluation, "seen_in_training": seen})
-    )
+    evaluation = replace(report_data.evaluation, seen_in_training=seen)
+    page = render(replace(report_data, evaluation=evaluation))
     text = re.sub(r"[ \n]+", " ", PageReader(page).text)
     assert (
         "2 of the 3 shards were in its training set and 1 of the 3 shards chose its epoch" in text
@@ -172,6 +174,26 @@ def test_a_run_that_only_trained(report_data):
     assert "python -m jobs.train" not in text
 
 
+def test_probabilities_have_the_names_of_all_classes_those_without_a_sample_too():
+    labels, classes = np.array([0, 2, 2]), ("a", "b", "c")
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.1, 0.7]])
+    evaluation = evaluate_predictions(
+        classes, labels, {"text": probabilities}, {"text": np.ones(3, bool)}, 0
+    )
+    predicted = pa.table(
+        {
+            "key": ["k0", "k1", "k2"],
+            "shard": ["s"] * 3,
+            "label": ["a", "c", "c"],
+            "prediction": ["a", "b", "c"],
+            "score": probabilities.max(axis=1),
+            "probabilities": probabilities.tolist(),
+        }
+    )
+    mistake, *_ = ClassSection().choose(predicted, evaluation, 2)
+    assert (mistake.key, mistake.probabilities) == ("k1", {"b": 0.6, "c": 0.3, "a": 0.1})
+
+
 def test_an_evaluation_without_samples():
     nothing = evaluate_predictions(
         CLASSES,
@@ -193,10 +215,10 @@ def hostile_data():
     evaluation = evaluate_predictions(
         classes, labels, {"image": probabilities}, {"image": np.ones(40, bool)}, 0
     )
-    evaluation["comparison"] = [
-        {"name": HOSTILE, "modalities": ["image"], "accuracy": 0.5, "interval": [0.4, 0.6]}
-    ]
-    row = dict.fromkeys(("shard", "key", "field", "reason", "detail"), HOSTILE)
+    other = OtherScores(
+        name=HOSTILE, modalities=("image",), metrics={"accuracy": 0.5}, interval=(0.4, 0.6)
+    )
+    row = QuarantineRow(HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     media = {
         HOSTILE: Shown("text", HOSTILE),
         "image": Shown("picture", b'"><script>'),
@@ -211,13 +233,13 @@ def hostile_data():
         config_path=HOSTILE,
         summary={HOSTILE: HOSTILE},
         splits={
-            HOSTILE: {"num_samples": 1, "labels": {HOSTILE: 1}, "modalities": {HOSTILE: 1}},
+            HOSTILE: SplitCounts(1, {HOSTILE: 1}, {HOSTILE: 1}),
         },
         quarantine=[row],
         examples=[example, replace(example, prediction=None), replace(example, label=None)],
         history=[{"epoch": 1, HOSTILE: HOSTILE, "val_loss": HOSTILE, "train_loss": 1.0}],
         section=ClassSection(),
-        evaluation=evaluation,
+        evaluation=replace(evaluation, comparison=(other,)),
         config_yaml=HOSTILE,
         environment={HOSTILE: HOSTILE},
     )
@@ -236,7 +258,7 @@ def test_text_that_is_no_unicode_does_not_make_the_page_unwritable():
     data = ReportData(
         broken,
         "now",
-        splits={"train": {"num_samples": 1, "labels": {broken: 1}, "modalities": {}}},
+        splits={"train": SplitCounts(1, {broken: 1})},
         examples=[Example(broken, "s", "train", broken)],
     )
     page = render(data)
@@ -258,7 +280,7 @@ def test_few_and_many_classes(num_classes):
         ReportData(
             "many",
             "now",
-            splits={"test": {"num_samples": 300, "labels": counts, "modalities": {"text": 300}}},
+            splits={"test": SplitCounts(300, counts, {"text": 300})},
             section=ClassSection(),
             evaluation=evaluation,
         )
@@ -278,24 +300,24 @@ def test_media_too_large_for_a_page_is_named_instead():
 
 
 def test_what_is_noted_is_not_called_bad():
-    noted = {"shard": "s", "key": "k", "field": "mp3", "reason": "noted_cut_end", "detail": "cut"}
-    page = render(ReportData("q", "now", splits={"train": {"num_samples": 5}}, quarantine=[noted]))
+    noted = QuarantineRow("s", "k", "mp3", "noted_cut_end", "cut")
+    page = render(ReportData("q", "now", splits={"train": SplitCounts(5)}, quarantine=[noted]))
     assert "Nothing: every sample could be used" in page
     assert "noted_cut_end" in page
 
 
 def test_quarantine_counts_may_be_larger_than_the_rows_shown():
-    row = {"shard": "s", "key": "k", "field": "jpg", "reason": "bad_image", "detail": "cut"}
+    row = QuarantineRow("s", "k", "jpg", "bad_image", "cut")
     data = ReportData(
         "q",
         "now",
-        splits={"train": {"num_samples": 5}},
+        splits={"train": SplitCounts(5)},
         quarantine=[row],
         quarantine_counts={"bad_image": 12_345},
     )
     assert "12\u202f345" in render(data)
     assert "Nothing: every sample could be used" in render(
-        ReportData("q", "now", splits={"train": {"num_samples": 5}})
+        ReportData("q", "now", splits={"train": SplitCounts(5)})
     )
 
 

@@ -1,14 +1,19 @@
 """Figures: what they say, and that they fit into any page."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from pipeline.metrics.calibration import Calibration, ReliabilityBin
+from pipeline.metrics.evaluation import ClassDetails
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.objectives.classify.plots import class_curves, reliability
 from pipeline.objectives.classify.section import ACCURACY, ClassSection, majority_rate
 from pipeline.reports import curves, plots
 from pipeline.reports.comparison import best_single, comparison_rows
+from pipeline.reports.content import SplitCounts
 from pipeline.reports.svg import draw, shortened, text_columns
 
 ALLOWED = {"svg", "g", "defs", "path", "use", "text", "rect", "clipPath"}
@@ -16,15 +21,15 @@ ALLOWED = {"svg", "g", "defs", "path", "use", "text", "rect", "clipPath"}
 
 @pytest.fixture(scope="module")
 def drawn(report_data):
-    overall = report_data.evaluation["overall"]
+    details = ClassDetails.of(report_data.evaluation)
     rows = comparison_rows(report_data.evaluation, "accuracy")
     return [
         plots.by_modality(rows, ACCURACY, ClassSection().reference(report_data.evaluation)),
         plots.label_balance(report_data.splits),
         *curves.training_curves(report_data.history, None, {"Accuracy": "accuracy"}, ["Accuracy"]),
-        class_curves(overall["roc"], overall["per_class"], "roc"),
-        class_curves(overall["pr"], overall["per_class"], "pr"),
-        reliability(overall["calibration"]),
+        class_curves(details.roc, details.per_class, "roc"),
+        class_curves(details.pr, details.per_class, "pr"),
+        reliability(details.calibration),
     ]
 
 
@@ -54,14 +59,14 @@ def test_ids_are_unique_across_figures_and_every_reference_has_one(drawn):
 
 
 def test_labels_are_shown_as_they_are():
-    splits = {"train": {"labels": {"$x_1$": 3, "<b>&": 2, "数字": 1, "a\nb\x07": 4}}}
+    splits = {"train": SplitCounts(labels={"$x_1$": 3, "<b>&": 2, "数字": 1, "a\nb\x07": 4})}
     plot = plots.label_balance(splits)
     shown = {e.text for e in ElementTree.fromstring(plot.svg).iter("text")}
     assert {"$x_1$", "<b>&", "数字", "a b"} <= shown
 
 
 def test_many_labels_show_the_most_frequent():
-    splits = {"train": {"labels": {f"label {i}": i + 1 for i in range(200)}}}
+    splits = {"train": SplitCounts(labels={f"label {i}": i + 1 for i in range(200)})}
     plot = plots.label_balance(splits)
     assert "20 most frequent of 200" in plot.title
     assert "label 199" in plot.svg
@@ -69,10 +74,10 @@ def test_many_labels_show_the_most_frequent():
 
 
 def test_nothing_to_draw():
-    assert plots.label_balance({"train": {"num_samples": 3}}) is None
+    assert plots.label_balance({"train": SplitCounts(3)}) is None
     assert plots.by_modality([], ACCURACY) is None
     assert class_curves({}, {}, "roc") is None
-    assert reliability({"bins": [{"count": 0}]}) is None
+    assert reliability(Calibration(bins=(ReliabilityBin(0.0, 1.0, 0, None, None),))) is None
     assert curves.training_curves([]) == []
 
 
@@ -105,17 +110,19 @@ def test_rows_put_models_trained_alone_beside_their_masked_twin(report_data):
     assert [row.name for row in rows[-2:]] == ["audio", "audio alone"]
     best = best_single(rows, ACCURACY)
     assert best.kind == "alone"
-    alone = [row["accuracy"] for row in report_data.evaluation["comparison"]]
+    alone = [row.metrics["accuracy"] for row in report_data.evaluation.comparison]
     assert best.value == max(alone)
-    masked = comparison_rows({**report_data.evaluation, "comparison": []}, "accuracy")
+    masked = comparison_rows(replace(report_data.evaluation, comparison=()), "accuracy")
     assert best_single(masked, ACCURACY).kind == "joint"
 
 
 def test_rows_without_a_number_are_left_out_and_strangers_come_last():
-    evaluation = {
-        "subsets": {"image": {"accuracy": None}, "text": {"accuracy": 0.5, "interval": None}},
-        "comparison": [{"name": "a giant", "modalities": ["video"], "accuracy": 0.9}],
-    }
+    evaluation = EvaluationRecord.from_json(
+        {
+            "subsets": {"image": {"accuracy": None}, "text": {"accuracy": 0.5, "interval": None}},
+            "comparison": [{"name": "a giant", "modalities": ["video"], "accuracy": 0.9}],
+        }
+    )
     rows = comparison_rows(evaluation, "accuracy")
     assert [row.name for row in rows] == ["text", "a giant"]
     assert plots.by_modality(rows, ACCURACY) is not None
