@@ -181,6 +181,26 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: The file or an override is wrong; names the setting and, for an unknown one, the nearest known.
     """
+    tree = _read_tree(path, overrides)
+    if any(class_names(tree)):
+        make_importable(Path(path).parent)
+    return validate(with_defaults(tree, Config), where=str(path), overrides=overrides)
+
+
+def names_classes(path: str | Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a configuration names a person's own classes; nothing else of it is checked.
+
+    Args:
+        path: As of :func:`load`.
+        overrides: As of :func:`load`.
+
+    Raises:
+        ConfigError: The file cannot be read, or an override is none.
+    """
+    return any(class_names(_read_tree(path, overrides)))
+
+
+def _read_tree(path: str | Path, overrides: Sequence[str]) -> dict[str, object]:
     try:
         text = Path(path).read_text("utf-8")
         tree = parse_yaml(text)
@@ -205,9 +225,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError("the configuration is not a mapping of settings", where=str(path))
     for override in overrides:
         apply_override(tree, override)
-    if any(class_names(tree)):
-        make_importable(Path(path).parent)
-    return validate(with_defaults(tree, Config), where=str(path), overrides=overrides)
+    return tree
 
 
 def validate(

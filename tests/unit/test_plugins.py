@@ -15,7 +15,7 @@ from support.sealed import seal
 
 import pipeline
 from pipeline import plugins
-from pipeline.config import Config, load, to_yaml, validate
+from pipeline.config import Config, load, names_classes, to_yaml, validate
 from pipeline.engine.cluster.package import runtime_env, working_dir
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.vector import VectorConfig
@@ -114,6 +114,24 @@ def test_what_lies_beside_the_configuration_goes_where_the_job_goes(
     assert str(tmp_path / "beside_of_mine.py") in modules
     with working_dir(written) as (folder, _):
         assert (folder / "beside_of_mine.py").read_text() == source
+
+
+def test_a_submitted_job_sends_on_what_does_not_lie_in_its_working_directory(
+    tmp_path: Path, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from pipeline.objectives.regress import RegressConfig\nclass Mine(RegressConfig): ..."
+    module = tmp_path / "elsewhere_of_mine.py"
+    module.write_text(source)
+    override = "objective={kind: python, class: 'elsewhere_of_mine:Mine'}"
+    assert names_classes(written, [override])
+    assert not names_classes(written, ["objective=null", "modalities={text: {}}"])
+    load(written, [override])
+    modules = runtime_env(is_submitted=True)["py_modules"]
+    assert isinstance(modules, list)
+    assert str(module) in modules
+    assert not [path for path in modules if path.endswith("pipeline")], "the job has them"
+    monkeypatch.chdir(tmp_path)
+    assert str(module) not in runtime_env(is_submitted=True).get("py_modules", [])
 
 
 @pytest.fixture

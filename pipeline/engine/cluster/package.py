@@ -14,16 +14,20 @@ PROJECT = Path(__file__).resolve().parents[3]
 PACKAGES = ("pipeline", "jobs")
 
 
-def runtime_env() -> dict[str, object]:
+def runtime_env(*, is_submitted: bool = False) -> dict[str, object]:
     """The Ray runtime environment that brings the code to the workers of a running cluster.
 
     Nothing is installed by it. This project is left out where it is installed among other packages: the
     cluster's machines are then taken to have it too. A person's own classes travel where they are not installed.
+
+    Args:
+        is_submitted: Whether this process is a submitted job: its working directory is what workers have already.
     """
     modules = []
-    if (PROJECT / "pyproject.toml").is_file():
+    if (PROJECT / "pyproject.toml").is_file() and not is_submitted:
         modules = [str(PROJECT / name) for name in PACKAGES]
-    modules += map(str, plugins.sources())
+    here = Path.cwd() if is_submitted else None
+    modules += [str(source) for source in plugins.sources() if source.parent != here]
     return {"py_modules": modules, "excludes": ["__pycache__/"]} if modules else {}
 
 

@@ -210,9 +210,11 @@ def _started(num_cpus: int | None) -> Iterator[None]:
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
     strangers = processes.descendants()
+    # A submitted job's own environment carries the code, but what lies elsewhere than in its working directory.
+    environment = runtime_env(is_submitted=inside_ray_job())
     options: dict[str, Any] = {"address": address}
-    if not inside_ray_job():  # there, the job's own runtime environment carries the code
-        options["runtime_env"] = runtime_env()
+    if environment:
+        options["runtime_env"] = environment
     try:
         try:
             _init(**options)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from pipeline.config import load, to_yaml
+from pipeline.config import load, names_classes, to_yaml
 from pipeline.engine.cluster import signals
 from pipeline.engine.cluster.address import API_VARIABLES, api_address, unreachable
 from pipeline.engine.cluster.auth import environment, use_saved_token
@@ -57,11 +57,15 @@ def submit(
         The job's exit code; 130 if it was stopped.
 
     Raises:
-        ConfigError: The configuration cannot be read, or no address is known.
+        ConfigError: The configuration cannot be read, names classes of a person's own that cannot be imported here, or
+            no address is known.
         RunError: The cluster cannot be reached, or refuses the job.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the job has been told to stop.
     """
     words = _words(config, overrides, as_json=as_json)
+    settings = _settings(words)
+    if names_classes(config, settings):
+        load(config, settings)  # imports them, and what is imported travels
     with working_dir(config) as (folder, place):
         command = ["python", "-m", f"jobs.{job}", place, *words]
         return run_command(
@@ -83,7 +87,7 @@ def plan(
         ConfigError: The configuration is wrong, or no address is known.
     """
     words = _words(config, overrides, as_json=as_json)
-    settings = load(config, [word for word in words if not word.startswith("-") and "=" in word])
+    settings = load(config, _settings(words))
     try:
         cluster = api_address(address)
     except RunError as error:
@@ -95,6 +99,10 @@ def plan(
         f"{to_yaml(settings)}\nwould hand to {cluster}: {command}\n"
         f"with {len(sizes)} files of code and configuration, {sum(sizes) / 1e6:.1f} MB"
     )
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    return [word for word in words if not word.startswith("-") and "=" in word]
 
 
 def _words(config: Path, overrides: Sequence[str], *, as_json: bool) -> list[str]:

@@ -58,7 +58,7 @@ BEHIND = {
 def modalities(name: str, encoder: dict[str, Any], **settings: Any) -> ModalitiesConfig:
     section = {"fields": [FIELDS[name]], "encoder": {"kind": PRETRAINED, **encoder}}
     if name == "text":
-        section["max_tokens"] = 12
+        section["max_tokens"] = 8  # fewer than any network takes
     return ModalitiesConfig.model_validate({name: {**section, **settings}})
 
 

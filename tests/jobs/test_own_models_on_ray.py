@@ -1,0 +1,63 @@
+"""A person's own classes on the workers of Ray: they lie beside the configuration, where no worker looks by itself."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.own_configuration import write_configuration
+from support.ray_cluster import PROJECT, RAY, Family, Head
+
+from jobs import _job, pack
+
+pytestmark = pytest.mark.ray
+PYTHON = [sys.executable, "-m"]
+
+
+def run(words: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        words,
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+@pytest.fixture(scope="module")
+def trained(ray_head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration of own classes, with a model that a driver has trained on the cluster that it joined."""
+    folder = tmp_path_factory.mktemp("own")
+    config = write_configuration(folder)
+    assert _job.main(pack.JOB, [str(config)]) == 0
+    options = ["cluster.executor=ray", f"cluster.address={ray_head.address}", "train.epochs=1"]
+    run([*PYTHON, "jobs.train", str(config), *options], ray_head.client())
+    assert (folder / "run" / "model" / "bundle.json").is_file()
+    return config
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("way", ["joined", "handed over", "submitted by Ray", "a Ray of its own"])
+def test_workers_import_them(
+    ray_head: Head, family: Family, trained: Path, tmp_path: Path, way: str
+) -> None:
+    job = [*PYTHON, "jobs.infer", str(trained)]
+    options = ["cluster.executor=ray", f"infer.output={tmp_path}/rows"]
+    if way == "joined":
+        run([*job, *options, f"cluster.address={ray_head.address}"], ray_head.client())
+    elif way == "handed over":
+        words = [*PYTHON, "jobs.submit", "infer", str(trained), "--address", ray_head.url]
+        run([*words, *options], ray_head.client())
+    elif way == "submitted by Ray":
+        submit = [RAY, "job", "submit", "--working-dir", ".", "--address", ray_head.url, "--"]
+        words = ["python", "-m", "jobs.infer", str(trained), *options, "cluster.address=auto"]
+        run([*submit, *words], ray_head.client())
+    else:
+        run([*job, *options], family.environment())
+    summary = json.loads((tmp_path / "rows" / "summary.json").read_text())
+    assert summary["samples_written"] > 0
+    assert summary["samples_read"] == 24
