@@ -119,6 +119,7 @@ def test_as_many_actors_and_threads_as_there_are_cores(tone_config: Path, clip: 
 def test_relative_weights_are_refused_on_a_cluster(tone_config: Path, monkeypatch) -> None:
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     full = ["infer.model=timm:test_vit", "infer.weights=/models/vit.safetensors"]
+    full += ["cluster.executor=auto"]
     assert load(tone_config, full).infer.model == "timm:test_vit"
     for wrong, words in (
         (["infer.model=hf:models/clip"], "infer.model: models/clip is relative"),
@@ -128,4 +129,4 @@ def test_relative_weights_are_refused_on_a_cluster(tone_config: Path, monkeypatc
         ),
     ):
         with pytest.raises(ConfigError, match=words):
-            load(tone_config, wrong)
+            load(tone_config, [*wrong, "cluster.executor=auto"])

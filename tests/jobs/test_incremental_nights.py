@@ -30,7 +30,7 @@ modalities:
   image: {{fields: [png, jpg], size: 16}}
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 infer: {{input: "{tmp_path}/in/*.tar", model: "{tmp_path}/model", output: "{tmp_path}/out"}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )

@@ -50,7 +50,7 @@ def config(tmp_path: Path) -> Path:
         },
         "train": {"epochs": 5, "batch_size": 16, "learning_rate": 3e-3, "seed": 1},
         "evaluate": {"num_bootstrap": 50},
-        "cluster": {"num_cpus": 2, "executor": "here"},
+        "cluster": {"num_cpus": 1, "executor": "here"},
     }
     settings["input"]["max_bad_fraction"] = 0.1
     path.write_text(json.dumps(settings))

@@ -57,7 +57,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "train": {"epochs": 6, "batch_size": 16, "learning_rate": 3e-3, "seed": 1},
         "evaluate": {"num_bootstrap": 10},
         "report": {"num_examples": 4},
-        "cluster": {"num_cpus": 2},
+        "cluster": {"num_cpus": 1},
     }
     path = folder / "pairs.json"
     path.write_text(json.dumps(settings))

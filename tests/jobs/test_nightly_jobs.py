@@ -36,7 +36,7 @@ modalities:
   image: {{fields: [png, jpg], size: 16}}
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 1, batch_size: 32, seed: 1}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )
@@ -56,7 +56,7 @@ modalities:
 infer: {{input: "{tmp_path}/in/*.tar", model: "{bundle}"}}
 input: {{max_bad_fraction: 0.5}}
 nightly: {{retry_seconds: 0.1}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )

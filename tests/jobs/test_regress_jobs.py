@@ -52,7 +52,7 @@ modalities:
 objective: {{kind: regress, target: json.level, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 12, batch_size: 16, learning_rate: 5e-3, seed: 1, augment: false}}
 evaluate: {{num_bootstrap: 50}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )

@@ -37,7 +37,7 @@ modalities:
   text: {{fields: [txt], max_tokens: 16, vocab_size: 300, max_bytes: 1000}}
   audio: {{fields: [wav], sample_rate_hz: 8000, max_seconds: 0.3, num_mels: 20}}
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )

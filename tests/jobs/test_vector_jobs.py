@@ -76,7 +76,7 @@ pack:
 objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
 train: {{epochs: 8, batch_size: 16, learning_rate: 3e-3, seed: 1}}
 evaluate: {{num_bootstrap: 50}}
-cluster: {{num_cpus: 2, executor: here}}
+cluster: {{num_cpus: 1, executor: here}}
 """,
         encoding="utf-8",
     )

@@ -69,7 +69,7 @@ def config(tmp_path: Path) -> Path:
         "modalities": MODALITIES,
         "preprocess": {"input": "test"},
         "evaluate": {"num_bootstrap": 10},
-        "cluster": {"num_cpus": 2, "executor": "here"},
+        "cluster": {"num_cpus": 1, "executor": "here"},
     }
     path.write_text(json.dumps(settings))
     return path
