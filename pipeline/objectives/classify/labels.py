@@ -28,8 +28,52 @@ logger = logging.getLogger(__name__)
 FEW_VALUES = 10  # of a number, that may well be names of classes
 
 
+class NamesClasses:
+    """What targets share whose values are names of classes; see :class:`pipeline.modalities.decoding.targets.Target`.
+
+    Attributes:
+        label: Where they stand.
+        classes: Those that are allowed; any where None.
+    """
+
+    label: str
+    classes: frozenset[str] | None
+
+    @property
+    def setting(self) -> str:
+        return "objective.label"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.label,)
+
+    @property
+    def accepted(self) -> list[str] | None:
+        return None if self.classes is None else sorted(self.classes)
+
+    def allowed(self, text: str, place: str) -> str:
+        """The class that a label names, as the class is spelled.
+
+        Args:
+            text: The label.
+            place: The field that it stands in.
+
+        Raises:
+            SampleError: It is none of the classes.
+        """
+        if self.classes is None:
+            return text
+        name = class_of(text, self.classes)
+        if name is None:
+            what = f"the label {text[:80]!r} is not one of the classes"
+            raise SampleError(
+                what, reason="unknown_label", field=place, setting="objective.classes"
+            )
+        return name
+
+
 @dataclass(frozen=True)
-class ClassTarget:
+class ClassTarget(NamesClasses):
     """The name of a sample's class; see :class:`pipeline.modalities.decoding.targets.Target`.
 
     Attributes:
@@ -41,20 +85,8 @@ class ClassTarget:
     classes: frozenset[str] | None = None
 
     @property
-    def setting(self) -> str:
-        return "objective.label"
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.label,)
-
-    @property
     def identity(self) -> str:
         return self.label
-
-    @property
-    def accepted(self) -> list[str] | None:
-        return None if self.classes is None else sorted(self.classes)
 
     @property
     def countable(self) -> bool:
@@ -62,23 +94,12 @@ class ClassTarget:
 
     def read(self, sample: Sample, json_depth: int = DEPTH) -> str:
         text = read_label(sample, self.label, json_depth)
-        return self._class(text, label_place(self.label, sample.fields)[0])
+        return self.allowed(text, label_place(self.label, sample.fields)[0])
 
     def accept(self, text: str | None) -> str:
         if text is None:
             raise missing_label(self.label)
-        return self._class(text, self.label)
-
-    def _class(self, text: str, place: str) -> str:
-        if self.classes is None:
-            return text
-        name = class_of(text, self.classes)
-        if name is None:
-            what = f"the label {text[:80]!r} is not one of the classes"
-            raise SampleError(
-                what, reason="unknown_label", field=place, setting="objective.classes"
-            )
-        return name
+        return self.allowed(text, self.label)
 
 
 def only_class(text: str) -> tuple[str, ...]:
@@ -130,13 +151,23 @@ class LabelSurvey:
         self.respelled.update(other.respelled)
 
     def refused(self, target: Target) -> Counter[str]:
-        reasons: Counter[str] = Counter()
-        for name, count in self.labels.items():
-            try:
-                target.accept(name)
-            except SampleError as error:
-                reasons[error.reason] += count
-        return reasons
+        return refusals(self.labels, target)
+
+
+def refusals(texts: Mapping[str, int], target: Target) -> Counter[str]:
+    """Reason -> samples whose text a target refuses.
+
+    Args:
+        texts: Text -> samples that have it.
+        target: Which.
+    """
+    reasons: Counter[str] = Counter()
+    for text, count in texts.items():
+        try:
+            target.accept(text)
+        except SampleError as error:
+            reasons[error.reason] += count
+    return reasons
 
 
 def class_names(

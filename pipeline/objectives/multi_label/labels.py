@@ -16,7 +16,7 @@ from pipeline.modalities.decoding.members import check_json, field_json, field_t
 from pipeline.modalities.decoding.targets import Target, label_place, missing_label
 from pipeline.modalities.strict_json import DEPTH
 from pipeline.modalities.text.repair import normalized
-from pipeline.objectives.classify.labels import class_of
+from pipeline.objectives.classify.labels import NamesClasses, refusals
 from pipeline.sample import Sample
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ THRESHOLDS, SHARES = "thresholds", "shares"
 
 
 @dataclass(frozen=True)
-class LabelsTarget:
+class LabelsTarget(NamesClasses):
     """The names of a sample's classes; see :class:`pipeline.modalities.decoding.targets.Target`.
 
     Its text is a JSON list of different names in Unicode's form NFC, sorted.
@@ -43,20 +43,8 @@ class LabelsTarget:
     classes: frozenset[str] | None = None
 
     @property
-    def setting(self) -> str:
-        return "objective.label"
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        return (self.label,)
-
-    @property
     def identity(self) -> JsonValue:
         return [self.label, self.separator]
-
-    @property
-    def accepted(self) -> list[str] | None:
-        return None if self.classes is None else sorted(self.classes)
 
     @property
     def countable(self) -> bool:
@@ -96,19 +84,8 @@ class LabelsTarget:
         Raises:
             SampleError: One is none of the classes.
         """
-        classes = {self._class(normalized(label), place) for label in labels}
+        classes = {self.allowed(normalized(label), place) for label in labels}
         return json.dumps(sorted(classes), ensure_ascii=False)
-
-    def _class(self, label: str, place: str) -> str:
-        if self.classes is None:
-            return label
-        name = class_of(label, self.classes)
-        if name is None:
-            what = f"the label {label[:80]!r} is not one of the classes"
-            raise SampleError(
-                what, reason="unknown_label", field=place, setting="objective.classes"
-            )
-        return name
 
 
 def labels_of(text: str) -> list[str]:
@@ -165,13 +142,7 @@ class LabelsSurvey:
         self.texts.update(other.texts)
 
     def refused(self, target: Target) -> Counter[str]:
-        reasons: Counter[str] = Counter()
-        for text, count in self.texts.items():
-            try:
-                target.accept(text)
-            except SampleError as error:
-                reasons[error.reason] += count
-        return reasons
+        return refusals(self.texts, target)
 
     def counts(self) -> Counter[str]:
         """Label -> samples that have it."""
