@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pipeline import storage
 from pipeline.errors import ConfigError
+from pipeline.inspection.survey import read_samples
+from pipeline.limits import Limits
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, sniff
 from pipeline.packing.config import DEFAULT_SPLIT, PackConfig
 from pipeline.packing.entries import Entry
@@ -18,10 +20,8 @@ from pipeline.packing.reading import Reading
 from pipeline.packing.source import read_source
 from pipeline.packing.tables.cells import content_of, is_media, names_file, text_of
 from pipeline.packing.tables.table import TABLE_SUFFIXES, column_names, read_table
-from pipeline.sample import Sample
 from pipeline.sections import SPLITS
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
-from pipeline.shards.reading.reader import read_part
 from pipeline.starter.look import LABEL_NAMES, is_label
 
 LOOKED_AT = 200  # samples
@@ -98,9 +98,7 @@ def _pattern(shards: Sequence[Shard]) -> str:
 
 def _first_samples(shards: Sequence[Shard]) -> Iterator[Mapping[str, memoryview]]:
     parts = (Part(shard.name, shard.url, shard_fingerprint(shard)) for shard in shards)
-    items = itertools.chain.from_iterable(map(read_part, parts))
-    samples = (item for item in items if isinstance(item, Sample))
-    for sample in itertools.islice(samples, LOOKED_AT):
+    for sample in itertools.islice(read_samples(parts, Limits(), None), LOOKED_AT):
         yield {name: member.data for name, member in sample.fields.items()}
 
 
