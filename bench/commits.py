@@ -69,7 +69,7 @@ def tiny_parts(folder: Path, count: int) -> dict[str, float]:
     parts = [plan_shard(each)[0] for each in shards]
     told: dict[str, float] = {"parts": count}
     sink = ParquetSink(
-        str(folder / "out"), ParquetConfig(), {"model": "m"}, {"model": "m"}, ("image",)
+        str(folder / "out"), {"model": "m"}, {"model": "m"}, ("image",), config=ParquetConfig()
     )
     sink.begin()
     with timed(told, "written_seconds"):

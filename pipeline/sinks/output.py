@@ -15,7 +15,23 @@ from pipeline.sinks.provenance import Provenance
 
 @dataclass(frozen=True)
 class Output:
-    """One output folder; the attributes are those of :class:`pipeline.sinks.parquet.ParquetSink`."""
+    """One output folder.
+
+    Attributes:
+        folder: Where it lies.
+        identity: What the rows depend on: model, preprocessing, format. Another identity on the same output is refused.
+        footer: Key/value metadata of every data file.
+        columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
+        order: What the rows of a part are sorted by.
+        measure: Sums up each part into its record; None where no statistics are wanted.
+        keep_statistics: Whether those sums stay when the part is published.
+        partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshots.snapshot.Snapshot`.
+        attachments: File name -> content of what lies beside the identity.
+        origin: The input; another one on the same output is refused. None where any may come.
+        replace: Whether rows of another identity or input go when those of this one are published.
+        replacing: The setting that says so.
+        remedy: What else one can do whose settings or input are others than those of the rows that are there.
+    """
 
     folder: str
     identity: Mapping[str, object]

@@ -9,7 +9,7 @@ snapshot is the files of ``_manifest.json``, which is replaced last of all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -21,7 +21,6 @@ from pipeline.sample import (
     ERROR,
     KEY,
     MODALITIES,
-    ORDINAL,
     PART,
     QUARANTINE_SCHEMA,
     SHARD,
@@ -29,9 +28,8 @@ from pipeline.sample import (
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import PARTS, QUARANTINE, attempt_name, part_of
 from pipeline.sinks.ledger import PartResult, ledger
-from pipeline.sinks.origin import Origin
 from pipeline.sinks.output import Output
-from pipeline.sinks.provenance import Provenance, identity_digest
+from pipeline.sinks.provenance import identity_digest
 from pipeline.sinks.quarantine import as_quarantine, bad_ordinals, quarantine_rows
 from pipeline.sinks.records import Book, PartFile, Record, Records
 from pipeline.sinks.retries import with_earlier
@@ -44,55 +42,24 @@ RECORDS_AT_A_TIME = 1024  # held in memory while their sums are added
 
 
 @dataclass(frozen=True)
-class ParquetSink:
+class ParquetSink(Output):
     """Writes one output folder.
 
     Attributes:
-        output: The folder.
         config: Sizes of files and row groups.
-        identity: What the rows depend on: model, preprocessing, format. Another identity on the same output is refused.
-        footer: Key/value metadata of every data file.
-        columns: Data columns after ``key``, ``shard`` and ``modalities``, in order; the metadata follows them.
-        order: What the rows of a part are sorted by.
-        measure: Sums up each part into its record; None where no statistics are wanted.
-        keep_statistics: Whether those sums stay when the part is published.
-        partition: Folder in the output that new rows go to; see :class:`pipeline.sinks.snapshots.snapshot.Snapshot`.
-        attachments: File name -> content of what lies beside the identity.
-        origin: The input; another one on the same output is refused. None where any may come.
-        replace: Whether rows of another identity or input go when those of this one are published.
-        replacing: The setting that says so.
-        remedy: What else one can do whose settings or input are others than those of the rows that are there.
     """
 
-    output: str
-    config: ParquetSettings
-    identity: Mapping[str, object]
-    footer: Mapping[str, str]
-    columns: tuple[str, ...]
-    order: tuple[str, ...] = (KEY, ORDINAL)
-    measure: Callable[[pa.Table], Sums] | None = None
-    keep_statistics: bool = False
-    partition: str = ""
-    attachments: Mapping[str, bytes] = field(default_factory=dict)
-    origin: Origin | None = None
-    replace: bool = False
-    replacing: str = ""
-    remedy: str = "choose another output folder, or remove this one"
+    config: ParquetSettings = field(kw_only=True)
 
     @classmethod
     def of(cls, output: Output, settings: ParquetSettings) -> ParquetSink:
         """The sink of an output that a job describes."""
-        values = vars(output)
-        return cls(
-            values["folder"],
-            settings,
-            **{name: value for name, value in values.items() if name != "folder"},
-        )
+        return cls(**vars(output), config=settings)
 
     def check(self, parts: Sequence[Part] | None = None) -> None:
         """See :class:`pipeline.sinks.base.Sink`."""
         done = {record.part for record in self.recorded()}
-        done |= Records(self.output).attempts().keys()
+        done |= Records(self.folder).attempts().keys()
         planned = None if parts is None else {part.id for part in parts}
         self.provenance.check(self.config, done, planned)
 
@@ -104,7 +71,7 @@ class ParquetSink:
 
     def done(self, parts: Sequence[Part]) -> set[str]:
         """Parts that are in the snapshot, and those that have a commit record and rows, from two listings."""
-        records, book = Records(self.output), self._book()
+        records, book = Records(self.folder), self._book()
         attempts = records.attempts()
         done = {part.id for part in parts if part.id in attempts or part.id in book.records}
         held = book.records.keys() | {
@@ -147,12 +114,12 @@ class ParquetSink:
             result, total = replace(result, statistics=sums), replace(total, statistics=sums)
         quarantine = None
         if bad.num_rows:
-            quarantine = write_rows(self.output, QUARANTINE, name, bad, self.config)
+            quarantine = write_rows(self.folder, QUARANTINE, name, bad, self.config)
         if result.written:
             # A copy of all pixels, so only where there is something to leave out.
             all_good = table[ERROR].null_count == table.num_rows
             rows = self._data_rows(table if all_good else table.filter(table[ERROR].is_null()))
-            file = write_rows(self.output, PARTS, name, rows, self.config)
+            file = write_rows(self.folder, PARTS, name, rows, self.config)
             files = (*files, replace(file, retry=part.retry))
         record = Record(total, part.plan(), self._digest, files, quarantine)
         committed = self._commit_record(record)
@@ -160,7 +127,7 @@ class ParquetSink:
 
     def _commit_record(self, record: Record) -> Record:
         """Writes the record of a part; returns the one that counts, which may be of a writer that was faster."""
-        records = Records(self.output)
+        records = Records(self.folder)
         first = records.create(record)
         if first is record:
             return record
@@ -189,8 +156,8 @@ class ParquetSink:
         if self.measure is None:
             return
         book, parts = self._book(), set(ids)
-        yield from book.sums(self.output, parts)
-        records = Records(self.output)
+        yield from book.sums(self.folder, parts)
+        records = Records(self.folder)
         singles = [part for part in records.attempts() if part in parts - book.records.keys()]
         for start in range(0, len(singles), RECORDS_AT_A_TIME):
             first_attempts = dict.fromkeys(singles[start : start + RECORDS_AT_A_TIME], 0)
@@ -199,16 +166,9 @@ class ParquetSink:
 
     def recorded_results(self, ids: Collection[str]) -> Iterator[PartResult]:
         """The ledgers of parts that readers do not see yet."""
-        records = Records(self.output)
+        records = Records(self.folder)
         retries = {part: retry for part, retry in records.attempts().items() if part in ids}
         yield from (record.result for record in records.read(retries).values())
-
-    @property
-    def provenance(self) -> Provenance:
-        """What this job makes the output from."""
-        return Provenance(
-            self.output, self.identity, self.origin, self.replace, self.replacing, self.remedy
-        )
 
     @property
     def _digest(self) -> str:
@@ -217,19 +177,19 @@ class ParquetSink:
     @property
     def _snapshot(self) -> Snapshot:
         return Snapshot(
-            self.output, self.config, self._digest, self.order, self.keep_statistics, self.partition
+            self.folder, self.config, self._digest, self.order, self.keep_statistics, self.partition
         )
 
     def _book(self) -> Book:
         """The book of the snapshot; an empty one where that is of another identity, and to be replaced."""
-        manifest = read_manifest(self.output)
+        manifest = read_manifest(self.folder)
         ours = manifest is not None and manifest.fingerprint == self._digest
-        return Book.of(self.output, manifest if ours else None)
+        return Book.of(self.folder, manifest if ours else None)
 
     def _records(self, ids: Collection[str]) -> dict[str, Record]:
         """The last record of each of these parts that has one."""
         published = {part: old for part, old in self._book().records.items() if part in ids}
-        records = Records(self.output)
+        records = Records(self.folder)
         newer = {
             part: retry
             for part, retry in records.attempts().items()
@@ -255,4 +215,4 @@ class ParquetSink:
         return picked.rename_columns(names).replace_schema_metadata(dict(self.footer))
 
     def _url(self, *names: str) -> str:
-        return storage.join(self.output, *names)
+        return storage.join(self.folder, *names)

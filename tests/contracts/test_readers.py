@@ -92,7 +92,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
         None,
         metadata=["json"],
     )
-    sink = ParquetSink(str(folder / "out"), ParquetConfig(), {}, {"model": "m"}, COLUMNS)
+    sink = ParquetSink(str(folder / "out"), {}, {"model": "m"}, COLUMNS, config=ParquetConfig())
     sink.begin()
     parts = plan(expand(str(folder / "x-*.tar")))
     for number, part in enumerate(parts):

@@ -63,7 +63,11 @@ class Case:
         """What a job does, in this process."""
         parts: list[Part] = plan(expand(str(self.input / "*.tar")))
         sink = ParquetSink(
-            str(output or self.output), ParquetConfig(), {"model": "m"}, {"model": "m"}, ("image",)
+            str(output or self.output),
+            {"model": "m"},
+            {"model": "m"},
+            ("image",),
+            config=ParquetConfig(),
         )
         sink.begin()
         done = sink.done(parts)

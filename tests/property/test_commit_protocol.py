@@ -188,7 +188,7 @@ class Commits(RuleBasedStateMachine):
                 pq.read_metadata(file)
 
     def sink(self) -> ParquetSink:
-        return ParquetSink(self.output, ParquetConfig(), {"m": 1}, {"m": "1"}, ("image",))
+        return ParquetSink(self.output, {"m": 1}, {"m": "1"}, ("image",), config=ParquetConfig())
 
     def run(self, stop: int | None, reverse: bool) -> bool:
         """What a batch job does, in one process; whether rows of before stay in the place of new ones."""

@@ -90,7 +90,7 @@ def load(folder: str) -> Night:
 def run(output: str, night: Night) -> None:
     """A job: what is to do, written and published."""
     config = ParquetConfig(grace_seconds=0)
-    sink = ParquetSink(output, config, {"model": "m"}, {"model": "m"}, ("image",))
+    sink = ParquetSink(output, {"model": "m"}, {"model": "m"}, ("image",), config=config)
     with locks.lock(output) if storage.is_local(output) else open(os.devnull):
         sink.begin()
         parts = [part for part, _ in night.values()]

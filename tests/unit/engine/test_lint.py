@@ -409,7 +409,7 @@ def test_the_cost_of_preprocessing_is_near_the_truth(photos: Config, tmp_path: P
         photos.modalities, tokenizer, target=ClassTarget("cls"), target_optional=True
     )
     parts = plan(expand(str(tmp_path / "train-*.tar")))
-    sink = ParquetSink(str(tmp_path / "out"), ParquetConfig(), {}, {}, tuple(decoder.codecs))
+    sink = ParquetSink(str(tmp_path / "out"), {}, {}, tuple(decoder.codecs), config=ParquetConfig())
     sink.begin()
     for part in parts:
         sink.write(decode_part(part, decoder))

@@ -25,7 +25,7 @@ DECODER = Decoder.build(
 
 
 def output(folder: Path) -> ParquetSink:
-    return ParquetSink(str(folder / "out"), ParquetConfig(), {"model": "m"}, {}, ("image",))
+    return ParquetSink(str(folder / "out"), {"model": "m"}, {}, ("image",), config=ParquetConfig())
 
 
 def parts(folder: Path) -> list[Part]:

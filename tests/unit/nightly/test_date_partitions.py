@@ -38,7 +38,7 @@ def output(tmp_path: Path) -> Path:
         assert night.input.test is not None
         assert night.infer.output is not None
         decoder = Decoder.build(night.modalities, None)
-        sink = ParquetSink(night.infer.output, ParquetConfig(), {}, {}, ("image",))
+        sink = ParquetSink(night.infer.output, {}, {}, ("image",), config=ParquetConfig())
         sink.begin()
         parts = plan(expand(night.input.test))
         for part in parts:

@@ -37,7 +37,7 @@ def parts(tmp_path: Path) -> list[Part]:
 @pytest.fixture
 def sink(tmp_path: Path) -> ParquetSink:
     output = str(tmp_path / "out")
-    return ParquetSink(output, ParquetConfig(), {"model": "m"}, {"model": "m"}, ("image",))
+    return ParquetSink(output, {"model": "m"}, {"model": "m"}, ("image",), config=ParquetConfig())
 
 
 def write(sink: ParquetSink, parts: list[Part]) -> None:
@@ -47,7 +47,7 @@ def write(sink: ParquetSink, parts: list[Part]) -> None:
 
 
 def files(sink: ParquetSink, pattern: str) -> list[str]:
-    return sorted(str(path.relative_to(sink.output)) for path in Path(sink.output).glob(pattern))
+    return sorted(str(path.relative_to(sink.folder)) for path in Path(sink.folder).glob(pattern))
 
 
 def without_a_row(file: Any, tables: Iterable[pa.Table], size: int) -> None:
@@ -96,7 +96,7 @@ def test_a_merged_file_is_opened_again_before_it_is_shown(
 
 def lose(sink: ParquetSink) -> None:
     """Another host takes the lease, while this one was away."""
-    register = NumberedFile(Path(sink.output, locks.LEASE))
+    register = NumberedFile(Path(sink.folder, locks.LEASE))
     for _ in range(100):
         _, version = register.read()
         if register.replace(b'{"epoch": 9, "holder": "other", "seconds": 9}', version):
@@ -104,7 +104,7 @@ def lose(sink: ParquetSink) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            locks.check_held(sink.output)
+            locks.check_held(sink.folder)
         except LockedError:
             return
         time.sleep(0.02)
@@ -122,7 +122,7 @@ def test_a_job_that_has_lost_its_lease_changes_nothing(
         publish(*arguments)
         lose(sink)
 
-    with locks.lock(sink.output):
+    with locks.lock(sink.folder):
         write(sink, parts)
         before = files(sink, "_parts/*")
         if moment == "before it publishes":

@@ -37,7 +37,7 @@ def decoder(**options: object) -> Decoder:
 
 
 def sink(folder: Path) -> ParquetSink:
-    return ParquetSink(str(folder), ParquetConfig(), {"model": "m"}, {}, ("image", "audio"))
+    return ParquetSink(str(folder), {"model": "m"}, {}, ("image", "audio"), config=ParquetConfig())
 
 
 def rows_of(output: Path) -> list[tuple]:

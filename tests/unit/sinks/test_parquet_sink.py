@@ -30,7 +30,7 @@ DECODER = Decoder.build(
 
 def sink(folder: Path, **identity: object) -> ParquetSink:
     return ParquetSink(
-        str(folder), ParquetConfig(), {"model": "m", **identity}, {"model": "m"}, ("image",)
+        str(folder), {"model": "m", **identity}, {"model": "m"}, ("image",), config=ParquetConfig()
     )
 
 

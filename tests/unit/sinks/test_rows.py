@@ -36,7 +36,7 @@ def output(tmp_path: Path) -> str:
         },
     )
     decoder = Decoder.build(ModalitiesConfig.model_validate(MODALITIES), None)
-    sink = ParquetSink(str(tmp_path / "out"), ParquetConfig(), {}, {}, ("image", "audio"))
+    sink = ParquetSink(str(tmp_path / "out"), {}, {}, ("image", "audio"), config=ParquetConfig())
     sink.begin()
     parts = plan(expand(str(tmp_path / "x.tar")))
     for part in parts:

@@ -33,7 +33,7 @@ DECODER = Decoder.build(
 
 def sink(output: str, **config: float) -> ParquetSink:
     settings = ParquetConfig.model_validate(config)
-    return ParquetSink(output, settings, {"model": "m"}, {"model": "m"}, ("image",))
+    return ParquetSink(output, {"model": "m"}, {"model": "m"}, ("image",), config=settings)
 
 
 def shards(folder: Path, seeds: dict[str, int], *, bad: bool = False) -> list[Part]:
