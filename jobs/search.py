@@ -22,9 +22,8 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.modalities import kinds
-from pipeline.reports.search import render_table
+from pipeline.reports.neighbours import SearchAnswer, render_table
 from pipeline.runs import Summary, process_clock
-from pipeline.sample import KEY, SHARD
 
 if TYPE_CHECKING:
     from pipeline.engine.search.query import Question
@@ -53,10 +52,8 @@ def job_for(options: argparse.Namespace) -> Job:
         with as_interrupt():
             summary.first_sample = process_clock()
             answer = search(config, question)
-            summary.report = report(config, question, answer)
             texts = neighbour_texts(config, answer)
-            for row in summary.report["neighbours"]:
-                row["text"] = texts.get((row[SHARD], row[KEY]))
+            summary.report = report(config, question, answer, texts).to_json()
             summary.metrics = {"rows_compared": float(answer.compared)}
             if options.html is not None:
                 from pipeline.engine.search.gallery import gallery
@@ -83,7 +80,9 @@ def job_for(options: argparse.Namespace) -> Job:
         sections=SECTIONS,
         locked=False,
         keeps_summary=False,
-        answer=lambda summary: render_table(summary.report, summary.outputs),
+        answer=lambda summary: render_table(
+            SearchAnswer.from_json(summary.report), summary.outputs
+        ),
     )
 
 

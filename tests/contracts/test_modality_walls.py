@@ -24,7 +24,6 @@ MAY = {
 }
 # File -> what the word means there that is also a kind's name.
 HOMONYMS = {
-    "jobs/search.py": "the JSON key of what can be read of a neighbour",
     "pipeline/engine/search/gallery.py": "the medium",
     "pipeline/inspection/table.py": "the format",
     "pipeline/isolation/answer.py": "the key of a message",
@@ -33,7 +32,7 @@ HOMONYMS = {
     "pipeline/nightly/emit.py": "the image of a container",
     "pipeline/packing/tables/columns.py": "a field's usual name",
     "pipeline/reports/media.py": "the medium",
-    "pipeline/reports/search.py": "the JSON key of what can be read of a neighbour",
+    "pipeline/reports/neighbours.py": "the JSON key of what can be read of a neighbour",
     "pipeline/reports/svg.py": "the element of SVG",
     "pipeline/reports/views.py": "the medium",
     "pipeline/settings_page.py": "the type of a setting",

@@ -29,7 +29,7 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/reports/section.py": ({"prediction", "probabilities"}, "as content.py, which it fills"),
     "pipeline/reports/views.py": ({"prediction", "probabilities"}, "as content.py, which it shows"),
     "pipeline/reports/page.py": ({"prediction"}, "tells examples of the data from those of a model"),
-    "pipeline/reports/search.py": ({"prediction"}, "as content.py"),
+    "pipeline/reports/neighbours.py": ({"prediction"}, "as content.py"),
     "pipeline/engine/plans/report.py": ({"prediction", "probabilities"}, "fills content.py from an objective's choice"),
     "pipeline/engine/search/gallery.py": ({"prediction"}, "shows the column of that name, whatever is in it"),
     "pipeline/engine/search/plan.py": ({"prediction"}, "as its gallery"),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.decoding.isolated import end_child, show
-from pipeline.engine.search.plan import PREDICTION, Answer
+from pipeline.engine.search.plan import Answer
 from pipeline.engine.search.query import Question
 from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
@@ -19,8 +18,9 @@ from pipeline.logs import without_library_noise
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example
-from pipeline.reports.search import Neighbour, SearchPage
-from pipeline.sample import KEY, SHARD, Sample
+from pipeline.reports.neighbours import Neighbour
+from pipeline.reports.search import SearchPage, ShownNeighbour
+from pipeline.sample import Sample
 from pipeline.shards.packed.source import is_packed
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
 from pipeline.shards.reading.reader import read_part
@@ -44,7 +44,7 @@ class _Found:
 def gallery(config: Config, question: Question, answer: Answer) -> SearchPage:
     """What the page shows of an answer; that a sample cannot be found or read becomes a note."""
     query_row = answer.query.row
-    names = [(neighbour[SHARD], neighbour[KEY]) for neighbour in answer.neighbours]
+    names = [(neighbour.shard, neighbour.key) for neighbour in answer.neighbours]
     samples = ([(query_row.shard, query_row.key)] if query_row else []) + names[:MAX_SAMPLES]
     shown_by_name = _read(config, samples)
     if query_row is not None:
@@ -82,7 +82,7 @@ def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
     names = [name for name, medium in config.modalities.media().items() if medium == "text"]
     if not names:
         return {}
-    places = [(row[SHARD], row[KEY]) for row in answer.neighbours[:MAX_SAMPLES]]
+    places = [(row.shard, row.key) for row in answer.neighbours[:MAX_SAMPLES]]
     alone = config.model_copy(update={"modalities": config.modalities.only(names)})
     samples = _read(alone, places, max_far_bytes=0)
     return {
@@ -98,16 +98,16 @@ def _titles(config: Config, question: Question) -> Iterator[str]:
         yield f"“{value}”" if is_text else value.rpartition("/")[2]
 
 
-def _neighbour(row: Mapping[str, Any], found: _Found) -> Neighbour:
+def _neighbour(row: Neighbour, found: _Found) -> ShownNeighbour:
     example = Example(
-        key=row[KEY],
-        shard=row[SHARD],
+        key=row.key,
+        shard=row.shard,
         split="",
-        prediction=said(row.get(PREDICTION)),
-        score=row.get("prediction_score"),
+        prediction=said(row.said.prediction) if row.said else None,
+        score=row.said.score if row.said else None,
         shown=found.shown,
     )
-    return Neighbour(row["rank"], row["score"], example, row["metadata"], found.notes)
+    return ShownNeighbour(row.rank, row.score, example, row.metadata, found.notes)
 
 
 def said(prediction: object) -> str | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from pydantic import JsonValue
 
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.search.query import Query, Question, given_query, row_query, searched_column
 from pipeline.errors import ConfigError, InputError
 from pipeline.nightly import DATE
+from pipeline.reports.neighbours import Neighbour, Said, SearchAnswer
 from pipeline.sample import KEY, MODALITIES, SHARD
 from pipeline.search.approximate import Approximate
 from pipeline.search.exact import Found, nearest
@@ -34,14 +35,13 @@ class Answer:
     Attributes:
         column: The column that was searched.
         query: What was asked.
-        neighbours: Each with ``rank``, ``score``, ``shard``, ``key``, ``modalities``, ``prediction`` and
-            ``prediction_score`` where there are, and ``metadata``; the nearest first.
+        neighbours: The nearest first.
         compared: Rows that there were to choose from.
     """
 
     column: str
     query: Query
-    neighbours: list[dict[str, Any]]
+    neighbours: list[Neighbour]
     compared: int
 
 
@@ -91,26 +91,38 @@ def _answer(
     return Answer(column, query, _described(written, hits), hits.compared)
 
 
-def report(config: Config, question: Question, answer: Answer) -> dict[str, Any]:
-    """The answer, ready for JSON."""
+def report(
+    config: Config, question: Question, answer: Answer, texts: Mapping[tuple[str, str], str]
+) -> SearchAnswer:
+    """The answer as it is shown.
+
+    Args:
+        config: The whole configuration.
+        question: What was asked.
+        answer: What was found.
+        texts: Shard and key -> what can be read of a neighbour.
+    """
     row = answer.query.row
-    query: dict[str, Any] = dict(question.told)
+    query: dict[str, JsonValue] = dict(question.told)
     if row is not None:
         query |= {KEY: row.key, SHARD: row.shard}
     if answer.query.prediction is not None:
         query[PREDICTION] = answer.query.prediction
-    return {
-        "query": query,
-        "output": config.folder("embeddings", config.infer.output),
-        "column": answer.column,
-        "index": config.search.index,
-        "top": question.top or TOP,
-        "rows_compared": answer.compared,
-        "neighbours": answer.neighbours,
-    }
+    return SearchAnswer(
+        query=query,
+        output=config.folder("embeddings", config.infer.output),
+        column=answer.column,
+        index=config.search.index,
+        top=question.top or TOP,
+        rows_compared=answer.compared,
+        neighbours=tuple(
+            replace(neighbour, text=texts.get((neighbour.shard, neighbour.key)))
+            for neighbour in answer.neighbours
+        ),
+    )
 
 
-def listing(config: Config) -> tuple[list[str], dict[str, Any]]:
+def listing(config: Config) -> tuple[list[str], dict[str, object]]:
     """Names of the files of a configuration's output, and what their content is known by.
 
     A manifest says which they are; in a plain folder they are the Parquet files.
@@ -120,7 +132,7 @@ def listing(config: Config) -> tuple[list[str], dict[str, Any]]:
         InputError: The manifest is damaged.
     """
     output = config.folder("embeddings", config.infer.output)
-    content: dict[str, Any]
+    content: dict[str, object]
     try:
         manifest = json.loads(storage.read_bytes(storage.join(output, MANIFEST)))
         names = [file["name"] for file in manifest["files"]]
@@ -197,7 +209,7 @@ def _nearest(
     return nearest(vector, written.scan(column), top, without)
 
 
-def _described(written: Written, found: Found) -> list[dict[str, Any]]:
+def _described(written: Written, found: Found) -> list[Neighbour]:
     """The neighbours with what their rows say."""
     columns = [name for name in (MODALITIES, PREDICTION, SCORE) if name in written.schema.names]
     metadata = [
@@ -208,13 +220,20 @@ def _described(written: Written, found: Found) -> list[dict[str, Any]]:
     rows = written.fetch([hit.row for hit in found.hits], [KEY, SHARD, *columns, *metadata])
     described = []
     for rank, (hit, row) in enumerate(zip(found.hits, rows, strict=True), 1):
-        neighbour = {"rank": rank, "score": hit.score, SHARD: row[SHARD], KEY: row[KEY]}
-        neighbour |= {MODALITIES: row[MODALITIES]} if MODALITIES in columns else {}
+        said = None
         if PREDICTION in columns:
-            neighbour[PREDICTION] = row[PREDICTION]
-            neighbour["prediction_score"] = _plain(row.get(SCORE))
-        neighbour["metadata"] = {name: _plain(row[name]) for name in metadata}
-        described.append(neighbour)
+            said = Said(row[PREDICTION], _finite(row.get(SCORE)))
+        described.append(
+            Neighbour(
+                rank,
+                hit.score,
+                row[SHARD],
+                row[KEY],
+                tuple(row[MODALITIES] or ()) if MODALITIES in columns else None,
+                said,
+                {name: _plain(row[name]) for name in metadata},
+            )
+        )
     return described
 
 
@@ -224,8 +243,12 @@ def _is_single(kind: pa.DataType) -> bool:
     return not any(test(kind) for test in tests)
 
 
-def _plain(value: object) -> Any:
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _plain(value: object) -> JsonValue:
     """A value that JSON has."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return _finite(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -74,7 +74,7 @@ def test_from_a_text_to_images(shared: Written, tmp_path: Path) -> None:
         {"run": str(tmp_path), "modalities": {"image": {}}, "infer": {"output": shared.output}}
     )
     answer = search(config, Question(key="b", by="text", among="image"))
-    assert [(each["key"], each["score"]) for each in answer.neighbours] == [
+    assert [(each.key, each.score) for each in answer.neighbours] == [
         ("a", 1.0), ("d", pytest.approx(0.5**0.5)),
     ]  # fmt: skip
     assert answer.compared == 2
@@ -114,7 +114,7 @@ def test_while_snapshots_take_each_others_place(tmp_path: Path) -> None:
     try:
         for _ in range(20):
             neighbours = search(config, Question(key="b")).neighbours
-            assert [each["key"] for each in neighbours] == ["d", "a"]
+            assert [neighbour.key for neighbour in neighbours] == ["d", "a"]
     finally:
         over.set()
         thread.join()

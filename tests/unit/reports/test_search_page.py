@@ -1,5 +1,8 @@
 """The page of a search: self-contained, escaped, and whole where a sample cannot be shown."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from browser import Browser, find_browser
 from page_reader import PageReader, structural_problems
@@ -9,7 +12,8 @@ from pipeline.engine.search.gallery import said
 from pipeline.modalities.shown import Shown
 from pipeline.reports import search as search_module
 from pipeline.reports.content import Example
-from pipeline.reports.search import Neighbour, SearchPage, render, render_table
+from pipeline.reports.neighbours import Neighbour, Said, SearchAnswer, render_table
+from pipeline.reports.search import SearchPage, ShownNeighbour, render
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
 ALL = {
@@ -29,8 +33,8 @@ def hostile_page() -> SearchPage:
         query=Example("", "", "", shown={"text": Shown("text", HOSTILE)}),
         facts=[("embeddings", HOSTILE), ("column", "embedding")],
         neighbours=[
-            Neighbour(1, 0.98765, example, {HOSTILE: HOSTILE, "json": None}),
-            Neighbour(2, -0.5, bare, {}, ["the shard is not there", HOSTILE]),
+            ShownNeighbour(1, 0.98765, example, {HOSTILE: HOSTILE, "json": None}),
+            ShownNeighbour(2, -0.5, bare, {}, ["the shard is not there", HOSTILE]),
         ],
     )
 
@@ -72,7 +76,7 @@ def test_it_fits_a_phone_and_asks_for_nothing(tmp_path) -> None:
 def test_a_page_does_not_grow_without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "MAX_PAGE_BYTES", 20_000)
     sounds = [
-        Neighbour(i, 0.5, Example(f"k{i}", "s", "", shown={"audio": Shown("sound", wav())}))
+        ShownNeighbour(i, 0.5, Example(f"k{i}", "s", "", shown={"audio": Shown("sound", wav())}))
         for i in range(9)
     ]
     page = render(SearchPage("t", "now", Example("q", "s", ""), neighbours=sounds))
@@ -81,22 +85,33 @@ def test_a_page_does_not_grow_without_bounds(monkeypatch: pytest.MonkeyPatch) ->
     assert reader.text.count("this page would become too large") == 9 - len(reader.all("audio"))
 
 
+def answer(*neighbours: Neighbour) -> SearchAnswer:
+    return SearchAnswer({"text": "a"}, "out", "embedding", "exact", 10, 1234, neighbours)
+
+
+def test_an_answer_has_the_keys_that_its_rows_have_and_is_read_as_it_was_written() -> None:
+    bare = Neighbour(1, 0.5, "s.tar", "k")
+    full = replace(bare, modalities=("image",), said=Said([1.5], 0.5), metadata={"a": 1}, text="t")
+    tree = json.loads(json.dumps(answer(bare, full).to_json()))
+    names = "query output column index top rows_compared neighbours"
+    assert list(tree) == names.split()
+    first, second = tree["neighbours"]
+    assert list(first) == ["rank", "score", "shard", "key", "metadata", "text"]
+    said_keys = ["modalities", "prediction", "prediction_score"]
+    assert list(second) == [*list(first)[:4], *said_keys, "metadata", "text"]
+    assert (second["prediction"], second["prediction_score"]) == ([1.5], 0.5)
+    assert SearchAnswer.from_json(tree) == answer(bare, full)
+
+
 def test_the_table_has_no_control_characters() -> None:
-    neighbour = {
-        "rank": 1,
-        "score": 0.5,
-        "shard": "a\nb.tar",
-        "key": "\x1b[31mred" + "長" * 60,
-        "prediction": None,
-        "metadata": {"json": '{"a": "\u202e"}', "none": None},
-    }
-    report = {
-        "column": "embedding",
-        "index": "exact",
-        "top": 10,
-        "rows_compared": 1234,
-        "neighbours": [neighbour, {**neighbour, "rank": 10, "metadata": {}}],
-    }
+    neighbour = Neighbour(
+        rank=1,
+        score=0.5,
+        shard="a\nb.tar",
+        key="\x1b[31mred" + "長" * 60,
+        metadata={"json": '{"a": "\u202e"}', "none": None},
+    )
+    report = answer(neighbour, replace(neighbour, rank=10, metadata={}))
     lines = render_table(report, {"html": "x.html"}).splitlines()
     assert lines[0].split() == ["rank", "score", "shard", "key", "metadata"]
     assert all(character.isprintable() for line in lines for character in line)
