@@ -22,9 +22,8 @@ from pipeline.metrics.resampling.bootstrap import (
     NUM_RESAMPLES,
     bootstrap_interval,
     confusion_intervals,
-    paired_bootstrap,
 )
-from pipeline.metrics.resampling.estimate import Estimate
+from pipeline.metrics.resampling.estimate import Estimate, paired_difference
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 
 
@@ -149,21 +148,6 @@ def compare_model(
     return OtherScores(name=name, modalities=tuple(modalities), **vars(scores))
 
 
-def paired_difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], *, seed: int, num_bootstrap: int
-) -> Estimate:
-    """Difference of two accuracies on the same N samples, with its 95 % interval.
-
-    Args:
-        first: (N,) bool, what one model got right.
-        second: (N,) bool, what the other did.
-        seed: Seed of the bootstrap.
-        num_bootstrap: Resamples of the interval.
-    """
-    paired = paired_bootstrap(first, second, seed=seed, num_resamples=num_bootstrap)
-    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
-
-
 def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
     """The flat numbers of ``summary.json``, ``accuracy_SUBSET`` included, undefined left out."""
     errors = ClassDetails.of(evaluation).calibration
@@ -224,7 +208,7 @@ def _compared(
         f1_macro = float(f1_score(labels, predictions, average="macro", zero_division=0))
     if whole is not None:
         others = whole.argmax(axis=1) == labels
-        paired = paired_difference(right, others, seed=seed, num_bootstrap=num_bootstrap)
+        paired = paired_difference(right, others, seed=seed, num_resamples=num_bootstrap)
     return ComparedScores(
         num_samples=len(labels),
         metrics={"accuracy": accuracy, "f1_macro": f1_macro},

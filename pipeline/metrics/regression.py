@@ -11,13 +11,12 @@ from pipeline.errors import ModelError
 from pipeline.metrics.resampling.bootstrap import (
     CONFIDENCE,
     NUM_RESAMPLES,
-    PairedDifference,
-    paired_bootstrap,
 )
 from pipeline.metrics.resampling.estimate import (
     Estimate,
     estimate,
     mean_where_defined,
+    paired_difference,
     row_means_where_defined,
 )
 from pipeline.metrics.resampling.regression import NAMES, resampled_metrics
@@ -119,7 +118,7 @@ def paired_mae_difference(
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
-) -> PairedDifference | None:
+) -> Estimate:
     """The first model's MAE minus the second's on the same samples; below zero the first is better.
 
     Args:
@@ -131,7 +130,7 @@ def paired_mae_difference(
         confidence: Share of resamples inside the interval.
 
     Returns:
-        The difference with its interval, or None without samples or without resamples.
+        The difference with its interval; undefined without samples.
 
     Raises:
         ValueError: See :func:`regression_metrics`.
@@ -141,7 +140,7 @@ def paired_mae_difference(
     for predictions in (first, second):
         columns, predicted = _columns(targets, predictions)
         errors.append(np.abs(predicted - columns).mean(axis=1))
-    return paired_bootstrap(*errors, seed=seed, num_resamples=num_resamples, confidence=confidence)
+    return paired_difference(*errors, seed=seed, num_resamples=num_resamples, confidence=confidence)
 
 
 def _columns(

@@ -332,7 +332,9 @@ def test_without_resamples_there_are_numbers_and_no_intervals(
     assert objective.flat(evaluation) == objective.flat(resampled)
     predicted = judged(objective, learned, network, texts)
     difference = objective.difference(predicted, predicted, evaluation.to_json(), judging)
-    assert difference["difference_interval"] is None
+    assert difference == {"difference": 0.0, "difference_interval": None}
+    for name in SUBSETS:
+        assert evaluation.subsets[name].difference == resampled.subsets[name].difference
     page = page_of(objective, evaluation, predicted, texts)
     assert f"{objective.section().measure.title} by modality" in page
     assert INTERVALS not in page

@@ -10,7 +10,6 @@ Source: Efron, Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,6 @@ NUM_RESAMPLES = 1000
 CONFIDENCE = 0.95
 _FEW_OUTCOMES = 64
 _CHUNK_ELEMENTS = 4_000_000  # bounds the memory of one step to some tens of MB
-
-
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """Mean of first minus mean of second over the same samples.
-
-    Attributes:
-        difference: The observed difference.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        p_value: Two-sided: twice the share of resamples on the far side of zero.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
 
 
 def bootstrap_interval(
@@ -61,44 +43,6 @@ def bootstrap_interval(
         return None
     means = bootstrap_means(values, seed=seed, num_resamples=num_resamples)
     return percentiles(means, confidence)
-
-
-def paired_bootstrap(
-    first: NDArray[np.generic],
-    second: NDArray[np.generic],
-    *,
-    seed: int,
-    num_resamples: int = NUM_RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> PairedDifference | None:
-    """Compares two models on the same samples; resamples the pairs, not each model alone.
-
-    Args:
-        first: (N,) bool or float, per-sample values of the first model.
-        second: (N,) the same samples' values of the second model.
-        seed: Same seed, same result.
-        num_resamples: Bootstrap resamples; 0: none.
-        confidence: Share of resamples inside the interval.
-
-    Returns:
-        The difference with its interval, or None without samples or without resamples.
-
-    Raises:
-        ValueError: If the shapes differ.
-
-    Source: Koehn 2004, "Statistical Significance Tests for Machine Translation Evaluation",
-    section 4; the p-value counts the observed sample as one resample (Davison, Hinkley 1997, 4.2).
-    """
-    if np.shape(first) != np.shape(second):
-        raise ValueError(f"pairs of different shapes: {np.shape(first)} and {np.shape(second)}")
-    if not len(first) or not num_resamples:
-        return None
-    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    means = bootstrap_means(differences, seed=seed, num_resamples=num_resamples)
-    low, high = percentiles(means, confidence)
-    beyond = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p_value = min(1.0, 2 * (beyond + 1) / (num_resamples + 1))
-    return PairedDifference(float(differences.mean()), low, high, p_value)
 
 
 def bootstrap_means(

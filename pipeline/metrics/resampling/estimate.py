@@ -8,7 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.resampling.bootstrap import CONFIDENCE, percentiles
+from pipeline.metrics.resampling.bootstrap import (
+    CONFIDENCE,
+    NUM_RESAMPLES,
+    bootstrap_interval,
+    percentiles,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,42 @@ def estimate(
     if value is None or not len(defined):
         return Estimate(value, None, undefined)
     return Estimate(value, percentiles(defined, confidence), undefined)
+
+
+def paired_difference(
+    first: NDArray[np.generic],
+    second: NDArray[np.generic],
+    *,
+    seed: int,
+    num_resamples: int = NUM_RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Compares two models on the same samples; resamples the pairs, not each model alone.
+
+    Args:
+        first: (N,) bool or float, per-sample values of the first model.
+        second: (N,) the same samples' values of the second model.
+        seed: Same seed, same result.
+        num_resamples: Bootstrap resamples; 0: none, and no interval.
+        confidence: Share of resamples inside the interval.
+
+    Returns:
+        Mean of the first minus mean of the second; undefined without samples.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Koehn 2004, "Statistical Significance Tests for Machine Translation Evaluation", section 4.
+    """
+    if np.shape(first) != np.shape(second):
+        raise ValueError(f"pairs of different shapes: {np.shape(first)} and {np.shape(second)}")
+    if not len(first):
+        return Estimate(None, undefined="no samples")
+    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    interval = bootstrap_interval(
+        differences, seed=seed, num_resamples=num_resamples, confidence=confidence
+    )
+    return Estimate(float(differences.mean()), interval)
 
 
 def mean_where_defined(values: Sequence[float | None]) -> float | None:

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import JsonValue
 
-from pipeline.metrics.evaluation import evaluate_predictions, paired_difference
+from pipeline.metrics.evaluation import evaluate_predictions
 from pipeline.metrics.record import EvaluationRecord, difference_json
+from pipeline.metrics.resampling.estimate import paired_difference
 from pipeline.objectives.base import Judging
 from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES
 from pipeline.objectives.columns import matrix
@@ -47,7 +48,7 @@ class ClassEvaluation(Gathered):
 
 
 def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, JsonValue]:
-    """The paired difference of two accuracies; see :func:`pipeline.metrics.evaluation.paired_difference`."""
+    """The paired difference of two models' accuracies, from their rows of the same samples."""
     right = (pc.equal(rows[LABEL], rows[PREDICTION]).to_numpy() for rows in (first, second))
-    paired = paired_difference(*right, seed=judging.seed, num_bootstrap=judging.num_bootstrap)
+    paired = paired_difference(*right, seed=judging.seed, num_resamples=judging.num_bootstrap)
     return difference_json(paired)

@@ -126,14 +126,13 @@ def paired_difference(
     judging: Judging,
 ) -> Estimate:
     """Difference of two mean absolute errors on the same samples, with its 95 % interval."""
-    paired = paired_mae_difference(
+    return paired_mae_difference(
         targets,
         first,
         second,
         seed=named_seed(judging.seed, name),
         num_resamples=judging.num_bootstrap,
     )
-    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
 
 
 def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, JsonValue]:

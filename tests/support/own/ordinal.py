@@ -97,10 +97,9 @@ def _levels(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
 
 def _paired(targets: Any, first: Any, second: Any, judging: Judging, name: str) -> Estimate:
     seed = named_seed(judging.seed, name)
-    paired = paired_mae_difference(
+    return paired_mae_difference(
         targets, first, second, seed=seed, num_resamples=judging.num_bootstrap
     )
-    return Estimate(paired.difference, (paired.low, paired.high)) if paired else Estimate(None)
 
 
 class LevelEvaluation(Gathered):

@@ -7,8 +7,8 @@ from pipeline.metrics.resampling.bootstrap import (
     bootstrap_interval,
     bootstrap_means,
     confusion_intervals,
-    paired_bootstrap,
 )
+from pipeline.metrics.resampling.estimate import Estimate, paired_difference
 
 
 def resample(num, seed, num_resamples=4000):
@@ -48,14 +48,15 @@ def test_chunks_do_not_change_the_number_of_resamples():
 def test_one_and_no_sample():
     assert bootstrap_interval(np.array([True]), seed=0) == (1.0, 1.0)
     assert bootstrap_interval(np.zeros(0), seed=0) is None
-    assert paired_bootstrap(np.zeros(0), np.zeros(0), seed=0) is None
+    assert paired_difference(np.zeros(0), np.zeros(0), seed=0).value is None
     assert confusion_intervals(np.zeros((3, 3), np.int64), seed=0) == {}
 
 
 @pytest.mark.parametrize("values", [np.ones(3), np.arange(100.0)], ids=["few", "many outcomes"])
 def test_no_resamples_give_no_interval(values):
     assert bootstrap_interval(values, seed=0, num_resamples=0) is None
-    assert paired_bootstrap(values, values, seed=0, num_resamples=0) is None
+    difference = paired_difference(values, values - 1, seed=0, num_resamples=0)
+    assert difference == Estimate(1.0)
     assert confusion_intervals(np.eye(3, dtype=np.int64), seed=0, num_resamples=0) == {}
 
 
@@ -63,23 +64,22 @@ def test_paired_difference_is_narrower_than_unpaired_and_has_the_right_sign():
     rng = np.random.default_rng(5)
     first = rng.random(400) < 0.9
     second = first & (rng.random(400) < 0.95)
-    result = paired_bootstrap(first, second, seed=0, num_resamples=4000)
-    assert result.difference == pytest.approx(first.mean() - second.mean())
-    assert 0 < result.low < result.difference < result.high
-    assert result.p_value < 0.01
+    result = paired_difference(first, second, seed=0, num_resamples=4000)
+    assert result.value == pytest.approx(first.mean() - second.mean())
+    low, high = result.interval
+    assert 0 < low < result.value < high
     rows = resample(400, 1)
     by_hand = (first[rows].mean(axis=1) - second[rows].mean(axis=1)).std()
-    assert (result.high - result.low) / 3.92 == pytest.approx(by_hand, rel=0.1)
+    assert (high - low) / 3.92 == pytest.approx(by_hand, rel=0.1)
     unpaired = first[rows].mean(axis=1) - second[resample(400, 2)].mean(axis=1)
     assert by_hand < unpaired.std()
 
 
 def test_equal_models_do_not_differ():
     values = np.random.default_rng(0).random(100) < 0.5
-    result = paired_bootstrap(values, values, seed=0)
-    assert (result.difference, result.low, result.high, result.p_value) == (0, 0, 0, 1)
+    assert paired_difference(values, values, seed=0) == Estimate(0.0, (0.0, 0.0))
     with pytest.raises(ValueError, match="different shapes"):
-        paired_bootstrap(values, values[:-1], seed=0)
+        paired_difference(values, values[:-1], seed=0)
 
 
 def test_confusion_intervals_equal_resampling_samples():

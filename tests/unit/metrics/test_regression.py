@@ -124,11 +124,11 @@ def test_paired_difference_is_that_of_the_errors():
     second = targets + np.random.default_rng(5).normal(0, 6, 200)
     difference = paired_mae_difference(targets, first, second, seed=0)
     expected = np.abs(first - targets).mean() - np.abs(second - targets).mean()
-    assert difference.difference == pytest.approx(expected)
-    assert difference.low < expected < difference.high < 0
+    assert difference.value == pytest.approx(expected)
+    assert difference.interval[0] < expected < difference.interval[1] < 0
     columns = [np.stack([values, values], axis=1) for values in (targets, first, second)]
     assert paired_mae_difference(*columns, seed=0) == difference
-    assert paired_mae_difference(*[np.zeros(0)] * 3, seed=0) is None
+    assert paired_mae_difference(*[np.zeros(0)] * 3, seed=0).value is None
 
 
 def test_bad_numbers_are_refused():
