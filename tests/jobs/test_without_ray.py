@@ -105,24 +105,6 @@ def test_jobs_import_no_ray(config: Path) -> None:
     assert json.loads((folder / "summary.json").read_text())["parts_skipped"] == 3
 
 
-def test_training_imports_no_ray(tone_config: Path, tmp_path: Path) -> None:
-    begin, end = PROGRAM.index("import json"), PROGRAM.index("from jobs")
-    program = PROGRAM[begin:end] + (
-        "from jobs import _job, train\n"
-        "sys.exit(_job.main(train.JOB, [sys.argv[1], 'cluster.executor=here', 'train.epochs=2']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tone_config)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "model" / "bundle.json").exists()
-
-
 def test_several_workers_are_no_work_for_one_process(tone_config: Path) -> None:
     config = load(tone_config, ["cluster.executor=here", "cluster.workers=2"])
     with pytest.raises(ConfigError, match="without Ray there is one worker"):
