@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 
 from jobs._job import Job, counts, main
 from pipeline.config import Config
 from pipeline.errors import BadDataError, ConfigError
-from pipeline.packing.census import table
+from pipeline.packing.census import PackedSplit, table
 from pipeline.packing.config import PackConfig
 from pipeline.packing.pack import PackResult, pack
 from pipeline.packing.reading import Reading
@@ -38,7 +38,8 @@ def work(config: Config, summary: Summary) -> None:
             progress.advance(done - progress.done, done - progress.done)
 
         result = pack(section, _reading(config), follow)
-    summary.report = {"splits": result.splits, "notes": list(result.notes)}
+    splits = {name: asdict(split) for name, split in result.splits.items()}
+    summary.report = {"splits": splits, "notes": list(result.notes)}
     summary.metrics = {f"samples_{name}": n for name, n in result.samples_per_split.items()}
     summary.outputs = {"shards": section.output}
     if result.is_done_before:
@@ -91,14 +92,15 @@ def _reading(config: Config) -> Reading:
     )
 
 
-def _packed(splits: Mapping[str, Mapping[str, object]], notes: Sequence[str]) -> list[str]:
+def _packed(splits: Mapping[str, PackedSplit], notes: Sequence[str]) -> list[str]:
     """What was packed, by split, modality and class, and what looks like a mistake."""
     return [*table(splits), *(f"  note: {note}" for note in notes)]
 
 
 def answer(summary: Summary) -> str:
     """The summary for a person."""
-    packed = _packed(summary.report["splits"], summary.report["notes"])
+    splits = {name: PackedSplit(**split) for name, split in summary.report["splits"].items()}
+    packed = _packed(splits, summary.report["notes"])
     return "\n".join([counts(replace(summary, metrics={})), *packed])
 
 

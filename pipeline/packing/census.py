@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.packing.reading import Reading
 
@@ -13,6 +12,21 @@ from pipeline.packing.reading import Reading
 NAMED = 12
 # Labels that hardly ever come twice are no classes.
 _REPEATED = 2
+
+
+@dataclass(frozen=True)
+class PackedSplit:
+    """What was packed of a split.
+
+    Attributes:
+        samples: Its samples.
+        modalities: Modality, ``label`` or ``metadata`` -> samples that have it.
+        classes: Label -> samples; empty where labels are no classes.
+    """
+
+    samples: int
+    modalities: Mapping[str, int]
+    classes: Mapping[str, int]
 
 
 @dataclass
@@ -45,14 +59,14 @@ class Census:
         labels: Counter[str] = sum(self.classes.values(), Counter())
         return bool(labels) and labels.total() >= _REPEATED * len(labels)
 
-    def values(self) -> dict[str, dict[str, Any]]:
-        """The counts of each split, ready for JSON."""
+    def splits(self) -> dict[str, PackedSplit]:
+        """The counts of each split."""
         return {
-            split: {
-                "samples": number,
-                "modalities": dict(sorted(self.modalities[split].items())),
-                "classes": dict(sorted(self.classes[split].items())) if self.has_classes else {},
-            }
+            split: PackedSplit(
+                samples=number,
+                modalities=dict(sorted(self.modalities[split].items())),
+                classes=dict(sorted(self.classes[split].items())) if self.has_classes else {},
+            )
             for split, number in self.samples.items()
         }
 
@@ -76,22 +90,22 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def table(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The lines of :meth:`Census.values`: one a split, with its samples by modality and by class."""
-    kinds = sorted({kind for split in splits.values() for kind in split["modalities"]})
+def table(splits: Mapping[str, PackedSplit]) -> list[str]:
+    """The lines of :meth:`Census.splits`: one a split, with its samples by modality and by class."""
+    kinds = sorted({kind for split in splits.values() for kind in split.modalities})
     width = max(map(len, [*splits, "split"]), default=0)
     lines = [
         "  ".join([f"  {'split':<{width}}", f"{'samples':>8}", *(f"{kind:>8}" for kind in kinds)])
     ]
     for name, split in splits.items():
-        numbers = [split["modalities"].get(kind, 0) for kind in kinds]
+        numbers = [split.modalities.get(kind, 0) for kind in kinds]
         cells = [
             f"{number:>{max(8, len(kind))}}" for number, kind in zip(numbers, kinds, strict=True)
         ]
-        lines.append("  ".join([f"  {name:<{width}}", f"{split['samples']:>8}", *cells]))
+        lines.append("  ".join([f"  {name:<{width}}", f"{split.samples:>8}", *cells]))
     for name, split in splits.items():
-        if split["classes"]:
-            frequent = sorted(split["classes"].items(), key=lambda item: (-item[1], item[0]))
+        if split.classes:
+            frequent = sorted(split.classes.items(), key=lambda item: (-item[1], item[0]))
             shown = some([f"{label} {number}" for label, number in frequent])
             lines.append(f"  classes of {name}: {shown}")
     return lines

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.errors import SampleError
 from pipeline.logs import event
-from pipeline.packing.census import Census
+from pipeline.packing.census import Census, PackedSplit
 from pipeline.packing.config import PackConfig
 from pipeline.packing.entries import Entry, Rejected
 from pipeline.packing.memory import Memory, recall, settings_of, source_digest
@@ -35,7 +35,7 @@ class PackResult:
     Attributes:
         samples_read: Rows of the table, or samples of the folder, counted where they are read.
         samples_written: Samples in the shards.
-        splits: Split -> its samples, by modality and by class (:meth:`pipeline.packing.census.Census.values`).
+        splits: Split -> its samples, by modality and by class (:meth:`pipeline.packing.census.Census.splits`).
         samples_per_field: Field -> samples written that have it.
         reasons: Why samples could not be packed -> how many.
         settings: Reason -> the settings that would let them through.
@@ -47,7 +47,7 @@ class PackResult:
 
     samples_read: int
     samples_written: int
-    splits: dict[str, dict[str, Any]]
+    splits: Mapping[str, PackedSplit]
     samples_per_field: Mapping[str, int]
     reasons: Mapping[str, int]
     settings: Mapping[str, Sequence[str]]
@@ -64,7 +64,7 @@ class PackResult:
     @property
     def samples_per_split(self) -> Mapping[str, int]:
         """Split -> samples written."""
-        return {name: split["samples"] for name, split in self.splits.items()}
+        return {name: split.samples for name, split in self.splits.items()}
 
     def report(self) -> dict[str, Any]:
         """What is remembered of it, ready for JSON."""
@@ -76,7 +76,8 @@ class PackResult:
     def remembered(cls, report: Mapping[str, Any]) -> PackResult:
         """What a :meth:`report` tells."""
         shards = tuple(ShardInfo(**shard) for shard in report["shards"])
-        return cls(**{**report, "shards": shards}, is_done_before=True)
+        splits = {name: PackedSplit(**split) for name, split in report["splits"].items()}
+        return cls(**{**report, "shards": shards, "splits": splits}, is_done_before=True)
 
 
 def pack(
@@ -207,7 +208,7 @@ class _Packing:
         return PackResult(
             samples_read=self._source.samples_read,
             samples_written=self._census.samples.total(),
-            splits=self._census.values(),
+            splits=self._census.splits(),
             samples_per_field=dict(sorted(self._census.fields.items())),
             reasons=dict(Counter(row.reason for row in self._rejected)),
             settings=_settings(self._rejected),

@@ -35,9 +35,9 @@ def test_classes_are_spread_alike(tmp_path, how):
         tmp_path / "t.jsonl", tmp_path / "out", reading=reading, stratify=True, **settings
     )
     for split in result.splits.values():
-        assert split["classes"] == {"rare": 5, "usual": 15}
+        assert split.classes == {"rare": 5, "usual": 15}
     result = pack(tmp_path / "t.jsonl", tmp_path / "hash", reading=reading, **settings)
-    assert [split["classes"] for split in result.splits.values()] != [{"rare": 5, "usual": 15}] * 2
+    assert [split.classes for split in result.splits.values()] != [{"rare": 5, "usual": 15}] * 2
 
 
 def test_groups_stay_together_and_are_spread_alike(tmp_path):
@@ -48,7 +48,7 @@ def test_groups_stay_together_and_are_spread_alike(tmp_path):
     splits = split_of_keys(tmp_path / "out")
     assert all(splits[f"{i:08d}"] == splits[f"{i + 1:08d}"] for i in range(0, 40, 2))
     for split in result.splits.values():
-        assert abs(split["classes"]["rare"] - 5) <= 1
+        assert abs(split.classes["rare"] - 5) <= 1
 
 
 def test_folders_of_classes_and_label_files(tmp_path):
@@ -58,12 +58,12 @@ def test_folders_of_classes_and_label_files(tmp_path):
             (tmp_path / "in" / kind / f"{i}.txt").write_text("x")
             (tmp_path / "in" / kind / f"{i}.cls").write_text(f"{kind}\n")
     result = pack(tmp_path / "in", tmp_path / "out", split=HALVES, stratify=True)
-    assert [Counter(split["classes"]) for split in result.splits.values()] == [
+    assert [Counter(split.classes) for split in result.splits.values()] == [
         {"cat": 6, "dog": 2}
     ] * 2
     for path in (tmp_path / "in").rglob("*.cls"):
         path.unlink()
     result = pack(tmp_path / "in", tmp_path / "by", split=HALVES, stratify=True, label="folder")
-    assert [Counter(split["classes"]) for split in result.splits.values()] == [
+    assert [Counter(split.classes) for split in result.splits.values()] == [
         {"cat": 6, "dog": 2}
     ] * 2
