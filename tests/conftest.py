@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from support.object_store import bucket, s3_server
 from support.ray_cluster import family, ray_head
@@ -15,6 +16,8 @@ from pipeline.config import ClusterConfig
 from pipeline.engine.executors.workplace import Workplace
 
 pytest_plugins = ["support.passes"]
+hypothesis.settings.register_profile("no-timing", deadline=None)  # a test is never a timing
+hypothesis.settings.load_profile("no-timing")
 __all__ = ["bucket", "family", "ray_head", "s3_server"]
 
 

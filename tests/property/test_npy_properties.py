@@ -31,7 +31,7 @@ def read_or_none(data: bytes) -> np.ndarray | None:
         return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     data=st.data(),
     dtype=REAL,
@@ -51,7 +51,7 @@ def test_reads_what_numpy_wrote(data, dtype, shape, fortran, version) -> None:
     np.testing.assert_array_equal(read, expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data(), shape=SHAPES, cut=st.integers(0, 200))
 def test_a_file_cut_anywhere_is_refused(data, shape, cut) -> None:
     whole = npy(data.draw(arrays.arrays(np.float32, shape)))
@@ -60,7 +60,7 @@ def test_a_file_cut_anywhere_is_refused(data, shape, cut) -> None:
     assert caught.value.reason == "bad_vector"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=st.integers(0, 127), byte=st.integers(0, 255))
 def test_a_flipped_byte_of_the_header_never_does_more_than_refuse(place, byte) -> None:
     broken = bytearray(npy(np.arange(12, dtype=np.float32).reshape(4, 3)))
@@ -71,7 +71,7 @@ def test_a_flipped_byte_of_the_header_never_does_more_than_refuse(place, byte) -
         np.testing.assert_array_equal(read, expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     shape=st.lists(st.integers(-3, 1 << 70), max_size=4).map(tuple),
     descr=st.sampled_from(["<f4", "|b1", ">i8"]),
@@ -83,7 +83,7 @@ def test_a_shape_is_not_believed(shape, descr) -> None:
         assert array.shape == shape
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=80))
 def test_any_header_is_read_or_refused(text) -> None:
     header = text.encode("utf-8", "replace").decode("latin-1")

@@ -65,7 +65,7 @@ samples = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(samples, st.integers(10_240, 60_000), st.integers(1, 5))
 def test_every_sample_comes_back_once_within_the_bounds(written, max_bytes, max_samples):
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +111,7 @@ cells = st.one_of(texts, trees, deep, st.sampled_from(["{half", "NaN", '{"a": "\
 names = st.one_of(texts, st.sampled_from(["a.b", "._a", "__MACOSX/a", "a/", ".DS_Store", "%2E"]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(names, texts, cells, cells), min_size=1, max_size=6, unique_by=lambda row: row[0]

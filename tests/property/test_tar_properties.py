@@ -296,7 +296,7 @@ def test_any_flipped_header_byte_leaves_the_other_samples_whole_and_is_told(
                 assert struck not in good, (member.name, position)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_parts_of_any_size_give_what_the_whole_gives(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -347,7 +347,7 @@ def test_parts_of_any_size_give_what_the_whole_gives(
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     names=st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz")), max_size=14),
     part_bytes=st.sampled_from([1, 1500, 1 << 30]),
@@ -381,7 +381,7 @@ def test_no_sample_is_good_of_which_a_member_lies_elsewhere(
 # Headers by brute force, and hostile ones
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     filling=st.binary(min_size=1, max_size=64),
     low=st.integers(0, 255),
@@ -436,7 +436,7 @@ def test_sizes_that_are_no_sizes_are_bad_headers(field: bytes) -> None:
     assert [(d.reason, d.offset) for d in damages] == [("bad_header", BLOCK)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_headers_of_any_content_whose_checksums_hold_never_stop_the_scan(
     data: st.DataObject,

@@ -87,7 +87,7 @@ def brute_force(
     return first, leak
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(1, 30),
     seed=st.integers(0, 10_000),

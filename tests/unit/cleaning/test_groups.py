@@ -12,7 +12,7 @@ from pipeline.cleaning.groups import Groups, equal_pairs, first_of_equals
 SIZES = st.integers(1, 40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(count=SIZES, seed=st.integers(0, 10_000), rounds=st.integers(0, 4))
 def test_groups_are_the_connected_components(count: int, seed: int, rounds: int) -> None:
     chance = np.random.default_rng(seed)

@@ -108,7 +108,7 @@ def test_distances(pairs: list[tuple[int, int]]) -> None:
     assert distances(left, right).tolist() == [(a ^ b).bit_count() for a, b in pairs]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), limit=st.integers(0, 10))
 def test_no_pair_within_the_limit_is_missed(seed: int, limit: int) -> None:
     chance = np.random.default_rng(seed)

@@ -31,7 +31,7 @@ def jaccard(first: str, second: str) -> float:
     return len(a & b) / len(a | b)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), kept=st.floats(0, 1))
 def test_the_estimate_is_near_the_similarity(seed: int, kept: float) -> None:
     chance = np.random.default_rng(seed)

@@ -338,9 +338,7 @@ def decoder() -> Decoder:
     return Decoder.build(made, train_tokenizer(["a tone"], 300), metadata=["json"])
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_lint_calls_bad_preprocess_refuses(
     tmp_path: Path, decoder: Decoder, data: st.DataObject

@@ -23,7 +23,7 @@ def distribution(values: list[float]) -> Distribution:
     return made
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(values=st.lists(values_of, min_size=1, max_size=80), cut=st.integers(0, 80))
 def test_quantiles_are_those_of_the_sorted_values(values: list[float], cut: int) -> None:
     whole = distribution(values)

@@ -120,7 +120,7 @@ def test_pieces_add_up_to_the_whole(tables: list[pa.Table]) -> None:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=60))
 def test_quantiles_are_numpys(lengths: list[int]) -> None:
     field = DECODER.schema.field("text")

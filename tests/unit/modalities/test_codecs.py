@@ -191,7 +191,7 @@ def test_silence_is_finite() -> None:
     assert np.isfinite(audio_codec().decode(memoryview(data.getvalue()), "wav")).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60))
 def test_tokens_of_any_text_decode_to_the_cleaned_text(text: str) -> None:
     from tokenizers import Tokenizer

@@ -100,7 +100,7 @@ def test_labels() -> None:
         read_label(sample(cls=b""), "cls")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_damage_ends_in_a_row(data: st.DataObject) -> None:
     import numpy as np

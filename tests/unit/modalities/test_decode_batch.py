@@ -125,7 +125,7 @@ def one_by_one(items: Sequence[Sample | Fault], part: str) -> list[dict[str, obj
     return expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(items=read_items(), group=st.integers(1, 4))
 def test_the_table_is_that_of_decoding_one_by_one(items: list[Sample | Fault], group: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -137,7 +137,7 @@ def test_the_table_is_that_of_decoding_one_by_one(items: list[Sample | Fault], g
     assert table.to_pylist() == one_by_one(items, "the part")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(items=read_items())
 def test_a_bad_row_holds_no_trace_of_its_values(items: list[Sample | Fault]) -> None:
     table = DECODER.decode(iter(items), "{}")

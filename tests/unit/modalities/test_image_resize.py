@@ -23,7 +23,7 @@ ROUNDING = (
 SIDES = st.integers(1, 150)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(width=SIDES, height=SIDES, size=st.integers(1, 60))
 def test_as_resizing_then_cropping(width: int, height: int, size: int) -> None:
     pixels = texture(width, height)
@@ -51,7 +51,7 @@ def test_a_few_pixels_become_many(size: int) -> None:
             assert square.shape == (size, size, 3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(width=SIDES, height=SIDES, size=st.integers(1, 60), orientation=st.integers(0, 9))
 @example(width=21, height=21, size=19, orientation=2)  # a box that rounding puts outside
 def test_orientation_as_pillow_turns_images(

@@ -182,7 +182,7 @@ def test_orientations_are_pillows(order: str, turn: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.one_of(
         st.binary(max_size=60),

@@ -67,7 +67,7 @@ def test_as_librosa() -> None:
     assert np.abs(ours - librosa.power_to_db(mel)).max() <= 0.02
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(0, 4000), min_size=2, max_size=5))
 def test_nothing_is_left_of_the_sound_before(lengths: list[int]) -> None:
     used = LogMel(8000, 4000, 200, 80, 24)

@@ -151,7 +151,7 @@ def test_extensions_that_lie() -> None:
     assert all(each in kinds_of_formats() for formats in EXTENSIONS.values() for each in formats)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_damage_makes_a_probe_fail(data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from([*IMAGES.values(), png(), wav(), *_SOUNDS]))

@@ -519,7 +519,7 @@ KINDS = [
 ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     kind=st.sampled_from(KINDS),
     count=st.integers(2000, 30_000),

@@ -42,7 +42,7 @@ def crc_of_ogg(data: bytes) -> int:
     return value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     head=st.binary(min_size=22, max_size=22),
     field=st.binary(min_size=4, max_size=4),
@@ -186,14 +186,14 @@ def has_halves(value: object) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in json.dumps(value, ensure_ascii=False))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(value=JSON, ascii_only=st.booleans())
 def test_json_is_read_as_python_reads_it(value: object, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only)
     assert read_json(text) == value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=st.text(st.sampled_from('\\u dD8cC0"[]{}:,1n'), max_size=40))
 def test_halves_of_characters_are_told_as_brute_force_tells_them(text: str) -> None:
     try:

@@ -28,13 +28,13 @@ def slowly(text: str) -> str:
     return unicodedata.normalize("NFC", ftfy.fix_text(text, uncurl_quotes=False)).strip()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=st.text(CHARACTERS, max_size=60))
 def test_the_short_way_gives_what_ftfy_gives(text: str) -> None:
     assert clean(text) == slowly(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lines=st.lists(st.text(CHARACTERS, max_size=20), max_size=4),
     encodings=st.lists(st.sampled_from(["utf-8", "latin-1", "cp1252"]), min_size=4, max_size=4),
@@ -49,7 +49,7 @@ def test_mis_decoded_lines_are_what_ftfy_makes_of_them(
     assert clean("\n".join(mixed)) == slowly("\n".join(mixed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(st.characters(max_codepoint=0x7F), max_size=200))
 def test_the_short_way_gives_what_ftfy_gives_of_ascii(text: str) -> None:
     assert clean(text) == slowly(text)
@@ -115,7 +115,7 @@ def members(texts: list[bytes]) -> list[Item]:
     return [Item(memoryview(text), "txt") for text in texts]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     texts=st.lists(
         st.one_of(st.text(max_size=80).map(str.encode), st.binary(max_size=12)), max_size=12
@@ -164,7 +164,7 @@ def test_columns_of_texts_are_lists_with_nulls() -> None:
     assert codec.to_arrow([None, None]).to_pylist() == [None, None]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     text=st.lists(
         st.sampled_from(

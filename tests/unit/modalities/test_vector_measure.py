@@ -17,7 +17,7 @@ from pipeline.modalities.vector import VectorConfig
 from pipeline.modalities.vector.measure import SMALLEST_EXPONENT, exact_sums
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=arrays.arrays(np.float32, (5, 2), elements=st.floats(width=32, allow_nan=True)))
 def test_sums_are_those_of_exact_numbers(values: np.ndarray) -> None:
     first, second = exact_sums(values)

@@ -119,7 +119,7 @@ def ours(cron: Cron, zone: str, begin: datetime.datetime, end: datetime.datetime
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(drawn=schedules(), zone=st.sampled_from(ZONES))
 def test_nights_begin_when_cron_says_on_every_day_of_two_years(
     drawn: tuple[str, dict[str, set[int]]], zone: str

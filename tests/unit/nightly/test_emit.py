@@ -199,7 +199,7 @@ def kubernetes_reads(text: str) -> Callable[[datetime.datetime], bool]:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn=schedules())
 def test_cron_and_kubernetes_begin_nights_at_the_same_times_or_are_refused(
     drawn: tuple[str, dict[str, set[int]]],

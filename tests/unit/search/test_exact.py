@@ -40,7 +40,7 @@ def brute_force(
 vectors = st.one_of(st.none(), st.lists(st.integers(-3, 3), min_size=WIDTH, max_size=WIDTH))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     query=st.lists(st.integers(-3, 3), min_size=WIDTH, max_size=WIDTH).filter(any),
     files=st.lists(st.lists(vectors, min_size=1, max_size=12), min_size=1, max_size=3),

@@ -21,7 +21,7 @@ def hashed(names: set[int]) -> np.ndarray:
 def test_repeats_are_those_that_sets_find(range_keys: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "RANGE_KEYS", range_keys)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(splits=st.fixed_dictionaries(dict.fromkeys(("train", "val", "test"), shards_of)))
     def check(splits: dict[str, list[set[int]]]) -> None:
         found = {

@@ -82,9 +82,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_tar(folder / "x.tar", make_samples(6, seed=1)).read_bytes()
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_anywhere(good: bytes, tmp_path: Path, data: st.DataObject) -> None:
     broken = bytearray(good)

@@ -54,7 +54,7 @@ pieces = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     folders=st.sampled_from(["", "*/", "**/", "sub*/", "*/deep/", "s**/", "sub/**/"]), piece=pieces
 )

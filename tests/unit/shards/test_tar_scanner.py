@@ -34,7 +34,7 @@ def split(data: bytes) -> tuple[list[Member], list[Damage]]:
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=150)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     files=st.dictionaries(names, st.binary(max_size=1500), min_size=1, max_size=8),
     form=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
@@ -137,7 +137,7 @@ def test_sizes_of_8_gib_and_more_are_read() -> None:
     assert str(9 << 30) in damages[0].detail
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_never_fails_and_always_ends(data: st.DataObject) -> None:
     whole = archive({f"s{i}.txt": b"x" * (200 * i) for i in range(4)}, tarfile.PAX_FORMAT)

@@ -167,7 +167,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_an_error() -> None:
         remote.read(0, 10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     reads=st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 9000)), max_size=12),
     bounds=st.tuples(st.integers(0, 25_000), st.integers(0, 25_000)),

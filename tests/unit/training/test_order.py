@@ -35,7 +35,7 @@ def by_hand(lanes: Lanes, sizes: list[int], epoch: int) -> list[int]:
     return turns
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SIZES, st.integers(1, 6), st.integers(1, 80), st.integers(4, 30), st.integers(0, 3))
 def test_any_number_of_workers_sees_the_same_batches_and_every_sample_once(
     sizes: list[int], lanes: int, shuffle_rows: int, batch_size: int, epoch: int
@@ -52,7 +52,7 @@ def test_any_number_of_workers_sees_the_same_batches_and_every_sample_once(
         assert sum(feed.samples for feed in feeds) == sum(sizes)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SIZES, st.integers(1, 3), st.data())
 def test_from_any_position_on_the_rest_is_the_same(
     sizes: list[int], num_workers: int, data: st.DataObject
