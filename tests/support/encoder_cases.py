@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def open_clip() -> dict[str, str]:
 SOURCES: dict[str, dict[str, Callable[[], dict[str, str]]]] = {
     "image": {"timm": vit, "clip": clip, "siglip": siglip, "open_clip": open_clip},
     "text": {"bert": bert, "clip": clip, "siglip": siglip, "clap": clap, "open_clip": open_clip},
-    "audio": {"clap": clap},
+    "audio": {"clap": clap, "clap_fused": partial(clap, fused=True)},
 }
 
 

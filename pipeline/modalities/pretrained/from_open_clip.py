@@ -30,6 +30,7 @@ from pipeline.modalities.pretrained.open_clip_parts import (
     TextWay,
     build,
     has_tokenizer_of_its_own,
+    network,
     tokenizer,
 )
 from pipeline.modalities.pretrained.towers import DualIdTower, ImageTower, TextTower, Tower
@@ -83,9 +84,7 @@ def load(name: str, encoder: EncoderDescription) -> dict[str, Tower]:
     read_weights(_checkpoint(path), "meta")  # said before minutes go into building the networks
     named = f"local-dir:{path}" if path.is_dir() else name.partition("/")[0]
     try:
-        model: Any = open_clip.create_model(
-            named, pretrained=None, load_weights=False, pretrained_text=False
-        ).eval()
+        model = network(named)
     except UNREADABLE as error:
         raise _unfit(path, error) from None
     _fill(model, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,10 +69,26 @@ def build(config: Mapping[str, Any]) -> Any:
     with tempfile.TemporaryDirectory(prefix="mmp-open-clip-") as folder:
         tree = {"model_cfg": config, "preprocess_cfg": {}}
         (Path(folder) / CONFIG).write_text(json.dumps(tree), encoding="utf-8")
-        model: nn.Module = open_clip.create_model(
-            f"local-dir:{folder}", load_weights=False, pretrained_text=False
-        )
+        return network(f"local-dir:{folder}")
+
+
+def network(name: str) -> Any:
+    """A dual encoder with weights by chance, which others are put in place of.
+
+    Args:
+        name: As open_clip's ``create_model`` takes it.
+    """
+    root = logging.getLogger()
+    root.addFilter(_is_no_warning)  # that there are no weights
+    try:
+        model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False)
+    finally:
+        root.removeFilter(_is_no_warning)
     return model.eval()
+
+
+def _is_no_warning(record: logging.LogRecord) -> bool:
+    return record.levelno != logging.WARNING
 
 
 def has_tokenizer_of_its_own(config: Mapping[str, Any]) -> bool:

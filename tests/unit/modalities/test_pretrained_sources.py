@@ -1,5 +1,6 @@
 """Every source of pretrained encoders within a model: its embeddings, what of it is trained, and its bundle."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ BEHIND = {
     ("text", "clap"): (".pooler.", ".text_projection."),
     ("text", "open_clip"): (".ln_final.", ".text_projection"),
     ("audio", "clap"): (".audio_encoder.norm.", ".audio_projection."),
+    ("audio", "clap_fused"): (".audio_encoder.norm.", ".audio_projection."),
 }
 
 
@@ -169,6 +171,12 @@ def test_a_dropped_token_is_as_if_it_had_never_been(source: Any) -> None:
     with torch.no_grad():
         torch.testing.assert_close(tower(dropped), tower(closed))
         assert not torch.allclose(tower(dropped), tower(ids))
+
+
+def test_building_without_weights_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    modalities("image", open_clip()).by_name()["image"].build_encoder(32)
+    embed(spec("open_clip:small", Path(open_clip()["weights"])), SAMPLES[:1])
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_texts_are_cut_as_open_clip_cuts_them() -> None:

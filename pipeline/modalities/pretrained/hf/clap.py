@@ -43,6 +43,9 @@ class ClapAudioTower(Tower):
         self.fused = features.truncation == "fusion"
         self.window_length = int(features.fft_window_size)
         self.hop = int(features.hop_length)
+        if self.fused:  # what only parts of longer sounds go through
+            patches = model.audio_model.audio_encoder.patch_embed
+            del patches.fusion_model, patches.mel_conv2d
         filters = features.mel_filters if self.fused else features.mel_filters_slaney
         self.filters: Tensor
         self.window: Tensor
