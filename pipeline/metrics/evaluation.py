@@ -207,8 +207,8 @@ def _compared(
         accuracy = float(right.mean())
         f1_macro = float(f1_score(labels, predictions, average="macro", zero_division=0))
     if whole is not None:
-        others = whole.argmax(axis=1) == labels
-        paired = paired_difference(right, others, seed=seed, num_resamples=num_bootstrap)
+        right_of_whole = whole.argmax(axis=1) == labels
+        paired = paired_difference(right, right_of_whole, seed=seed, num_resamples=num_bootstrap)
     return ComparedScores(
         num_samples=len(labels),
         metrics={"accuracy": accuracy, "f1_macro": f1_macro},

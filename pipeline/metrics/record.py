@@ -168,12 +168,12 @@ def _read(kind: type[_Record], values: Mapping[str, Any]) -> _Record:
     """A record of JSON in which metrics and details stand beside its other members."""
     members = {member.name for member in fields(kind)}
     named = {name: value for name, value in values.items() if name in members}
-    others = {name: value for name, value in values.items() if name not in members}
+    details = {name: value for name, value in values.items() if name not in members}
     if "metrics" in members:
-        metrics = {name: value for name, value in others.items() if _is_metric(value)}
+        metrics = {name: value for name, value in details.items() if _is_metric(value)}
         named["metrics"] = metrics
-        others = {name: value for name, value in others.items() if name not in metrics}
-    return TypeAdapter(kind).validate_python({**named, "details": others})
+        details = {name: value for name, value in details.items() if name not in metrics}
+    return TypeAdapter(kind).validate_python({**named, "details": details})
 
 
 def _is_metric(value: object) -> bool:

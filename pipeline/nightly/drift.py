@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.metrics.columns import Sums
 from pipeline.sample import ERROR, MODALITIES
@@ -99,14 +98,6 @@ def stability_index(before: Mapping[object, float], now: Mapping[object, float])
     names = sorted({*before, *now}, key=str)
     old, new = (_smoothed([counts.get(name, 0) for name in names]) for counts in (before, now))
     return float(((new - old) * np.log(new / old)).sum())
-
-
-def _names(column: pa.ChunkedArray) -> list[str | None] | None:
-    """The names that a column predicts, of each sample one or several; None where it predicts no names."""
-    if pa.types.is_list(column.type):
-        column = pc.list_flatten(column)
-    names: list[str | None] | None = column.to_pylist() if pa.types.is_string(column.type) else None
-    return names
 
 
 def _smoothed(counts: list[float]) -> np.ndarray:

@@ -15,7 +15,7 @@ METADATA_COLUMNS, TEXT_COLUMNS = 60, 60
 
 
 @dataclass(frozen=True)
-class Said:
+class RowPrediction:
     """What the model says of a row.
 
     Attributes:
@@ -37,7 +37,7 @@ class Neighbour:
         shard: Of its sample.
         key: Of its sample.
         modalities: Those that the sample has; None where the rows do not say.
-        said: What the model says of it; None where the rows have no predictions.
+        predicted: What the model says of it; None where the rows have no predictions.
         metadata: Column -> value.
         text: What can be read of it; None where nothing can.
     """
@@ -47,7 +47,7 @@ class Neighbour:
     shard: str
     key: str
     modalities: tuple[str, ...] | None = None
-    said: Said | None = None
+    predicted: RowPrediction | None = None
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     text: str | None = None
 
@@ -58,17 +58,20 @@ class Neighbour:
         }  # fmt: skip
         if self.modalities is not None:
             values["modalities"] = [*self.modalities]
-        if self.said is not None:
-            values |= {"prediction": self.said.prediction, "prediction_score": self.said.score}
+        if self.predicted is not None:
+            values |= {
+                "prediction": self.predicted.prediction,
+                "prediction_score": self.predicted.score,
+            }
         return {**values, "metadata": dict(self.metadata), "text": self.text}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Neighbour:
         """The other way round."""
-        said = None
+        prediction = None
         if "prediction" in values:
-            said = Said(values["prediction"], values.get("prediction_score"))
-        return TypeAdapter(cls).validate_python({**values, "said": said})
+            prediction = RowPrediction(values["prediction"], values.get("prediction_score"))
+        return TypeAdapter(cls).validate_python({**values, "predicted": prediction})
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def render_table(answer: SearchAnswer, outputs: Mapping[str, str]) -> str:
     """
     neighbours = answer.neighbours
     predicted = any(
-        neighbour.said and neighbour.said.prediction is not None for neighbour in neighbours
+        neighbour.predicted and neighbour.predicted.prediction is not None
+        for neighbour in neighbours
     )
     readable = any(neighbour.text for neighbour in neighbours)
     described = any(neighbour.metadata for neighbour in neighbours)
@@ -126,7 +130,7 @@ def render_table(answer: SearchAnswer, outputs: Mapping[str, str]) -> str:
         if readable:
             cells.append(shortened(" ".join((neighbour.text or "").split()), TEXT_COLUMNS))
         if predicted:
-            prediction = neighbour.said.prediction if neighbour.said else None
+            prediction = neighbour.predicted.prediction if neighbour.predicted else None
             cells.append(shortened(str(prediction), CELL_COLUMNS))
         if neighbour.metadata:
             values = {

@@ -103,8 +103,8 @@ def _neighbour(row: Neighbour, found: _Found) -> ShownNeighbour:
         key=row.key,
         shard=row.shard,
         split="",
-        prediction=said(row.said.prediction) if row.said else None,
-        score=row.said.score if row.said else None,
+        prediction=said(row.predicted.prediction) if row.predicted else None,
+        score=row.predicted.score if row.predicted else None,
         shown=found.shown,
     )
     return ShownNeighbour(row.rank, row.score, example, row.metadata, found.notes)

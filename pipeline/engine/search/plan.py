@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.engine.search.query import Query, Question, given_query, row_query, searched_column
 from pipeline.errors import ConfigError, InputError
 from pipeline.nightly import DATE
-from pipeline.reports.neighbours import Neighbour, Said, SearchAnswer
+from pipeline.reports.neighbours import Neighbour, RowPrediction, SearchAnswer
 from pipeline.sample import KEY, MODALITIES, SHARD
 from pipeline.search.approximate import Approximate
 from pipeline.search.exact import Found, nearest
@@ -220,9 +220,9 @@ def _described(written: Written, found: Found) -> list[Neighbour]:
     rows = written.fetch([hit.row for hit in found.hits], [KEY, SHARD, *columns, *metadata])
     described = []
     for rank, (hit, row) in enumerate(zip(found.hits, rows, strict=True), 1):
-        said = None
+        prediction = None
         if PREDICTION in columns:
-            said = Said(row[PREDICTION], _finite(row.get(SCORE)))
+            prediction = RowPrediction(row[PREDICTION], _finite(row.get(SCORE)))
         described.append(
             Neighbour(
                 rank,
@@ -230,7 +230,7 @@ def _described(written: Written, found: Found) -> list[Neighbour]:
                 row[SHARD],
                 row[KEY],
                 tuple(row[MODALITIES] or ()) if MODALITIES in columns else None,
-                said,
+                prediction,
                 {name: _plain(row[name]) for name in metadata},
             )
         )

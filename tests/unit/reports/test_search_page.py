@@ -12,7 +12,7 @@ from pipeline.engine.search.gallery import said
 from pipeline.modalities.shown import Shown
 from pipeline.reports import search as search_module
 from pipeline.reports.content import Example
-from pipeline.reports.neighbours import Neighbour, Said, SearchAnswer, render_table
+from pipeline.reports.neighbours import Neighbour, RowPrediction, SearchAnswer, render_table
 from pipeline.reports.search import SearchPage, ShownNeighbour, render
 
 HOSTILE = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$x$ {{ 7*7 }}"
@@ -91,7 +91,13 @@ def answer(*neighbours: Neighbour) -> SearchAnswer:
 
 def test_an_answer_has_the_keys_that_its_rows_have_and_is_read_as_it_was_written() -> None:
     bare = Neighbour(1, 0.5, "s.tar", "k")
-    full = replace(bare, modalities=("image",), said=Said([1.5], 0.5), metadata={"a": 1}, text="t")
+    full = replace(
+        bare,
+        modalities=("image",),
+        predicted=RowPrediction([1.5], 0.5),
+        metadata={"a": 1},
+        text="t",
+    )
     tree = json.loads(json.dumps(answer(bare, full).to_json()))
     names = "query output column index top rows_compared neighbours"
     assert list(tree) == names.split()
