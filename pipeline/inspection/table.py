@@ -137,7 +137,7 @@ def _media(media: Mapping[str, Mapping[str, Quantity]]) -> Iterator[str]:
 
 
 def _channels(number: str) -> str:
-    return {"1": "mono", "2": "stereo"}.get(number, f"of {number} channels")
+    return f"with {number} channel{'s' * (number != '1')}"
 
 
 _VALUES: Mapping[str, Callable[[str], str]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.errors import SampleError
+from pipeline.errors import MESSAGE_CHARACTERS, SampleError
 
 BAD_VECTOR = "bad_vector"
 
@@ -15,5 +15,5 @@ def bad(what: str, field: str, setting: str = "") -> SampleError:
         field: Its extension.
         setting: Dotted path of the setting that would let it through, if there is one.
     """
-    message = f"the vector cannot be read: {what}"
+    message = f"the vector cannot be read: {what}"[:MESSAGE_CHARACTERS]
     return SampleError(message, reason=BAD_VECTOR, field=field, setting=setting)

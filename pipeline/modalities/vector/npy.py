@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,8 @@ from pipeline.modalities.vector.faults import BAD_VECTOR, bad
 MAGIC = b"\x93NUMPY"
 # Of a header, as numpy's own limit; a plain array's takes less than 200.
 HEADER_BYTES = 10_000
+# Axes of an array, in every version of numpy.
+_MAX_AXES = 32
 # Magic, version, and the length of the header: 2 bytes in version 1, 4 in later ones.
 _BEGINNING_BYTES = {1: 10, 2: 12, 3: 12}
 _PICKLED = "it holds Python objects, which only unpickling could read, and that runs code"
@@ -96,6 +99,8 @@ def read_npy_header(head: memoryview, size: int, field: str) -> NpyHeader:
         behind_version = io.BytesIO(bytes(head[npy_format.MAGIC_LEN : start + length]))
         shape, fortran_order, dtype = read(behind_version, max_header_size=HEADER_BYTES)
     _check_dtype(dtype, field)
+    if len(shape) > _MAX_AXES or any(abs(extent) > sys.maxsize for extent in shape):
+        raise bad("its header declares a shape that no array has", field)
     if any(extent < 0 for extent in shape):
         raise bad(f"its header declares the shape {_in_words(shape)}", field)
     header = NpyHeader(tuple(map(int, shape)), dtype, bool(fortran_order), start + length)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.vectors import declared, npy, npy_with_header, wave
 
-from pipeline.errors import SampleError
+from pipeline.errors import MESSAGE_CHARACTERS, SampleError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Noted
 from pipeline.modalities.decoding.decoded import read_decoded
@@ -20,6 +20,9 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.vector import VectorConfig
 
 SERIES = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+# Digits in hexadecimal, of which Python reads more than it writes in decimal.
+HEX_SHAPE = f"{{'descr': '<f4', 'fortran_order': False, 'shape': (0x{'f' * 8000}, 3), }}\n"
 
 
 def decode(data: bytes, field: str = "npy", **settings: Any) -> np.ndarray:
@@ -63,6 +66,13 @@ BAD_FILES = {
     "unknown minor version": (b"\x93NUMPY\x01\x01" + npy(SERIES)[8:], "version 1.1"),
     "terabytes": (npy_with_header(declared((1 << 40, 3)), bytes(48)), "13194139533312 bytes"),
     "beyond int64": (npy_with_header(declared((1 << 62, 1 << 62)), bytes(48)), "and 48 are there"),
+    "beyond what is printed": (npy_with_header(declared((10**4000,) * 2), b"0"), "no array"),
+    "beyond what is converted": (npy_with_header(HEX_SHAPE, b"0"), "no array"),
+    "beyond 32 axes": (npy_with_header(declared((4, 3) + (1,) * 31), bytes(48)), "no array"),
+    "hundreds of digits": (
+        npy_with_header(declared((1 << 62,) * 30), bytes(48)),
+        "header declares",
+    ),
     "negative": (npy_with_header(declared((-4, -3)), bytes(48)), "[-4, -3]"),
     "no values": (npy(np.zeros((0, 3))), "empty, of shape [0, 3]"),
     "a long header": (npy_with_header(declared((4, 3)) + " " * 20_000, bytes(48)), "claims 20"),
@@ -78,6 +88,7 @@ def test_a_file_that_is_no_array_of_numbers(name: str) -> None:
     fault = refused(data)
     assert fault.reason == "bad_vector"
     assert words in fault.what
+    assert len(fault.what) <= MESSAGE_CHARACTERS
 
 
 def test_nothing_is_allocated_for_what_is_only_declared() -> None:
