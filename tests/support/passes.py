@@ -4,10 +4,16 @@ A test needs Ray where it has a fixture that starts one, or is of an executor th
 in a process of its own is marked ``ray`` by hand, and cannot start it otherwise.
 """
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+
+# Compiling librosa's few loops takes longer than all tests that hold something against it.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests has a core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 STARTING = {"local_ray", "ray_head"}  # fixtures
 ON_RAY = {"ray", "ray_data"}  # executors

@@ -68,5 +68,5 @@ def test_shared_memory_counts_once():
         print(json.dumps({}))
         """
     )
-    assert 0.08 < found["peak_gb"] < 0.16
+    assert 0.08 < found["peak_gb"] < 0.2  # three copies are 0.24
     assert found["peak_kinds"]["shmem"] > 0.075
