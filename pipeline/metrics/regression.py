@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,7 @@ def regression_metrics(
     seed: int,
     num_resamples: int = NUM_RESAMPLES,
     confidence: float = CONFIDENCE,
+    names: Sequence[str] = (),
 ) -> RegressionMetrics:
     """MAE, RMSE, R2 and Spearman's rank correlation with percentile intervals.
 
@@ -73,6 +75,7 @@ def regression_metrics(
         seed: Same seed, same intervals.
         num_resamples: Bootstrap resamples.
         confidence: Share of resamples inside an interval.
+        names: The outputs', for what a mean leaves out; numbered from 0 without them.
 
     Raises:
         ValueError: Shapes that differ or are neither (N,) nor (N, K), or targets that are not finite.
@@ -102,7 +105,7 @@ def regression_metrics(
         estimate(
             mean_where_defined([row[i] for row in values]),
             row_means_where_defined(resampled[:, :, i]),
-            undefined=_left_out([row[i] for row in reasons]),
+            undefined=_left_out([row[i] for row in reasons], names),
             confidence=confidence,
         )
         for i in range(len(NAMES))
@@ -201,7 +204,8 @@ def _undefined(target: NDArray[np.float64], prediction: NDArray[np.float64]) -> 
     return [None, None, None, "all predictions are equal" if np.ptp(prediction) == 0 else None]
 
 
-def _left_out(reasons: list[str | None]) -> str | None:
-    """What a mean over outputs leaves out, with the outputs' numbers from 0."""
-    missing = [f"output {k}: {reason}" for k, reason in enumerate(reasons) if reason is not None]
+def _left_out(reasons: Sequence[str | None], names: Sequence[str]) -> str | None:
+    """What a mean over outputs leaves out, by the outputs' names."""
+    names = names or [f"output {k}" for k in range(len(reasons))]
+    missing = [f"{name}: {why}" for name, why in zip(names, reasons, strict=True) if why]
     return "; ".join(missing) or None

@@ -114,6 +114,7 @@ class NumberEvaluation(Gathered):
             predicted,
             seed=named_seed(self.judging.seed, name),
             num_resamples=self.judging.num_bootstrap,
+            names=self.places,
         )
 
 

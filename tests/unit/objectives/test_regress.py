@@ -241,3 +241,15 @@ def test_an_undefined_number_is_null_with_words() -> None:
     assert overall["undefined"]["r2"] == "all targets are equal"
     assert overall["mae"] == pytest.approx(1.0)
     assert "r2" not in metrics["flat"]
+
+
+def test_what_a_mean_leaves_out_is_named_as_the_configuration_names_it() -> None:
+    objective = config(target=["json.x", "json.y"])
+    learned = {"mean": [0.0, 0.0], "deviation": [1.0, 1.0]}
+    evaluation = objective.evaluation(learned, Judging("test", 0, 0))
+    numbers = [[float(k), 7.0] for k in range(6)]
+    predicted = pa.table({"prediction": pa.array(numbers, pa.list_(pa.float32(), 2))})
+    present = {"image": np.ones(6, bool)}
+    evaluation.update([json.dumps(pair) for pair in numbers], {"image": predicted}, present)
+    undefined = evaluation.compute().overall.undefined
+    assert undefined == dict.fromkeys(("r2", "spearman"), "json.y: all targets are equal")
