@@ -208,7 +208,7 @@ class Training:
         added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
         row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
         row |= {f"train_{name}": value for name, value in self.metrics(added).items()}
-        row |= {f"{ROWS}train": totals["samples"], "seconds": round(seconds, 3)}
+        row |= {f"{ROWS}train": round(totals["samples"]), "seconds": round(seconds, 3)}
         row["samples_per_second"] = round(totals["rows"] / seconds, 1)
         self.state.add(row, self.recipe.settings)
         for callback in self.callbacks:

@@ -46,5 +46,5 @@ class Validate(Callback):
         training.settled = network.settled(arrays) if arrays else {}
         metrics = training.metrics({name: float(value) for name, value in sums.items()})
         row |= {f"val_{name}": value for name, value in metrics.items()}
-        row[f"{ROWS}val"] = float(self.feed.samples)
+        row[f"{ROWS}val"] = self.feed.samples
         row["validation_seconds"] = round(time.monotonic() - began, 3)

@@ -18,10 +18,10 @@ LEARNED = {"classes": list(CLASSES), "thresholds": [0.5, 0.4, 0.6]}
 SUBSETS = {"image": 0.5, "text": 0.9, "image+text": 0.45}
 
 
-def report_data(absent: bool = False) -> ReportData:
+def report_data(absent: bool = False, frequency: float = 1.0) -> ReportData:
     objective = MultiLabelConfig()
     random = np.random.default_rng(0)
-    labels = random.random((60, 3)) < (0.5, 0.3, 0.0 if absent else 0.2)
+    labels = random.random((60, 3)) / frequency < (0.5, 0.3, 0.0 if absent else 0.2)
     texts = [
         json.dumps([name for name, has in zip(CLASSES, row, strict=True) if has]) for row in labels
     ]
@@ -112,3 +112,10 @@ def test_labels_are_counted_and_none_is_said() -> None:
     assert data.section.label('["b", "a"]') == "a, b"
     empty = data.section.targets({"test": {}})
     assert empty.rows == {"test": (0, None, 0)}
+
+
+def test_samples_without_any_label_were_evaluated_and_compare_nothing() -> None:
+    text = words(report_data(frequency=1e-9))
+    assert "Mean average precision: no sample of cat, dog" in text
+    assert "What modalities are compared by is not defined on these samples" in text
+    assert "Not evaluated yet" not in text

@@ -146,6 +146,7 @@ def test_rare_classes_are_shown_more_often_and_counted_once(
     assert bundle.learned["counts"] is not None
     for row, other in zip(rows, plain, strict=True):
         assert row["rows_train"] == other["rows_train"], "different samples"
+        assert [type(row[name]) for name in ("rows_train", "rows_val")] == [int, int]
     assert rows[0]["train_loss"] != plain[0]["train_loss"]
 
 
