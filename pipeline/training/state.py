@@ -69,7 +69,13 @@ class TrainingState:
             for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
                 _load_optimizer(optimizer, state)
             self.average.load_state_dict(checkpoint["average"])
-        except (KeyError, ValueError, RuntimeError) as error:
+        except KeyError as missing:
+            raise ConfigError(
+                f"the last checkpoint does not fit: it has no {missing}, as those of earlier versions",
+                where=LAST,
+                fix="set train.overwrite=true without train.resume to train anew",
+            ) from None
+        except (ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"the last checkpoint does not fit: {str(error).splitlines()[0]}",
                 where=LAST,

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline import runs, storage
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import DecodedFolder, split_input
@@ -97,7 +99,8 @@ def finished(config: Config) -> Bundle | None:
         if bundle is not None:
             _check_lineage(bundle, checkpoint, url)
         if checkpoint is not None:
-            _check_same(recipe, checkpoint["identity"], url, "the last checkpoint was made")
+            made = "the last checkpoint was made"
+            _check_same(config, recipe, checkpoint["identity"], url, made)
             _check_epochs(config, len(checkpoint["history"]), url)
     elif not config.train.overwrite and (epochs := len(read_history(config.run))):
         logger.warning(
@@ -125,8 +128,9 @@ def _is_done(config: Config, recipe: Mapping[str, object], bundle: Bundle) -> bo
     trained_on = bundle.training.get("recipe")
     if trained_on is None:
         raise _refused("the run has a model that does not say what it was trained on", folder)
-    _check_same(recipe, trained_on, folder, "the model was trained")
+    _check_same(config, recipe, trained_on, folder, "the model was trained")
     now, before = settings_of(config), bundle.training["ranges"][-1]["settings"]
+    now["train"] = _as_noted(now["train"], before["train"], config.train)
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
     epochs, asked_epochs = bundle.training["kept"]["of"], config.train.epochs
     if not changed:
@@ -171,7 +175,9 @@ def _check_lineage(bundle: Bundle, checkpoint: Mapping[str, Any] | None, url: st
         )
 
 
-def _check_same(recipe: Mapping[str, Any], made: Mapping[str, Any], where: str, what: str) -> None:
+def _check_same(
+    config: Config, recipe: Mapping[str, Any], made: Mapping[str, Any], where: str, what: str
+) -> None:
     """Refuses other data and another network; what an earlier version has not noted is not compared."""
     for split in sorted({*recipe["data"], *made.get("data", recipe["data"])}):
         difference = _data_difference(
@@ -181,8 +187,19 @@ def _check_same(recipe: Mapping[str, Any], made: Mapping[str, Any], where: str, 
             raise _refused(f"{what} with other data: {difference}", where)
     comparable = {name: made[name] for name in recipe if name in made and name != "data"}
     mine = {name: recipe[name] for name in comparable}
+    if "objective" in mine:
+        objective = config.require_objective()
+        mine["objective"] = _as_noted(mine["objective"], made["objective"], objective)
     for difference in runs.differences(comparable, mine):
         raise _refused(f"{what} with other settings: {difference}", where)
+
+
+def _as_noted(
+    now: Mapping[str, Any], before: Mapping[str, Any], section: BaseModel
+) -> dict[str, Any]:
+    """A section's settings without those that an earlier version did not have, where they have their defaults."""
+    changed = section.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in now.items() if name in before or name in changed}
 
 
 def _refused(what: str, where: str, fix: str = "") -> ConfigError:

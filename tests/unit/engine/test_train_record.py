@@ -153,6 +153,20 @@ def test_more_epochs_or_leave_to_overwrite_go_on(config: Path) -> None:
     assert finished(load(config, ["train.overwrite=true"])) is None
 
 
+def test_settings_that_are_newer_than_a_model_matter_where_they_are_set(config: Path) -> None:
+    resolved = load(config)
+    noted = record(resolved)
+    for name in ("class_weights", "balanced_sampling", "loss", "gamma"):
+        del noted["recipe"]["objective"][name]
+    for name in ("lanes", "early_stopping"):
+        del noted["ranges"][0]["settings"]["train"][name]
+    seal(config, Path(resolved.folder("model")), ["high", "low"], [], noted)
+    assert finished(resolved) is not None, "done already, as it was before there were such settings"
+    for words in ("objective.class_weights=balanced", "train.lanes=2"):
+        with pytest.raises(ConfigError, match=rf"{words.split('=')[0]} was None and is now "):
+            finished(load(config, [words]))
+
+
 def test_data_that_has_changed_is_other_data(config: Path) -> None:
     leave(config)
     write_tar(config.parent / "t-2.tar", make_samples(4, seed=5))

@@ -133,8 +133,10 @@ def test_a_checkpoint_of_an_earlier_version_is_refused_in_words(
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["optimizer"] = checkpoint.pop("optimizers")[0]
     torch.save(checkpoint, path)
-    with pytest.raises(ConfigError, match="the last checkpoint does not fit"):
+    words = "the last checkpoint does not fit: it has no 'optimizers', as those of earlier versions"
+    with pytest.raises(ConfigError, match=words) as caught:
         train(tone_config, run, "train.epochs=4", "train.resume=true")
+    assert "without train.resume" in str(caught.value)
 
 
 def test_rare_classes_are_shown_more_often_and_counted_once(
