@@ -37,7 +37,7 @@ from pipeline.sinks import ParquetConfig
 from pipeline.sinks.parquet import ParquetSink
 from pipeline.sinks.quarantine import read_quarantine
 
-REAL = Path(__file__).parents[4] / "shared" / "data"
+REAL = Path(__file__).parents[5] / "shared" / "data"
 MODALITIES = {
     "image": {"fields": ["png", "jpg"], "size": 16},
     "text": {"fields": ["txt"], "max_tokens": 16, "vocab_size": 300, "max_bytes": 5000},
