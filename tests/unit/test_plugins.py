@@ -230,6 +230,7 @@ def test_the_page_s_own_example(tmp_path: Path) -> None:
     (tmp_path / "stars.yaml").write_text(blocks["yaml"])
     config = load(tmp_path / "stars.yaml")
     assert config.plugged() == {"stars:Radar", "stars:Stars"}
+    assert config.modalities.by_name()["echo"].encoder.kind == "cnn", "its shape is a series'"
     arrays = {
         "prediction": np.array([[0.2], [3.5], [9.0]], np.float32),
         "embedding": np.zeros((3, 64), np.float32),

@@ -12,7 +12,6 @@ from pipeline.modalities.base import Codec, ModalityConfig, Section, Verify
 from pipeline.modalities.facets import Facts, ProbeRules, TrainingStatistics
 from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import (
-    VectorCnnConfig,
     VectorEncoderConfig,
     VectorMlpConfig,
 )
@@ -105,9 +104,10 @@ class VectorConfig(ModalityConfig):
     def _encoder_of_the_shape(cls, data: object) -> Any:
         if not isinstance(data, Mapping) or data.get("encoder") is not None:
             return data
-        shape = data.get("shape")
+        shape = data.get("shape", cls.model_fields["shape"].default)
         is_series = isinstance(shape, Sequence) and len(shape) == 2
-        return {**data, "encoder": VectorCnnConfig() if is_series else VectorMlpConfig()}
+        # As a person would write it: a section with defaults alone is dumped as empty, without its kind.
+        return {**data, "encoder": {"kind": "cnn" if is_series else "mlp"}}
 
     @field_validator("shape")
     @classmethod

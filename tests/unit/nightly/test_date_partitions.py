@@ -47,6 +47,27 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("readings", {"kind": "vector", "shape": [8, 2]}),
+        ("features", {"kind": "vector", "shape": [8]}),
+        ("image", {"encoder": {"kind": "resnet"}}),
+        ("text", {}),
+        ("audio", {}),
+    ],
+)
+@pytest.mark.parametrize(
+    "objective", [{"multi_label": True}, {"label": "cls"}, {"kind": "regress", "target": "json.x"}]
+)
+def test_a_night_has_the_configuration_but_for_the_date(name, section, objective) -> None:
+    tree = {"run": "run", "modalities": {name: section}, "objective": objective}
+    config = validate({**tree, "infer": {"output": "out/{date}"}})
+    night = for_date(config, "2026-11-20")
+    assert night == validate({**tree, "infer": {"output": "out/2026-11-20"}})
+    assert night.modalities.decoding() == config.modalities.decoding()
+
+
 def test_readers_see_the_date_as_a_column(output: Path) -> None:
     glob = f"{output}/date=*/part-*.parquet"
     days = {datetime.date.fromisoformat(date): count for date, count in NIGHTS.items()}
