@@ -145,6 +145,8 @@ class Columns:
             return
         in_working_folder = names_file(cells[0], Path())
         way = "pack.root=. does so" if in_working_folder else "pack.root names another folder"
+        if not any(map(_LIKE_A_PATH.fullmatch, cells)):
+            way = f"{way}, pack.values=[{name}] packs its cells themselves"
         self.notes.append(
             f"the column {name} names no file in {self._folder}, which its paths count from"
             f"{', but it does in the folder that the job was started in' if in_working_folder else ''}: {way}"

@@ -190,3 +190,16 @@ def test_paths_count_from_the_table_or_another_folder(folder, tmp_path, monkeypa
     assert not any("pack.root" in note for note in result.notes)
     with pytest.raises(ConfigError, match="pack.root=gone"):
         pack(folder / "t.jsonl", tmp_path / "no", columns=columns, root="gone")
+
+
+def test_numbers_in_the_cells_of_a_vector_are_said_to_need_pack_values(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,series\n" + "".join(f"k{n},{n}.5 2 -1.25\n" for n in range(3)))
+    vector = {"kind": "vector", "fields": ["csv"], "shape": [3], "separator": " "}
+    reading = Reading(ModalitiesConfig.model_validate({"six": vector}))
+    settings = {"reading": reading, "columns": {"csv": "series"}, "key": "id"}
+    result = pack(table, tmp_path / "paths", **settings)
+    assert any("pack.values=[series] packs its cells themselves" in note for note in result.notes)
+    result = pack(table, tmp_path / "values", **settings, values=["series"])
+    assert not any("pack.values" in note for note in result.notes)
+    assert samples(tmp_path / "values")["k1"]["csv"] == b"1.5 2 -1.25"
