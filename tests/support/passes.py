@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-# Compiling librosa's few loops takes longer than all tests that hold something against it.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests has a core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
