@@ -246,7 +246,8 @@ class Guard:
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
-        ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _ask() tells of its end
+            ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
         return Child(ours, process)
 
 
