@@ -91,16 +91,7 @@ class AudioInput:
 
     def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
         """Bytes -> (T,) float32, within the limits and filters of ``config``."""
-        from pipeline.modalities.audio.waveform import WaveformCodec
-
-        config = cast("AudioConfig", config)
-        return WaveformCodec(
-            sample_rate_hz=self.sample_rate_hz,
-            num_samples=round(self.sample_rate_hz * self.max_seconds),
-            max_decoded_seconds=config.max_minutes * 60,
-            whole=verify == "full",
-            limits=config.filter if config.filter.active else None,
-        )
+        return _waveforms(self, config, verify)
 
 
 @dataclass(frozen=True)
@@ -119,17 +110,7 @@ class SoundInput:
 
     def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
         """Bytes -> (T,) float32, collated to (B, T) of one length, within the limits and filters of ``config``."""
-        from pipeline.modalities.audio.waveform import WaveformCodec
-
-        config = cast("AudioConfig", config)
-        return WaveformCodec(
-            sample_rate_hz=self.sample_rate_hz,
-            num_samples=round(self.sample_rate_hz * self.max_seconds),
-            max_decoded_seconds=config.max_minutes * 60,
-            whole=verify == "full",
-            limits=config.filter if config.filter.active else None,
-            padding=self.padding,
-        )
+        return _waveforms(self, config, verify, self.padding)
 
 
 @dataclass(frozen=True)
@@ -154,3 +135,22 @@ class TokenInput:
 Input = ImageInput | TextInput | AudioInput
 # What a network within a model is given: tokens and sounds of one length, where one that only embeds makes them itself.
 TowerInput = ImageInput | TokenInput | SoundInput
+
+
+def _waveforms(
+    sounds: AudioInput | SoundInput,
+    config: ModalityConfig,
+    verify: Verify,
+    padding: Padding = "pad",
+) -> Codec:
+    from pipeline.modalities.audio.waveform import WaveformCodec
+
+    config = cast("AudioConfig", config)
+    return WaveformCodec(
+        sample_rate_hz=sounds.sample_rate_hz,
+        num_samples=round(sounds.sample_rate_hz * sounds.max_seconds),
+        max_decoded_seconds=config.max_minutes * 60,
+        whole=verify == "full",
+        limits=config.filter if config.filter.active else None,
+        padding=padding,
+    )
