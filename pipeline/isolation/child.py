@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,37 @@ from pipeline.isolation.arena import Arena
 from pipeline.isolation.journal import Journal, JournalWatch
 
 DONE, FAILED, OUT_OF_MEMORY = "done", "failed", "out of memory"
-ANY_PARENT = 0
+
+# There are as many children as cores; and the last digits of a product depend on how many threads share it.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 LARGE_BUFFER_BYTES = 24 << 20  # at most 32 MiB, beyond which it does not learn
-_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a child has in common with the process that has it started, which may have changed since the server began.
+
+    Attributes:
+        folder: Where relative paths begin.
+        environment: Its variables.
+        modules: Folders of modules.
+    """
+
+    folder: str
+    environment: dict[str, str]
+    modules: list[str]
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Those of this process."""
+        return cls(os.getcwd(), dict(os.environ), list(sys.path))
+
+    def take(self) -> None:
+        """Makes them those of this process."""
+        os.chdir(self.folder)
+        os.environ.clear()
+        os.environ.update(self.environment | ONE_THREAD)
+        sys.path[:] = self.modules
 
 
 def serve(
@@ -105,27 +132,20 @@ def keep_freed_memory() -> None:
     np.empty(LARGE_BUFFER_BYTES, dtype=np.uint8)
 
 
-def die_with_parent(parent: int) -> None:
-    """Asks the kernel to end this process with its parent, and does so if that is gone already."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
+def main(descriptors: Sequence[int]) -> None:
+    """The child's program, in a copy of the fork server.
 
-
-def main(arguments: Sequence[str]) -> None:
-    """The child's program.
-
-    The first message is the work, the names of the modalities and the limit of memory.
+    The first message is the :class:`Surroundings`, and the second the work, the names of the modalities and the limit
+    of memory: only with the parent's folders of modules can the work be read.
 
     Args:
-        arguments: Process to die with, or ``ANY_PARENT``; descriptors of the connection, the journal and the arenas.
+        descriptors: Of the connection, the journal, the parent's output and errors, and the arenas.
     """
-    parent, pipe, journal, *arenas = map(int, arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked, and ends this process
-    if sys.platform == "linux" and parent != ANY_PARENT:
-        die_with_parent(parent)
+    pipe, journal, output, errors, *arenas = descriptors
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
     connection = Connection(pipe)
+    connection.recv().take()
     work, names, memory_bytes = connection.recv()
     noted = Journal(names, journal)
     pulse.forward(noted.moved)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Pipe
 from typing import Any, NamedTuple
 
@@ -19,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.isolation import child
 from pipeline.isolation.answer import UnreadableAnswer, decode, decode_error
 from pipeline.isolation.arena import ARENA_BYTES, Arena, Arenas, shared_memory
+from pipeline.isolation.forkserver import start_child
 from pipeline.isolation.journal import Entry, Journal
 from pipeline.isolation.running import SECONDS_BETWEEN_LOOKS, Child, Clock
 from pipeline.limits import (
@@ -32,10 +30,6 @@ from pipeline.modalities.decoding.watch import Care, Verdict, Watch
 
 NUM_ARENAS = 3  # results that may be in use at a time; more of them are copied
 DEATHS_AT_REST = 3  # of children that were decoding nothing, before the input is given up
-
-# There are as many children as cores; and the last digits of a product depend on how many threads share it.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-PROGRAM = f"import sys; from {child.__name__} import main; main(sys.argv[1:])"
 
 Work = Callable[[Any, Watch, Care], Any]
 
@@ -85,19 +79,19 @@ class Guard:
         work: ``(request, watch, care) -> result``; requests and work must be picklable.
         names: What ``watch.begins`` is told of, in any order.
         limits: How long one step may take, and how much memory.
-        lasting_threads: Whether the threads that call it live for as long as its child is to live.
+        modules: What all children of this process may import before they are told the work.
 
     Attributes:
         interrupted: Whether another thread has ended it.
     """
 
     def __init__(
-        self, work: Work, names: Sequence[str], limits: Limits, *, lasting_threads: bool = False
+        self, work: Work, names: Sequence[str], limits: Limits, modules: Sequence[str] = ()
     ) -> None:
         self.interrupted = False
         self._work = work
         self._limits = limits
-        self._lasting_threads = lasting_threads
+        self._modules = modules
         self._journal = Journal(names)
         self._arenas = Arenas([Arena(shared_memory(ARENA_BYTES)) for _ in range(NUM_ARENAS)])
         self._child: Child | None = None
@@ -227,28 +221,34 @@ class Guard:
         return head
 
     def _start(self) -> Child:
-        """Starts a new program: a copy of this process would inherit the threads of Ray and of clients half-way."""
         self._journal.rest()
         ours, theirs = Pipe()
-        numbers = [
-            theirs.fileno(),
-            self._journal.file,
-            *(arena.file for arena in self._arenas.all),
-        ]
-        path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-        # Linux ends it with the thread that started it, and any but the main one may end before its process does.
-        lasting = self._lasting_threads or threading.current_thread() is threading.main_thread()
-        parent = os.getpid() if lasting else child.ANY_PARENT
-        process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *map(str, [parent, *numbers])],
-            pass_fds=numbers,
-            env={**os.environ, **ONE_THREAD, "PYTHONPATH": path},
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
+        arenas = [arena.file for arena in self._arenas.all]
+        with theirs, outputs() as (output, errors):
+            descriptors = [theirs.fileno(), self._journal.file, output, errors, *arenas]
+            running = Child(ours, *start_child(self._modules, descriptors))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _ask() tells of its end
+            ours.send(child.Surroundings.here())
             ours.send((self._work, self._journal.names, self._limits.decode_memory_bytes))
-        return Child(ours, process)
+        return running
+
+
+@contextlib.contextmanager
+def outputs() -> Iterator[tuple[int, int]]:
+    """This process's output and errors, or nowhere where they are closed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        yield _open_or(1, nowhere), _open_or(2, nowhere)
+    finally:
+        os.close(nowhere)
+
+
+def _open_or(file: int, other: int) -> int:
+    try:
+        os.fstat(file)
+    except OSError:
+        return other
+    return file
 
 
 def learn(care: Care, death: Death) -> Care:

@@ -26,7 +26,6 @@ class Guards:
 
     Attributes:
         limit: Guards that may be lent at a time; further threads wait.
-        lasting_threads: Whether the threads that they are lent to live for as long as their children are to live.
     """
 
     def __init__(self) -> None:
@@ -36,7 +35,6 @@ class Guards:
         self._lent: set[_Entry] = set()
         self._interrupts = 0
         self.limit = 1
-        self.lasting_threads = False
 
     @contextmanager
     def lent(self, purpose: bytes, make: Callable[[], Guard]) -> Iterator[Guard]:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
+import threading
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pipeline.isolation.forkserver import ForkServer, ServerEnded
 from pipeline.isolation.journal import Entry
 
+_FIRST_PAUSE = 0.001  # seconds
 SECONDS_BETWEEN_LOOKS = 0.2
 STARVED = 10  # times the limit that a member may take where the machine, not the decoder, is slow
 
 
 class Child:
-    """A running child."""
+    """A running child.
 
-    def __init__(self, connection: Connection, process: subprocess.Popen[bytes]) -> None:
-        self.pid = process.pid
+    Args:
+        connection: To it.
+        server: Which has started it.
+        pid: Its process.
+    """
+
+    def __init__(self, connection: Connection, server: ForkServer, pid: int) -> None:
+        self.pid = pid
         self.connection = connection
-        self._process = process
+        self._server = server
+        self._lock = threading.Lock()
+        self._end = ""
 
     def receive(self) -> bytes:
         """The next message, as bytes: what it sends is never unpickled."""
@@ -29,21 +40,44 @@ class Child:
 
     def wait(self) -> str:
         """Waits for its end; says how it ended."""
-        code = self._process.wait()
-        if code >= 0:
-            return f"ended with code {code}"
-        name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-        return f"was ended by {name}"
+        pause = _FIRST_PAUSE
+        while not self._has_ended():
+            time.sleep(pause)
+            pause = min(2 * pause, SECONDS_BETWEEN_LOOKS)
+        return self._end
 
     def kill(self) -> None:
         """Ends it, whatever it is at, while another thread may be waiting for it."""
-        self._process.kill()
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if (
+                not self._end
+            ):  # its number is its own for as long as nobody has been told of its end
+                os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Ends it, whatever it is at, and gives its connection back."""
         self.connection.close()
-        self._process.kill()
+        self.kill()
         self.wait()
+
+    def _has_ended(self) -> bool:
+        with self._lock:
+            if not self._end:
+                try:
+                    self._end = _in_words(self._server.code_of(self.pid))
+                except ServerEnded:
+                    self._end = "ended with the process that had started it"
+            return bool(self._end)
+
+
+def _in_words(code: int | None) -> str:
+    """How a process ended; empty while it has not."""
+    if code is None:
+        return ""
+    if code >= 0:
+        return f"ended with code {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+    return f"was ended by {name}"
 
 
 class Clock:

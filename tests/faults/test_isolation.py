@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from support.children import children, fork_servers
 from support.evil import KILLERS, evil_decoder
 from support.tones import write_tar
 
@@ -176,11 +177,13 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, program: str) -> None:
         "decoder = evil_decoder(seconds=600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code + program])
-    child = _until(lambda: next(iter(_children(parent.pid)), None))
+    child = _until(lambda: next(iter(children(parent.pid)), None))
     _until(lambda: _hangs(child))
+    servers = fork_servers(parent.pid)
+    assert servers
     parent.kill()
     parent.wait()
-    _until(lambda: not _alive(child))
+    _until(lambda: not any(map(_alive, [child, *servers])))
 
 
 def _until(look: Callable[[], T | None], seconds: float = 60) -> T:
@@ -190,13 +193,6 @@ def _until(look: Callable[[], T | None], seconds: float = 60) -> T:
         assert time.monotonic() < end
         time.sleep(0.1)
     return value
-
-
-def _children(pid: int) -> list[int]:
-    folder = Path(f"/proc/{pid}/task")
-    return [
-        int(word) for each in folder.iterdir() for word in (each / "children").read_text().split()
-    ]
 
 
 def _hangs(pid: int) -> bool:

@@ -184,6 +184,9 @@ class _Work:
         return request(self.decoder, watch, care)
 
 
+# By pyarrow and Pillow, where they are installed, when the first array is made and the first picture read.
+_IMPORTED_LATE = ("pandas", "PIL.PngImagePlugin", "PIL.JpegImagePlugin")
+
 _shared = Guards()
 _thread = threading.local()
 
@@ -202,7 +205,7 @@ def decoding_processes(number: int) -> Iterator[Guards]:
     """
     end_child()
     guards = Guards()
-    guards.limit, guards.lasting_threads = number, True
+    guards.limit = number
     try:
         yield guards
     finally:
@@ -221,10 +224,18 @@ def _lent_guard(decoder: Decoder) -> AbstractContextManager[Guard]:
     guards = _guards_here()
 
     def make() -> Guard:
-        names, lasting = (CHECKS, *decoder.codecs), guards.lasting_threads
-        return Guard(_Work(decoder), names, decoder.limits, lasting_threads=lasting)
+        names = (CHECKS, *decoder.codecs)
+        return Guard(_Work(decoder), names, decoder.limits, _modules_of(decoder))
 
     return guards.lent(pickle.dumps(decoder), make)
+
+
+def _modules_of(decoder: Decoder) -> list[str]:
+    """What its work stands on, of this project alone: what is somebody else's is imported in the child that may die."""
+    project = __name__.partition(".")[0]
+    modules = {type(codec).__module__ for codec in decoder.codecs.values()}
+    own = sorted(name for name in modules if name.partition(".")[0] == project)
+    return [__name__, *own, *_IMPORTED_LATE]
 
 
 def _guards_here() -> Guards:

@@ -1,9 +1,9 @@
 """What the decoding process sends is data, whoever sends it."""
 
 import base64
+import gc
 import json
 import pickle
-import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class ArmedError(Exception):
 
 def send(message: bytes) -> None:
     """Says something on the pipe of this child, as code that has taken it over could."""
-    Connection(int(sys.argv[2])).send_bytes(message)
+    (connection,) = (each for each in gc.get_objects() if isinstance(each, Connection))
+    connection.send_bytes(message)
 
 
 def send_bomb(path: str, *_: object) -> None:

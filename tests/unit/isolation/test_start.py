@@ -1,6 +1,7 @@
 """A decoding process that is ended before it has its work."""
 
-import subprocess
+import os
+import signal
 
 import pytest
 
@@ -15,24 +16,23 @@ def echo(request: str, *_: object) -> dict[str, str]:
 
 @pytest.mark.parametrize("ended", [1, 3])
 def test_another_is_started_in_its_place(monkeypatch: pytest.MonkeyPatch, ended: int) -> None:
-    start, started = subprocess.Popen, list[int]()
+    start, started = guard.start_child, list[int]()
 
-    def start_and_kill(*arguments, **options):
-        process = start(*arguments, **options)
-        started.append(process.pid)
+    def start_and_kill(*arguments):
+        server, pid = start(*arguments)
+        started.append(pid)
         if len(started) <= ended:
-            process.kill()
-            process.wait()
-        return process
+            os.kill(pid, signal.SIGKILL)
+        return server, pid
 
-    monkeypatch.setattr(guard.subprocess, "Popen", start_and_kill)
+    monkeypatch.setattr(guard, "start_child", start_and_kill)
     decoding = Guard(echo, ("image",), Limits())
     try:
         if ended < guard.DEATHS_AT_REST:
             assert decoding("x", detail="x.tar") == {"heard": "x"}
             assert len(started) == ended + 1
         else:
-            with pytest.raises(InputError, match="ended 3 times"):
+            with pytest.raises(InputError, match="ended 3 times.*SIGKILL"):
                 decoding("x", detail="x.tar")
     finally:
         decoding.close()
