@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 
-.PHONY: help setup demo test check bench soak validate docs clean
+.PHONY: help setup demo test test-slow check bench soak validate docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 setup: $(STAMP) ## install the product and its tools into .venv (nothing to do the second time)
 
@@ -34,9 +34,12 @@ demo: setup ## the whole path on a small real data set: pack, train, infer, eval
 # Ray has processes for all cores itself, and one Ray serves all tests of the second pass. Both passes run, whatever fails.
 test: setup ## run the tests: those without Ray in two processes, then those with it in one
 	@failed=0; \
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not ray" || failed=1; \
-	$(BIN)/python -m pytest -m ray || failed=1; \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not ray and not slow" || failed=1; \
+	$(BIN)/python -m pytest -m "ray and not slow" || failed=1; \
 	exit $$failed
+
+test-slow: setup ## run what says at length what the tests say in short: more kills, more nodes lost, more ways
+	@$(BIN)/python -m pytest -m slow
 
 check: setup ## format, lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -19,7 +19,6 @@ def run(job: _job.Job, config: Path, *overrides: str) -> int:
     return _job.main(job, [str(config), *overrides])
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_from_a_table_to_a_report(
     mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -41,7 +41,15 @@ def trained(ray_head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("way", ["joined", "handed over", "submitted by Ray", "a Ray of its own"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "handed over",
+        "a Ray of its own",
+        pytest.param("joined", marks=pytest.mark.slow),  # as the model that they share was trained
+        pytest.param("submitted by Ray", marks=pytest.mark.slow),
+    ],
+)
 def test_workers_import_them(
     ray_head: Head, family: Family, trained: Path, tmp_path: Path, way: str
 ) -> None:

@@ -33,7 +33,6 @@ def other_day() -> ZoneInfo:
     return next(zone for zone in map(ZoneInfo, FAR) if now.astimezone(zone).date() != now.date())
 
 
-@pytest.mark.slow
 def test_a_night_begins_when_its_time_comes(tmp_path: Path, family: Family) -> None:
     """It waits for the clock to reach a full minute."""
     write_bundle(tmp_path / "model")

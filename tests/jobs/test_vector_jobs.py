@@ -92,7 +92,6 @@ def rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["key"]: row for table in tables for row in table.to_pylist()}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_from_a_table_to_a_report(
     sensors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
