@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.local_cluster import Family, Head
+from pipeline.isolation.forkserver import CHILD_NAME, SERVER_NAME
 
 NODE = "node"  # of two: all that runs on one that is not the driver's
 KINDS = ("driver", "decode worker", "model actor", "raylet", "whole tree", NODE)
@@ -186,7 +187,8 @@ class InferenceJob:
     def _victims(self, kind: str) -> list[tuple[int, str]]:
         members = self._members()
         if kind == "decode worker":
-            wanted = {parent for _, name, parent in members if name == DECODING}
+            servers = {parent for _, name, parent in members if name == DECODING}
+            wanted = {parent for pid, _, parent in members if pid in servers}
             return [(pid, name) for pid, name, _ in members if pid in wanted and name != IDLE]
         if kind == DECODING:
             return [(pid, name) for pid, name, _ in members if name == DECODING]
@@ -205,13 +207,14 @@ class InferenceJob:
             with contextlib.suppress(OSError, ValueError):  # it may end while it is looked at
                 folder = Path("/proc", name)
                 # The name stands in brackets and may hold anything; what follows it is numbers.
-                words = (folder / "stat").read_text().rpartition(")")[2].split()
+                called, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+                words = rest.split()
                 state, parent, session = words[0], int(words[1]), int(words[3])
                 if state in "ZX" or session == 0:  # of the kernel
                     continue
                 if session == self.process.pid or mark in (folder / "environ").read_bytes():
                     command = (folder / "cmdline").read_bytes().decode(errors="replace")
-                    found.append((int(name), _name(command.split("\0")), parent))
+                    found.append((int(name), _name(command.split("\0"), called), parent))
         return found
 
     def _records(self) -> set[str]:
@@ -236,12 +239,14 @@ def run_unkilled(config: Path, output: Path) -> None:
             job.end()
 
 
-def _name(words: Sequence[str]) -> str:
+def _name(words: Sequence[str], called: str) -> str:
+    """What a process is, by its command line, and by what it calls itself where that is a copied one."""
     line = " ".join(words)
+    if called in (CHILD_NAME, SERVER_NAME):
+        return {CHILD_NAME: DECODING, SERVER_NAME: "fork server"}[called]
     if line.startswith("ray::"):
         return line.split()[0]
-    for part, name in (("pipeline.isolation.child", DECODING), ("jobs.infer", "driver")):
-        if part in line:
-            return name
+    if "jobs.infer" in line:
+        return "driver"
     scripts = [word for word in words if word.endswith(".py")]
     return Path(scripts[0] if scripts else words[0]).name

@@ -29,9 +29,10 @@ from typing import Any
 
 from pipeline.isolation import child
 
+SERVER_NAME, CHILD_NAME = "fork server", "decoding"  # as top and ps -o comm show them
 _LENGTH = 4  # bytes of a message's length
 _MOST_DESCRIPTORS = 16
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _ERRORS = 2  # the last of the standard files
 
 # A copy has only the thread that copies: another, which pyarrow's other allocator begins with, could hold a lock.
@@ -181,9 +182,11 @@ def main(descriptor: int) -> None:
     ):  # what a child is given must not lie where its outputs go
         pass
     server = os.getpid()
+    _prctl(_PR_SET_NAME, SERVER_NAME.encode())
     descriptors = _serve(socket.socket(fileno=descriptor))
     if server != os.getpid():
         die_with_parent(server)
+        _prctl(_PR_SET_NAME, CHILD_NAME.encode())
         child.main(descriptors)
 
 
@@ -226,8 +229,13 @@ def _code_of(pid: int) -> int | None:
 
 def die_with_parent(parent: int) -> None:
     """Asks the kernel to end this process with its parent, and does so if that is gone already."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    """Asks something of the kernel, where it is Linux."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None, use_errno=True).prctl(option, value)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.children import children, fork_servers
 
-from pipeline.engine.decoding.isolated import _modules_of
+from pipeline.engine.decoding.isolated import _modules_of, end_child
 from pipeline.isolation import Guard
 from pipeline.isolation.forkserver import ForkServer
 from pipeline.limits import Limits
@@ -29,6 +29,12 @@ def look(name: str, *_: object) -> dict[str, object]:
     os.write(1, f"said by a child: {name}".encode())
     found = {"folder": os.getcwd(), "variable": os.environ.get(name), "path": sys.path[0]}
     return found | {"pid": os.getpid(), "server": os.getppid()}
+
+
+@pytest.fixture(autouse=True)
+def no_other_children() -> None:
+    """Of tests that ran in this process before."""
+    end_child()
 
 
 @contextlib.contextmanager
