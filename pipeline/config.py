@@ -113,6 +113,12 @@ class Config(Section):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Config:
+        if self.objective is not None:
+            self.objective.check_modalities(tuple(self.modalities.by_name()))
+        return self
+
     def patterns(self, wanted: Patterns, where: str) -> Patterns:
         """Resolves the name of a split to its patterns.
 

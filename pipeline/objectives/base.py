@@ -130,6 +130,16 @@ class ObjectiveSection(Section, Pluggable, ABC):
     def metric(self) -> str:
         """The metric of an evaluation that subsets and other models are compared by, such as ``accuracy``."""
 
+    def check_modalities(self, names: Sequence[str]) -> None:
+        """Refuses settings that do not go with the configured modalities.
+
+        Args:
+            names: Theirs.
+
+        Raises:
+            ValueError: Names the setting.
+        """
+
     @property
     def preset(self) -> Learned | None:
         """What the configuration says of what is otherwise learned; None where it says nothing."""

@@ -86,6 +86,34 @@ class Objective(nn.Module, ABC):
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
 
+    @property
+    def modulates(self) -> bool:
+        """Whether gradients are given to :meth:`modulate` before they move the weights."""
+        return False
+
+    def modulate(self, sums: Mapping[str, float], seed: int) -> None:
+        """Changes the gradients of a step, the same on every worker.
+
+        Args:
+            sums: Of :meth:`loss`, over the global batch.
+            seed: Of the step, for chance.
+        """
+
+    def monitored(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Numbers beside :meth:`metrics` that :meth:`loss_weights` must know of an epoch; nothing by default."""
+        return {}
+
+    def loss_weights(self, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """What the course of the training so far says of the parts of the loss: name -> weight; nothing by default.
+
+        Args:
+            history: One row an epoch, with ``train_`` and ``val_`` before the names of the metrics.
+        """
+        return {}
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Takes the weights of :meth:`loss_weights` for the epoch that begins; empty ones change nothing."""
+
     def observed(self, batch: Batch) -> dict[str, Tensor]:
         """What :meth:`settled` must know of a validation batch: name -> (B, ...); nothing by default.
 

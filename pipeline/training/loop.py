@@ -104,7 +104,7 @@ class Training:
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """The network's metrics; none where there were no samples."""
-        return self.network.metrics(sums) if sums else {}
+        return self.network.metrics(sums) | self.network.monitored(sums) if sums else {}
 
     def _optimizer(self, turn: Turn) -> Optimizer:
         if turn.optimizer is not None:
@@ -122,6 +122,7 @@ class Training:
         """One pass over this worker's share."""
         began = time.monotonic()
         self.network.train()
+        self._weigh()
         num_steps = self.feed.num_batches(0)
         schedules = self._schedules(epoch, num_steps)
         sums: dict[str, Tensor] = {}
@@ -132,7 +133,7 @@ class Training:
             rate = float(schedules[0].get_last_lr()[0])
             batch = self._augmented(share)
             rows += num_rows(batch)
-            self._step(batch, sums)
+            self._step(batch, sums, step_seed(self.recipe.seed, epoch, step, 0))
             if (
                 step + 1 < num_steps
             ):  # an epoch with more steps than the first ends with its last rate
@@ -154,7 +155,13 @@ class Training:
         batch = to_device(share, self.device)
         return augmented(batch, self.augment) if batch and self.augment else batch
 
-    def _step(self, batch: Batch, sums: dict[str, Tensor]) -> None:
+    def _weigh(self) -> None:
+        """Lets the course of the training weigh the loss; the first worker alone has validated."""
+        history = self.state.history
+        weights = self.network.loss_weights(history) if self.ranks.rank == 0 else {}
+        self.network.weigh(self.ranks.merge(weights))
+
+    def _step(self, batch: Batch, sums: dict[str, Tensor], seed: int) -> None:
         """One step: each turn moves its own weights by the gradient of its loss over the global batch."""
         counted: dict[str, Tensor] = {}
         for turn, optimizer in zip(self.turns, self.state.optimizers, strict=True):
@@ -164,6 +171,7 @@ class Training:
                 counted |= self._backward(batch, turn, rows)
             rows = self._shared(turn.parameters, rows)
             if rows:
+                self._modulate(counted, seed)
                 nn.utils.clip_grad_norm_(turn.parameters, self.recipe.max_gradient_norm)
                 optimizer.step()
         self.average.update_parameters(self.network)
@@ -177,6 +185,12 @@ class Training:
             loss, counted = self.network.loss(batch, turn.name)
         (loss if self.ranks.size == 1 else loss * rows).backward()  # type: ignore[no-untyped-call]
         return dict(counted)
+
+    def _modulate(self, counted: Mapping[str, Tensor], seed: int) -> None:
+        """Lets the network change the gradients, by the sums of the global batch."""
+        if self.network.modulates:
+            sums = self.ranks.merge({name: float(value) for name, value in counted.items()})
+            self.network.modulate(sums, seed)
 
     def _shared(self, parameters: Sequence[nn.Parameter], rows: int) -> int:
         """Makes the gradients those of the mean loss over the global batch, whatever share of it each worker has.

@@ -57,7 +57,7 @@ def test_overrides_are_yaml(path: Path) -> None:
             "objective.fusion={kind: gated, layers: 2}",
             [
                 "unknown setting objective.fusion.layers",
-                "only objective.fusion.kind=attention has it",
+                "only objective.fusion.kind=attention or cross_attention or bottleneck has it",
             ],
         ),
         ("objective.target=cls", ["only objective.kind=regress has it"]),

@@ -12,7 +12,7 @@ from pipeline.modalities.layers import AttentionPool, Features
 
 
 class Fusion(nn.Module, ABC):
-    """Joins the modalities' features to one embedding per sample.
+    """Joins the modalities' features to one embedding per sample, or to one per modality at output level.
 
     Whatever stands under a mask has no influence on the embedding, and a sample without any
     modality has a finite one.
@@ -29,7 +29,7 @@ class Fusion(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: Mapping[str, Features]) -> Tensor:
-        """Maps features of every modality to embeddings, float (B, D)."""
+        """Maps features of every modality to embeddings, float (B, D), or (B, M, D) at output level."""
 
 
 class Pools(nn.Module):
@@ -53,3 +53,18 @@ class Pools(nn.Module):
         vectors = torch.stack([pool(features[name]) for name, pool in self.pools.items()], dim=1)
         present = torch.stack([features[name].mask.any(dim=1) for name in self.pools], dim=1)
         return vectors, present
+
+
+def masked_mean(values: Tensor, present: Tensor) -> Tensor:
+    """The mean over the modalities that a sample has; zeros, not NaN, where it has none.
+
+    Args:
+        values: float (B, M, ...), finite.
+        present: bool (B, M).
+
+    Returns:
+        float (B, ...).
+    """
+    shares = present / present.sum(dim=1, keepdim=True).clamp(min=1)  # (B, M)
+    shape = (*present.shape, *(1 for _ in values.shape[2:]))
+    return (shares.reshape(shape) * values).sum(dim=1)

@@ -14,8 +14,9 @@ from pipeline.models.fusion.base import Fusion, Pools
 class LateFusion(Fusion):
     """One output per modality, added with weights that each modality chooses for each sample.
 
-    The head that follows is linear, so adding outputs adds the modalities' logits: a product of
-    experts, in which a modality that is unsure of itself, or missing, is silent.
+    The head that follows is linear, so adding outputs adds the modalities' logits, up to the scale
+    that the norm between them gives a sample: a product of experts, in which a modality that is
+    unsure of itself, or missing, is silent.
 
     Args:
         width: D.

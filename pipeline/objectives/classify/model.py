@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.fusion.distributions import Categorical
 from pipeline.objectives.base import EMBEDDING
 from pipeline.objectives.fused.model import FusedNetwork
 from pipeline.objectives.losses import (
@@ -34,6 +35,7 @@ class Classifier(FusedNetwork):
         counts: Training samples of each class, for the configuration's ``class_weights``.
     """
 
+    distribution = Categorical()
     class_weights: Tensor | None
 
     def __init__(
@@ -66,6 +68,11 @@ class Classifier(FusedNetwork):
             return focal_loss(logits, label, self.gamma, smoothing)
         return functional.cross_entropy(logits, label, reduction="none", label_smoothing=smoothing)
 
+    def confidence(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The probability of the right class, float32 (B,), whatever the configured loss."""
+        probabilities = outputs.float().softmax(dim=-1)
+        return probabilities.gather(-1, batch[LABEL][:, None]).squeeze(-1)
+
     def counted(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"correct": outputs.argmax(dim=-1) == batch[LABEL]}
 
@@ -73,12 +80,12 @@ class Classifier(FusedNetwork):
         """Classifies samples.
 
         Returns:
-            ``embedding`` float32 (B, D), which the head maps linearly to logits, and
-            ``probabilities`` float32 (B, K).
+            ``embedding`` float32 (B, D), which the head of a fusion of features maps linearly to
+            logits, and ``probabilities`` float32 (B, K).
         """
         with torch.no_grad():
-            embedding = self.embed(batch)
-            probabilities = self.outputs(embedding).float().softmax(dim=-1)
+            embedding, logits = self.answer(batch)
+            probabilities = logits.float().softmax(dim=-1)
         return {EMBEDDING: embedding.float(), "probabilities": probabilities}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

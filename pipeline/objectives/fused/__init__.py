@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.models.fusion import AttentionConfig, FusionConfig
 from pipeline.objectives.base import ObjectiveSection
+from pipeline.objectives.fused.balance import BalanceConfig, NoBalance
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class FusedSection(ObjectiveSection):
@@ -25,3 +28,31 @@ class FusedSection(ObjectiveSection):
     unimodal_weight: Annotated[
         float, Field(ge=0, description="weight of the loss with one modality alone")
     ] = 1.0
+    unimodal_weights: Mapping[str, Weight] = Field(
+        default={}, description="a factor of that weight for each modality; 1 where it is not named"
+    )
+    balance: BalanceConfig = Field(
+        default=NoBalance(), description="keeps one modality from drowning another"
+    )
+
+    def check_modalities(self, names: Sequence[str]) -> None:
+        """Refuses weights of modalities that there are not."""
+        for name in self.unimodal_weights:
+            if name not in names:
+                raise ValueError(
+                    f"objective.unimodal_weights names {name}, and the modalities are {', '.join(names)}"
+                )
+
+    @model_validator(mode="after")
+    def _modalities_learn(self) -> Self:
+        needy = {
+            f"objective.fusion.kind={self.fusion.kind}": self.fusion.TRAINED_ALONE,
+            f"objective.balance.kind={self.balance.kind}": self.balance.WATCHES_LOSSES,
+        }
+        for setting, needs in needy.items():
+            if needs and not self.unimodal_weight:
+                raise ValueError(
+                    f"{setting} trains modalities by the loss of each alone: "
+                    "objective.unimodal_weight must be more than 0"
+                )
+        return self

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.metrics.thresholds import DEFAULT_THRESHOLD, choose_thresholds
+from pipeline.models.fusion.distributions import Bernoulli
 from pipeline.objectives.base import EMBEDDING, Learned
 from pipeline.objectives.fused.model import FusedNetwork
 from pipeline.objectives.losses import binary_focal_loss
@@ -32,6 +33,8 @@ class MultiLabelClassifier(FusedNetwork):
         encoders: Modality -> encoder.
         classes: The K class names.
     """
+
+    distribution = Bernoulli()
 
     def __init__(
         self, config: MultiLabelConfig, encoders: Mapping[str, nn.Module], classes: Sequence[str]
@@ -63,12 +66,12 @@ class MultiLabelClassifier(FusedNetwork):
         """Classifies samples.
 
         Returns:
-            ``embedding`` float32 (B, D), which the head maps linearly to logits, and ``probabilities`` float32 (B, K),
-            each class's own.
+            ``embedding`` float32 (B, D), which the head of a fusion of features maps linearly to logits, and
+            ``probabilities`` float32 (B, K), each class's own.
         """
         with torch.no_grad():
-            embedding = self.embed(batch)
-            probabilities = self.outputs(embedding).float().sigmoid()
+            embedding, logits = self.answer(batch)
+            probabilities = logits.float().sigmoid()
         return {EMBEDDING: embedding.float(), PROBABILITIES: probabilities}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.fusion.distributions import Gaussian
 from pipeline.objectives.base import EMBEDDING
 from pipeline.objectives.fused.model import FusedNetwork
 from pipeline.objectives.network import Batch
@@ -36,6 +37,7 @@ class Regressor(FusedNetwork):
         scale: Mean and deviation of the K numbers.
     """
 
+    distribution = Gaussian()
     mean: Tensor
     deviation: Tensor
 
@@ -76,12 +78,11 @@ class Regressor(FusedNetwork):
 
         Returns:
             ``embedding`` float32 (B, D), and ``prediction`` float32 (B, K), in the unit of the targets, which the head
-            and the scale make of it linearly.
+            of a fusion of features and the scale make of it linearly.
         """
         with torch.no_grad():
-            embedding = self.embed(batch)
-            standard = self.outputs(embedding).double()
-            prediction = (standard * self.deviation + self.mean).float()
+            embedding, standard = self.answer(batch)
+            prediction = (standard.double() * self.deviation + self.mean).float()
         return {EMBEDDING: embedding.float(), PREDICTION: prediction}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:

@@ -58,8 +58,8 @@ class OrdinalNetwork(FusedNetwork):
 
     def predict(self, batch: Batch, seed: int = 0) -> dict[str, Tensor]:
         with torch.no_grad():
-            embedding = self.embed(batch)
-            return {"embedding": embedding.float(), "above": self.outputs(embedding).sigmoid()}
+            embedding, logits = self.answer(batch)
+            return {"embedding": embedding.float(), "above": logits.sigmoid()}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         samples = max(1.0, sums["samples"])

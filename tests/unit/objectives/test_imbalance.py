@@ -89,7 +89,7 @@ def test_losses_are_weighed_by_the_class_of_the_sample() -> None:
     labels = ["common"] * 6 + ["rare"] * 2
     plain = build(labels).eval()
     batch = batch_of(plain, texts_of(labels, 0), labels)
-    logits = plain.outputs(plain.embed(batch))
+    logits = plain.answer(batch).outputs
     expected = {
         "balanced": inverse_frequency_weights([6, 2]),
         "effective": effective_number_weights([6, 2], 0.5),
@@ -105,7 +105,7 @@ def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
     labels = ["common"] * 6 + ["rare"] * 2
     model = build(labels, loss="focal", gamma=1.5, label_smoothing=0.1).eval()
     batch = batch_of(model, texts_of(labels, 0), labels)
-    logits = model.outputs(model.embed(batch))
+    logits = model.answer(batch).outputs
     assert torch.equal(model.losses(logits, batch), focal_loss(logits, batch["label"], 1.5))
     model.train()
     smoothed = focal_loss(logits, batch["label"], 1.5, 0.1)

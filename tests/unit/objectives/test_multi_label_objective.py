@@ -173,7 +173,7 @@ def test_the_loss_is_binary_cross_entropy_and_sums_add_up() -> None:
 def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
     model = build(loss="focal", gamma=1.5).eval()
     batch = batch_of(model)
-    logits = model.outputs(model.embed(batch))
+    logits = model.answer(batch).outputs
     expected = binary_focal_loss(logits, batch["label"], 1.5).mean(dim=1)
     assert torch.equal(model.losses(logits, batch), expected)
 

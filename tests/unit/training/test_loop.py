@@ -197,6 +197,60 @@ def test_it_is_the_plain_loop() -> None:
     torch.testing.assert_close(training.average.module.body[0].weight.detach(), mean)
 
 
+class Modulated(Small):
+    """Scales its gradients by the error over the global batch, and its loss by the course of the training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 1.0
+        self.seeds: list[int] = []
+
+    @property
+    def modulates(self) -> bool:
+        return True
+
+    def modulate(self, sums: Mapping[str, float], seed: int) -> None:
+        assert sums["n"] == 20, "of the global batch"
+        noise = torch.randn(3, generator=torch.Generator().manual_seed(seed))
+        self.seeds.append(seed)
+        self.body[0].weight.grad.mul_(1e-3 * sums["error"]).add_(1e-3 * noise)
+
+    def monitored(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {"sum": sums["error"]}
+
+    def loss_weights(self, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        return {"all": 1 + history[-1]["train_sum"] / 100} if history else {}
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        self.weight = weights.get("all", self.weight)
+
+    def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+        loss, sums = super().loss(batch, turn)
+        return self.weight * loss, sums
+
+
+def test_workers_change_gradients_and_weigh_losses_as_one() -> None:
+    # Gradients far below the largest norm: clipping would hide their scale.
+    recipe = Recipe(3, learning_rate=1e-2, max_gradient_norm=1e6)
+    together, barrier = [[] for _ in range(2)], threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [ThreadRanks(rank, together, barrier) for rank in range(2)]
+        shares = [Share(*ends) for ends in SPLITS[2]]
+        networks = [Modulated() for _ in range(2)]
+        trainings = list(pool.map(lambda *a: train(*a, recipe=recipe), shares, ranks, networks))
+    alone = train(Share(), network=Modulated(), recipe=recipe)
+    for training in trainings:
+        assert training.network.weight == pytest.approx(alone.network.weight, rel=1e-5)
+        assert training.network.seeds == alone.network.seeds
+        torch.testing.assert_close(
+            training.network.state_dict(), alone.network.state_dict(), rtol=1e-4, atol=1e-5
+        )
+    assert len(set(alone.network.seeds)) == 9
+    assert alone.network.weight > 1.0
+    plain = train(Share(), recipe=recipe)
+    assert not torch.equal(alone.network.body[0].weight, plain.network.body[0].weight)
+
+
 class TwoTurns(Small):
     """Two losses: the first moves the first layer, by an optimizer of its own, the second the last one."""
 
@@ -226,9 +280,9 @@ def test_turns_move_their_own_weights_with_their_own_optimizers_and_limits() -> 
     steps: list[Tensor] = []
 
     class Watch(Training):
-        def _step(self, batch: Batch, sums: dict[str, Tensor]) -> None:
+        def _step(self, batch: Batch, sums: dict[str, Tensor], seed: int) -> None:
             start = torch.cat([p.detach().flatten() for p in network.first])
-            super()._step(batch, sums)
+            super()._step(batch, sums, seed)
             steps.append(torch.cat([p.detach().flatten() for p in network.first]) - start)
 
     training = Watch(network, Share(), recipe)

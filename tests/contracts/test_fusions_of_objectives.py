@@ -1,0 +1,78 @@
+"""Every objective works with every fusion: missing modalities, one alone, and a bundle's weights."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from pipeline.modalities import ModalitiesConfig
+from pipeline.models.fusion import FusionConfig
+from pipeline.objectives import kinds
+from pipeline.objectives.sealed import build
+
+FUSIONS = [config.model_fields["kind"].default for config in get_args(get_args(FusionConfig)[0])]
+LEARNED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "classify": ({"classes": ["a", "b"]}, ["a", "b", "a", "b"]),
+    "multi_label": ({"classes": ["a", "b"]}, ['["a"]', "[]", '["a", "b"]', '["b"]']),
+    "regress": ({"mean": [1.0], "deviation": [2.0]}, ["1", "2", "3", "-4"]),
+}
+OBJECTIVES = kinds()
+B = 4
+
+
+def network_of(objective: Any, fusion: str, *modalities: str) -> Any:
+    sections: dict[str, Any] = {"image": {"size": 8}, "text": {"vocab_size": 300, "max_tokens": 4}}
+    config = ModalitiesConfig.model_validate({name: sections[name] for name in modalities})
+    torch.manual_seed(0)
+    section = objective(width=32, fusion={"kind": fusion})
+    return build(section, config, LEARNED[section.kind][0])
+
+
+def batch_of(network: Any, objective: Any, missing: str = "") -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "image": torch.randint(0, 256, (B, 8, 8, 3), generator=generator, dtype=torch.uint8),
+        "text": torch.randint(1, 50, (B, 4), generator=generator),
+        "image_present": torch.tensor([True, True, False, False]),
+        "text_present": torch.tensor([True, False, True, False]),
+    }
+    if missing:
+        batch[f"{missing}_present"] = torch.zeros(B, dtype=torch.bool)
+    return batch | network.targets(LEARNED[objective().kind][1])
+
+
+def check_step(network: Any, batch: dict[str, torch.Tensor]) -> None:
+    loss, sums = network.train()(batch)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(value) for value in sums.values())
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, name
+        assert torch.isfinite(weight.grad).all(), name
+    for name, values in network.eval().predict(batch).items():
+        assert torch.isfinite(values).all(), name
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda kind: kind.__name__)
+def test_it_learns_and_answers_with_any_subset(objective: Any, fusion: str) -> None:
+    network = network_of(objective, fusion, "image", "text")
+    for missing in ("", "image"):
+        check_step(network, batch_of(network, objective, missing))
+    other = network_of(objective, fusion, "image", "text")
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(1.0)
+    other.load_state_dict(network.state_dict())
+    batch = batch_of(network, objective)
+    for name, values in network.eval().predict(batch).items():
+        assert torch.equal(values, other.eval().predict(batch)[name]), name
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_one_modality_alone_is_a_model(fusion: str) -> None:
+    for objective in OBJECTIVES:
+        network = network_of(objective, fusion, "text")
+        check_step(network, batch_of(network, objective))
