@@ -111,7 +111,11 @@ def _known(node: ast.expr | None) -> bool:
 
 
 # A person's own class is named in a configuration, which is written by whoever runs the job; never in data or a bundle.
-OF_ONES_OWN = {"pipeline/plugins.py": ["importlib.import_module of a computed name"]}
+# The fork server is told by the process that has started it which of the product's modules that one uses.
+OF_ONES_OWN = {
+    path: ["importlib.import_module of a computed name"]
+    for path in ("pipeline/plugins.py", "pipeline/isolation/forkserver.py")
+}
 FILES = sorted(path for name in ("pipeline", "jobs") for path in (ROOT / name).rglob("*.py"))
 
 
