@@ -32,6 +32,7 @@ from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.shown import Medium
 from pipeline.modalities.text import TextConfig
 from pipeline.modalities.vector import VectorConfig
+from pipeline.modalities.video import VideoConfig
 from pipeline.plugins import Plugin, settings_of
 from pipeline.sample import BASE_SCHEMA
 
@@ -54,7 +55,7 @@ def _as_it_is(section: object, handler: ValidatorFunctionWrapHandler) -> Any:
 
 
 AnyModality = Annotated[
-    ImageConfig | TextConfig | AudioConfig | VectorConfig | PythonModality,
+    ImageConfig | TextConfig | AudioConfig | VectorConfig | VideoConfig | PythonModality,
     Field(discriminator="kind"),
     WrapValidator(_as_it_is),
     SerializeAsAny(),
@@ -64,7 +65,6 @@ AnyModality = Annotated[
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 RESERVED = frozenset((*BASE_SCHEMA.names, "embedding"))
 RESERVED_ENDS = ("_present", "_embedding")
-PLANNED_KINDS = ("video",)
 
 # What of its encoders a description of modalities tells.
 EncoderView = Literal["inputs", "identity", "sealed"]
@@ -102,11 +102,6 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             return tree
         sections = {}
         for name, section in tree.items():
-            kind = section.get("kind", name) if isinstance(section, Mapping) else name
-            if section is not None and kind in PLANNED_KINDS and kind not in kinds():
-                raise ValueError(
-                    f"{kind} is not there yet; the modalities are {', '.join(kinds())}"
-                )
             is_short = isinstance(section, Mapping) and "kind" not in section and name in kinds()
             sections[name] = {"kind": name, **section} if is_short else section
         return sections

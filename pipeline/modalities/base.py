@@ -108,6 +108,18 @@ class Noted(NamedTuple):
     detail: str
 
 
+class Absent(SampleError):
+    """A good member that holds nothing of this modality, such as a film without sound: the sample is without it.
+
+    Args:
+        what: What it lacks, in one clause.
+        field: Its extension.
+    """
+
+    def __init__(self, what: str, *, field: str) -> None:
+        super().__init__(what, reason="no_modality", field=field, setting="modalities")
+
+
 Decoded = np.ndarray | Noted | SampleError
 
 
@@ -126,6 +138,7 @@ class Codec(Protocol):
             field: Its extension, for example ``jpg``.
 
         Raises:
+            Absent: The member holds nothing of this modality.
             SampleError: The member cannot be used.
         """
 

@@ -40,10 +40,8 @@ class Content:
         return self.read(0, self.size)
 
 
-VIDEO = "video"
 # Format -> a word for what it is, where no modality has it among its own (:mod:`pipeline.modalities.formats`).
 OTHER_KINDS: Mapping[str, str] = {
-    **dict.fromkeys(("mp4", "matroska", "avi", "mpeg"), VIDEO),
     **dict.fromkeys(("html", "git-lfs pointer"), "page"),
     **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet", "pickle"), "file"),
 }
@@ -88,6 +86,8 @@ _BY_FIRST = {
     first: [(prefix, name) for prefix, name in _PREFIXES if prefix[0] == first]
     for first in {prefix[0] for prefix, _ in _PREFIXES}
 }
+# Boxes that a QuickTime file may begin with, which need not say what it is.
+_QUICKTIME = (b"moov", b"mdat", b"wide")
 _CONTAINERS = {b"WAVE": "wav", b"WEBP": "webp", b"AVI ": "avi", b"AIFF": "aiff", b"AIFC": "aiff"}
 
 
@@ -107,6 +107,8 @@ def sniff(head: bytes) -> str:
         return _CONTAINERS.get(head[8:12], UNKNOWN)
     if head[4:8] == b"ftyp":
         return "avif" if head[8:12] in (b"avif", b"avis") else "mp4"
+    if head[4:8] in _QUICKTIME:
+        return "mp4"
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return "bmp"
     if len(head) > 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:

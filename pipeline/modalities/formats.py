@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from pipeline.modalities import kinds
-from pipeline.modalities.content import EXTENSIONS, OTHER_KINDS, VIDEO
+from pipeline.modalities.content import EXTENSIONS, OTHER_KINDS
 
 
 @cache
@@ -27,4 +27,4 @@ def expected_kind(extension: str) -> str:
 def is_media(kind: str) -> bool:
     """Whether files of a kind are for a person to look at or to listen to."""
     section = kinds().get(kind)
-    return kind == VIDEO or (section is not None and section.MEDIUM in ("picture", "sound"))
+    return section is not None and section.MEDIUM in ("picture", "sound", "film")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Medium = Literal["picture", "sound", "text", "plot"]
+Medium = Literal["picture", "sound", "text", "plot", "film"]
+_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +16,34 @@ class Shown:
 
     Attributes:
         medium: How it is shown.
-        content: A PNG of a picture or plot, a WAV of a sound, or a text.
+        content: A PNG of a picture or plot, a WAV of a sound, a text, or the bytes of a :class:`Film`.
     """
 
     medium: Medium
     content: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Pictures that move, for those who play them and for those who read.
+
+    Attributes:
+        strip: Some of them beside each other, as PNG.
+        player: All of them, or the first seconds, as WebM.
+    """
+
+    strip: bytes
+    player: bytes
+
+    def to_bytes(self) -> bytes:
+        """Both, as they leave the process that decodes."""
+        return len(self.strip).to_bytes(_LENGTH_BYTES, "big") + self.strip + self.player
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Film:
+        """The film that :meth:`to_bytes` made."""
+        end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "big")
+        return cls(content[_LENGTH_BYTES:end], content[end:])
 
 
 @dataclass(frozen=True, slots=True)

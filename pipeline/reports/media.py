@@ -5,15 +5,26 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.modalities.shown import MarkedText, Medium, Shown
+from pipeline.modalities.shown import Film, MarkedText, Medium, Shown
 
 MAX_MEDIA_BYTES = 400_000
 MAX_TEXT = 400
 SMALL_IMAGE = 64  # pixels; below it, an enlarged image shows them as squares
-NOUNS: Mapping[Medium, str] = {"picture": "Image", "sound": "Sound", "text": "Text", "plot": "Plot"}
-MIMES: Mapping[Medium, str] = {"picture": "image/png", "plot": "image/png", "sound": "audio/wav"}
+NOUNS: Mapping[Medium, str] = {
+    "picture": "Image",
+    "sound": "Sound",
+    "text": "Text",
+    "plot": "Plot",
+    "film": "Film",
+}
+MIMES: Mapping[Medium, str] = {
+    "picture": "image/png",
+    "plot": "image/png",
+    "sound": "audio/wav",
+    "film": "video/webm",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +35,7 @@ class Media:
         name: The modality's.
         medium: How it is shown.
         noun: What a screen reader calls it; with the modality's name where a sample has several of the kind.
-        source: Data URI of a picture, plot or sound; None where it is a text or too large.
+        source: Data URI of a picture, plot, sound or film; None where it is a text or too large.
         size: Width and height of a picture, in pixels.
         pieces: Of a text, each with whether it is still there.
         is_too_large: Whether it is left out for its size.
@@ -45,9 +56,22 @@ class Media:
 
 
 def shown_media(shown: Mapping[str, Shown | MarkedText]) -> list[Media]:
-    """The modalities of a sample, in their order."""
+    """The modalities of a sample, in their order; of a film first its strip of pictures, then what plays it."""
     counts = Counter(_medium(value) for value in shown.values())
-    return [_media(name, value, counts[_medium(value)] > 1) for name, value in shown.items()]
+    return [
+        item
+        for name, value in shown.items()
+        for item in _items(name, value, is_one_of_several=counts[_medium(value)] > 1)
+    ]
+
+
+def _items(name: str, value: Shown | MarkedText, *, is_one_of_several: bool) -> list[Media]:
+    if isinstance(value, MarkedText) or value.medium != "film" or isinstance(value.content, str):
+        return [_media(name, value, is_one_of_several)]
+    film = Film.from_bytes(value.content)
+    player = _media(name, Shown("film", film.player), is_one_of_several)
+    strip = _media(name, Shown("picture", film.strip), is_one_of_several)
+    return [replace(strip, noun=f"Frames of {player.noun.lower()}"), player]
 
 
 def _media(name: str, value: Shown | MarkedText, is_one_of_several: bool) -> Media:

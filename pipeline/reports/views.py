@@ -233,9 +233,9 @@ def card(example: Example) -> Card:
     return Card(
         example,
         pictures=[item for item in media if item.medium in ("picture", "plot") and item.source],
-        others=[item for item in media if item.medium == "sound" and item.source]
+        others=[item for item in media if item.medium in ("sound", "film") and item.source]
         + [item for item in media if item.medium == "text"],
-        too_large=[item.name for item in media if item.is_too_large],
+        too_large=list(dict.fromkeys(item.name for item in media if item.is_too_large)),
         bars=[(name, min(1.0, max(0.0, float(p)))) for name, p in bars],
     )
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from support.chances import chances
+from support.clips import clip
 from support.tones import png, wav
 from support.vectors import npy, wave
 
@@ -20,7 +21,7 @@ from pipeline.modalities.chance import Chance
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.facets import ProbeRules
-from pipeline.modalities.shown import MarkedText, Shown
+from pipeline.modalities.shown import Film, MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
 from pipeline.sample import Field, Sample
@@ -30,6 +31,7 @@ MEMBERS = {
     "image": ("png", png(), {"size": 32}),
     "text": ("txt", "a tone 音".encode(), {"max_tokens": 8, "vocab_size": 300}),
     "audio": ("wav", wav(), {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16}),
+    "video": ("mp4", clip(), {"size": 16, "frames": 4, "max_minutes": 1}),
     "vector": ("npy", npy(wave(3, 0)), {"shape": [64, 2], "augment": {"noise_fraction": 0.1}}),
 }
 TOKENIZER = train_tokenizer(["a tone"], 300)
@@ -98,6 +100,12 @@ def test_its_medium_says_how_what_it_shows_is_shown(name: str) -> None:
     shown = config(name).codec(TOKENIZER).show(memoryview(data), field)
     beginnings = {"picture": b"\x89PNG", "plot": b"\x89PNG", "sound": b"RIFF"}
     medium = config(name).MEDIUM
+    if medium == "film":
+        assert isinstance(shown, bytes)
+        film = Film.from_bytes(shown)
+        assert sniff(film.strip) == "png"
+        assert sniff(film.player) == "matroska"
+        return
     assert isinstance(shown, str) if medium == "text" else shown.startswith(beginnings[medium])
 
 

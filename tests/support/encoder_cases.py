@@ -18,6 +18,7 @@ from PIL import Image
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, ModalityConfig
 from pipeline.modalities.text.codec import train_tokenizer
+from support import clips
 from support.tones import wav
 from support.vectors import npy, wave
 
@@ -169,6 +170,12 @@ def cases() -> dict[str, ModalityCase]:
             "wav",
             (wav(440.0), wav(1300.0)),
             {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16},
+        ),
+        ModalityCase(
+            "video",
+            "mp4",
+            (clips.clip("mp4", 24), clips.clip("mp4", 2)),
+            {"size": 16, "frames": 3},
         ),
         ModalityCase("vector", "npy", (npy(wave(3, 0)), npy(wave(5, 1))), {"shape": [64, 2]}),
     )

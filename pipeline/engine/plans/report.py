@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
@@ -35,6 +36,7 @@ from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.shown import Shown
@@ -238,7 +240,8 @@ def _example(
             for name in decoder.codecs:
                 field = next((name for name in decoder.fields[name] if name in sample.fields), None)
                 if field is not None:
-                    shown[name] = show(decoder, name, sample.fields[field].data, field)
+                    with contextlib.suppress(Absent):  # a film without sound is shown all the same
+                        shown[name] = show(decoder, name, sample.fields[field].data, field)
     except SampleError:
         return None
     return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, label=label)

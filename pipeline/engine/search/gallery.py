@@ -15,6 +15,7 @@ from pipeline.engine.search.query import Question
 from pipeline.errors import PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
+from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example
@@ -192,5 +193,7 @@ def _show(sample: Sample, decoder: Decoder, found: _Found) -> None:
             with without_library_noise():
                 data = sample.fields[extension].data
                 found.shown[name] = show(decoder, name, data, extension)
+        except Absent:
+            continue
         except SampleError as error:
             found.notes.append(f"{name}: {error.what}")

@@ -89,7 +89,8 @@ class AudioConfig(ModalityConfig):
     kind: Literal["audio"] = "audio"
     fields: tuple[str, ...] = Field(
         default=("wav", "flac", "mp3", "ogg"),
-        description="extensions of sounds; the first that a sample has is decoded",
+        description="extensions of sounds; the first that a sample has is decoded. Of films (mp4, mkv and so on; they "
+        "need PyAV) it is the sound track, and with a film without one a sample has no sound",
     )
     sample_rate_hz: int = Field(
         default=16000,
@@ -149,6 +150,11 @@ class AudioConfig(ModalityConfig):
         return settings
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
+        from pipeline.modalities.audio.track import may_be_film
+        from pipeline.modalities.video.library import require_pyav
+
+        if any(map(may_be_film, self.fields)):
+            require_pyav(f"modalities.{self.kind}.fields")
         if self.encoder.inputs is not None:
             return self.encoder.inputs.codec(self, verify=verify)
         return self.spectrograms(verify=verify)

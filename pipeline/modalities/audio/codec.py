@@ -13,6 +13,7 @@ from pipeline.modalities.audio.containers.layout import Remark
 from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.audio.sndfile import Sound, not_finite, read_with_libsndfile, too_long
+from pipeline.modalities.audio.track import is_film, read_track
 from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import Decoded, Dense, Item, Noted
 from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
@@ -187,11 +188,14 @@ def read_mono(
         What was decoded; at most ``kept_seconds`` and one sample of it are kept.
 
     Raises:
+        Absent: A film without a sound track.
         SampleError: Not a sound, damaged, holding no or infinite samples, or longer than ``max_seconds``.
     """
     waves = read_wav(data, field)
     if waves is None:
         with Refusing("bad_audio", field, "the sound"):
+            if is_film(data):
+                return read_track(data, field, max_seconds, kept_seconds, whole=whole)
             return read_with_libsndfile(data, field, max_seconds, kept_seconds, whole=whole)
     rate = waves.rate_hz
     if len(waves.data) > int(max_seconds * rate):

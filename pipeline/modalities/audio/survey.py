@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import SampleError
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.audio.sndfile import too_long
+from pipeline.modalities.audio.track import FILMS
 from pipeline.modalities.content import Content
 from pipeline.modalities.facets import Facts, ProbeRules
 
@@ -18,6 +19,8 @@ def survey(
     content: Content, field: str, found: str, config: AudioConfig, rules: ProbeRules
 ) -> Facts:
     """Duration, sample rate and channels, held against the limits; see :meth:`ModalityConfig.probe`."""
+    if found in FILMS:
+        return Facts(values={"format": found})  # decoding tells whether it has a sound track
     header = probe_audio(content, found)
     if isinstance(header, str):
         fault = SampleError(header, reason="bad_audio", field=field) if header else None

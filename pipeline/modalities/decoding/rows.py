@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.limits import ON_BAD_FIELD
 from pipeline.modalities.base import Codec, Item, under_name
-from pipeline.modalities.decoding.values import Values
+from pipeline.modalities.decoding.values import NOTHING, Values
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.sample import (
     DROPPED,
@@ -175,8 +175,8 @@ class Rows:
                     row.present.append(name)
         self._watch.rests()
         for number, row in enumerate(rows):
-            if row.fault is None and row.dropped and not row.present:
-                row.fault = row.dropped[0]  # nothing is left of it
+            if row.fault is None and not row.present:  # nothing is left of it
+                row.fault = row.dropped[0] if row.dropped else self._fault(row.item, NOTHING)
             if row.fault is not None:
                 for values in self._values.values():
                     values.drop(number)

@@ -8,10 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec, Item, Noted
+from pipeline.modalities.base import Absent, Codec, Item, Noted
 from pipeline.modalities.codecs import dense_to_column
 from pipeline.modalities.decoding.watch import Ticking, Watch
 
+# Of a sample whose members hold nothing of the modalities that they are read for.
+NOTHING = SampleError(
+    "nothing of what its fields are read for is in them", reason="no_modality", setting="modalities"
+)
 FIRST_ROWS = 256  # that there is room for at first; what is not written to takes no memory
 
 
@@ -32,7 +36,10 @@ class Values:
     def decode(
         self, count: int, members: Mapping[int, Item]
     ) -> tuple[dict[int, SampleError], dict[int, Noted]]:
-        """Decodes the members of the next ``count`` rows; returns those that were refused, and those with a remark."""
+        """Decodes the members of the next ``count`` rows; returns those that were refused, and those with a remark.
+
+        Members that hold nothing of the modality are neither, and their rows have no value.
+        """
         self._first = len(self._present)
         self._present += [False] * count
         out = None
@@ -44,6 +51,8 @@ class Values:
         refused, noted = {}, {}
         results = self._codec.decode_batch(Ticking(list(members.values()), self._watch), out)
         for row, value in zip(members, results, strict=True):
+            if isinstance(value, Absent):
+                continue
             if isinstance(value, SampleError):
                 refused[row] = value
                 continue

@@ -1,0 +1,83 @@
+"""Encoders of clips: the configuration of each, and their union.
+
+To add one: write ``NAME.py`` beside this file, its configuration here, and list it in the union.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from pipeline.modalities.base import EncoderConfig
+from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.modalities.inputs import ImageInput
+    from pipeline.modalities.video import VideoConfig
+    from pipeline.modalities.video.encoders.frames import FrameEncoder
+
+
+class _OfFrames(EncoderConfig):
+    """A network of images that sees each frame, and something that joins what it makes of them."""
+
+    frame: ImageEncoderConfig = Field(
+        default=ImageCnnConfig(), description="network that sees each frame: any of images"
+    )
+
+    @property
+    def frame_inputs(self) -> ImageInput | None:
+        """What a pretrained network of frames wants to be given."""
+        inputs: Any = self.frame.inputs
+        return inputs  # type: ignore[no-any-return]
+
+    def decoding(self) -> dict[str, Any]:
+        return self.frame.decoding()
+
+    def sealed(self) -> Self:
+        return self.model_copy(update={"frame": self.frame.sealed()})
+
+    def identity(self) -> dict[str, Any]:
+        own = self.model_dump(mode="json", exclude={"frame"})
+        return {**own, "frame": self.frame.identity()}
+
+    def build_frames(self, modality: VideoConfig, width: int) -> FrameEncoder:
+        """Builds the network that sees frames: uint8 (B, N, H, W, 3) -> tokens of ``width`` channels of each."""
+        from pipeline.modalities.image import ImageConfig
+        from pipeline.modalities.video.encoders.frames import FrameEncoder
+
+        return FrameEncoder(
+            self.frame.build(ImageConfig(size=modality.size), width), modality.frames
+        )
+
+
+class VideoMeanConfig(_OfFrames):
+    """The mean of what an image network makes of the frames; their order does not count."""
+
+    kind: Literal["mean"] = "mean"
+
+    def build(self, modality: VideoConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, N, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.video.encoders.mean import VideoMean
+
+        return VideoMean(self.build_frames(modality, width), width)
+
+
+class VideoAttentionConfig(_OfFrames):
+    """A transformer over time: each frame becomes one token."""
+
+    kind: Literal["attention"] = "attention"
+    layers: Annotated[int, Field(ge=1, le=24, description="transformer layers")] = 1
+    dropout: Annotated[float, Field(ge=0, lt=1, description="inside the layers")] = 0.1
+
+    def build(self, modality: VideoConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, N, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.video.encoders.attention import VideoAttention
+
+        frames = self.build_frames(modality, width)
+        return VideoAttention(frames, width, self.layers, self.dropout)
+
+
+VideoEncoderConfig = Annotated[VideoAttentionConfig | VideoMeanConfig, Field(discriminator="kind")]

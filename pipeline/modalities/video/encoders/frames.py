@@ -1,0 +1,76 @@
+"""An image network over the frames of clips, and which frames it sees."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.modalities.layers import Features
+
+MIDDLE = 0.5  # of a stretch, where nothing is drawn
+
+
+class ClipFeatures(NamedTuple):
+    """What an image network makes of the frames of clips.
+
+    Attributes:
+        frames: Of each frame of all clips, one after the other: tokens (B * T, L, D) and their mask (B * T, L).
+        real: bool (B, T), True where there is a frame.
+    """
+
+    frames: Features
+    real: Tensor
+
+
+class FrameEncoder(nn.Module):
+    """Sees every frame by itself.
+
+    Args:
+        network: Encodes uint8 (B, H, W, 3) to Features.
+        frames: T, that are seen of a clip; of more, the middle one of each of T stretches.
+    """
+
+    def __init__(self, network: nn.Module, frames: int) -> None:
+        super().__init__()
+        self.network = network
+        self.frames = frames
+
+    def forward(self, values: Tensor) -> ClipFeatures:
+        """Encodes frames.
+
+        Args:
+            values: uint8 (B, N, H, W, 3), zeros where there is no frame; N is T, or a multiple of it.
+        """
+        if values.shape[1] != self.frames:
+            draws = torch.full((len(values), self.frames), MIDDLE, device=values.device)
+            values = choose(values, self.frames, draws)
+        return ClipFeatures(self.network(values.flatten(0, 1)), are_there(values))
+
+
+def are_there(values: Tensor) -> Tensor:
+    """Which of uint8 (..., H, W, 3) frames are there: not zeros alone; bool (...)."""
+    return values.flatten(-3).any(dim=-1).bool()  # any() of uint8 is uint8
+
+
+def choose(values: Tensor, num_frames: int, draws: Tensor) -> Tensor:
+    """One frame of each stretch, of those that are there.
+
+    Args:
+        values: uint8 (B, T * k, H, W, 3).
+        num_frames: T.
+        draws: float (B, T) in [0, 1): which, as a share of those of the stretch that are there.
+
+    Returns:
+        uint8 (B, T, H, W, 3); zeros where a stretch has none.
+    """
+    stretches = values.reshape(len(values), num_frames, -1, *values.shape[2:])
+    real = are_there(stretches)  # (B, T, k)
+    count = real.sum(dim=2)
+    rank = torch.minimum((draws * count).long(), count - 1).clamp(min=0) + 1
+    is_chosen = real & (real.cumsum(dim=2) == rank[..., None])
+    place = is_chosen.to(torch.uint8).argmax(dim=2)
+    index = place[..., None, None, None, None].expand(-1, -1, 1, *values.shape[2:])
+    chosen: Tensor = stretches.gather(2, index).squeeze(2)
+    return chosen

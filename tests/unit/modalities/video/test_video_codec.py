@@ -1,0 +1,187 @@
+"""Which frames of a clip are kept, and that they are those that decoding all of it gives."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.clips import FORMS, RATE, clip, count_frames, encode, picture, reference, turned
+
+from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.video.codec import VideoCodec
+from pipeline.modalities.video.frames import BLACK, are_there
+from pipeline.modalities.video.library import opened
+from pipeline.modalities.video.reading import Clip
+from pipeline.modalities.video.sampling import Sampling
+
+REAL = Path(__file__).parents[5] / "shared" / "data" / "video" / "video-test-000000.tar"
+
+
+def codec(**settings: Any) -> VideoCodec:
+    section = {"size": 24, **settings}
+    built = ModalitiesConfig.model_validate({"video": section}).by_name()["video"].codec(None)
+    assert isinstance(built, VideoCodec)
+    return built
+
+
+def centres(count: int, frames: int) -> list[int]:
+    """The frame in the middle of each stretch of a clip of an even rate."""
+    return sorted({int((place + 0.5) * count / frames) for place in range(frames)})
+
+
+@pytest.mark.parametrize("frames", [1, 5, 24])
+@pytest.mark.parametrize("form", FORMS)
+def test_frames_are_those_of_a_decoder_of_everything(form: str, frames: int) -> None:
+    data = clip(form)
+    assert count_frames(data) == 24
+    values = codec(frames=frames).decode(memoryview(data), form)
+    assert are_there(values).all()
+    np.testing.assert_array_equal(values, reference(data, centres(24, frames), 24))
+
+
+def real_clips() -> dict[str, bytes]:
+    if not REAL.exists():
+        return {}
+    with tarfile.open(REAL) as tar:
+        members = [member for member in tar if member.name.endswith((".mp4", ".mkv"))]
+        return {member.name: tar.extractfile(member).read() for member in members}  # type: ignore[union-attr]
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real clips are not here")
+def test_frames_of_real_clips() -> None:
+    clips = real_clips()
+    assert len(clips) == 7
+    sampling = Sampling(4)
+    for name, data in clips.items():
+        with opened(memoryview(data)) as container:
+            read = Clip(container, codec().bounds, "mp4")
+        assert len(read.begins) == count_frames(data), name
+        places = sampling.choose(read.begins, read.end).tolist()
+        values = codec(frames=4, size=48).decode(memoryview(data), "mp4")
+        np.testing.assert_array_equal(values, reference(data, places, 48), err_msg=name)
+
+
+def test_no_more_is_decoded_than_from_a_key_frame_on() -> None:
+    data = clip("mp4", count=120)
+
+    class Counting(Clip):
+        decoded = 0
+
+        def _decode(self, place: int, is_wanted: bool) -> Any:
+            Counting.decoded += 1
+            return super()._decode(place, is_wanted)
+
+    with opened(memoryview(data)) as container:
+        read = Counting(container, codec().bounds, "mp4")
+        first, second = read.frames([31, 91])
+        assert (first.pts, second.pts) == (read._ticks[31], read._ticks[91])
+    # Of each group of 6 pictures those before the frame, and those that a decoder waits for.
+    assert Counting.decoded <= 2 * (6 + 3)
+
+
+def test_a_rate_keeps_the_frames_that_are_shown_then() -> None:
+    values = codec(frames=8, rate_hz=4.0).decode(memoryview(clip("mp4")), "mp4")
+    # 2 seconds of 12 frames: 4 a second are 8, each in the middle of its quarter.
+    np.testing.assert_array_equal(values, reference(clip("mp4"), [1, 4, 7, 10, 13, 16, 19, 22], 24))
+    slow = codec(frames=8, rate_hz=2.0).decode(memoryview(clip("mp4")), "mp4")
+    assert are_there(slow).tolist() == [True] * 4 + [False] * 4
+    np.testing.assert_array_equal(slow[:4], reference(clip("mp4"), [3, 9, 15, 21], 24))
+    assert not slow[4:].any()
+
+
+def test_a_clip_of_few_frames_has_no_frame_twice() -> None:
+    data = clip("mkv", count=3)
+    values = codec(frames=8).decode(memoryview(data), "mkv")
+    assert are_there(values).sum() == 3
+    np.testing.assert_array_equal(values[are_there(values)], reference(data, [0, 1, 2], 24))
+    assert not values[~are_there(values)].any()
+    one = codec(frames=4).decode(memoryview(clip("gif", count=1)), "gif")
+    assert are_there(one).tolist() == [True, False, False, False]
+
+
+@pytest.mark.parametrize("form", ["mp4", "mkv"])
+def test_of_a_variable_rate_time_counts(form: str) -> None:
+    stamps = [0, 1, 2, 3, 4, 5, 20, 21, 22, 23, 24, 47]
+    data = encode([picture(index) for index in range(12)], form, stamps=stamps)
+    values = codec(frames=4).decode(memoryview(data), form)
+    # Of 4 s, what is shown after 0.5, 1.5, 2.5 and 3.5: the sixth frame until 1.67, and the eleventh until 3.9.
+    assert are_there(values).tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(values[[0, 2]], reference(data, [5, 10], 24))
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_clips_are_turned_upright(quarters: int) -> None:
+    data = clip("mp4")
+    values = codec(frames=3).decode(memoryview(turned(data, quarters)), "mp4")
+    straight = reference(data, centres(24, 3), 24)
+    np.testing.assert_array_equal(values, [np.rot90(frame, -quarters) for frame in straight])
+
+
+@pytest.mark.parametrize(("width", "height"), [(53, 31), (31, 53), (16, 16), (7, 9)])
+def test_odd_sizes(width: int, height: int) -> None:
+    pictures = [picture(index, width, height) for index in range(6)]
+    data = encode(pictures, "gif")
+    values = codec(frames=2, size=16).decode(memoryview(data), "gif")
+    np.testing.assert_array_equal(values, reference(data, [1, 4], 16))
+
+
+def test_a_long_strip_is_cut_before_it_is_enlarged() -> None:
+    data = encode([picture(index, 512, 4) for index in range(4)], "gif")
+    values = codec(frames=2, size=200).decode(memoryview(data), "gif")
+    assert values.shape == (2, 200, 200, 3)
+    assert are_there(values).all()
+
+
+def test_black_frames_are_frames() -> None:
+    data = encode([np.zeros((48, 64, 3), np.uint8)] * 6, "gif")
+    values = codec(frames=4).decode(memoryview(data), "gif")
+    assert are_there(values).sum() == 4
+    assert values.sum() == 4 * BLACK
+
+
+def test_candidates_are_decoded_for_each_frame() -> None:
+    values = codec(frames=4, candidates=3).decode(memoryview(clip("mp4")), "mp4")
+    np.testing.assert_array_equal(values, reference(clip("mp4"), centres(24, 12), 24))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_choosing_against_a_walk_through_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    begins = np.sort(rng.uniform(0, 10, rng.integers(1, 30)))
+    end = float(begins[-1] + rng.uniform(0.01, 1))
+    for rate in (None, 1.5):
+        sampling = Sampling(int(rng.integers(1, 12)), int(rng.integers(1, 4)), rate)
+        step = (
+            (end - begins[0]) / sampling.places
+            if rate is None
+            else 1 / (rate * sampling.candidates)
+        )
+        kept: list[int] = []
+        for place in range(sampling.places):
+            moment = begins[0] + (place + 0.5) * step
+            frame = max([i for i, begin in enumerate(begins) if begin <= moment + 1e-6], default=0)
+            is_over = moment >= end and place > 0
+            kept.append(-1 if is_over or frame in kept else frame)
+        assert sampling.choose(begins, end).tolist() == kept
+
+
+def test_what_is_shown_is_a_strip_and_a_film(tmp_path: Path) -> None:
+    import io
+
+    import av
+    from PIL import Image
+
+    from pipeline.modalities.shown import Film
+
+    film = Film.from_bytes(codec(frames=4).show(memoryview(clip("avi")), "avi"))
+    with Image.open(io.BytesIO(film.strip)) as strip:
+        assert strip.format == "PNG"
+        assert strip.size == (4 * 24 + 3, 24)
+    with av.open(io.BytesIO(film.player)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 2 * 8, "seconds at 8 a second"
+    assert frames[0].shape == (48, 64, 3)
+    assert RATE == 12
