@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -26,20 +27,19 @@ def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
     """
     notes = list(start.notes)
     label = look.label()
-    metadata = [name for name in look.fields if name.rpartition(".")[2] == "json"]
+    records = [name for name in look.fields if name.rpartition(".")[2] == "json"]
+    others = look.other_labels({label, *records})
+    metadata = records + others
     tree: dict[str, Any] = {"run": run, "input": dict(start.inputs)}
     if metadata:
         tree["input"]["metadata"] = metadata
     tree["modalities"] = modalities(look, {*metadata, *([label] if label else [])})
+    withheld = [_withheld(name, label, look) for name in others]
     if label:
         tree["objective"] = {"kind": "classify", "label": label}
     else:
         notes.append("nothing looks like a label: set objective before jobs.train")
-    if look.numbers_as_labels("cls"):
-        notes.append(
-            "cls holds a number of each sample's own, which is no class; "
-            "objective: {kind: regress, target: cls} estimates it"
-        )
+    notes += withheld
     if not tree["modalities"]:
         notes.append("no field is an image, a text or a sound: set modalities")
         tree["modalities"] = None
@@ -48,7 +48,25 @@ def draft(start: Start, look: Look, run: str) -> tuple[str, list[str]]:
     unread = sorted(set(look.fields) - set(_used(tree, look.fields)))
     if unread:
         notes.append(f"no setting reads the fields {', '.join(unread)}")
-    return _text(tree, look, start), notes
+    return _text(tree, look, start, withheld), notes
+
+
+def _withheld(field: str, label: str | None, look: Look) -> str:
+    """Why a field that looks like a label, and was not taken for it, is no input, and how it is used."""
+    look_of_field = look.fields[field]
+    if look.holds_numbers(field):
+        what = f"{field} holds a number of each sample's own, which is no class"
+        use = f"objective={{kind: regress, target: {field}}} estimates it"
+    elif look_of_field.could_be_label:
+        what = f"{field} looks like a label too, and {label} was taken"
+        use = f"objective.label={field} learns it instead"
+    else:
+        what = f"{field} is called like a label, and its values are no classes"
+        use = "remove it there if nothing needs it"
+    return (
+        f"{what}: {field} is carried along in input.metadata, and shown to no model, to which it might give the answer "
+        f"away; {use}, and among modalities.{look_of_field.kind}.fields it would be an input"
+    )
 
 
 def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
@@ -85,16 +103,17 @@ def _used(tree: Mapping[str, Any], fields: Container[str]) -> Iterator[str]:
     yield label_place(label, fields)[0]
 
 
-def _text(tree: Mapping[str, object], look: Look, start: Start) -> str:
+def _text(tree: Mapping[str, object], look: Look, start: Start, withheld: Sequence[str]) -> str:
     about = {
         "run": "everything the jobs write lies below",
+        "input": "\n".join(withheld),
         "modalities": f"guessed from {look.samples} samples: {_fields(look.fields)}",
         "objective": "what the model learns; label: a field, or json.path inside one",
         "pack": "python -m jobs.pack makes the shards from this",
     }
     blocks = []
     for name, section in tree.items():
-        comment = f"# {about[name]}\n" if name in about else ""
+        comment = "".join(f"# {line}\n" for line in _wrapped(about.get(name, "")))
         body = yaml.safe_dump({name: section}, sort_keys=False, allow_unicode=True, width=100)
         blocks.append(comment + body)
     order = ["jobs.pack"] * bool(start.pack) + ["jobs.lint"]
@@ -102,6 +121,11 @@ def _text(tree: Mapping[str, object], look: Look, start: Start) -> str:
         order += ["jobs.train", "jobs.infer", "jobs.evaluate", "jobs.report"]
     head = f"# Run these, each with this file: {', '.join(order)}\n"
     return head + "\n" + "\n".join(blocks)
+
+
+def _wrapped(text: str) -> list[str]:
+    """The lines of a comment."""
+    return [line for sentence in text.splitlines() for line in wrap(sentence, width=110)]
 
 
 def _fields(fields: Mapping[str, FieldLook]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.modalities.content import SNIFFED_BYTES, TEXT, UNKNOWN, sniff
@@ -100,10 +100,29 @@ class Look:
                     return path
         return candidates[0] if candidates else None
 
-    def numbers_as_labels(self, label: str | None) -> bool:
-        """Whether a label is a number with hardly two samples alike."""
-        look = self.fields.get(label or "")
-        return look is not None and not is_label(look.texts) and all(map(_is_number, look.texts))
+    def other_labels(self, taken: Container[str | None]) -> list[str]:
+        """The fields beside those taken that look like a label, or are called like one: shown to a model, they may give
+        the answer away.
+        """
+        return [
+            name
+            for name, field in self.fields.items()
+            if name not in taken
+            and (
+                field.could_be_label
+                or (is_called_label(name) and field.texts.total() == field.samples)
+            )
+        ]
+
+    def holds_numbers(self, field: str) -> bool:
+        """Whether a field holds a number with hardly two samples alike."""
+        texts = self.fields[field].texts
+        return not is_label(texts) and all(map(_is_number, texts))
+
+
+def is_called_label(field: str) -> bool:
+    """Whether a field's extension is a usual name of labels."""
+    return field.rpartition(".")[2] in LABEL_NAMES
 
 
 def is_label(values: Counter[str]) -> bool:

@@ -25,6 +25,7 @@ from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
 from pipeline.starter.look import LABEL_NAMES, is_label
 
 LOOKED_AT = 200  # samples
+LABEL = "cls"  # the field of a table's labels
 TABLE_ROWS = 2_000  # of which columns are told
 _SPLIT_NAMES = re.compile(r"(?<![a-z])(train|val|valid|validation|dev|test|eval)(?![a-z])")
 _SPLIT_OF = {"train": "train", "test": "test", "eval": "test"}  # the others are val
@@ -135,14 +136,16 @@ def _table(path: Path, data: str) -> Start:
     rows = [row.cells for row in read_table(path, names).rows[:TABLE_ROWS] if not row.problem]
     columns: dict[str, str] = {}
     key = None
-    for name in names:
-        cells = [row[name] for row in rows if row.get(name) not in (None, "")]
-        field_name = _field_of(name, cells, path.parent)
+    cells = {name: [row[name] for row in rows if row.get(name) not in (None, "")] for name in names}
+    fields = {name: _field_of(name, cells[name], path.parent) for name in names}
+    label = _label_column([name for name in names if fields[name] == LABEL])
+    for number, (name, field_name) in enumerate(fields.items()):
         if field_name == "key" and key is None:
             key = name
         elif field_name and field_name != "key":
-            free = field_name if field_name not in columns else f"{_plain(name)}.{field_name}"
-            columns[free] = name
+            is_taken = field_name in columns or (field_name == LABEL and name != label)
+            field = f"{_plain(name) or f'column{number}'}.{field_name}" if is_taken else field_name
+            columns[field if field not in columns else f"column{number}.{field_name}"] = name
         else:
             notes.append(f"the column {name} is not packed: add it to pack.columns if it should be")
     if not columns:
@@ -154,6 +157,12 @@ def _table(path: Path, data: str) -> Start:
     pack: dict[str, object] = {"source": str(path), "output": data, "name": _name(path)}
     pack |= ({"key": key} if key else {}) | {"columns": columns}
     return _packed(pack, notes)
+
+
+def _label_column(names: Sequence[str]) -> str | None:
+    """Of several columns that look like labels the one that is called like one, or else the first."""
+    ranks = {usual: rank for rank, usual in enumerate(LABEL_NAMES)}
+    return min(names, key=lambda name: ranks.get(name.lower(), len(ranks)), default=None)
 
 
 def _field_of(name: str, cells: Sequence[object], folder: Path) -> str:
@@ -172,7 +181,7 @@ def _field_of(name: str, cells: Sequence[object], folder: Path) -> str:
         return _suffix(str(cells[0]))
     texts = Counter(text_of(cell).strip() for cell in cells)
     if name.lower() in LABEL_NAMES or is_label(texts):
-        return "cls"
+        return LABEL
     if len(texts) == len(cells) and not any(" " in text for text in texts):
         return "key"
     return "txt" if any(" " in text for text in texts) else ""

@@ -15,6 +15,7 @@ from pipeline.config import Config, load
 from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.image import ImageConfig
 from pipeline.modalities.vector import VectorConfig
+from pipeline.sample import Sample
 from pipeline.shards.planning.plan import expand, plan
 from pipeline.shards.reading.reader import read_part
 
@@ -96,6 +97,65 @@ def test_a_table_with_files_inside(tmp_path: Path, capsys: pytest.CaptureFixture
     assert config.pack.columns == {"png": "image", "cls": "label"}
 
 
+def test_of_two_columns_that_look_like_labels_one_is_the_label_and_the_other_no_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shown to the model, the other might give the label away."""
+    rows = [
+        {
+            "genus": ("parus", "corvus")[number % 2],
+            "text": f"a bird, the {number}th on the wire",
+            "Label": ("great tit", "jackdaw")[number % 2],
+            "y": 0.5 + number,
+        }
+        for number in range(24)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    config, said = start(tmp_path / "t.parquet", tmp_path, capsys)
+    assert config.pack is not None
+    assert config.pack.columns == {
+        "cls": "Label", "txt": "text", "genus.cls": "genus", "y.cls": "y",
+    }  # fmt: skip
+    assert config.require_objective().label == "cls", "the column that is called like a label"
+    assert {name: each.fields for name, each in config.modalities.by_name().items()} == {
+        "text": ("txt",)
+    }
+    assert set(config.input.metadata) == {"genus.cls", "y.cls"}
+    comments = (
+        line[2:] for line in (tmp_path / "start.yaml").read_text().splitlines() if "#" in line
+    )
+    written = " ".join(comments)
+    for word in (
+        "genus.cls looks like a label too, and cls was taken",
+        "objective.label=genus.cls learns it instead",
+        "among modalities.text.fields it would be an input",
+        "y.cls holds a number of each sample's own",
+        "target: y.cls} estimates it",
+    ):
+        assert word in said
+        assert word in written
+
+    assert _job.main(pack.JOB, [str(tmp_path / "start.yaml")]) == 0
+    [part, *_] = plan(expand(config.input.train or ""))
+    sample = next(item for item in read_part(part) if isinstance(item, Sample))
+    assert {"genus.cls", "y.cls"} < sample.fields.keys()
+
+
+def test_columns_whose_names_have_no_latin_letters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"文": f"the {n}th text", "种": "ab"[n % 2], "属": "cd"[n % 2], "科": "ef"[n % 2]}
+        for n in range(12)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    config, _ = start(tmp_path / "t.parquet", tmp_path, capsys)
+    assert config.pack is not None
+    assert config.pack.columns == {
+        "txt": "文", "cls": "种", "column2.cls": "属", "column3.cls": "科",
+    }  # fmt: skip
+
+
 def test_folders_that_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(12):
         folder = tmp_path / "pets" / ("cat", "dog")[number % 2]
@@ -129,6 +189,7 @@ def test_a_label_inside_json_and_one_that_is_a_number(
     config, said = start(tmp_path / "y.tar", tmp_path, capsys)
     assert config.objective is None
     assert "a number of each sample's own" in said
+    assert "text" not in config.modalities.by_name(), "a target is no input"
 
 
 def test_nothing_is_replaced_and_nothing_is_made_of_nothing(
