@@ -18,6 +18,7 @@ from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.decoding.rows import OnBadField
+from pipeline.modalities.shown import readable
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
 from pipeline.objectives.base import ObjectiveSection
@@ -92,6 +93,17 @@ class Config(Section):
     quarantine: QuarantineConfig = QuarantineConfig()
     limits: Limits = Limits()
     cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _parts_that_fit(self) -> Config:
+        if self.objective is not None:
+            self.objective.check_inputs(tuple(self.modalities.by_name()))
+        if self.evaluate.prompts and not readable(self.modalities.media()):
+            raise ValueError(
+                f"evaluate.prompts: they are texts, and no modality of {', '.join(self.modalities.by_name())} "
+                f"reads texts; leave evaluate.prompts out, or add one that does"
+            )
+        return self
 
     @model_validator(mode="after")
     def _shared_locations(self) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
@@ -214,6 +214,42 @@ class EvaluateConfig(Section):
         default=1000, ge=0, description="resamples behind the 95 % intervals; 0: none"
     )
     seed: int = Field(default=0, description="of those resamples")
+    prompts: dict[str, str | tuple[str, ...]] = Field(
+        default={},
+        description="class -> a text, or several, that describe it: samples are told apart by them alone, for an "
+        "objective that embeds texts",
+    )
+    templates: tuple[str, ...] = Field(
+        default=("{}",),
+        description="sentences that each prompt is put into, at {}: all of them together are its class",
+    )
+
+    @field_validator("prompts")
+    @classmethod
+    def _usable_prompts(cls, prompts: dict[str, object]) -> dict[str, object]:
+        for name, texts in prompts.items():
+            if not texts:
+                raise ValueError(f"{name} has none")
+        return prompts
+
+    @field_validator("templates")
+    @classmethod
+    def _usable_templates(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        if not templates:
+            raise ValueError("there is none; leave it out for the prompts as they are")
+        for template in templates:
+            if "{}" not in template:
+                raise ValueError(f"{template!r} has no {{}}, where the prompt goes")
+        return templates
+
+    def prompt_texts(self) -> list[tuple[str, str]]:
+        """(class, text) of all prompts in all templates."""
+        return [
+            (name, template.replace("{}", prompt))
+            for name, prompts in self.prompts.items()
+            for prompt in ([prompts] if isinstance(prompts, str) else prompts)
+            for template in self.templates
+        ]
 
 
 class ReportConfig(Section):

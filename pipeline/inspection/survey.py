@@ -11,7 +11,8 @@ from pipeline.inspection.census import add_counts
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.targets import fields_at
-from pipeline.objectives.base import ObjectiveSection, TargetSurvey
+from pipeline.objectives.base import ObjectiveSection
+from pipeline.objectives.survey import TargetSurvey
 from pipeline.sample import Fault, Sample
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.reader import read_part

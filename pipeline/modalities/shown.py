@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,3 +55,8 @@ class MarkedText:
     """
 
     pieces: Sequence[tuple[str, bool]]
+
+
+def readable(media: Mapping[str, Medium]) -> list[str]:
+    """Names of the modalities whose members are texts, for name -> how its members are shown."""
+    return [name for name, medium in media.items() if medium == "text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,34 @@ def to_tensors(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, Tensor
         batch[name] = torch.from_numpy(_writable(values))
         batch[f"{name}_present"] = torch.from_numpy(_writable(present))
     return batch
+
+
+def contents_of(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, np.ndarray]:
+    """Which samples are equal in which modality.
+
+    Args:
+        table: As of :func:`to_tensors`.
+        codecs: Modality -> codec.
+
+    Returns:
+        Modality -> :func:`row_digests` of its values.
+    """
+    dense = {name: codec.collate(_one_chunk(table[name])) for name, codec in codecs.items()}
+    return {name: row_digests(*pair) for name, pair in dense.items()}
+
+
+def row_digests(values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Digests of rows, int64 (B,): equal rows have equal ones, others different ones; 0 where there is no value.
+
+    Args:
+        values: (B, ...), any dtype.
+        present: (B,) bool.
+    """
+    digests = np.zeros(len(values), dtype=np.int64)
+    for row in np.flatnonzero(present):
+        digest = blake2b(np.ascontiguousarray(values[row]).tobytes(), digest_size=8).digest()
+        digests[row] = int.from_bytes(digest, "little", signed=True)
+    return digests
 
 
 def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

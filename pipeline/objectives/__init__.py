@@ -13,6 +13,7 @@ from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapVa
 
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.classify import ClassifyConfig
+from pipeline.objectives.contrast import ContrastConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
 from pipeline.plugins import Plugin
@@ -45,7 +46,7 @@ def _in_full(section: object, handler: ValidatorFunctionWrapHandler) -> Any:
 
 
 ObjectiveConfig = Annotated[
-    ClassifyConfig | MultiLabelConfig | RegressConfig | PythonObjective,
+    ClassifyConfig | MultiLabelConfig | RegressConfig | ContrastConfig | PythonObjective,
     Field(discriminator="kind"),
     WrapValidator(_in_full),
     SerializeAsAny(),

@@ -7,8 +7,7 @@ An objective is one folder. No module outside that folder knows what it predicts
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -17,13 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue
 
+from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
 from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
 from pipeline.objectives.sampling import Repeats
+from pipeline.objectives.survey import TargetSurvey
 from pipeline.plugins import KIND, Pluggable
-from pipeline.sample import Sample
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,34 +39,23 @@ Arrays = Mapping[str, NDArray[np.float32]]
 """What a network says of B samples: name -> (B, ...) float32."""
 
 EMBEDDING = "embedding"  # the column of vectors that search compares
+# Which samples are equal in which modality, in an evaluation's predictions; no modality is called so.
+CONTENTS = "+contents"
 
 
-class TargetSurvey(Protocol):
-    """What a pass over the targets of a split has found; picklable, so that workers can share the pass."""
+@dataclass(frozen=True)
+class Prompts:
+    """Texts that describe classes, as a model sees them.
 
-    @property
-    def count(self) -> int:
-        """Samples whose target could be read."""
+    Attributes:
+        modality: The modality that they were given as.
+        classes: The class that each of P texts describes.
+        rows: (P rows) the columns of :meth:`ObjectiveSection.schema` for samples that have nothing else.
+    """
 
-    def add(self, sample: Sample, json_depth: int) -> None:
-        """Reads the target of a sample.
-
-        Raises:
-            SampleError: It cannot be read.
-        """
-
-    def add_text(self, text: str) -> None:
-        """Takes in a target that preprocess has read.
-
-        Raises:
-            SampleError: It cannot be used.
-        """
-
-    def merge(self, other: Any) -> None:
-        """Takes in what another pass has found."""
-
-    def refused(self, target: Target) -> Counter[str]:
-        """Reason -> samples whose target was read, and is refused now that more is known."""
+    modality: str
+    classes: Sequence[str]
+    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -91,18 +80,28 @@ class Evaluation(Protocol):
     def columns(self) -> Sequence[str]:
         """Those of the predicted columns that are needed of every subset."""
 
+    @property
+    def by_subset(self) -> bool:
+        """Whether each subset must be predicted; else only the whole samples are."""
+
+    @property
+    def by_content(self) -> bool:
+        """Whether it must be told which samples are equal in a modality."""
+
     def update(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | None],
         predictions: Mapping[str, pa.Table],
         present: Mapping[str, NDArray[np.bool_]],
+        contents: Mapping[str, NDArray[np.int64]] | None = None,
     ) -> None:
         """Takes in B more samples.
 
         Args:
-            texts: Canonical texts of their targets.
+            texts: Canonical texts of their targets; None where there are no targets.
             predictions: Subset of the modalities, joined by ``+``, -> its predictions, with ``columns``.
             present: Modality -> (B,) bool, True where a sample has it.
+            contents: Modality -> (B,) int64, equal where samples are equal in it; for ``by_content``.
         """
 
     def merge(self, other: Any) -> None:
@@ -144,6 +143,24 @@ class ObjectiveSection(Section, Pluggable, ABC):
     def preset(self) -> Learned | None:
         """What the configuration says of what is otherwise learned; None where it says nothing."""
         return None
+
+    def check_inputs(self, modalities: Sequence[str]) -> None:
+        """Refuses modalities that it can do nothing with.
+
+        Args:
+            modalities: Their names, in the order of the configuration.
+
+        Raises:
+            ValueError: They do not do; names the setting.
+        """
+
+    def about_inputs(self, modalities: Sequence[str]) -> Learned:
+        """What it must know of the modalities later on, beside what :meth:`learn` has found; plain JSON.
+
+        Args:
+            modalities: Their names, in the order of the configuration.
+        """
+        return {}
 
     @abstractmethod
     def targets(self, learned: Learned | None = None) -> Target | None:
@@ -212,6 +229,22 @@ class ObjectiveSection(Section, Pluggable, ABC):
     @abstractmethod
     def evaluation(self, learned: Learned, judging: Judging) -> Evaluation:
         """An evaluation without samples."""
+
+    def prompted(self, evaluation: Evaluation, prompts: Callable[[], Prompts]) -> None:
+        """Has an evaluation of its own judge by texts, too.
+
+        Args:
+            evaluation: Of :meth:`evaluation`.
+            prompts: Makes them, once it is known that they are of use.
+
+        Raises:
+            ConfigError: It compares samples with no texts.
+        """
+        raise ConfigError(
+            f"a model of the kind {self.kind} compares samples with no texts",
+            where="evaluate.prompts",
+            fix="leave it out, or train an objective that embeds texts beside the other modalities",
+        )
 
     @abstractmethod
     def difference(

@@ -7,11 +7,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 
-def fixed_lists(values: NDArray[np.floating]) -> pa.FixedSizeListArray:
-    """A column of lists (B,) for an array (B, D) of floats."""
+def fixed_lists(
+    values: NDArray[np.floating], present: NDArray[np.bool_] | None = None
+) -> pa.FixedSizeListArray:
+    """A column of lists (B,) for an array (B, D) of floats; null where ``present``, (B,) bool, is False."""
     kind = pa.list_(pa.from_numpy_dtype(values.dtype), values.shape[1])
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    mask = None if present is None or present.all() else pa.array(~present)
+    return pa.FixedSizeListArray.from_arrays(flat, type=kind, mask=mask)
+
+
+def in_half(column: pa.FixedSizeListArray) -> pa.FixedSizeListArray:
+    """The same lists as float16; nulls stay."""
+    width = column.type.list_size
+    flat = column.values.slice(column.offset * width, len(column) * width)
+    values = flat.to_numpy(zero_copy_only=False).reshape(len(column), width).astype(np.float16)
+    return fixed_lists(values, column.is_valid().to_numpy(zero_copy_only=False))
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> NDArray[np.floating]:

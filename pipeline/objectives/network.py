@@ -46,8 +46,17 @@ class Objective(nn.Module, ABC):
         """The batch's columns that hold what is to be learned.
 
         Args:
-            texts: Canonical texts of B targets; see :class:`pipeline.modalities.decoding.targets.Target`.
+            texts: Canonical texts of B targets; see :class:`pipeline.modalities.decoding.targets.Target`. None, each of
+                them, for an objective without targets.
         """
+
+    def identified(self, batch: Batch) -> dict[str, Tensor]:
+        """Further columns, from samples as they are before chance changes them; none by default.
+
+        Args:
+            batch: Samples on the CPU.
+        """
+        return {}
 
     @abstractmethod
     def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
@@ -65,6 +74,14 @@ class Objective(nn.Module, ABC):
             their samples; and sums over the batch, float64 scalars without gradients, to be added up over batches and
             workers and given to ``metrics``.
         """
+
+    def loss_without_rows(self, turn: str = "model") -> Tensor | None:
+        """The part in the loss of a worker that has no row of a batch, to differentiate as the others do theirs.
+
+        Returns:
+            None, where workers need not know of each other's samples.
+        """
+        return None
 
     def forward(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
         """The same as :meth:`loss`, under the name that wrappers call."""
@@ -118,6 +135,14 @@ class Objective(nn.Module, ABC):
         """What :meth:`settled` must know of a validation batch: name -> (B, ...); nothing by default.
 
         Called in evaluation mode, with the weights that the bundle would get.
+        """
+        return {}
+
+    def judged(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        """Metrics of a validation split that no sums over its batches give, beside those of :meth:`metrics`.
+
+        Args:
+            observed: What :meth:`observed` returned, of all batches together.
         """
         return {}
 

@@ -71,9 +71,14 @@ def prediction_fields(bundle: Bundle, *, float16: bool) -> list[pa.Field]:
     """The columns that a bundle's predictions add to the output, the embedding first."""
     config = objective_of(bundle)
     fields = sorted(config.schema(bundle.learned), key=lambda field: field.name != EMBEDDING)
-    if float16 and fields[0].name == EMBEDDING:
-        fields[0] = pa.field(EMBEDDING, pa.list_(pa.float16(), fields[0].type.list_size))
-    return fields
+    return [_in_half(field) if float16 else field for field in fields]
+
+
+def _in_half(field: pa.Field) -> pa.Field:
+    """An embedding's column as float16, any other as it is."""
+    if field.name != EMBEDDING and not field.name.endswith(f"_{EMBEDDING}"):
+        return field
+    return pa.field(field.name, pa.list_(pa.float16(), field.type.list_size))
 
 
 def check_objective(bundle: Bundle, configured: Mapping[str, Any] | None, where: str) -> None:

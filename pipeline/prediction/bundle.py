@@ -13,7 +13,7 @@ from torch import Tensor
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.batch import to_tensors
 from pipeline.models.bundle import Bundle
-from pipeline.objectives.columns import fixed_lists, matrix
+from pipeline.objectives.columns import in_half
 from pipeline.objectives.sealed import objective_of, prediction_fields, restore
 from pipeline.prediction.ahead import Prepared, ahead
 from pipeline.prediction.columns import good_rows, with_columns
@@ -91,8 +91,7 @@ class BundlePredictor:
         for field in self.fields:
             column = rows[field.name].combine_chunks()
             if column.type != field.type:
-                dtype = field.type.value_type.to_pandas_dtype()
-                column = fixed_lists(matrix(column).astype(dtype))
+                column = in_half(column)
             columns.append(column)
         return pa.Table.from_arrays(columns, schema=pa.schema(self.fields))
 

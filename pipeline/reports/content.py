@@ -31,6 +31,7 @@ class Example:
         score: Probability of the prediction, 0..1.
         probabilities: Class -> probability; all of them, or the largest.
         right: Whether the prediction is right; None where it is a matter of more or less, or not known.
+        heading: As of a :class:`pipeline.reports.section.Judgement`.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Example:
     score: float | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
     right: bool | None = None
+    heading: str = ""
 
 
 @dataclass(frozen=True, slots=True)

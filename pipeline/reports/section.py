@@ -88,20 +88,24 @@ class Judgement:
     Attributes:
         shard: Of the sample.
         key: Of the sample.
-        label: Its target, in words.
+        label: Its target, in words; None where the prediction says all.
         prediction: What the model says, in words.
         right: Whether that is right; None where it is a matter of more or less.
         score: How sure the model is, 0..1; None where it does not say.
         probabilities: Answer -> probability, the largest.
+        heading: What it belongs to, where a sample is shown several times.
+        only: The modalities that are shown; all where None.
     """
 
     shard: str
     key: str
-    label: str
+    label: str | None
     prediction: str
     right: bool | None = None
     score: float | None = None
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    heading: str = ""
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,8 @@ class Training:
             rows = num_rows(batch)
             if rows:
                 counted |= self._backward(batch, turn, rows)
+            elif self.ranks.size > 1:
+                self._backward_without_rows(turn)
             rows = self._shared(turn.parameters, rows)
             if rows:
                 self._modulate(counted, seed)
@@ -191,6 +193,12 @@ class Training:
         if self.network.modulates:
             sums = self.ranks.merge({name: float(value) for name, value in counted.items()})
             self.network.modulate(sums, seed)
+
+    def _backward_without_rows(self, turn: Turn) -> None:
+        """Takes part where the others' losses need every worker."""
+        loss = self.network.loss_without_rows(turn.name)
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
 
     def _shared(self, parameters: Sequence[nn.Parameter], rows: int) -> int:
         """Makes the gradients those of the mean loss over the global batch, whatever share of it each worker has.

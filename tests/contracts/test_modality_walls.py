@@ -24,7 +24,6 @@ MAY = {
 }
 # File -> what the word means there that is also a kind's name.
 HOMONYMS = {
-    "pipeline/engine/search/gallery.py": "the medium",
     "pipeline/inspection/table.py": "the format",
     "pipeline/isolation/answer.py": "the key of a message",
     "pipeline/modalities/content.py": "the format",

@@ -12,10 +12,12 @@ ROOT = Path(__file__).parents[2]
 # Where objectives live, and the formulas that they are judged by.
 INSIDE = ("pipeline/objectives/", "pipeline/metrics/")
 LEARNED = {
-    "classes": ["a", "b"], "mean": [0.0], "deviation": [1.0], "thresholds": [0.5, 0.5],
+    "classes": ["a", "b"], "mean": [0.0], "deviation": [1.0], "thresholds": [0.5, 0.5], "embeds": ["image", "text"],
 }  # fmt: skip
 # Words of the field that say nothing of one objective.
 GENERAL = {"embedding", "score", "loss", "targets", "thresholds", "mean", "deviation"}
+# Kinds that are words of the field, too: names of variables are that (the contrast of a picture), strings are kinds.
+HOMONYMS = {"contrast"}
 # Module -> words that it may say, and why.
 ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/api/batches.py": ({"classes"}, "a loop of one's own numbers labels by the names that it gives"),
@@ -30,7 +32,7 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/reports/views.py": ({"prediction", "probabilities"}, "as content.py, which it shows"),
     "pipeline/reports/page.py": ({"prediction"}, "tells examples of the data from those of a model"),
     "pipeline/reports/neighbours.py": ({"prediction"}, "as content.py"),
-    "pipeline/engine/plans/report.py": ({"prediction", "probabilities"}, "fills content.py from an objective's choice"),
+    "pipeline/engine/plans/examples.py": ({"prediction", "probabilities"}, "fills content.py by an objective's choice"),
     "pipeline/engine/search/gallery.py": ({"prediction"}, "shows the column of that name, whatever is in it"),
     "pipeline/engine/search/plan.py": ({"prediction"}, "as its gallery"),
     "pipeline/engine/search/query.py": ({"prediction"}, "as its gallery"),
@@ -61,14 +63,19 @@ def said(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if id(node) not in documents:
                 yield node.value
-        elif isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.arg | ast.keyword):
-            yield node.arg or ""
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
+        elif (name := name_of(node)) not in HOMONYMS:
+            yield name
+
+
+def name_of(node: ast.AST) -> str:
+    """The name that a node of a module's tree says; empty where it says none."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    if isinstance(node, ast.arg | ast.keyword):
+        return node.arg or ""
+    return node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
 
 
 def outside() -> dict[str, set[str]]:
@@ -116,6 +123,8 @@ def test_a_module_that_knew_one_would_be_found() -> None:
         "x.classes",
         "f(probabilities=1)",
         "mae = 1",
+        "kind = 'contrast'",
     ):
         assert words & set(said(source)), source
+    assert not words & set(said("contrast = pixels.std()"))
     assert not words & set(said('"""Accuracy, classes."""\nfrom pipeline.prediction import spec'))

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError, SampleError
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.metrics.statistics import add_sums
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.decoding.targets import fields_at
+from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.nightly.drift import Profile, drift
 from pipeline.objectives import kinds
@@ -58,7 +58,7 @@ def sample(**fields: str) -> Sample:
     return Sample("k", "x.tar", 0, members)
 
 
-def surveyed(objective: ObjectiveSection, texts: list[str]) -> Any:
+def surveyed(objective: ObjectiveSection, texts: list[str | None]) -> Any:
     survey = objective.survey()
     for text in texts:
         survey.add(sample(cls=text), 64)
@@ -95,15 +95,23 @@ def written(objective: ObjectiveSection) -> list[str]:
 
 @pytest.fixture(scope="module")
 def learned(objective: ObjectiveSection, written: list[str]) -> Learned:
-    return objective.learn(surveyed(objective, written))
+    inputs = objective.about_inputs(tuple(MODALITIES_CONFIG.by_name()))
+    return {**objective.learn(surveyed(objective, written)), **inputs}
 
 
 @pytest.fixture(scope="module")
-def texts(objective: ObjectiveSection, written: list[str], learned: Learned) -> list[str]:
-    """Canonical ones."""
+def texts(objective: ObjectiveSection, written: list[str], learned: Learned) -> list[str | None]:
+    """Canonical ones; none of an objective without targets."""
     target = objective.targets(learned)
-    assert target is not None
-    return [target.read(sample(cls=text)) for text in written]
+    return [None if target is None else target.read(sample(cls=text)) for text in written]
+
+
+def targets_of(objective: ObjectiveSection, learned: Learned | None = None) -> Target:
+    """Its targets; a test of what is read ends for an objective that reads nothing unless told to."""
+    target = objective.targets(learned)
+    if target is None:
+        pytest.skip("reads nothing beside the modalities, unless told to")
+    return target
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +138,9 @@ def arrays(network: Any) -> dict[str, np.ndarray]:
 
 
 def test_a_target_is_read_once_and_accepted_again(
-    objective: ObjectiveSection, learned: Learned, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, texts: list[str | None]
 ) -> None:
-    for target in (objective.targets(), objective.targets(learned)):
+    for target in (targets_of(objective), targets_of(objective, learned)):
         again = pickle.loads(pickle.dumps(target))
         assert again == target
         assert [again.accept(text) for text in texts] == texts
@@ -148,8 +156,7 @@ def test_a_target_is_read_once_and_accepted_again(
 
 def test_a_target_reads_its_places_alone(objective: ObjectiveSection, written: list[str]) -> None:
     """A survey reads no other member."""
-    target = objective.targets()
-    assert target is not None
+    target = targets_of(objective)
     for text in written:
         whole = sample(cls=text, txt="x", json='{"a": 1}')
         needed = fields_at(target.places)
@@ -161,24 +168,27 @@ def test_a_target_reads_its_places_alone(objective: ObjectiveSection, written: l
 
 
 def test_a_survey_may_be_shared_and_what_it_teaches_is_json(
-    objective: ObjectiveSection, written: list[str], texts: list[str], learned: Learned
+    objective: ObjectiveSection, written: list[str], texts: list[str | None], learned: Learned
 ) -> None:
     shared = surveyed(objective, written[:2])
     shared.merge(pickle.loads(pickle.dumps(surveyed(objective, written[2:]))))
     again = objective.survey()
     for text in texts:
-        again.add_text(text)
+        again.add_text(text or "")  # as rows that preprocess wrote
+    inputs = objective.about_inputs(tuple(MODALITIES_CONFIG.by_name()))
+    target = objective.targets(learned)
     for survey in (shared, again):
         assert survey.count == len(written)
-        assert not survey.refused(objective.targets(learned))
-        assert rounded(objective.learn(survey)) == rounded(learned)
+        assert rounded({**objective.learn(survey), **inputs}) == rounded(learned)
+        assert target is None or not survey.refused(target)
     assert json.loads(json.dumps(learned)) == learned
-    with pytest.raises(ConfigError):
-        objective.learn(objective.survey())
+    if target is not None:
+        with pytest.raises(ConfigError):
+            objective.learn(objective.survey())
 
 
 def test_it_learns_from_a_batch(
-    network: Any, texts: list[str], objective: ObjectiveSection
+    network: Any, texts: list[str | None], objective: ObjectiveSection
 ) -> None:
     batch = make_batch() | network.targets(texts)
     assert all(len(values) == B for values in batch.values())
@@ -227,7 +237,7 @@ def evaluated(
     objective: ObjectiveSection,
     learned: Learned,
     network: Any,
-    texts: list[str],
+    texts: list[str | None],
     cuts: list[slice],
     judging: Judging = JUDGING,
 ) -> EvaluationRecord:
@@ -249,7 +259,7 @@ def evaluated(
 
 
 def test_an_evaluation_may_be_shared_is_json_and_judges_every_subset(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> None:
     whole = evaluated(objective, learned, network, texts, [slice(0, B)])
     shared = evaluated(objective, learned, network, texts, [slice(0, 2), slice(2, B)])
@@ -265,11 +275,11 @@ def test_an_evaluation_may_be_shared_is_json_and_judges_every_subset(
 
 
 def test_a_model_does_not_differ_from_itself(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> None:
     whole = evaluated(objective, learned, network, texts, [slice(0, B)])
     rows = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
-    rows = rows.append_column(LABEL, objective.truth(pa.array(texts)))
+    rows = rows.append_column(LABEL, objective.truth(pa.array(texts, pa.string())))
     difference = objective.difference(rows, rows, whole.to_json(), JUDGING)
     assert difference == {"difference": 0.0, "difference_interval": [0.0, 0.0]}
 
@@ -290,20 +300,23 @@ def test_nights_are_compared_by_sums(
 
 
 def judged(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> pa.Table:
     """What evaluate writes of each sample."""
     predicted = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
-    predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts)))
+    predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts, pa.string())))
     for name in ("key", "shard"):
         predicted = predicted.append_column(name, pa.array([f"{name}{row}" for row in range(B)]))
     return predicted
 
 
 def page_of(
-    objective: ObjectiveSection, evaluation: EvaluationRecord, predicted: pa.Table, texts: list[str]
+    objective: ObjectiveSection,
+    evaluation: EvaluationRecord,
+    predicted: pa.Table,
+    texts: list[str | None],
 ) -> str:
-    splits = {"test": SplitCounts(B, dict.fromkeys(texts, 2))}
+    splits = {"test": SplitCounts(B, {text: 2 for text in texts if text is not None})}
     section = objective.section()
     return render(
         ReportData(
@@ -322,7 +335,7 @@ def intervals_in(tree: Any) -> Iterator[Any]:
 
 
 def test_without_resamples_there_are_numbers_and_no_intervals(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> None:
     resampled = evaluated(objective, learned, network, texts, [slice(0, B)])
     judging = replace(JUDGING, num_bootstrap=0)
@@ -343,14 +356,16 @@ def test_without_resamples_there_are_numbers_and_no_intervals(
 
 
 def test_it_has_its_part_of_the_page(
-    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str]
+    objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> None:
     section = objective.section()
     evaluation = evaluated(objective, learned, network, texts, [slice(0, B)])
     predicted = judged(objective, learned, network, texts)
     shown = section.choose(predicted, evaluation, 3)
     assert shown
-    assert all(judgement.label and judgement.key for judgement in shown)
+    named = objective.targets() is None or all(judgement.label for judgement in shown)
+    assert named
+    assert all(judgement.key for judgement in shown)
     page = page_of(objective, evaluation, predicted, texts)
     assert INTERVALS in page
     assert f"{section.measure.title} by modality" in page

@@ -21,13 +21,14 @@ from pipeline.engine.executors.base import Executor, PartLedger, Stage, handed_o
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.infer.predictors import model_spec, predictor_pool
 from pipeline.engine.plans.prepare import plan_parts
+from pipeline.engine.plans.prompts import embedded_prompts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.metrics.subsets import subset_name
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
-from pipeline.objectives.base import EMBEDDING, Judging
+from pipeline.objectives.base import CONTENTS, EMBEDDING, Judging
 from pipeline.objectives.sealed import objective_of
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.spec import BundleModel, ModelSpec
@@ -63,11 +64,16 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     clear_quarantine(output)
     judging = Judging(split, config.evaluate.seed, config.evaluate.num_bootstrap)
     evaluation = objective.evaluation(bundle.learned, judging)
+    if config.evaluate.prompts:
+        objective.prompted(evaluation, partial(embedded_prompts, config, model_spec(config)))
+    whole = subset_name(decoder.codecs)
     subsets = modality_subsets(tuple(decoder.codecs))
+    subsets = subsets if evaluation.by_subset else {whole: subsets[whole]}
     summary.first_sample = process_clock()
     executor = workplace.executor(len(parts))
     pool = predictor_pool(config, executor.resources)
-    load = partial(_PredictSubsets, pool.spec, subsets, tuple(evaluation.columns))
+    needed = tuple(evaluation.columns), evaluation.by_content
+    load = partial(_PredictSubsets, pool.spec, subsets, *needed)
     stage = Stage("evaluate", decoder, handed_over, pool, load)
     table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
@@ -81,13 +87,14 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         for name in decoder.codecs
     }
     predictions = {name: _unpacked(table[name]) for name in subsets}
-    evaluation.update(table[LABEL].to_pylist(), predictions, present)
+    contents = _contents(table)
+    evaluation.update(table[LABEL].to_pylist(), predictions, present, contents)
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         logger.warning("%s", seen_in_words(seen))
     record = replace(evaluation.compute(), seen_in_training=seen or None)
     truth = objective.truth(table[LABEL].combine_chunks())
-    _write_predictions(table, truth, predictions[subset_name(decoder.codecs)], output)
+    _write_predictions(table, truth, predictions[whole], output)
     write_metrics(record.to_json(), output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
@@ -193,15 +200,20 @@ class _PredictSubsets:
         spec: The model.
         subsets: Name -> modalities.
         columns: The predictions that are needed of every subset; of all modalities together, all but the embedding are.
+        by_content: Whether a column says which samples are equal in which modality.
     """
 
     def __init__(
-        self, spec: ModelSpec, subsets: Mapping[str, Sequence[str]], columns: Sequence[str]
+        self,
+        spec: ModelSpec,
+        subsets: Mapping[str, Sequence[str]],
+        columns: Sequence[str],
+        by_content: bool = False,
     ) -> None:
         from pipeline.prediction.bundle import BundlePredictor
 
         self.predictor = BundlePredictor(spec)
-        self.subsets, self.columns = subsets, columns
+        self.subsets, self.columns, self.by_content = subsets, columns, by_content
 
     def __call__(self, table: pa.Table) -> pa.Table:
         good = good_rows(table)
@@ -216,8 +228,30 @@ class _PredictSubsets:
             if samples.num_rows:
                 rows = self.predictor.rows(samples, subset).select(names).combine_chunks()
                 columns.append(rows.to_struct_array().combine_chunks())
+        if self.by_content:
+            fields.append(
+                pa.field(
+                    CONTENTS, pa.struct([(name, pa.int64()) for name in self.predictor.codecs])
+                )
+            )
+            if samples.num_rows:
+                columns.append(self._contents(samples))
         predicted = pa.Table.from_arrays(columns, schema=pa.schema(fields)) if columns else None
         return with_columns(table, self.predictor.codecs, fields, predicted)
+
+    def _contents(self, samples: pa.Table) -> pa.StructArray:
+        from pipeline.models.batch import contents_of
+
+        digests = contents_of(samples, self.predictor.codecs)
+        return pa.StructArray.from_arrays(list(map(pa.array, digests.values())), list(digests))
+
+
+def _contents(table: pa.Table) -> dict[str, np.ndarray]:
+    """Modality -> (N,) int64; empty where the evaluation did not ask."""
+    if CONTENTS not in table.column_names:
+        return {}
+    digests = _unpacked(table[CONTENTS])
+    return {name: digests[name].to_numpy() for name in digests.column_names}
 
 
 def _unpacked(column: pa.ChunkedArray) -> pa.Table:
@@ -228,5 +262,6 @@ def _unpacked(column: pa.ChunkedArray) -> pa.Table:
 def _write_predictions(table: pa.Table, truth: pa.Array, predicted: pa.Table, output: str) -> None:
     columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | {LABEL: truth}
     columns |= {name: predicted[name] for name in predicted.column_names}
+    columns |= {CONTENTS: table[CONTENTS]} if CONTENTS in table.column_names else {}
     with storage.create(storage.join(output, PREDICTIONS)) as file:
         pq.write_table(pa.table(columns), file, compression="zstd")

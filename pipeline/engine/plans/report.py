@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import itertools
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -16,37 +15,35 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.cleaning.report import CleaningReport
-from pipeline.config import SPLITS, Config, Patterns, to_yaml
+from pipeline.config import SPLITS, Config, to_yaml
 from pipeline.engine.cleaning.signing import FOLDER as SIGNATURES
 from pipeline.engine.decoding.decoded_folder import (
     is_decoded,
     num_rows,
     read_labels,
     read_modalities,
-    split_input,
 )
-from pipeline.engine.decoding.isolated import show
 from pipeline.engine.plans.augmented import augmented_samples
 from pipeline.engine.plans.environment import environment
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
+from pipeline.engine.plans.examples import (
+    first_examples,
+    parts_of,
+    predicted_examples,
+    samples_of,
+    target_text,
+)
 from pipeline.engine.plans.prepare import ensure_tokenizer
-from pipeline.errors import SampleError
-from pipeline.inspection.survey import read_samples
-from pipeline.limits import Limits
-from pipeline.logs import without_library_noise
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target, fields_at
-from pipeline.modalities.shown import Shown
 from pipeline.models.bundle import MANIFEST, check_classes
 from pipeline.models.record import Kept
-from pipeline.reports.content import Example, QuarantineRow, ReportData, SplitCounts
-from pipeline.reports.section import Judgement
+from pipeline.reports.content import QuarantineRow, ReportData, SplitCounts
 from pipeline.runs import METRICS_LOG, SUMMARY
-from pipeline.sample import KEY, SHARD, Sample
-from pipeline.shards.planning.plan import Part, expand, plan
+from pipeline.sample import KEY, SHARD
+from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import read_quarantine
 
 MAX_COUNTED = 100_000  # samples of a split that are counted
@@ -70,7 +67,7 @@ def gather(config: Config, config_path: str) -> ReportData:
     config = _with_encoders_of_its_model(config)
     decoder = Decoder.build(config.modalities, ensure_tokenizer(config, "train"))
     parts = {
-        split: _parts(patterns, f"input.{split}")
+        split: parts_of(patterns, f"input.{split}")
         for split in SPLITS
         if (patterns := getattr(config.input, split))
     }
@@ -84,10 +81,10 @@ def gather(config: Config, config_path: str) -> ReportData:
         for row in quarantine
     }
     first = next(iter(parts), None)
-    examples = _first_examples(parts[first], first, config, decoder, target) if first else []
+    examples = first_examples(parts[first], first, config, decoder, target) if first else []
     if section is not None and evaluation is not None and predicted is not None:
         chosen = section.choose(predicted, evaluation, config.report.num_examples)
-        examples += _predicted(config, decoder, parts, chosen)
+        examples += predicted_examples(config, decoder, parts, chosen)
     return ReportData(
         title=storage.local_path(config.run).name,
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -147,12 +144,6 @@ def _folder(config: Config, name: str) -> str:
     return config.folder(name) if name else config.run
 
 
-def _parts(patterns: Patterns, where: str) -> list[Part]:
-    folders, shards = split_input(patterns)
-    parts = [part for folder in folders for part in folder.parts()]
-    return parts + (plan(expand(shards, where=where)) if shards else [])
-
-
 def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> SplitCounts:
     """Samples, labels and modalities of a split, from its headers and labels, or from the columns of a folder."""
     labels: Counter[str] = Counter()
@@ -163,32 +154,13 @@ def _count(parts: Sequence[Part], decoder: Decoder, target: Target | None) -> Sp
         labels.update(read_labels(part) if target else [])
         modalities.update(name for row in read_modalities(part) for name in row)
     needed = fields_at(target.places if target else ())
-    for sample in itertools.islice(_samples(parts, decoder.limits, needed), MAX_COUNTED):
+    for sample in itertools.islice(samples_of(parts, decoder.limits, needed), MAX_COUNTED):
         num_samples += 1
         modalities.update(
             name for name, fields in decoder.fields.items() if sample.fields.keys() & set(fields)
         )
-        labels.update(text for text in [_label(sample, target)] if text is not None)
+        labels.update(text for text in [target_text(sample, target)] if text is not None)
     return SplitCounts(num_samples, labels, modalities)
-
-
-def _first_examples(
-    parts: Sequence[Part], split: str, config: Config, decoder: Decoder, target: Target | None
-) -> list[Example]:
-    """Samples of a split, the labels in turn."""
-    wanted = config.report.num_examples
-    by_label: dict[str | None, list[Sample]] = {}
-    for sample in itertools.islice(_samples(parts[:1], decoder.limits), 50 * max(wanted, 1)):
-        by_label.setdefault(_label(sample, target), []).append(sample)
-    rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
-    in_turn = (sample for each in rounds for sample in each if sample is not None)
-    section = config.objective.section() if config.objective else None
-    examples = (
-        _example(sample, split, decoder, section.label(text) if section and text else text)
-        for sample in in_turn
-        for text in [_label(sample, target)]
-    )
-    return list(itertools.islice((each for each in examples if each is not None), wanted))
 
 
 def _predictions(config: Config) -> pa.Table | None:
@@ -197,68 +169,6 @@ def _predictions(config: Config) -> pa.Table | None:
     if not storage.exists(url):
         return None
     return pq.read_table(pa.BufferReader(storage.read_bytes(url)))
-
-
-def _predicted(
-    config: Config,
-    decoder: Decoder,
-    parts: Mapping[str, Sequence[Part]],
-    chosen: Sequence[Judgement],
-) -> list[Example]:
-    """The samples of predictions that are worth a look, in their order."""
-    by_sample = {(judgement.shard, judgement.key): judgement for judgement in chosen}
-    split = config.evaluate.input
-    known = isinstance(split, str) and split in parts
-    judged = parts[str(split)] if known else _parts(split, "evaluate.input")
-    shards = {shard for shard, _ in by_sample}
-    examples = {}
-    for sample in _samples((part for part in judged if part.shard in shards), decoder.limits):
-        judgement = by_sample.get((sample.shard, sample.key))
-        if judgement is not None:
-            example = _example(sample, str(split), decoder, judgement.label)
-            if example is not None:
-                examples[sample.shard, sample.key] = replace(
-                    example,
-                    prediction=judgement.prediction,
-                    right=judgement.right,
-                    score=judgement.score,
-                    probabilities=judgement.probabilities,
-                )
-    return [examples[name] for name in by_sample if name in examples]
-
-
-def _example(
-    sample: Sample,
-    split: str,
-    decoder: Decoder,
-    label: str | None,
-) -> Example | None:
-    """One sample as it is shown; None where it cannot be decoded."""
-    shown: dict[str, Shown] = {}
-    try:
-        with without_library_noise():
-            for name in decoder.codecs:
-                field = next((name for name in decoder.fields[name] if name in sample.fields), None)
-                if field is not None:
-                    with contextlib.suppress(Absent):  # a film without sound is shown all the same
-                        shown[name] = show(decoder, name, sample.fields[field].data, field)
-    except SampleError:
-        return None
-    return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, label=label)
-
-
-def _samples(
-    parts: Iterable[Part], limits: Limits, fields: Collection[str] | None = None
-) -> Iterator[Sample]:
-    """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
-    return read_samples(itertools.filterfalse(is_decoded, parts), limits, fields)
-
-
-def _label(sample: Sample, target: Target | None) -> str | None:
-    try:
-        return target.read(sample) if target else None
-    except SampleError:
-        return None
 
 
 def _summaries(config: Config) -> dict[str, float | int | str]:

@@ -17,7 +17,7 @@ from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.shown import Shown
+from pipeline.modalities.shown import Shown, readable
 from pipeline.reports.content import Example
 from pipeline.reports.neighbours import Neighbour
 from pipeline.reports.search import SearchPage, ShownNeighbour
@@ -80,7 +80,7 @@ def neighbour_texts(config: Config, answer: Answer) -> dict[Name, str]:
 
     Only of shards that can be read in part, plain tars on this machine: others would be read whole for a line of text.
     """
-    names = [name for name, medium in config.modalities.media().items() if medium == "text"]
+    names = readable(config.modalities.media())
     if not names:
         return {}
     places = [(row.shard, row.key) for row in answer.neighbours[:MAX_SAMPLES]]

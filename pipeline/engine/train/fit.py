@@ -93,7 +93,10 @@ def _trained(
         check_tokenizer(config, split, f"input.{split}", tokenizer)
     cleaned = _cleaned(config, parts, tokenizer, workplace)
     surveys = survey_splits(cleaned.parts, objective, config.limits, workplace)
-    learned = objective.learn(surveys["train"].targets)
+    learned = {
+        **objective.learn(surveys["train"].targets),
+        **objective.about_inputs(tuple(config.modalities.by_name())),
+    }
     check_targets(config, surveys, learned)
     job = Job(
         config=config,

@@ -122,7 +122,8 @@ def train_share(
     decoder = Decoder.build(job.config.modalities, job.tokenizer)
 
     def collate(table: pa.Table) -> Batch:
-        return to_tensors(table, decoder.codecs) | network.targets(table[LABEL].to_pylist())
+        samples = to_tensors(table, decoder.codecs)
+        return samples | network.identified(samples) | network.targets(table[LABEL].to_pylist())
 
     changes = {
         name: modality.augmentation() for name, modality in job.config.modalities.by_name().items()

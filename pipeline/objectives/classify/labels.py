@@ -121,7 +121,7 @@ def _by_label(classes: frozenset[str]) -> Mapping[str, str]:
 
 @dataclass
 class LabelSurvey:
-    """The labels of a split; see :class:`pipeline.objectives.base.TargetSurvey`.
+    """The labels of a split; see :class:`pipeline.objectives.survey.TargetSurvey`.
 
     Attributes:
         label: Where they stand.

@@ -118,7 +118,7 @@ def _name(item: JsonValue, place: str) -> str:
 
 @dataclass
 class LabelsSurvey:
-    """The sets of labels of a split; see :class:`pipeline.objectives.base.TargetSurvey`.
+    """The sets of labels of a split; see :class:`pipeline.objectives.survey.TargetSurvey`.
 
     Attributes:
         target: How they are read; any label is taken.

@@ -124,7 +124,7 @@ def _floats(numbers: JsonValue) -> tuple[float, ...]:
 
 @dataclass
 class NumberSurvey:
-    """Moments of the numbers of a split; see :class:`pipeline.objectives.base.TargetSurvey`.
+    """Moments of the numbers of a split; see :class:`pipeline.objectives.survey.TargetSurvey`.
 
     Source: Chan, Golub & LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances",
     equation 1.5, for two sets; adding one number is adding a set of one.

@@ -45,6 +45,7 @@ class Validate(Callback):
         arrays = {name: torch.cat(values).numpy() for name, values in observed.items()}
         training.settled = network.settled(arrays) if arrays else {}
         metrics = training.metrics({name: float(value) for name, value in sums.items()})
+        metrics |= network.judged(arrays) if arrays else {}
         row |= {f"val_{name}": value for name, value in metrics.items()}
         row[f"{ROWS}val"] = self.feed.samples
         row["validation_seconds"] = round(time.monotonic() - began, 3)

@@ -1,0 +1,125 @@
+"""Samples that the report of a run shows: some of the data, and those whose predictions are worth a look."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from pipeline.config import Config, Patterns
+from pipeline.engine.decoding.decoded_folder import is_decoded, split_input
+from pipeline.engine.decoding.isolated import show
+from pipeline.errors import SampleError
+from pipeline.inspection.survey import read_samples
+from pipeline.limits import Limits
+from pipeline.logs import without_library_noise
+from pipeline.modalities.base import Absent
+from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.shown import Shown
+from pipeline.reports.content import Example
+from pipeline.reports.section import Judgement
+from pipeline.sample import Sample
+from pipeline.shards.planning.plan import Part, expand, plan
+
+
+def parts_of(patterns: Patterns, where: str) -> list[Part]:
+    """The parts of shards and of folders that preprocess wrote, of those that ``where`` names."""
+    folders, shards = split_input(patterns)
+    parts = [part for folder in folders for part in folder.parts()]
+    return parts + (plan(expand(shards, where=where)) if shards else [])
+
+
+def first_examples(
+    parts: Sequence[Part], split: str, config: Config, decoder: Decoder, target: Target | None
+) -> list[Example]:
+    """Samples of a split, the labels in turn."""
+    wanted = config.report.num_examples
+    by_label: dict[str | None, list[Sample]] = {}
+    for sample in itertools.islice(samples_of(parts[:1], decoder.limits), 50 * max(wanted, 1)):
+        by_label.setdefault(target_text(sample, target), []).append(sample)
+    rounds = itertools.zip_longest(*(by_label[name] for name in sorted(by_label, key=str)))
+    in_turn = (sample for each in rounds for sample in each if sample is not None)
+    section = config.objective.section() if config.objective else None
+    examples = (
+        _example(sample, split, decoder, section.label(text) if section and text else text)
+        for sample in in_turn
+        for text in [target_text(sample, target)]
+    )
+    return list(itertools.islice((each for each in examples if each is not None), wanted))
+
+
+def predicted_examples(
+    config: Config,
+    decoder: Decoder,
+    parts: Mapping[str, Sequence[Part]],
+    chosen: Sequence[Judgement],
+) -> list[Example]:
+    """The samples of predictions that are worth a look, in their order."""
+    wanted = {(judgement.shard, judgement.key) for judgement in chosen}
+    split = config.evaluate.input
+    known = isinstance(split, str) and split in parts
+    judged = parts[str(split)] if known else parts_of(split, "evaluate.input")
+    shards = {shard for shard, _ in wanted}
+    decoded = {
+        (sample.shard, sample.key): _example(sample, str(split), decoder, None)
+        for sample in samples_of((part for part in judged if part.shard in shards), decoder.limits)
+        if (sample.shard, sample.key) in wanted
+    }
+    return [
+        _judged(example, judgement)
+        for judgement in chosen
+        if (example := decoded.get((judgement.shard, judgement.key))) is not None
+    ]
+
+
+def _judged(example: Example, judgement: Judgement) -> Example:
+    only = judgement.only
+    return replace(
+        example,
+        label=judgement.label,
+        shown={
+            name: shown for name, shown in example.shown.items() if only is None or name in only
+        },
+        prediction=judgement.prediction,
+        right=judgement.right,
+        score=judgement.score,
+        probabilities=judgement.probabilities,
+        heading=judgement.heading,
+    )
+
+
+def _example(
+    sample: Sample,
+    split: str,
+    decoder: Decoder,
+    label: str | None,
+) -> Example | None:
+    """One sample as it is shown; None where it cannot be decoded."""
+    shown: dict[str, Shown] = {}
+    try:
+        with without_library_noise():
+            for name in decoder.codecs:
+                field = next((name for name in decoder.fields[name] if name in sample.fields), None)
+                if field is not None:
+                    with contextlib.suppress(Absent):  # a film without sound is shown all the same
+                        shown[name] = show(decoder, name, sample.fields[field].data, field)
+    except SampleError:
+        return None
+    return Example(key=sample.key, shard=sample.shard, split=split, shown=shown, label=label)
+
+
+def samples_of(
+    parts: Iterable[Part], limits: Limits, fields: Collection[str] | None = None
+) -> Iterator[Sample]:
+    """The samples of shards; of a preprocessed folder the files that a person could see or hear are gone."""
+    return read_samples(itertools.filterfalse(is_decoded, parts), limits, fields)
+
+
+def target_text(sample: Sample, target: Target | None) -> str | None:
+    """The canonical text of a sample's target; None where it has none that can be used."""
+    try:
+        return target.read(sample) if target else None
+    except SampleError:
+        return None
