@@ -30,17 +30,15 @@ from pipeline.storage.locking import locks
 COMMAND = "multimodal"  # that pip installs for all jobs
 INTERRUPTED = 130
 logger = logging.getLogger(__name__)
-atexit.register(
-    gc.freeze
-)  # else the interpreter's last collection goes through all of torch, for half a second
+
+
+# What is left when Python ends is a leak to these, which they tell on the standard error.
+COUNTING_LEAKS = {"triton", "_duckdb"}
 
 
 def _end_soon() -> None:
-    """Spares the interpreter its last collection, which goes through all of torch for half a second.
-
-    Triton, which compiled networks bring in, counts what is left as leaks, and says so.
-    """
-    if "triton" not in sys.modules:
+    """Spares the interpreter its last collection, which goes through all of torch for half a second."""
+    if not COUNTING_LEAKS & sys.modules.keys():
         gc.freeze()
 
 

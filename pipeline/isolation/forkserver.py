@@ -188,6 +188,7 @@ def main(descriptor: int) -> None:
         die_with_parent(server)
         _prctl(_PR_SET_NAME, CHILD_NAME.encode())
         child.main(descriptors)
+    os._exit(0)  # nothing of it outlives it, and the end of an interpreter takes its time
 
 
 def _serve(ours: socket.socket) -> list[int]:
