@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
 
 # Written only where they are known.
-_OPTIONAL = ("intervals", "undefined", "seen_in_training")
+_OPTIONAL = ("intervals", "undefined", "seen_in_training", "input")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,7 @@ class EvaluationRecord:
 
     Attributes:
         split: What was judged.
+        input: The patterns of its shards, without what opens signed URLs; None where that is not known.
         modalities: Of the model, in the configuration's order.
         overall: The whole model on all samples.
         subsets: Subset of the modalities, joined by ``+`` -> the model that is given no others.
@@ -117,6 +118,7 @@ class EvaluationRecord:
     """
 
     split: str = "test"
+    input: tuple[str, ...] | None = None
     modalities: tuple[str, ...] = ()
     overall: OverallScores = field(default_factory=OverallScores)
     subsets: Mapping[str, ComparedScores] = field(default_factory=dict)

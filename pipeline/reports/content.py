@@ -131,6 +131,7 @@ class ReportData:
         section: What the run's objective says on the page; None where no objective is configured.
         evaluation: Of the evaluated split; None before that.
         predicted: The rows of ``evaluation/predictions.parquet``; None where they are not there.
+        not_shown: Why there are no examples with a prediction although there is an evaluation; empty where there are.
         config_yaml: The resolved configuration.
         environment: Versions, commit and machine, as they shall be shown.
     """
@@ -151,5 +152,6 @@ class ReportData:
     section: Section | None = None
     evaluation: EvaluationRecord | None = None
     predicted: pa.Table | None = None
+    not_shown: str = ""
     config_yaml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -111,6 +111,14 @@ def test_one_number_from_shards_to_a_report(
     page = (home / "report.html").read_text()
     assert "The model is off by" in page
     assert "Predictions and targets" in page
+    cards = page.count("<figure")
+
+    judged = f"evaluate.input=[{tmp_path}/data/n-test-000000.tar]"
+    assert run(evaluate.JOB, config, "input.test=null", judged) == 0
+    assert run(report.JOB, config, "input.test=null") == 0
+    page = (home / "report.html").read_text()
+    assert "No predictions" not in page
+    assert page.count("<figure") == cards, "what was judged is shown, though no split has it"
 
 
 def test_several_numbers_of_one_sample(config: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from pipeline.objectives.sealed import objective_of
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.spec import BundleModel, ModelSpec
 from pipeline.runs import Summary, process_clock
+from pipeline.safe_text.redaction import redact
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
@@ -57,9 +58,11 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     bundle = _bundle(config)
     config = config.with_encoders(bundle.modalities)
     objective = objective_of(bundle)
-    split = config.evaluate.input if isinstance(config.evaluate.input, str) else "input"
+    split, patterns = judged_as(config)
     parts, decoder = _labelled(config, bundle, workplace)
-    cleaned = clean(config, "evaluate", {split_name(split): parts}, decoder, workplace)
+    cleaned = clean(
+        config, "evaluate", {split_name(config.evaluate.input): parts}, decoder, workplace
+    )
     [parts] = cleaned.parts.values()
     clear_quarantine(output)
     judging = Judging(split, config.evaluate.seed, config.evaluate.num_bootstrap)
@@ -92,7 +95,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         logger.warning("%s", seen_in_words(seen))
-    record = replace(evaluation.compute(), seen_in_training=seen or None)
+    record = replace(evaluation.compute(), input=patterns, seen_in_training=seen or None)
     truth = objective.truth(table[LABEL].combine_chunks())
     _write_predictions(table, truth, predictions[whole], output)
     write_metrics(record.to_json(), output)
@@ -102,6 +105,14 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report.to_json()
+
+
+def judged_as(config: Config) -> tuple[str, tuple[str, ...]]:
+    """What an evaluation calls its input, and the patterns of it, both without what opens signed URLs."""
+    name = config.evaluate.input
+    patterns = config.patterns(name, "evaluate.input")
+    listed = (patterns,) if isinstance(patterns, str) else patterns
+    return redact(name) if isinstance(name, str) else "input", tuple(map(redact, listed))
 
 
 def write_metrics(metrics: Mapping[str, object], output: str) -> None:

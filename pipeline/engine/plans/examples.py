@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import is_decoded, split_input
 from pipeline.engine.decoding.isolated import show
-from pipeline.errors import SampleError
+from pipeline.errors import PipelineError, SampleError
 from pipeline.inspection.survey import read_samples
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
+from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example
 from pipeline.reports.section import Judgement
+from pipeline.safe_text.redaction import redact
 from pipeline.sample import Sample
 from pipeline.shards.planning.plan import Part, expand, plan
 
 
+@dataclass(frozen=True)
+class JudgedExamples:
+    """Samples of an evaluation.
+
+    Attributes:
+        examples: Those that can be shown.
+        missing: Why there are none, in sentences for a person; empty where there are some.
+    """
+
+    examples: Sequence[Example] = ()
+    missing: str = ""
+
+
 def parts_of(patterns: Patterns, where: str) -> list[Part]:
-    """The parts of shards and of folders that preprocess wrote, of those that ``where`` names."""
+    """The parts of shards and of folders that preprocess wrote, of those that ``where`` names.
+
+    Raises:
+        PipelineError: Nothing is there, or it cannot be reached.
+    """
     folders, shards = split_input(patterns)
     parts = [part for folder in folders for part in folder.parts()]
     return parts + (plan(expand(shards, where=where)) if shards else [])
@@ -50,28 +69,76 @@ def first_examples(
     return list(itertools.islice((each for each in examples if each is not None), wanted))
 
 
-def predicted_examples(
+def judged_examples(
     config: Config,
     decoder: Decoder,
-    parts: Mapping[str, Sequence[Part]],
+    evaluation: EvaluationRecord,
     chosen: Sequence[Judgement],
-) -> list[Example]:
-    """The samples of predictions that are worth a look, in their order."""
+) -> JudgedExamples:
+    """The samples of predictions that are worth a look, in their order.
+
+    They are looked for where the evaluation found them, whatever ``evaluate.input`` is by now: shards elsewhere may
+    have the same names and keys. Only where nothing is there any more, ``evaluate.input`` is looked at.
+
+    Args:
+        config: The whole configuration.
+        decoder: Shows them.
+        evaluation: What was found.
+        chosen: Which.
+    """
+    if not chosen:
+        return JudgedExamples(missing="No prediction was chosen to be shown (report.num_examples).")
+    shards = {judgement.shard for judgement in chosen}
+    looked_at = []
+    for words, place in _places(config, evaluation).items():
+        try:
+            patterns = config.patterns(place, "evaluate.input")
+            parts = [part for part in parts_of(patterns, "evaluate.input") if part.shard in shards]
+        except PipelineError as error:
+            looked_at.append(f"in {words} ({error})")
+            continue
+        if parts:
+            return _of_parts(parts, decoder, evaluation.split, chosen)
+        looked_at.append(f"in {words}")
+    return JudgedExamples(
+        missing=f"The evaluation is of {evaluation.split}. Its predictions are of shards such as {min(shards)}, which "
+        f"were looked for {' and '.join(looked_at)}, and are not there. Set evaluate.input to where they are now, and "
+        "make this page again."
+    )
+
+
+def _places(config: Config, evaluation: EvaluationRecord) -> dict[str, Patterns]:
+    """Where an evaluation's shards may be, in words; what it says itself first, which earlier versions did not."""
+    configured = config.evaluate.input
+    words = configured if isinstance(configured, str) else ", ".join(configured)
+    recorded: dict[str, Patterns] = {}
+    if evaluation.input:
+        recorded[", ".join(evaluation.input)] = list(evaluation.input)
+    return recorded | {redact(f"evaluate.input={words}"): configured}
+
+
+def _of_parts(
+    parts: Sequence[Part], decoder: Decoder, split: str, chosen: Sequence[Judgement]
+) -> JudgedExamples:
+    if all(map(is_decoded, parts)):
+        return JudgedExamples(
+            missing=f"The evaluation is of {split}, which preprocess wrote: its rows have no pictures, texts or sounds "
+            "that could be shown. An evaluation of the shards has them."
+        )
     wanted = {(judgement.shard, judgement.key) for judgement in chosen}
-    split = config.evaluate.input
-    known = isinstance(split, str) and split in parts
-    judged = parts[str(split)] if known else parts_of(split, "evaluate.input")
-    shards = {shard for shard, _ in wanted}
     decoded = {
-        (sample.shard, sample.key): _example(sample, str(split), decoder, None)
-        for sample in samples_of((part for part in judged if part.shard in shards), decoder.limits)
+        (sample.shard, sample.key): _example(sample, split, decoder, None)
+        for sample in samples_of(parts, decoder.limits)
         if (sample.shard, sample.key) in wanted
     }
-    return [
+    examples = [
         _judged(example, judgement)
         for judgement in chosen
         if (example := decoded.get((judgement.shard, judgement.key))) is not None
     ]
+    place = min(part.url for part in parts)
+    missing = f"None of the {len(wanted)} samples that were chosen is in {place} any more, or none can be decoded."
+    return JudgedExamples(examples, "" if examples else redact(missing))
 
 
 def _judged(example: Example, judgement: Judgement) -> Example:

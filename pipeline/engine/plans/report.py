@@ -27,9 +27,10 @@ from pipeline.engine.plans.augmented import augmented_samples
 from pipeline.engine.plans.environment import environment
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.plans.examples import (
+    JudgedExamples,
     first_examples,
+    judged_examples,
     parts_of,
-    predicted_examples,
     samples_of,
     target_text,
 )
@@ -82,9 +83,10 @@ def gather(config: Config, config_path: str) -> ReportData:
     }
     first = next(iter(parts), None)
     examples = first_examples(parts[first], first, config, decoder, target) if first else []
+    judged = JudgedExamples()
     if section is not None and evaluation is not None and predicted is not None:
         chosen = section.choose(predicted, evaluation, config.report.num_examples)
-        examples += predicted_examples(config, decoder, parts, chosen)
+        judged = judged_examples(config, decoder, evaluation, chosen)
     return ReportData(
         title=storage.local_path(config.run).name,
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -94,7 +96,8 @@ def gather(config: Config, config_path: str) -> ReportData:
         quarantine=list(unique.values()),
         filters=_filters(config),
         cleaning=_cleaning(config),
-        examples=examples,
+        examples=[*examples, *judged.examples],
+        not_shown=judged.missing,
         augmented=augmented_samples(config, decoder, parts.get("train", [])),
         history=_lines(storage.join(config.run, METRICS_LOG)),
         kept=_kept(config),
