@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.metrics.resampling.estimate import Estimate
@@ -145,6 +147,21 @@ class EvaluationRecord:
             "comparison": [_read(OtherScores, row) for row in comparison],
         }
         return _read(cls, {**values, **scores})
+
+
+@dataclass(frozen=True)
+class SampleScores:
+    """How well a model does on each of N samples; its mean over them is a metric.
+
+    Attributes:
+        name: Of that metric.
+        values: (N,) bool where a sample is right or wrong, float64 otherwise.
+        best: Whether the highest or the lowest is the best.
+    """
+
+    name: str
+    values: NDArray[np.bool_] | NDArray[np.float64]
+    best: Literal["max", "min"]
 
 
 def difference_json(paired: Estimate) -> dict[str, JsonValue]:

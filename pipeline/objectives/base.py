@@ -28,7 +28,7 @@ from pipeline.plugins import KIND, Pluggable
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.metrics.record import EvaluationRecord
+    from pipeline.metrics.record import EvaluationRecord, SampleScores
     from pipeline.objectives.network import Objective
     from pipeline.reports.section import Section as ReportSection
 
@@ -265,6 +265,17 @@ class ObjectiveSection(Section, Pluggable, ABC):
         Returns:
             ``difference``, the first's metric minus the second's, and ``difference_interval``, its 95 % interval.
         """
+
+    def sample_scores(
+        self, rows: pa.Table, evaluation: Mapping[str, JsonValue]
+    ) -> SampleScores | None:
+        """What a comparison tests by, sample by sample; None where samples have no score of their own.
+
+        Args:
+            rows: Of ``evaluation/predictions.parquet``.
+            evaluation: The content of ``evaluation/metrics.json``.
+        """
+        return None
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         """What nights are compared by: sums of written rows.

@@ -20,7 +20,7 @@ from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.metrics.record import EvaluationRecord
+    from pipeline.metrics.record import EvaluationRecord, SampleScores
     from pipeline.objectives.classify.evaluation import ClassEvaluation
     from pipeline.objectives.classify.model import Classifier
     from pipeline.objectives.classify.section import ClassSection
@@ -133,6 +133,11 @@ class ClassifyConfig(FusedSection):
         from pipeline.objectives.classify.evaluation import difference
 
         return difference(first, second, judging)
+
+    def sample_scores(self, rows: pa.Table, evaluation: Mapping[str, JsonValue]) -> SampleScores:
+        from pipeline.objectives.classify.evaluation import sample_scores
+
+        return sample_scores(rows)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import JsonValue
 
 from pipeline.metrics.evaluation import evaluate_predictions
-from pipeline.metrics.record import EvaluationRecord, difference_json
+from pipeline.metrics.record import EvaluationRecord, SampleScores, difference_json
 from pipeline.metrics.resampling.estimate import paired_difference
 from pipeline.objectives.base import Judging
 from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES
@@ -49,6 +49,12 @@ class ClassEvaluation(Gathered):
 
 def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str, JsonValue]:
     """The paired difference of two models' accuracies, from their rows of the same samples."""
-    right = (pc.equal(rows[LABEL], rows[PREDICTION]).to_numpy() for rows in (first, second))
+    right = (sample_scores(rows).values for rows in (first, second))
     paired = paired_difference(*right, seed=judging.seed, num_resamples=judging.num_bootstrap)
     return difference_json(paired)
+
+
+def sample_scores(rows: pa.Table) -> SampleScores:
+    """Which samples are right."""
+    right = pc.equal(rows[LABEL], rows[PREDICTION]).to_numpy()
+    return SampleScores("accuracy", right.astype(bool), "max")

@@ -30,7 +30,7 @@ from pipeline.objectives.sampling import RarerThan, Repeats, repeat_factors
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.metrics.record import EvaluationRecord
+    from pipeline.metrics.record import EvaluationRecord, SampleScores
     from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
     from pipeline.objectives.multi_label.model import MultiLabelClassifier
     from pipeline.objectives.multi_label.section import LabelsSection
@@ -138,6 +138,11 @@ class MultiLabelConfig(FusedSection):
         from pipeline.objectives.multi_label.evaluation import difference
 
         return difference(first, second, names(evaluation), judging)
+
+    def sample_scores(self, rows: pa.Table, evaluation: Mapping[str, JsonValue]) -> SampleScores:
+        from pipeline.objectives.multi_label.evaluation import sample_scores
+
+        return sample_scores(rows)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows)

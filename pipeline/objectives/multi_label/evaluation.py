@@ -22,6 +22,7 @@ from pipeline.metrics.record import (
     ComparedScores,
     EvaluationRecord,
     OverallScores,
+    SampleScores,
     difference_json,
 )
 from pipeline.metrics.resampling.estimate import Estimate
@@ -30,7 +31,7 @@ from pipeline.objectives.base import Judging
 from pipeline.objectives.columns import matrix
 from pipeline.objectives.gathered import Gathered
 from pipeline.objectives.multi_label.labels import labels_of
-from pipeline.objectives.multi_label.rows import PROBABILITIES
+from pipeline.objectives.multi_label.rows import PREDICTION, PROBABILITIES
 from pipeline.sample import LABEL
 
 ESTIMATES = (
@@ -176,6 +177,13 @@ def difference(
         num_resamples=judging.num_bootstrap,
     )
     return difference_json(paired)
+
+
+def sample_scores(rows: pa.Table) -> SampleScores:
+    """Which samples have exactly their labels: mean average precision is no mean over samples."""
+    pairs = zip(rows[LABEL].to_pylist(), rows[PREDICTION].to_pylist(), strict=True)
+    exact = [set(labels) == set(predicted) for labels, predicted in pairs]
+    return SampleScores("subset_accuracy", np.array(exact, bool), "max")
 
 
 def _indicators(labels: Iterable[Sequence[str]], classes: Sequence[str]) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from pipeline.objectives.regress.summary import summary
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.metrics.record import EvaluationRecord
+    from pipeline.metrics.record import EvaluationRecord, SampleScores
     from pipeline.objectives.regress.evaluation import NumberEvaluation
     from pipeline.objectives.regress.model import Regressor
     from pipeline.objectives.regress.section import NumberSection
@@ -101,6 +101,11 @@ class RegressConfig(FusedSection):
         from pipeline.objectives.regress.evaluation import difference
 
         return difference(first, second, judging)
+
+    def sample_scores(self, rows: pa.Table, evaluation: Mapping[str, JsonValue]) -> SampleScores:
+        from pipeline.objectives.regress.evaluation import sample_scores
+
+        return sample_scores(rows)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows, Scale.of(learned))

@@ -14,6 +14,7 @@ from pipeline.metrics.record import (
     ComparedScores,
     EvaluationRecord,
     OverallScores,
+    SampleScores,
     difference_json,
 )
 from pipeline.metrics.regression import (
@@ -141,6 +142,12 @@ def difference(first: pa.Table, second: pa.Table, judging: Judging) -> dict[str,
     pair = (values(rows[PREDICTION]) for rows in (first, second))
     paired = paired_difference(values(first[LABEL]), *pair, name="", judging=judging)
     return difference_json(paired)
+
+
+def sample_scores(rows: pa.Table) -> SampleScores:
+    """The absolute error of each sample, the mean over its targets."""
+    errors = np.abs(values(rows[PREDICTION]) - values(rows[LABEL]))
+    return SampleScores("mae", errors.reshape(len(errors), -1).mean(axis=1), "min")
 
 
 def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
