@@ -93,7 +93,7 @@ class ForkServer:
 
     def _ask(self, message: object, descriptors: Sequence[int] = ()) -> Any:
         try:
-            with self._lock:
+            with self._lock, self._whole():
                 _send(self._socket, message, descriptors)
                 answer, _ = _receive(self._socket)
         except (EOFError, OSError) as error:
@@ -101,6 +101,15 @@ class ForkServer:
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))
         return answer["value"]
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Ends the server where Ctrl-C comes before an answer, which would be taken for that to the next question."""
+        try:
+            yield
+        except BaseException:
+            self._socket.close()
+            raise
 
 
 @contextlib.contextmanager
@@ -119,23 +128,27 @@ class _Ours:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._server: ForkServer | None = None
-        self._process = os.getpid()
 
     def get(self, ended: ForkServer | None = None) -> ForkServer:
         """The server; another than the one that has ended."""
         with self._lock:
-            if self._server is not None and self._process != os.getpid():
-                self._server.forget()
-                self._server = None
             if self._server is not None and self._server is ended:
                 self._server.close()
                 self._server = None
             if self._server is None:
-                self._server, self._process = ForkServer(), os.getpid()
+                self._server = ForkServer()
             return self._server
+
+    def forget(self) -> None:
+        """In a copy of this process: the server is that of the one that was copied, and so is who holds the lock."""
+        self._lock = threading.Lock()
+        if self._server is not None:
+            self._server.forget()
+            self._server = None
 
 
 _ours = _Ours()
+os.register_at_fork(after_in_child=_ours.forget)
 
 
 def start_child(modules: Sequence[str], descriptors: Sequence[int]) -> tuple[ForkServer, int]:
@@ -177,9 +190,8 @@ def main(descriptor: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is asked, and ends this process
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    while (
-        os.open(os.devnull, os.O_RDWR) <= _ERRORS
-    ):  # what a child is given must not lie where its outputs go
+    # What a child is given must not lie where its outputs go.
+    while os.open(os.devnull, os.O_RDWR) <= _ERRORS:
         pass
     server = os.getpid()
     _prctl(_PR_SET_NAME, SERVER_NAME.encode())
@@ -198,17 +210,18 @@ def _serve(ours: socket.socket) -> list[int]:
             message, descriptors = _receive(ours)
         except (EOFError, OSError):
             return []
+        answer: dict[str, object] = {}
         try:
             value = _start(message["start"]) if "start" in message else _code_of(message["code_of"])
+            if value == 0 and "start" in message:
+                ours.close()
+                return descriptors
+            answer["value"] = value
         except OSError as error:
-            _send(ours, {"errno": error.errno})
-            continue
-        if value == 0 and "start" in message:
-            ours.close()
-            return descriptors
+            answer["errno"] = error.errno
         for each in descriptors:
             os.close(each)
-        _send(ours, {"value": value})
+        _send(ours, answer)
 
 
 def _start(modules: Sequence[str]) -> int:

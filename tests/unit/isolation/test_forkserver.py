@@ -1,8 +1,10 @@
 """The process that decoding processes are copies of."""
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ import pytest
 from support.children import children, fork_servers
 
 from pipeline.engine.decoding.isolated import _modules_of, end_child
-from pipeline.isolation import Guard
+from pipeline.isolation import Guard, forkserver
 from pipeline.isolation.forkserver import ForkServer
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
@@ -106,6 +108,45 @@ def test_one_that_is_killed_is_replaced() -> None:
         assert guard("A")["server"] != server
 
 
+def test_an_answer_that_was_not_waited_for_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive = forkserver._receive
+
+    def interrupted(by: socket.socket) -> None:
+        raise KeyboardInterrupt
+
+    with looking() as guard:
+        before = guard("A")["server"]
+        monkeypatch.setattr(forkserver, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt), looking() as other:
+            other("A")
+        monkeypatch.setattr(forkserver, "_receive", receive)
+        with looking() as other:
+            found = other("A")
+            assert children(os.getpid()) == [found["pid"]]
+            assert found["server"] != before
+        assert guard("A")["server"] == found["server"]
+
+
+def test_a_machine_without_room_is_told_and_nothing_is_left_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no room")
+
+    monkeypatch.setattr(os, "fork", no_room)
+    ours, theirs = socket.socketpair()
+    serving = threading.Thread(target=forkserver._serve, args=(theirs,))
+    serving.start()
+    with ours, theirs, open(os.devnull) as nothing:
+        opened = sorted(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            forkserver._send(ours, {"start": []}, [nothing.fileno()])
+            assert forkserver._receive(ours) == ({"errno": errno.EAGAIN}, [])
+        assert sorted(os.listdir("/proc/self/fd")) == opened
+        ours.close()
+        serving.join()
+
+
 def test_threads_that_begin_together_share_it() -> None:
     for server in fork_servers(os.getpid()):
         end(server)
@@ -162,7 +203,7 @@ def test_closed_outputs_are_no_reason_to_fail(tmp_path: Path) -> None:
     program = f"""
 import traceback, sys
 try:
-    from pipeline.isolation import Guard
+    from pipeline.isolation import Guard, forkserver
     from pipeline.limits import Limits
     import test_forkserver
     guard = Guard(test_forkserver.look, ("image",), Limits())
