@@ -47,7 +47,7 @@ class EncoderConfig(Section):
 
     Each member has ``kind``, and ``build(modality, width)`` that gives a network: a batch of the codec's values ->
     :class:`pipeline.modalities.layers.Features` of ``width`` channels. Networks are imported where they are built.
-    Where the modality has :meth:`ModalityConfig.training_statistics`, the network is :class:`Fitted`.
+    Where it has :meth:`training_statistics`, or its modality has, the network is :class:`Fitted`.
     """
 
     kind: str
@@ -60,6 +60,10 @@ class EncoderConfig(Section):
     def decoding(self) -> dict[str, Any]:
         """What decoded rows depend on, ready for JSON."""
         return {}
+
+    def training_statistics(self, modality: ModalityConfig) -> TrainingStatistics | None:
+        """Collects, before training, what the network needs to know of the training set; None where that is nothing."""
+        return None
 
     def sealed(self) -> EncoderConfig:
         """As a bundle keeps it: without what is of one machine only."""
@@ -279,7 +283,7 @@ class ModalityConfig(Section, Pluggable):
 
     def training_statistics(self) -> TrainingStatistics | None:
         """Collects, before training, what the encoder needs to know of the training set; None where that is nothing."""
-        return None
+        return self.encoder.training_statistics(self)
 
     def augmentation(self) -> Any:
         """Builds the training-time augmentation: a callable ``(values, chance) -> values``."""

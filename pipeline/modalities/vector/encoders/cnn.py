@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.layers import Features, stage_channels
+from pipeline.modalities.moments import Moments
 from pipeline.modalities.vector.encoders.standardize import Standardize
-from pipeline.modalities.vector.statistics import Moments
 
 MAX_TOKENS = 16  # steps are halved until no more are left
 

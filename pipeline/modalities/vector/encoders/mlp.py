@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pipeline.modalities.layers import Features
+from pipeline.modalities.moments import Moments
 from pipeline.modalities.vector.encoders.standardize import Standardize
-from pipeline.modalities.vector.statistics import Moments
 
 
 class VectorMlp(nn.Module):

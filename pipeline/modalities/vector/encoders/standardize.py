@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.modalities.vector.statistics import Moments
+from pipeline.modalities.moments import Moments
 
 # An outlier counts as so many deviations, so that none makes a network overflow.
 MOST_DEVIATIONS = 100.0

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.layers import Features, TransformerBlock
+from pipeline.modalities.moments import Moments
 from pipeline.modalities.vector.encoders.standardize import Standardize
-from pipeline.modalities.vector.statistics import Moments
 
 
 class VectorTransformer(nn.Module):
