@@ -31,16 +31,52 @@ class ImageCnnConfig(EncoderConfig):
 
 
 class ImageResNetConfig(EncoderConfig):
-    """A residual network of torchvision, trained from scratch."""
+    """A residual network, trained from scratch: more layers than the small CNN, for more samples."""
 
     kind: Literal["resnet"] = "resnet"
-    depth: Annotated[Literal[18, 34], Field(description="layers with weights")] = 18
+    depth: Annotated[Literal[10, 18, 34], Field(description="layers with weights")] = 18
+    channels: Annotated[
+        int, Field(ge=4, le=512, description="of the first of four stages; each has twice as many")
+    ] = 64
+    stem: Annotated[
+        Literal["large", "small"],
+        Field(
+            description="first layer: large leaves a quarter of each side, small all of it, for images up to 64 pixels"
+        ),
+    ] = "large"
 
     def build(self, modality: ImageConfig, width: int) -> nn.Module:
         """Builds the network: uint8 (B, H, W, 3) -> Features of ``width`` channels."""
         from pipeline.modalities.image.encoders.resnet import ImageResNet
 
-        return ImageResNet(modality.size, width, self.depth)
+        small_stem = self.stem == "small"
+        return ImageResNet(modality.size, width, self.depth, self.channels, small_stem=small_stem)
+
+
+class ImageViTConfig(EncoderConfig):
+    """A vision transformer, trained from scratch: for many samples."""
+
+    kind: Literal["vit"] = "vit"
+    patch: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=256,
+            description="side of a patch in pixels; an eighth of the image, 16 at most, unless told",
+        ),
+    ] = None
+    layers: Annotated[int, Field(ge=1, le=48, description="transformer layers")] = 4
+    heads: Annotated[int, Field(ge=1, le=64, description="of the attention")] = 4
+    head_channels: Annotated[int, Field(ge=4, le=256, description="of each of the heads")] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1, description="inside the layers")] = 0.1
+
+    def build(self, modality: ImageConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.image.encoders.vit import ImageViT
+
+        patch = self.patch or min(16, -(-modality.size // 8))
+        inner = self.heads * self.head_channels
+        return ImageViT(modality.size, width, patch, self.layers, self.heads, inner, self.dropout)
 
 
 class ImagePretrainedConfig(PretrainedConfig):
@@ -50,5 +86,6 @@ class ImagePretrainedConfig(PretrainedConfig):
 
 
 ImageEncoderConfig = Annotated[
-    ImageCnnConfig | ImageResNetConfig | ImagePretrainedConfig, Field(discriminator="kind")
+    ImageCnnConfig | ImageResNetConfig | ImageViTConfig | ImagePretrainedConfig,
+    Field(discriminator="kind"),
 ]

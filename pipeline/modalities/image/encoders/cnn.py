@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.image.encoders.grid import as_pixels, grid_features
 from pipeline.modalities.layers import ConvBlock, Features, stage_channels
 
 GRID = 4  # the features are GRID x GRID tokens, whatever the size of the image
@@ -53,9 +54,7 @@ class ImageEncoder(nn.Module):
         Returns:
             Features of 16 tokens, row by row; all real.
         """
-        pixels = values.permute(0, 3, 1, 2).to(self.position.dtype) / 127.5 - 1.0  # NHWC in memory
+        pixels = as_pixels(values, self.position.dtype)
         tokens = self.pool(self.stages(pixels)).flatten(2).transpose(1, 2) + self.position
         tokens = tokens + self.mix(self.norm_mix(tokens).transpose(1, 2)).transpose(1, 2)
-        return Features(
-            self.norm(tokens), torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        )
+        return grid_features(self.norm(tokens))

@@ -1,47 +1,59 @@
-"""A residual network over images, for more and larger images than the small one."""
+"""A residual network over images, of any depth and width."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
+from torch.nn import functional
 
+from pipeline.modalities.image.encoders.grid import MAX_GRID, as_pixels, grid_features
 from pipeline.modalities.layers import Features
 
-CHANNELS = 512  # of the last stage
-STRIDE = 32  # pixels of the image to a side of the last stage's
-MAX_GRID = 7  # the features are at most MAX_GRID x MAX_GRID tokens
-GROUPS = 32  # of channels that are normalised together
-DEPTHS = {18: resnet.resnet18, 34: resnet.resnet34}
+Depth = Literal[10, 18, 34]
+# Blocks of each stage: two convolutions a block, and one more layer at either end.
+BLOCKS: dict[Depth, tuple[int, int, int, int]] = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+}
+MAX_GROUPS = 32  # of channels that are normalised together
 
 
 class ImageResNet(nn.Module):
-    """torchvision's residual network, trained from scratch: uint8 images to a grid of tokens.
+    """A residual network, trained from scratch: uint8 images to a grid of tokens.
 
     Channels are normalised in groups, within each image, so that a sample does not depend on its neighbours.
 
     Args:
         size: Height and width of the images, pixels.
         width: D, channels of a token.
-        depth: Layers with weights, 18 or 34.
+        depth: Layers with weights.
+        channels: C of the first stage; each of the next three has twice as many.
+        small_stem: Begins with a 3x3 convolution at full size, rather than one that leaves a quarter of each side.
 
     Source:
-        He et al. 2016, "Deep residual learning for image recognition", table 1; norms as in Wu & He 2018, "Group
-        normalization", section 3.
+        He et al. 2016, "Deep residual learning for image recognition", table 1, and section 4.2 for small images; norms
+        as in Wu & He 2018, "Group normalization", section 3.
     """
 
-    def __init__(self, size: int, width: int, depth: Literal[18, 34]) -> None:
+    def __init__(
+        self, size: int, width: int, depth: Depth, channels: int, *, small_stem: bool
+    ) -> None:
         super().__init__()
-        network = DEPTHS[depth](weights=None, norm_layer=partial(nn.GroupNorm, GROUPS))
-        self.stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
-        self.stages = nn.Sequential(network.layer1, network.layer2, network.layer3, network.layer4)
-        side = min(MAX_GRID, math.ceil(size / STRIDE))
+        self.stem = _small_stem(channels) if small_stem else _large_stem(channels)
+        sizes = [channels << stage for stage in range(len(BLOCKS[depth]))]
+        self.stages = nn.Sequential(
+            *(
+                _stage(sizes[max(0, stage - 1)], size_of, blocks, stride=2 if stage else 1)
+                for stage, (size_of, blocks) in enumerate(zip(sizes, BLOCKS[depth], strict=True))
+            )
+        )
+        side = min(MAX_GRID, math.ceil(size / (8 if small_stem else 32)))
         self.pool = nn.AdaptiveAvgPool2d(side)
-        self.project = nn.Linear(CHANNELS, width)
+        self.project = nn.Linear(sizes[-1], width)
         self.position = nn.Parameter(torch.randn(side * side, width) * 0.02)
         self.norm = nn.LayerNorm(width)
 
@@ -54,9 +66,52 @@ class ImageResNet(nn.Module):
         Returns:
             Features of at most 49 tokens, row by row; all real.
         """
-        pixels = values.permute(0, 3, 1, 2).to(self.position.dtype) / 127.5 - 1.0  # NHWC in memory
-        maps = self.pool(self.stages(self.stem(pixels)))
-        tokens = self.norm(self.project(maps.flatten(2).transpose(1, 2)) + self.position)
-        return Features(
-            tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        maps = self.pool(self.stages(self.stem(as_pixels(values, self.position.dtype))))
+        tokens = self.project(maps.flatten(2).transpose(1, 2)) + self.position
+        return grid_features(self.norm(tokens))
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions around which the input is added; named as in torchvision, whose weights fit."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = _norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = _norm(channels)
+        keeps_shape = stride == 1 and in_channels == channels
+        self.downsample = (
+            None
+            if keeps_shape
+            else nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), _norm(channels)
+            )
         )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """float (B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        residual = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(maps)))))
+        shortcut = maps if self.downsample is None else self.downsample(maps)
+        return functional.relu(shortcut + residual)
+
+
+def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+    first = _Block(in_channels, channels, stride)
+    return nn.Sequential(first, *(_Block(channels, channels, 1) for _ in range(blocks - 1)))
+
+
+def _small_stem(channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, _norm(channels), nn.ReLU())
+
+
+def _large_stem(channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
+    pool = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(convolution, _norm(channels), nn.ReLU(), pool)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    # Of two channels at least: the norm of a single number would be nothing.
+    return nn.GroupNorm(math.gcd(MAX_GROUPS, channels // 2), channels)
