@@ -132,9 +132,36 @@ class TokenInput:
         raise TypeError("a codec of token ids needs the tokenizer")
 
 
+@dataclass(frozen=True)
+class CharacterInput:
+    """Characters, for which no tokenizer is needed.
+
+    Attributes:
+        max_characters: Characters kept.
+        lower: Puts texts in lower case.
+    """
+
+    max_characters: int
+    lower: bool
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (L,) int32 code points, within the limits and filters of ``config``."""
+        from pipeline.modalities.text.characters import CharacterCodec
+
+        del verify  # a text is always read whole
+        config = cast("TextConfig", config)
+        return CharacterCodec(
+            self.max_characters,
+            max_bytes=config.max_bytes,
+            encoding=config.encoding,
+            limits=config.filter if config.filter.active else None,
+            lower=self.lower,
+        )
+
+
 Input = ImageInput | TextInput | AudioInput
 # What a network within a model is given: tokens and sounds of one length, where one that only embeds makes them itself.
-TowerInput = ImageInput | TokenInput | SoundInput
+TowerInput = ImageInput | TokenInput | CharacterInput | SoundInput
 
 
 def _waveforms(

@@ -11,10 +11,11 @@ from pydantic import Field, field_validator
 from pipeline.errors import ConfigError
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
 from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing
-from pipeline.modalities.inputs import TokenInput
+from pipeline.modalities.inputs import CharacterInput, TokenInput
 from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import (
     TextEncoderConfig,
+    TextNgramsConfig,
     TextPretrainedConfig,
     TextTransformerConfig,
 )
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
-    from pipeline.modalities.text.codec import TextCodec
     from pipeline.modalities.text.ids import IdCodec
 
 
@@ -105,9 +105,11 @@ class TextConfig(ModalityConfig):
             ) from error
         return "utf-8" if codec == "utf-8-sig" else codec
 
-    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> TextCodec:
+    def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
         from pipeline.modalities.text.codec import TextCodec
 
+        if isinstance(self.encoder.inputs, CharacterInput):
+            return self.encoder.inputs.codec(self, verify=verify)
         if tokenizer is None:
             raise ConfigError(
                 "texts need a tokenizer",
@@ -148,9 +150,11 @@ class TextConfig(ModalityConfig):
 
         read_member(data, field, self.max_bytes, self.encoding)
 
-    def tokenizing(self) -> Tokenizing:
+    def tokenizing(self) -> Tokenizing | None:
         from pipeline.modalities.text.codec import read_training_text, train_tokenizer
 
+        if isinstance(self.encoder, TextNgramsConfig):
+            return None
         pretrained = self.encoder if isinstance(self.encoder, TextPretrainedConfig) else None
         # Of a bundle, the tokenizer is the bundle's or the run's.
         has_files = pretrained is not None and pretrained.description is None
@@ -199,5 +203,5 @@ class TextConfig(ModalityConfig):
         from pipeline.modalities.text.augment import TextAugmentation
 
         # Of a network from elsewhere they say where a text begins and ends, and one may be what all of it is read from.
-        spares_ends = self.encoder.inputs is not None
+        spares_ends = isinstance(self.encoder, TextPretrainedConfig)
         return TextAugmentation(**self.augment.model_dump(), spares_ends=spares_ends)
