@@ -1,5 +1,6 @@
 """What every encoder of every modality keeps to: a new one is tested the moment it is listed."""
 
+import json
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import torch
 from pydantic import TypeAdapter
 from support.encoder_cases import PRETRAINED, ModalityCase, cases
 from torch import nn
+from torch.nn import functional
 
 from pipeline.modalities import kinds
 from pipeline.modalities.base import EncoderConfig
@@ -29,11 +31,27 @@ def members() -> Iterator[tuple[str, str]]:
 
 MEMBERS = list(members())
 each_encoder = pytest.mark.parametrize(("name", "kind"), MEMBERS)
+each_own_encoder = pytest.mark.parametrize(
+    ("name", "kind"), [member for member in MEMBERS if not member[1].startswith(PRETRAINED)]
+)
 
 
 def build(name: str, kind: str, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return cases()[name].config(kind).build_encoder(WIDTH)
+
+
+def fitted(name: str, kind: str) -> nn.Module:
+    """The network, with what it is to know of the training set."""
+    case, encoder = cases()[name], build(name, kind)
+    collector = case.config(kind).training_statistics()
+    if collector is not None:
+        codec = case.codec(kind)
+        values = [codec.decode(memoryview(data), case.field) for data in case.members]
+        collector.add(codec.to_arrow([values[0], None]))
+        collector.add(codec.to_arrow(values[1:]))
+        encoder.fit(json.loads(json.dumps(collector.result())))
+    return encoder
 
 
 def batch_of(name: str, kind: str) -> dict[str, torch.Tensor]:
@@ -121,6 +139,65 @@ def test_an_encoder_keeps_to_its_type_and_device(name: str, kind: str) -> None:
         }
     moved, mask = encode(encoder.to("meta"), name, elsewhere)
     assert moved.device.type == mask.device.type == "meta"
+
+
+@each_encoder
+def test_what_is_masked_changes_nothing(name: str, kind: str) -> None:
+    """Whatever lies where there is no token, frame or value; images have no such places."""
+    values = batch_of(name, kind)[name]
+    encoder = fitted(name, kind).eval()
+    first, other = (encoder(alike) for alike in cases()[name].alike(values))
+    length = min(first.mask.shape[1], other.mask.shape[1])
+    assert not first.mask[:, length:].any()
+    assert torch.equal(first.mask[:, :length], other.mask[:, :length])
+    torch.testing.assert_close(
+        other.clean()[:, :length], first.clean()[:, :length], rtol=0, atol=1e-6
+    )
+
+
+@each_encoder
+def test_it_learns_a_batch_by_heart(name: str, kind: str) -> None:
+    encoder = fitted(name, kind)
+    head = nn.Linear(WIDTH, 2)
+    batch, labels = batch_of(name, kind), torch.tensor([0, 1])
+    weights = [*encoder.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW([each for each in weights if each.requires_grad], lr=3e-3)
+    for _ in range(60):
+        features = encode(encoder, name, batch)
+        tokens, counts = features.clean()[::2], features.mask[::2].sum(dim=1, keepdim=True)
+        loss = functional.cross_entropy(head(tokens.sum(dim=1) / counts), labels)
+        if loss.item() < 0.05:
+            return
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    raise AssertionError(f"the loss is still {loss.item():.2f}")
+
+
+@each_encoder
+def test_in_half_precision_it_gives_about_the_same(name: str, kind: str) -> None:
+    batch = batch_of(name, kind)
+    encoder = fitted(name, kind).eval()
+    exact = encode(encoder, name, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = encode(encoder, name, batch)
+        loss = rough.clean().float().square().sum()
+    loss.backward()
+    assert torch.equal(rough.mask, exact.mask)
+    error = (rough.clean().float() - exact.clean()).square().mean().sqrt()
+    assert error < 0.05 * exact.clean().square().mean().sqrt()
+    gradients = [each.grad for each in encoder.parameters() if each.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+@each_own_encoder
+def test_the_compiler_reads_it(name: str, kind: str) -> None:
+    """By its front end alone: its C++ takes a minute for a network."""
+    batch = batch_of(name, kind)
+    encoder = fitted(name, kind).eval()
+    torch._dynamo.reset()
+    compiled = torch.compile(encoder, backend="eager", dynamic=False)
+    torch.testing.assert_close(compiled(batch[name]).tokens, encoder(batch[name]).tokens)
 
 
 @each_encoder

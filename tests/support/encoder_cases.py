@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.base import Codec, ModalityConfig
@@ -121,12 +122,14 @@ class ModalityCase:
         field: Extension of the members.
         members: Two of them.
         settings: Of the modality.
+        alike: Values of a batch -> two that differ in nothing but what is masked.
     """
 
     name: str
     field: str
     members: tuple[bytes, bytes]
     settings: dict[str, Any]
+    alike: Callable[[Tensor], tuple[Tensor, Tensor]]
 
     def members_of(self, kind: str) -> list[str]:
         """The encoders that a kind is tested by: ``KIND``, or ``KIND/SOURCE`` for each of :data:`SOURCES`."""
@@ -149,6 +152,37 @@ class ModalityCase:
         return config.codec(ready() if ready else TOKENIZER)
 
 
+def unmasked(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The same twice: no place of these is ever masked."""
+    return values, values
+
+
+def trimmed(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Texts, and the same without the columns that hold no token of any; int64 (B, L)."""
+    length = int((ids != 0).any(dim=0).sum())
+    assert 0 < length < ids.shape[1]
+    return ids, ids[:, :length]
+
+
+def whispering(decibels: Tensor) -> tuple[Tensor, Tensor]:
+    """Sounds, and the same with less than a decibel in their silent frames; float16 (B, F, N), or waveforms."""
+    if decibels.ndim == 2:
+        return unmasked(decibels)
+    silent = decibels.amax(dim=1, keepdim=True) <= decibels.amax(dim=(1, 2), keepdim=True) - 80
+    assert silent.any()
+    return decibels, decibels + 0.5 * silent
+
+
+def hidden(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Series with gaps, and the same with numbers there; float32 (B, 2, T, C)."""
+    gapped = vectors.clone()
+    gapped[:, 1, 20:29] = 0
+    gapped[:, 1, 40:, 1] = 0
+    other = gapped.clone()
+    other[:, 0] += 1e3 * (1 - gapped[:, 1])
+    return gapped, other
+
+
 @cache
 def cases() -> dict[str, ModalityCase]:
     """Modality -> its case."""
@@ -158,25 +192,31 @@ def cases() -> dict[str, ModalityCase]:
             "png",
             (picture(1), picture(2)),
             {"size": 32},
+            unmasked,
         ),
         ModalityCase(
             "text",
             "txt",
             ("a tone 音".encode(), b"tone a a tone"),
-            {"max_tokens": 8, "vocab_size": 300},
+            {"max_tokens": 12, "vocab_size": 300},
+            trimmed,
         ),
         ModalityCase(
             "audio",
             "wav",
             (wav(440.0), wav(1300.0)),
             {"sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16},
+            whispering,
+        ),
+        ModalityCase(
+            "vector", "npy", (npy(wave(3, 0)), npy(wave(5, 1))), {"shape": [64, 2]}, hidden
         ),
         ModalityCase(
             "video",
             "mp4",
             (clips.clip("mp4", 24), clips.clip("mp4", 2)),
             {"size": 16, "frames": 3},
+            unmasked,
         ),
-        ModalityCase("vector", "npy", (npy(wave(3, 0)), npy(wave(5, 1))), {"shape": [64, 2]}),
     )
     return {case.name: case for case in every}

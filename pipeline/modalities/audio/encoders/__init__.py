@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.modalities.base import EncoderConfig
 from pipeline.modalities.pretrained.section import PretrainedConfig
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.modalities.audio import AudioConfig
+    from pipeline.modalities.facets import TrainingStatistics
+
+
+Layers = Annotated[int, Field(ge=1, le=24)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AudioCnnConfig(EncoderConfig):
@@ -35,8 +40,8 @@ class AudioTransformerConfig(EncoderConfig):
     """A transformer over stretches of time."""
 
     kind: Literal["transformer"] = "transformer"
-    layers: Annotated[int, Field(ge=1, le=24, description="transformer layers")] = 2
-    dropout: Annotated[float, Field(ge=0, lt=1, description="inside the layers")] = 0.1
+    layers: Annotated[Layers, Field(description="transformer layers")] = 2
+    dropout: Annotated[Dropout, Field(description="inside the layers")] = 0.1
 
     def build(self, modality: AudioConfig, width: int) -> nn.Module:
         """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
@@ -46,6 +51,82 @@ class AudioTransformerConfig(EncoderConfig):
         return AudioTransformer(num_mels, num_frames, width, self.layers, self.dropout)
 
 
+class AudioPatchesConfig(EncoderConfig):
+    """A transformer over patches of time and frequency: for many sounds."""
+
+    kind: Literal["patches"] = "patches"
+    patch: Annotated[int, Field(ge=2, le=128, description="side, in mel bins and in frames")] = 16
+    stride: Annotated[
+        int,
+        Field(ge=1, le=128, description="from one patch to the next; below patch, they overlap"),
+    ] = 16
+    layers: Annotated[Layers, Field(description="transformer layers")] = 4
+    dropout: Annotated[Dropout, Field(description="inside the layers, and before them")] = 0.1
+
+    @model_validator(mode="after")
+    def _without_gaps(self) -> AudioPatchesConfig:
+        if self.stride > self.patch:
+            raise ValueError("stride must not be above patch: what lies between would not be seen")
+        return self
+
+    def build(self, modality: AudioConfig, width: int) -> nn.Module:
+        """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
+        from pipeline.modalities.audio.encoders.patches import AudioPatches
+
+        num_mels, num_frames = modality.spectrograms().shape
+        return AudioPatches(
+            num_mels, num_frames, width, self.patch, self.stride, self.layers, self.dropout
+        )
+
+
+class AudioCrnnConfig(EncoderConfig):
+    """A small CNN, and a recurrent network along what it leaves of the time: for sounds whose order matters."""
+
+    kind: Literal["crnn"] = "crnn"
+    layers: Annotated[Layers, Field(description="recurrent layers, of GRUs in both directions")] = 1
+    dropout: Annotated[Dropout, Field(description="before and between the recurrent layers")] = 0.1
+
+    def build(self, modality: AudioConfig, width: int) -> nn.Module:
+        """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
+        from pipeline.modalities.audio.encoders.crnn import AudioCrnn
+
+        num_mels, num_frames = modality.spectrograms().shape
+        return AudioCrnn(num_mels, num_frames, width, self.layers, self.dropout)
+
+
+class AudioStatisticsConfig(EncoderConfig):
+    """Statistics over time of mel bins and cepstral coefficients: strong where there are few sounds."""
+
+    kind: Literal["statistics"] = "statistics"
+    coefficients: Annotated[
+        int, Field(ge=1, le=256, description="cepstral coefficients, of num_mels at most")
+    ] = 20
+    layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
+    hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128
+    dropout: Annotated[Dropout, Field(description="of the statistics, and behind the layers")] = 0.2
+
+    def training_statistics(self, modality: AudioConfig) -> TrainingStatistics:  # type: ignore[override]
+        from pipeline.modalities.audio.encoders.statistics import TrackStatistics
+
+        return TrackStatistics(*modality.spectrograms().shape, self._coefficients(modality))
+
+    def build(self, modality: AudioConfig, width: int) -> nn.Module:
+        """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
+        from pipeline.modalities.audio.encoders.statistics import AudioStatistics
+
+        return AudioStatistics(
+            modality.num_mels,
+            self._coefficients(modality),
+            width,
+            self.layers,
+            self.hidden,
+            self.dropout,
+        )
+
+    def _coefficients(self, modality: AudioConfig) -> int:
+        return min(self.coefficients, modality.num_mels)
+
+
 class AudioPretrainedConfig(PretrainedConfig):
     """A network of sounds from elsewhere; it decides their rate and length, and makes features of its own of them."""
 
@@ -53,5 +134,11 @@ class AudioPretrainedConfig(PretrainedConfig):
 
 
 AudioEncoderConfig = Annotated[
-    AudioCnnConfig | AudioTransformerConfig | AudioPretrainedConfig, Field(discriminator="kind")
+    AudioCnnConfig
+    | AudioTransformerConfig
+    | AudioPatchesConfig
+    | AudioCrnnConfig
+    | AudioStatisticsConfig
+    | AudioPretrainedConfig,
+    Field(discriminator="kind"),
 ]
