@@ -6,8 +6,8 @@ import atexit
 import io
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,7 @@ class ModalityCase:
         members: Two of them.
         settings: Of the modality.
         alike: Values of a batch -> two that differ in nothing but what is masked.
+        quick: Kind -> settings without which a test of that encoder would take long.
     """
 
     name: str
@@ -130,6 +131,7 @@ class ModalityCase:
     members: tuple[bytes, bytes]
     settings: dict[str, Any]
     alike: Callable[[Tensor], tuple[Tensor, Tensor]]
+    quick: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     def members_of(self, kind: str) -> list[str]:
         """The encoders that a kind is tested by: ``KIND``, or ``KIND/SOURCE`` for each of :data:`SOURCES`."""
@@ -142,7 +144,7 @@ class ModalityCase:
         if encoder is not None:
             kind, _, source = encoder.partition("/")
             chosen = {**SOURCES[self.name][source](), "trainable_blocks": "all"} if source else {}
-            section["encoder"] = {"kind": kind, **chosen, **settings}
+            section["encoder"] = {"kind": kind, **chosen, **self.quick.get(kind, {}), **settings}
         return ModalitiesConfig.model_validate({self.name: section}).by_name()[self.name]
 
     def codec(self, encoder: str) -> Codec:
@@ -153,7 +155,7 @@ class ModalityCase:
 
 
 def unmasked(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The same twice: no place of these is ever masked."""
+    """The same twice: nothing else can lie where these are masked."""
     return values, values
 
 
@@ -193,6 +195,7 @@ def cases() -> dict[str, ModalityCase]:
             (picture(1), picture(2)),
             {"size": 32},
             unmasked,
+            {"resnet": {"channels": 8}},
         ),
         ModalityCase(
             "text",
