@@ -57,6 +57,11 @@ class EncoderConfig(Section):
         """What the network wants to be given; None leaves that to the modality's settings."""
         return None
 
+    @property
+    def has_own_inputs(self) -> bool:
+        """Whether ``inputs`` says something; unlike that, it needs no files of the network."""
+        return False
+
     def decoding(self) -> dict[str, Any]:
         """What decoded rows depend on, ready for JSON."""
         return {}

@@ -25,10 +25,11 @@ def survey(
     if isinstance(header, str):
         fault = SampleError(header, reason="bad_audio", field=field) if header else None
         return Facts(fault=fault)
+    is_cut = not config.encoder.has_own_inputs and header.seconds > config.max_seconds * (1 + 1e-9)
     return Facts(
         ranges={"seconds": header.seconds},
         values={"sample_rate_hz": str(header.sample_rate_hz), "channels": str(header.channels)},
-        notes=("cut",) if header.seconds > config.max_seconds * (1 + 1e-9) else (),
+        notes=("cut",) if is_cut else (),
         fault=_fault(header, field, found, config, rules),
     )
 

@@ -21,9 +21,10 @@ def survey(content: Content, field: str, found: str, config: ImageConfig) -> Fac
         what = f"no image of a known format: its content is {found}"
         return Facts(fault=SampleError(what, reason="bad_image", field=field))
     max_pixels = int(config.max_megapixels * 1e6)
+    is_enlarged = not config.encoder.has_own_inputs and min(header) < config.size
     is_too_large = header.width * header.height > max_pixels
     return Facts(
         ranges={"width": header.width, "height": header.height},
-        notes=("enlarged",) if min(header) < config.size else (),
+        notes=("enlarged",) if is_enlarged else (),
         fault=too_many_pixels(*header, max_pixels, field) if is_too_large else None,
     )

@@ -85,6 +85,10 @@ class PretrainedConfig(EncoderConfig):
     def inputs(self) -> TowerInput:
         return self.described().inputs
 
+    @property
+    def has_own_inputs(self) -> bool:
+        return True
+
     def decoding(self) -> dict[str, Any]:
         return {"inputs": json.loads(json.dumps(asdict(self.inputs)))}  # lists, as JSON has them
 

@@ -39,7 +39,8 @@ def survey(content: Content, field: str, found: str, config: VideoConfig) -> Fac
 
 def _notes(header: Header, config: VideoConfig) -> tuple[str, ...]:
     notes = []
-    if header.has_video and 0 < min(header.width, header.height) < config.size:
+    is_small = header.has_video and 0 < min(header.width, header.height) < config.size
+    if is_small and not config.encoder.has_own_inputs:
         notes.append("enlarged")
     if config.rate_hz is not None and header.seconds > config.frames / config.rate_hz:
         notes.append("cut")

@@ -33,6 +33,10 @@ class _OfFrames(EncoderConfig):
         inputs: Any = self.frame.inputs
         return inputs  # type: ignore[no-any-return]
 
+    @property
+    def has_own_inputs(self) -> bool:
+        return self.frame.has_own_inputs
+
     def decoding(self) -> dict[str, Any]:
         return self.frame.decoding()
 
