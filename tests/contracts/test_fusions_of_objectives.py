@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from pipeline.modalities import ModalitiesConfig
+from pipeline.models.bundle import Bundle
 from pipeline.models.fusion import FusionConfig
 from pipeline.objectives import kinds
-from pipeline.objectives.sealed import build
+from pipeline.objectives.sealed import build, restore
 
 FUSIONS = [config.model_fields["kind"].default for config in get_args(get_args(FusionConfig)[0])]
 LEARNED: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -22,12 +25,15 @@ OBJECTIVES = [kind for kind in kinds() if "fusion" in kind.model_fields]  # thos
 B = 4
 
 
-def network_of(objective: Any, fusion: str, *modalities: str) -> Any:
+def modalities_of(*names: str) -> ModalitiesConfig:
     sections: dict[str, Any] = {"image": {"size": 8}, "text": {"vocab_size": 300, "max_tokens": 4}}
-    config = ModalitiesConfig.model_validate({name: sections[name] for name in modalities})
+    return ModalitiesConfig.model_validate({name: sections[name] for name in names})
+
+
+def network_of(objective: Any, fusion: str, *modalities: str) -> Any:
     torch.manual_seed(0)
     section = objective(width=32, fusion={"kind": fusion})
-    return build(section, config, LEARNED[section.kind][0])
+    return build(section, modalities_of(*modalities), LEARNED[section.kind][0])
 
 
 def batch_of(network: Any, objective: Any, missing: str = "") -> dict[str, torch.Tensor]:
@@ -55,20 +61,33 @@ def check_step(network: Any, batch: dict[str, torch.Tensor]) -> None:
         assert torch.isfinite(values).all(), name
 
 
+def unsealed(network: Any, folder: Path) -> Any:
+    """The network of a bundle that was written and read."""
+    section = network.settings
+    Bundle(
+        objective=section.model_dump(mode="json"),
+        modalities=modalities_of("image", "text"),
+        learned=LEARNED[section.kind][0],
+        tokenizer="{}",
+        metrics={},
+        training={},
+        weights=save({name: value.contiguous() for name, value in network.state_dict().items()}),
+    ).save(str(folder))
+    return restore(Bundle.load(str(folder)))
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda kind: kind.__name__)
-def test_it_learns_and_answers_with_any_subset(objective: Any, fusion: str) -> None:
+def test_it_learns_and_answers_with_any_subset_and_is_sealed(
+    objective: Any, fusion: str, tmp_path: Path
+) -> None:
     network = network_of(objective, fusion, "image", "text")
     for missing in ("", "image"):
         check_step(network, batch_of(network, objective, missing))
-    other = network_of(objective, fusion, "image", "text")
-    with torch.no_grad():
-        for weight in other.parameters():
-            weight.add_(1.0)
-    other.load_state_dict(network.state_dict())
+    again = unsealed(network, tmp_path)
     batch = batch_of(network, objective)
     for name, values in network.eval().predict(batch).items():
-        assert torch.equal(values, other.eval().predict(batch)[name]), name
+        assert torch.equal(values, again.predict(batch)[name]), name
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

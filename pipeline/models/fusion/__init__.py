@@ -26,9 +26,11 @@ class _FusionConfig(Section):
 
     Attributes:
         TRAINED_ALONE: Whether modalities learn only from the loss of each alone.
+        HAS_EXPERTS: Whether each modality answers by itself, so that to ask all of them costs little.
     """
 
     TRAINED_ALONE: ClassVar[bool] = False
+    HAS_EXPERTS: ClassVar[bool] = False
 
     dropout: Annotated[float, Field(ge=0, lt=1, description="of the fused channels")] = 0.1
 
@@ -157,6 +159,8 @@ class LateConfig(_FusionConfig):
 
 class _OutputFusionConfig(_FusionConfig):
     """Fusions of outputs: an expert per modality, which differ in how their answers become one."""
+
+    HAS_EXPERTS = True
 
     @property
     def rule(self) -> type[OutputHead]:

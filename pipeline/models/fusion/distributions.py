@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NEVER = (
-    -1e4
-)  # the logarithm of no weight, finite so that a sample without experts has finite gradients
+# The logarithm of no weight, finite so that a sample without experts has finite gradients.
+NEVER = -1e4
 
 
 class Distribution(Protocol):

@@ -61,20 +61,20 @@ class GradientBlending(_Balance):
     def loss_weights(
         self, history: Sequence[Mapping[str, float]], modalities: Sequence[str]
     ) -> dict[str, float]:
-        """Those of the last whole stretch of ``epochs``."""
+        """Those of the last whole stretch of ``epochs`` that gives any, the same where training was resumed."""
         if history and "val_loss" not in history[-1]:
             raise ConfigError(
                 "gradient_blending compares training with validation, and nothing is validated",
                 where="objective.balance.kind",
                 fix="set input.val, or objective.balance={kind: none}",
             )
-        end = len(history) // self.epochs * self.epochs
-        if not end:
-            return {}
-        # The first stretch has no epoch before it, and is measured from its own first.
-        return blending_weights(
-            history[max(0, end - self.epochs - 1)], history[end - 1], modalities
-        )
+        last = len(history) // self.epochs * self.epochs
+        for end in range(last, 0, -self.epochs):
+            # The first stretch has no epoch before it, and is measured from its own first.
+            before, after = history[max(0, end - self.epochs - 1)], history[end - 1]
+            if weights := blending_weights(before, after, modalities):
+                return weights
+        return {}
 
 
 class GradientModulation(_Balance):

@@ -171,8 +171,9 @@ class FusedNetwork(Objective):
         if not weights:
             return
         alone = self.settings.unimodal_weight
-        # A sample shows one of its M modalities in a step, so that its loss stands for M.
-        factor = (1.0 + alone) * len(self.modalities) / alone
+        # Where a sample shows one of its M modalities in a step, its loss stands for M.
+        stands_for = 1 if self.settings.fusion.HAS_EXPERTS else len(self.modalities)
+        factor = (1.0 + alone) * stands_for / alone
         factors = [factor * weights[name] for name in self.modalities]
         self.shares.copy_(torch.tensor([(1.0 + alone) * weights[FUSED], *factors]))
 
@@ -206,16 +207,17 @@ class FusedNetwork(Objective):
 
         The first view is the whole sample, in training after modality dropout. The others show one
         modality alone: in training one view with a modality chosen at random for each sample, which
-        costs the same however many there are; otherwise M views, one for each. What is chosen is drawn
-        from the samples' own chance where there is one.
+        costs the same however many there are; otherwise, and where modalities answer by themselves,
+        M views, one for each. What is chosen is drawn from the samples' own chance where there is one.
         """
-        if self.training:
+        if self.training and not self.settings.fusion.HAS_EXPERTS:
             drawn = _uniform(present, chance)
             chosen = drawn.masked_fill(~present, -1.0).argmax(dim=1, keepdim=True)
             alone = present & torch.zeros_like(present).scatter(1, chosen, True)
             return torch.stack([self._hide(present, chance), alone])
+        whole = self._hide(present, chance) if self.training else present
         identity = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
-        return torch.cat([present[None], present & identity[:, None]])
+        return torch.cat([whole[None], present & identity[:, None]])
 
     def _hide(self, present: Tensor, chance: Chance | None = None) -> Tensor:
         """Modality dropout: ``present``, bool (B, M), with some hidden, never all of a sample."""

@@ -75,6 +75,10 @@ def test_blending_compares_the_ends_of_whole_stretches() -> None:
     assert balance.loss_weights(rows[:2], names) == blending_weights(rows[0], rows[1], names)
     for done in (4, 5):
         assert balance.loss_weights(rows[:done], names) == blending_weights(rows[1], rows[3], names)
+    worse = [*rows[:4], rows[0], rows[0]]
+    assert balance.loss_weights(worse, names) == blending_weights(rows[1], rows[3], names), (
+        "nothing has got better since: they stay, also for who has seen no more than the log"
+    )
     with pytest.raises(ConfigError, match="nothing is validated"):
         balance.loss_weights([{"train_loss": 1.0}], names)
 
@@ -86,8 +90,7 @@ def test_shares_weigh_the_losses() -> None:
     assert loss.item() == pytest.approx((sums["loss"] / B + 0.5 * alone).item(), rel=1e-5)
     model.weigh({"fused": 0.5, "image": 0.3, "text": 0.2})
     blended, _ = model(batch())
-    # Of M = 2 modalities training shows one at a time, evaluation all.
-    parts = 0.5 * sums["loss"] + 2 * (0.3 * sums["loss_image"] + 0.2 * sums["loss_text"])
+    parts = 0.5 * sums["loss"] + 0.3 * sums["loss_image"] + 0.2 * sums["loss_text"]
     assert blended.item() == pytest.approx((1.5 * parts / B).item(), rel=1e-5)
     assert model.monitored({name: float(value) for name, value in sums.items()}) == {
         f"loss_{name}": pytest.approx(float(sums[f"loss_{name}"]) / B) for name in ("image", "text")
@@ -95,6 +98,21 @@ def test_shares_weigh_the_losses() -> None:
     model.weigh({})
     assert model(batch())[0].item() == blended.item(), "no news"
     assert not any("shares" in name for name in model.state_dict())
+
+
+def test_of_many_modalities_one_stands_for_all_unless_they_answer_by_themselves() -> None:
+    """Training shows one modality of each sample alone, drawn at random, or all of them."""
+    weights = {"fused": 0.2, "image": 0.4, "text": 0.4}
+    for fusion, views, factor in (("concat", 2, 2), ("mean", 3, 1)):
+        model = network(fusion={"kind": fusion}, balance={"kind": "gradient_blending"}).train()
+        present = torch.tensor([[True, True], [True, False]])
+        shown = model._views(present)
+        assert shown.shape == (views, 2, 2)
+        assert (shown[1:].sum(dim=(0, 2)) == torch.tensor([views - 1, 1])).all()
+        assert not (shown & ~present).any()
+        model.weigh(weights)
+        expected = [0.4, factor * 0.8, factor * 0.8]
+        assert model.shares.tolist() == pytest.approx(expected)
 
 
 def test_a_modality_has_a_weight_of_its_own() -> None:
