@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,15 +102,15 @@ def seconds(work: Work, at_least: float = 0.1) -> float:
     return elapsed / calls
 
 
-def environment() -> dict[str, object]:
-    """Machine, versions and commit."""
+def environment(packages: Sequence[str] = PACKAGES) -> dict[str, object]:
+    """Machine, versions of packages, and commit."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in packages},
         "commit": commit.stdout.strip(),
     }
 

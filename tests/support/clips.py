@@ -167,6 +167,8 @@ def reference(data: bytes, places: Sequence[int], size: int) -> list[np.ndarray]
                 ).to_ndarray()
                 top, left = (height - size) // 2, (width - size) // 2
                 squares.append(small[top : top + size, left : left + size])
+                if index == max(places):
+                    break
     return squares
 
 

@@ -6,6 +6,7 @@ the settings that signatures depend on, and a part's name for its content.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pipeline.engine.decoding.isolated import isolated
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.observe.progress import Progress
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec
+from pipeline.modalities.base import Absent, Codec
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.modalities.facets import Likeness
@@ -160,7 +161,8 @@ class _Signing:
             for name, likeness in self.likenesses.items():
                 if name in members:
                     watch.begins(name, sample.ordinal, sample.ordinal)
-                    near[name] = _sign(likeness, decoder.codecs[name], name, *members[name])
+                    with contextlib.suppress(Absent):
+                        near[name] = _sign(likeness, decoder.codecs[name], name, *members[name])
         except SampleError:
             return None
         content = content_hash({name: data for name, (data, _) in members.items()})

@@ -46,6 +46,8 @@ def read_track(
         if stream is None:
             raise Absent("the film has no sound track", field=field)
         context = stream.codec_context
+        if context is None:
+            raise ValueError("what the sound is compressed with is unknown")
         context.thread_count = 1
         rate = int(context.sample_rate or 0)
         if not 0 < rate <= MAX_RATE_HZ or not 0 < context.channels <= MAX_CHANNELS:

@@ -99,6 +99,8 @@ class Clip:
         if stream is None:
             raise ValueError("it has no frames, only sound or nothing")
         self._context = context = stream.codec_context
+        if context is None:
+            raise ValueError("what its frames are compressed with is unknown")
         context.thread_count = 1
         bounds.check_pixels(context.width, context.height, field)
         self._packets = list(self._read(container, stream))
@@ -164,11 +166,11 @@ class Clip:
             SampleError: Decoding takes too long, or a frame is too large.
             ValueError: A frame is damaged, or missing.
         """
-        left = list(wanted)[::-1]
-        packets = {self._places[frame] for frame in left}
+        remaining = list(wanted)[::-1]
+        packets = {self._places[frame] for frame in remaining}
         upcoming, rank = -1, 0
-        while left:
-            start = self._start_of(left[-1])
+        while remaining:
+            start = self._start_of(remaining[-1])
             if upcoming < 0 or start > upcoming:
                 if upcoming >= 0:
                     self._context.flush_buffers()
@@ -176,11 +178,13 @@ class Clip:
             for frame in self._decode(upcoming, upcoming in packets):
                 place = rank if not self._has_stamps else bisect_left(self._ticks, frame.pts)
                 rank += 1
-                if left and place >= left[-1]:
-                    left.pop()
+                if remaining and place >= remaining[-1]:
+                    remaining.pop()
                     yield self._checked(frame)
-            if upcoming == len(self._packets) and left:
-                raise ValueError(f"frame {left[-1] + 1} of {len(self._ticks)} cannot be decoded")
+            if upcoming == len(self._packets) and remaining:
+                raise ValueError(
+                    f"frame {remaining[-1] + 1} of {len(self._ticks)} cannot be decoded"
+                )
             upcoming += 1
 
     def _start_of(self, frame: int) -> int:

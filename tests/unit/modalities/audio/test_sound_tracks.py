@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.clips import av, clip, sounding
-from support.tones import wav
+from support.tones import wav, write_tar
 
+from pipeline.engine.cleaning.signing import Signer
 from pipeline.errors import SampleError
+from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio.codec import AudioCodec, read_mono
 from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import Field, Sample
+from pipeline.shards.planning.plan import expand, plan
 
 FILMS = ("mp4", "mkv", "webm", "avi", "mov")
 SETTINGS = {"fields": ["wav", *FILMS], "sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16}
@@ -100,3 +104,21 @@ def test_a_film_that_is_cut_or_too_long_is_bad() -> None:
     with pytest.raises(SampleError) as caught:
         read_mono(memoryview(data), "mp4", 0.3, 0.2)
     assert caught.value.setting == "modalities.audio.max_minutes"
+
+
+def test_near_copies_are_found_among_films_with_and_without_sound(tmp_path: Path) -> None:
+    samples = {
+        "loud": {"mp4": sounding("mp4")},
+        "loud2": {"mkv": sounding("mkv")},
+        "still": {"mp4": clip("mp4", 12)},
+        "still2": {"mkv": clip("mkv", 12)},
+    }
+    write_tar(tmp_path / "x.tar", samples)
+    films = {"fields": ["mp4", "mkv"]}
+    tree = {"audio": {**SETTINGS, **films}, "video": {"size": 32, "frames": 4, **films}}
+    modalities = ModalitiesConfig.model_validate(tree)
+    decoder = Decoder.build(modalities, None, limits=Limits(isolate=False))
+    likenesses = {name: config.likeness() for name, config in modalities.by_name().items()}
+    signer = Signer(decoder, str(tmp_path), near=True, likenesses=likenesses)
+    [part] = plan(expand(str(tmp_path / "x.tar")))
+    assert signer(part) == 4, "a film without sound can be signed too"

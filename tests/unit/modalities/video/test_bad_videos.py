@@ -9,7 +9,9 @@ import pytest
 from support.clips import FORMS, clip, encode, of_sound_alone, picture
 from support.tones import png, write_tar
 
+from pipeline.engine.decoding.isolated import decode_alone
 from pipeline.errors import ConfigError, SampleError
+from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.video import library
@@ -107,3 +109,15 @@ def test_a_frame_size_that_changes_is_no_way_around_the_limit() -> None:
     large = encode([picture(0, 640, 480)] * 3, "mjpeg")
     fault = refused(small + large, "mjpeg", max_megapixels=0.1)
     assert fault.setting == "modalities.video.max_megapixels"
+
+
+def test_a_clip_that_needs_more_memory_than_decoding_may_take() -> None:
+    large = encode([picture(index, 4096, 3072) for index in range(2)], "mjpeg")
+    modalities = ModalitiesConfig.model_validate({"video": {"size": 16, "frames": 2}})
+    errors = []
+    for limits in (Limits(isolate=False), Limits(decode_memory_bytes=64 << 20)):
+        decoder = Decoder.build(modalities, None, limits=limits)
+        errors += decode_alone(decoder, {"mjpeg": large})["error"].to_pylist()
+    assert errors[0] is None
+    assert errors[1]["reason"] in ("too_large", "decoder_memory")
+    assert errors[1]["setting"] == "limits.decode_memory_bytes"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+import psutil
 import pytest
+from PIL import Image
 from support.clips import FORMS, RATE, clip, count_frames, encode, picture, reference, turned
 
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.shown import Film
 from pipeline.modalities.video.codec import VideoCodec
 from pipeline.modalities.video.frames import BLACK, are_there
 from pipeline.modalities.video.library import opened
@@ -58,7 +63,6 @@ def test_frames_of_real_clips() -> None:
     for name, data in clips.items():
         with opened(memoryview(data)) as container:
             read = Clip(container, codec().bounds, "mp4")
-        assert len(read.begins) == count_frames(data), name
         places = sampling.choose(read.begins, read.end).tolist()
         values = codec(frames=4, size=48).decode(memoryview(data), "mp4")
         np.testing.assert_array_equal(values, reference(data, places, 48), err_msg=name)
@@ -80,6 +84,40 @@ def test_no_more_is_decoded_than_from_a_key_frame_on() -> None:
         assert (first.pts, second.pts) == (read._ticks[31], read._ticks[91])
     # Of each group of 6 pictures those before the frame, and those that a decoder waits for.
     assert Counting.decoded <= 2 * (6 + 3)
+
+
+@pytest.mark.parametrize("wanted", [4, 5, 6, 7, 17, 18])
+def test_frames_before_an_open_key_frame(wanted: int) -> None:
+    """Frames that are shown before a key frame and stored behind it need the group before."""
+    options = (
+        ("bf", "3"),
+        ("x264-params", "scenecut=0:open-gop=1:b-adapt=0:keyint=6:min-keyint=6"),
+    )
+    data = encode([picture(index) for index in range(24)], "mp4", options=options)
+    with opened(memoryview(data)) as container:
+        clip_read = Clip(container, codec().bounds, "mp4")
+        [frame] = clip_read.frames([wanted])
+        pixels = frame.to_ndarray(format="gray")
+        assert any(
+            place > key and clip_read._ticks[shown] < clip_read._packets[key].pts
+            for shown, place in enumerate(clip_read._places)
+            for key in clip_read._keys
+        ), "some are"
+    with av.open(io.BytesIO(data)) as container:
+        frames = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    np.testing.assert_array_equal(pixels, frames[wanted])
+
+
+def test_one_thread_and_a_container_that_is_closed() -> None:
+    process = psutil.Process()
+    codec(frames=2).decode(memoryview(clip("mp4")), "mp4")
+    before = process.num_threads()
+    with opened(memoryview(clip("mp4", count=120))) as container:
+        read = Clip(container, codec().bounds, "mp4")
+        for _ in read.frames(range(120)):
+            assert process.num_threads() == before
+    with pytest.raises(AssertionError, match="not open"):
+        next(container.demux())
 
 
 def test_a_rate_keeps_the_frames_that_are_shown_then() -> None:
@@ -169,13 +207,6 @@ def test_choosing_against_a_walk_through_time(seed: int) -> None:
 
 
 def test_what_is_shown_is_a_strip_and_a_film(tmp_path: Path) -> None:
-    import io
-
-    import av
-    from PIL import Image
-
-    from pipeline.modalities.shown import Film
-
     film = Film.from_bytes(codec(frames=4).show(memoryview(clip("avi")), "avi"))
     with Image.open(io.BytesIO(film.strip)) as strip:
         assert strip.format == "PNG"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.chances import chances
+from support.encoder_cases import vit
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.chance import Chance
@@ -122,3 +123,21 @@ def test_all_frames_of_a_clip_change_alike_and_what_is_missing_stays_missing() -
         dark, chances(dark, 3)
     )
     assert are_there(darker).all(), "a frame that has become black is still one"
+
+
+def test_a_pretrained_network_of_frames_decides_their_size_and_goes_into_the_bundle() -> None:
+    tree = {"frames": 2, "encoder": {"kind": "mean", "frame": {"kind": "pretrained", **vit()}}}
+    config = ModalitiesConfig.model_validate({"video": tree}).by_name()["video"]
+    inputs = config.encoder.frame.inputs
+    assert config.codec(None).shape == (2, inputs.size, inputs.size, 3)
+    values_there = values(frames=2, size=inputs.size)
+    features = config.build_encoder(WIDTH).eval()(values_there)
+    assert features.tokens.shape == (3, 1, WIDTH)
+    assert config.encoder.decoding() == config.encoder.frame.decoding()
+    sealed = config.encoder.sealed()
+    assert sealed.frame.description is not None
+    assert sealed.frame.weights is None
+    assert sealed.identity() == config.encoder.identity()
+    assert config.encoder.identity()["frame"] == config.encoder.frame.identity()
+    again = config.model_copy(update={"encoder": sealed}).build_encoder(WIDTH)
+    assert [*again.state_dict()] == [*config.build_encoder(WIDTH).state_dict()]
