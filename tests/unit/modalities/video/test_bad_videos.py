@@ -60,7 +60,9 @@ def test_damage_within() -> None:
     data = bytearray(clip("mp4"))
     start = data.index(b"mdat") + 4
     data[start : start + 4000] = b"\x55" * 4000
-    assert refused(bytes(data)).reason == "bad_video"
+    fault = refused(bytes(data))
+    assert fault.reason == "bad_video"
+    assert "the video cannot be decoded: PyAV says: Invalid data" in fault.what
 
 
 @pytest.mark.parametrize("form", FORMS)
