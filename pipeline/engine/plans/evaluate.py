@@ -90,8 +90,8 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         for name in decoder.codecs
     }
     predictions = {name: _unpacked(table[name]) for name in subsets}
-    contents = _contents(table)
-    evaluation.update(table[LABEL].to_pylist(), predictions, present, contents)
+    contents = [_contents(table)] if evaluation.by_content else []
+    evaluation.update(table[LABEL].to_pylist(), predictions, present, *contents)
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         logger.warning("%s", seen_in_words(seen))
@@ -258,9 +258,7 @@ class _PredictSubsets:
 
 
 def _contents(table: pa.Table) -> dict[str, np.ndarray]:
-    """Modality -> (N,) int64; empty where the evaluation did not ask."""
-    if CONTENTS not in table.column_names:
-        return {}
+    """Modality -> (N,) int64."""
     digests = _unpacked(table[CONTENTS])
     return {name: digests[name].to_numpy() for name in digests.column_names}
 
