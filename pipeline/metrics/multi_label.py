@@ -150,6 +150,14 @@ def multi_label_metrics(
     )
 
 
+def mean_average_precision(
+    labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
+) -> float | None:
+    """Mean over the classes that a sample has, of labels and probabilities (N, K); None where no sample has one."""
+    columns = zip(labels.T, probabilities.T, strict=True)
+    return mean_where_defined([_average_precision(*column) for column in columns])
+
+
 def paired_map_difference(
     labels: NDArray[np.bool_],
     first: NDArray[np.float64],
@@ -176,10 +184,7 @@ def paired_map_difference(
     values, resampled = [], []
     for probabilities in (first, second):
         labels, scores = checked(labels, probabilities)
-        precisions = [
-            _average_precision(*columns) for columns in zip(labels.T, scores.T, strict=True)
-        ]
-        values.append(mean_where_defined(precisions))
+        values.append(mean_average_precision(labels, scores))
         resampled.append(
             resampled_precision(labels, scores, seed=seed, num_resamples=num_resamples)
         )

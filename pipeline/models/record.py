@@ -64,21 +64,29 @@ class Score:
     Attributes:
         name: Of the metric, as the objective's ``metrics`` names it.
         direction: Whether the highest or the lowest is the best.
+        otherwise: What says it in a training without this number, in any of whose epochs it is undefined.
     """
 
     name: str
     direction: Literal["max", "min"]
+    otherwise: Score | None = None
 
     def column(self, row: Mapping[str, float]) -> str:
         """Its name in an epoch's row: of the validation split where that was looked at."""
-        return f"val_{self.name}" if f"val_{self.name}" in row else f"train_{self.name}"
+        score = self._of(row)
+        return f"val_{score.name}" if f"val_{score.name}" in row else f"train_{score.name}"
 
     def rank(self, row: Mapping[str, float]) -> float:
         """How good an epoch is; the higher, the better, and a number that is none is the worst."""
         value = row.get(self.column(row), math.nan)
         if math.isnan(value):
             return -math.inf
-        return value if self.direction == "max" else -value
+        return value if self._of(row).direction == "max" else -value
+
+    def _of(self, row: Mapping[str, float]) -> Score:
+        """This score where the row has it."""
+        is_there = {f"val_{self.name}", f"train_{self.name}"} & row.keys()
+        return self if is_there or self.otherwise is None else self.otherwise
 
 
 def kept_epoch(kept: Mapping[str, object] | None) -> str:

@@ -206,8 +206,12 @@ def test_it_learns_from_a_batch(
     for name, weight in network.named_parameters():
         assert weight.grad is None or torch.isfinite(weight.grad).all(), name
     metrics = network.metrics(sums)
-    assert objective.score.name in metrics
     json.dumps(metrics, allow_nan=False)
+    row = {f"train_{name}": value for name, value in metrics.items()}
+    assert objective.score.column(row) in row, "an epoch without a validation split has a rank too"
+    observed = {name: value.numpy() for name, value in network.eval().observed(batch).items()}
+    metrics |= network.judged(observed) if observed else {}
+    assert objective.score.name in metrics
 
 
 def test_predictions_need_no_targets_and_are_the_schemas_columns(

@@ -67,6 +67,12 @@ def test_train_infer_evaluate_and_report(config: Path, tmp_path: Path) -> None:
     assert len(thresholds) == 3
     assert thresholds != [0.5] * 3, "chosen on the validation split"
 
+    kept = bundle["training"]["kept"]
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert kept["chosen_by"] == "val_mean_average_precision"
+    column = [row["val_mean_average_precision"] for row in history]
+    assert column[kept["epoch"] - 1] == max(column)
+
     table = pq.read_table(next((run / "embeddings").glob("*.parquet")))
     assert table.num_rows == 60, "what is to be predicted needs no label"
     for row in table.to_pylist():

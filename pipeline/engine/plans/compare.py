@@ -109,13 +109,12 @@ def judged(run: str, plugged: frozenset[str]) -> Judged:
             fix=f"evaluate it again: python -m jobs.evaluate CONFIG.yaml run={run}",
         )
     objective = objective_of(bundle)
-    column = objective.score.column(bundle.metrics)
     return Judged(
         where=run,
         objective=objective,
         record=EvaluationRecord.from_json(metrics),
         rows=by_sample(_predictions(run)),
-        validation=bundle.metrics.get(column) if column.startswith("val_") else None,
+        validation=bundle.metrics.get(f"val_{objective.score.name}"),
         cost=Cost(
             parameters=num_parameters(bundle.weights),
             training_seconds=_training_seconds(run),

@@ -69,7 +69,8 @@ class MultiLabelConfig(FusedSection):
 
     @property
     def score(self) -> Score:
-        return Score("loss", "min")
+        # It needs all samples at once, and a class with a sample: without a validation split, there is none.
+        return Score(self.metric, "max", otherwise=Score("loss", "min"))
 
     @property
     def metric(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.metrics.multi_label import mean_average_precision
 from pipeline.metrics.thresholds import DEFAULT_THRESHOLD, choose_thresholds
 from pipeline.models.fusion.distributions import Bernoulli
 from pipeline.objectives.base import EMBEDDING, Learned
@@ -84,6 +85,12 @@ class MultiLabelClassifier(FusedNetwork):
 
     def observed(self, batch: Batch) -> dict[str, Tensor]:
         return {LABEL: batch[LABEL], PROBABILITIES: self.predict(batch)[PROBABILITIES]}
+
+    def judged(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
+        """``mean_average_precision``, which evaluations tell too; not there where no sample has a label."""
+        labels, probabilities = observed[LABEL] > 0, observed[PROBABILITIES].astype(np.float64)
+        value = mean_average_precision(labels, probabilities)
+        return {} if value is None else {"mean_average_precision": value}
 
     def settled(self, observed: Mapping[str, NDArray[np.float32]]) -> Learned:
         """``thresholds``: of each class the one with the best F1 on the validation split, 0.5 of one that it lacks."""

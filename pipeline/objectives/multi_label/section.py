@@ -42,7 +42,7 @@ class LabelsSection:
     """
 
     measure = PRECISION
-    curves: Mapping[str, str] = {"Micro F1": "f1_micro"}
+    curves: Mapping[str, str] = {PRECISION.title: PRECISION.name, "Micro F1": "f1_micro"}
 
     def __init__(self, score: Score) -> None:
         self.score = score

@@ -178,6 +178,27 @@ def test_the_focal_loss_is_used_where_it_is_asked_for() -> None:
     assert torch.equal(model.losses(logits, batch), expected)
 
 
+def test_an_epoch_is_judged_by_the_metric_that_models_are_compared_by() -> None:
+    """By hand: the mean over classes of the mean, over a class's samples by rank, of the precision up to each."""
+    rng = np.random.default_rng(3)
+    labels = rng.random((12, 3)) < 0.4
+    labels[:, 2] = False  # no sample of it: left out of the mean
+    probabilities = rng.random((12, 3)).astype(np.float32)
+    precisions = []
+    for k in range(2):
+        order = np.argsort(-probabilities[:, k])
+        hits = np.cumsum(labels[order, k])
+        at = np.flatnonzero(labels[order, k])
+        precisions.append(float(np.mean(hits[at] / (at + 1))))
+    network = build()
+    observed = {"label": labels.astype(np.float32), "probabilities": probabilities}
+    score = MultiLabelConfig().score
+    row = {f"val_{name}": value for name, value in network.judged(observed).items()}
+    assert row[score.column(row)] == pytest.approx(np.mean(precisions), rel=1e-12)
+    assert (score.name, score.direction) == (MultiLabelConfig().metric, "max")
+    assert network.judged({**observed, "label": np.zeros((12, 3), np.float32)}) == {}
+
+
 def test_thresholds_settle_on_what_was_observed() -> None:
     model = build().eval()
     batches = [batch_of(model), batch_of(model, TEXTS[:2])]

@@ -95,6 +95,17 @@ def test_the_kept_epoch_says_what_chose_it() -> None:
     assert kept_epoch(None) == ""
 
 
+def test_a_score_that_is_nowhere_leaves_the_choice_to_another() -> None:
+    score = Score("map", "max", otherwise=Score("loss", "min"))
+    defined = [{"val_map": value, "val_loss": value} for value in (0.5, 0.75, 0.25)]
+    assert max(defined, key=score.rank) is defined[1]
+    assert score.column(defined[0]) == "val_map"
+    undefined = [{"val_loss": value, "train_loss": 1 - value} for value in (0.5, 0.75, 0.25)]
+    assert max(undefined, key=score.rank) is undefined[2], "the direction is the other's too"
+    assert score.column(undefined[0]) == "val_loss"
+    assert score.column({"train_loss": 1.0}) == "train_loss"
+
+
 def test_the_best_epoch_is_the_highest_or_the_lowest() -> None:
     rows = [{"train_mae": 9.0, "val_mae": value} for value in (3.0, 1.0, 2.0, float("nan"))]
     for direction, best in (("max", 3.0), ("min", 1.0)):
