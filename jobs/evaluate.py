@@ -85,12 +85,12 @@ def compare_job(runs: Sequence[str]) -> Job:
     """
 
     def compare(config: Config, summary: Summary) -> None:
-        from pipeline.engine.plans.compare import FOLDER, compare_runs
+        from pipeline.engine.comparing.runs import FOLDER, compare_runs
 
         compare_runs(config, named(config), summary, config.folder(FOLDER))
 
     def named(config: Config) -> dict[str, str]:
-        from pipeline.engine.plans.compare import named_runs
+        from pipeline.engine.comparing.runs import named_runs
 
         found = named_runs(config, runs)
         if not found:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.record import EvaluationRecord, SampleScores
-from pipeline.objectives.base import ObjectiveSection
+from pipeline.objectives.base import Learned, ObjectiveSection
 from pipeline.sample import KEY, LABEL, SHARD
 
 
@@ -39,6 +39,7 @@ class Judged:
     Attributes:
         where: Its run, for errors.
         objective: What it was trained for.
+        learned: What that has learned of the targets.
         record: Its evaluation.
         rows: Of ``evaluation/predictions.parquet``, in the order of shard and key.
         validation: Its score on the validation split at the epoch that was kept; None where there was none.
@@ -47,6 +48,7 @@ class Judged:
 
     where: str
     objective: ObjectiveSection
+    learned: Learned
     record: EvaluationRecord
     rows: pa.Table
     validation: float | None = None

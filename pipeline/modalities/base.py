@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -11,7 +10,14 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import SampleError
-from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing, TrainingStatistics
+from pipeline.modalities.facets import (
+    CheapFeatures,
+    Facts,
+    Likeness,
+    ProbeRules,
+    Tokenizing,
+    TrainingStatistics,
+)
 from pipeline.modalities.shown import MarkedText, Medium, Shown
 from pipeline.plugins import KIND, Pluggable
 
@@ -260,6 +266,10 @@ class ModalityConfig(Section, Pluggable):
         """How near copies of its members are found; None where only the same bytes are copies."""
         return None
 
+    def cheap_features(self) -> CheapFeatures | None:
+        """What a cheap model sees of it that networks are held against; None where there is no such model."""
+        return None
+
     def measure(self) -> ColumnMeasure | None:
         """What is measured of its decoded values; None counts only how many there are."""
         return None
@@ -293,16 +303,3 @@ class ModalityConfig(Section, Pluggable):
     def augmentation(self) -> Any:
         """Builds the training-time augmentation: a callable ``(values, chance) -> values``."""
         raise TypeError(f"{type(self).__name__} is abstract")
-
-
-# The modality's part of a setting's path, as the kind's own code knows it.
-_OF_KIND = re.compile(r"modalities\.\w+(?=\.)")
-
-
-def under_name(fault: SampleError, name: str) -> SampleError:
-    """A fault whose setting is that of the modality ``name``: its kind's code does not know what it is called here."""
-    setting = _OF_KIND.sub(f"modalities.{name}", fault.setting, count=1)
-    if setting == fault.setting:
-        return fault
-    what = fault.what.replace(fault.setting, setting)
-    return SampleError(what, reason=fault.reason, field=fault.field, setting=setting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,3 +106,10 @@ def dense_column(column: pa.Array, shape: tuple[int, ...]) -> Dense:
             present.reshape(-1, *[1] * len(shape)), values, np.zeros((), values.dtype)
         )
     return Dense(values, present)
+
+
+def standard_scaler() -> Any:
+    """Features of mean 0 and deviation 1, as linear models of features in other units need them."""
+    from sklearn.preprocessing import StandardScaler
+
+    return StandardScaler()

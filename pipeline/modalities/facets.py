@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -109,3 +109,25 @@ class Tokenizing:
     read: Callable[[memoryview, str], str]
     train: Callable[[Iterable[str]], str]
     ready: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True)
+class CheapFeatures:
+    """What a cheap model, which networks are held against, sees of a modality. Picklable: it goes to other processes.
+
+    Attributes:
+        name: Of the features, in words: ``character n-grams``.
+        codec: How members are decoded for it, whatever the networks want.
+        extract: B values as the codec collates them -> what is kept of each: (B, F) float32, or (B,) texts.
+        vectorizer: Makes a transformer with ``fit_transform`` and ``transform``, as scikit-learn has them, from those
+            to features.
+        family: Of models that suit them.
+        inverse_penalty: Of a linear model, C in scikit-learn: the larger, the freer.
+    """
+
+    name: str
+    codec: Codec
+    extract: Callable[[np.ndarray], np.ndarray]
+    vectorizer: Callable[[], Any]
+    family: Literal["linear", "forest"] = "linear"
+    inverse_penalty: float = 1.0

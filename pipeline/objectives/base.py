@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pipeline.metrics.columns import Sums
 from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
+from pipeline.objectives.evaluation import Evaluation
 from pipeline.objectives.sampling import Repeats
 from pipeline.objectives.survey import TargetSurvey
 from pipeline.plugins import KIND, Pluggable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.objectives.baselines import Baselines
     from pipeline.objectives.network import Objective
     from pipeline.reports.section import Section as ReportSection
 
@@ -71,44 +73,6 @@ class Judging:
     split: str
     seed: int
     num_bootstrap: int
-
-
-class Evaluation(Protocol):
-    """Judges predictions against targets, for the whole model and for every subset of its modalities."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """Those of the predicted columns that are needed of every subset."""
-
-    @property
-    def by_subset(self) -> bool:
-        """Whether each subset must be predicted; else only the whole samples are."""
-
-    @property
-    def by_content(self) -> bool:
-        """Whether it must be told which samples are equal in a modality."""
-
-    def update(
-        self,
-        texts: Sequence[str | None],
-        predictions: Mapping[str, pa.Table],
-        present: Mapping[str, NDArray[np.bool_]],
-        contents: Mapping[str, NDArray[np.int64]] | None = None,
-    ) -> None:
-        """Takes in B more samples.
-
-        Args:
-            texts: Canonical texts of their targets; None where there are no targets.
-            predictions: Subset of the modalities, joined by ``+``, -> its predictions, with ``columns``.
-            present: Modality -> (B,) bool, True where a sample has it.
-            contents: Modality -> (B,) int64, equal where samples are equal in it; for ``by_content``.
-        """
-
-    def merge(self, other: Any) -> None:
-        """Takes in the samples of another evaluation, behind those of this one."""
-
-    def compute(self) -> EvaluationRecord:
-        """The content of ``evaluation/metrics.json``, with an empty comparison."""
 
 
 class ObjectiveSection(Section, Pluggable, ABC):
@@ -274,6 +238,15 @@ class ObjectiveSection(Section, Pluggable, ABC):
         Args:
             rows: Of ``evaluation/predictions.parquet``.
             evaluation: The content of ``evaluation/metrics.json``.
+        """
+        return None
+
+    def baselines(self, learned: Learned, seed: int) -> Baselines | None:
+        """Cheap models of the same targets that networks are held against; None where there are none.
+
+        Args:
+            learned: Of :meth:`learn`.
+            seed: For chance.
         """
         return None
 

@@ -16,11 +16,12 @@ from pipeline.cleaning import CleaningConfig
 from pipeline.errors import SampleError
 from pipeline.metrics.statistics import Measure, add_sums, statistics
 from pipeline.modalities import ModalitiesConfig, kinds
-from pipeline.modalities.base import ModalityConfig, under_name
+from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.chance import Chance
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.facets import ProbeRules
+from pipeline.modalities.naming import under_name
 from pipeline.modalities.shown import Film, MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors
@@ -197,3 +198,18 @@ def test_all_texts_of_a_sample_train_the_one_tokenizer() -> None:
     members = {"txt": memoryview(b"a body"), "title": memoryview(b"a title")}
     assert list(modalities.training_texts(members)) == ["a body", "a title"]
     assert list(modalities.training_texts({"txt": memoryview(b"\xff")})) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cheap_model_sees_a_few_numbers_of_it(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    features = pickle.loads(pickle.dumps(config(name).cheap_features()))
+    value = features.codec.decode(memoryview(data), field)
+    values, present = features.codec.collate(features.codec.to_arrow([value, None, value]))
+    kept = features.extract(values)
+    assert len(kept) == 3
+    assert features.name
+    seen = features.vectorizer().fit_transform(kept[np.flatnonzero(present)])
+    assert seen.shape[0] == 2
+    assert seen.shape[1] < 5000
+    assert np.isfinite(seen.toarray() if hasattr(seen, "toarray") else seen).all()

@@ -399,3 +399,27 @@ def test_a_bundle_gives_back_the_network(
     again, batch = restore(bundle), make_batch()
     for name, values in network.eval().predict(batch).items():
         assert torch.equal(values, again.predict(batch)[name]), name
+
+
+def test_cheap_models_answer_as_networks_do(
+    objective: ObjectiveSection, learned: Learned, texts: list[str]
+) -> None:
+    """Their columns are those of a network, and the objective's evaluation judges them."""
+    baselines = objective.baselines(learned, 0)
+    if baselines is None:
+        pytest.skip("has none")
+    features = np.random.default_rng(0).normal(size=(B, 3)).astype(np.float32)
+    models = [baselines.guess(texts)]
+    models += [baselines.fit(family, features, texts, 1.0) for family in ("linear", "forest")]
+    assert len({baselines.guess_name, *map(baselines.family_name, ("linear", "forest"))}) == 3
+    for model in models:
+        rows = objective.rows(model(features[:4]), learned)
+        assert rows.num_rows == 4
+        evaluation = objective.evaluation(learned, JUDGING)
+        evaluation.update(texts[:4], {"text": rows}, {"text": np.ones(4, bool)})
+        assert evaluation.compute().overall.metrics[objective.metric] is not None
+        columns = {name: rows[name] for name in rows.column_names}
+        judged = pa.table({LABEL: objective.truth(pa.array(texts[:4])), **columns})
+        scores = objective.sample_scores(judged, evaluation.compute().to_json())
+        assert scores is not None
+        assert scores.values.shape == (4,)

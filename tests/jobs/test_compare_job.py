@@ -43,12 +43,20 @@ def test_runs_are_compared_in_one_table(
     content = json.loads((folder / "comparison.json").read_text())
     rows = {row["name"]: row for row in content["rows"]}
     assert {"a", "b"} <= set(rows)
+    baselines = [row for row in content["rows"] if row["baseline"]]
+    assert len(baselines) == 4, "a guess, one a modality, and their mean"
+    assert max(row["metrics"]["accuracy"]["value"] for row in baselines) > 0.9
+    assert content["verdict"].startswith("The best cheap baseline beats every network")
     for name in "ab":
         metrics = json.loads((tmp_path / name / "evaluation" / "metrics.json").read_text())
         assert rows[name]["metrics"]["accuracy"]["value"] == metrics["overall"]["accuracy"]
         assert rows[name]["parameters"] > 1000
     summary = json.loads((folder / "summary.json").read_text())
+    assert summary["samples_read"] == 3 * 40 + 2 * 24, "of both splits, for the baselines"
     assert summary["metrics"]["a"] == rows["a"]["metrics"]["accuracy"]["value"]
+
+    assert evaluate.main([str(config), "--compare", *runs, "input.train=null"]) == 0
+    assert "No cheap baselines stand here: input.train is not set" in capsys.readouterr().out
 
     fewer = f"input.test={json.loads(json.dumps(_first_shard(config)))}"
     evaluated(gated, tmp_path / "b", fewer)

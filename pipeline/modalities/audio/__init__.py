@@ -15,7 +15,7 @@ from pipeline.modalities.audio.encoders import (
     AudioPretrainedConfig,
 )
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
 from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
@@ -203,6 +203,14 @@ class AudioConfig(ModalityConfig):
         from pipeline.modalities.audio.likeness import AudioLikeness
 
         return AudioLikeness()
+
+    def cheap_features(self) -> CheapFeatures:
+        from pipeline.modalities.audio.mel import track_statistics
+        from pipeline.modalities.codecs import standard_scaler
+
+        return CheapFeatures(
+            "mel and MFCC statistics", self.spectrograms(), track_statistics, standard_scaler
+        )
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import BinMeasure

@@ -1,4 +1,4 @@
-"""Waveform -> log-mel spectrogram, a stretch of frames at a time so that everything stays in the cache."""
+"""Waveform -> log-mel spectrogram, a stretch of frames at a time so that all stays in the cache -> statistics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pipeline.modalities.audio.fft import load_rfft
 AMIN = 1e-10  # floor of the power before the logarithm
 TOP_DB = 80.0  # range kept below the loudest value of a sound
 STRETCH_FRAMES = 512  # transformed at a time, which bounds what long sounds take: 1.7 MB at 16 kHz
+NUM_COEFFICIENTS = 20  # of the cepstrum
+EMPTY_DB = 0.5  # above the floor of a spectrogram, below which a frame at the end is padding
 BAND_MELS = 16  # mel bins of one matrix product: together they hear only a stretch of the spectrum
 
 
@@ -151,3 +153,38 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
     linear = mel * LINEAR_HZ_PER_MEL
     logarithmic = LOG_START_HZ * np.exp(LOG_STEP * (mel - LOG_START_MEL))
     return np.where(mel < LOG_START_MEL, linear, logarithmic)
+
+
+def track_statistics(decibels: np.ndarray) -> np.ndarray:
+    """Statistics over the frames of each sound, up to the last that is heard.
+
+    Args:
+        decibels: (B, F, N) log-mel spectrograms in dB.
+
+    Returns:
+        (B, 2 * F + 6 * M) float32: mean and deviation of the F mel bins; of the M = min(20, F) cepstral coefficients
+        mean, deviation, lowest, highest, and mean and deviation of the steps from frame to frame.
+    """
+    return np.stack([_statistics(sound.astype(np.float32)) for sound in decibels])
+
+
+def _statistics(sound: np.ndarray) -> np.ndarray:
+    heard = np.flatnonzero(sound.max(axis=0) > sound.min() + EMPTY_DB)
+    mel = sound[:, : heard[-1] + 1] if len(heard) else sound
+    coefficients = cepstrum(mel)
+    steps = np.diff(coefficients, axis=1) if mel.shape[1] > 1 else np.zeros_like(coefficients)
+    columns = [mel.mean(axis=1), mel.std(axis=1), coefficients.mean(axis=1)]
+    columns += [coefficients.std(axis=1), coefficients.min(axis=1), coefficients.max(axis=1)]
+    return np.concatenate([*columns, steps.mean(axis=1), steps.std(axis=1)]).astype(np.float32)
+
+
+def cepstrum(mel: np.ndarray) -> np.ndarray:
+    """Mel-frequency cepstral coefficients: (F, N) dB -> (min(20, F), N).
+
+    Source: Davis, Mermelstein 1980, "Comparison of Parametric Representations for Monosyllabic Word Recognition in
+    Continuously Spoken Sentences", equation 1; orthonormal, as ``librosa.feature.mfcc`` has it.
+    """
+    from scipy.fft import dct
+
+    coefficients: np.ndarray = dct(mel, axis=0, norm="ortho")
+    return coefficients[:NUM_COEFFICIENTS]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
 from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
 from pipeline.modalities.shown import Medium, Shown
 
@@ -169,6 +169,18 @@ class ImageConfig(ModalityConfig):
         from pipeline.modalities.image.likeness import ImageLikeness
 
         return ImageLikeness()
+
+    def cheap_features(self) -> CheapFeatures:
+        from pipeline.modalities.image.cheap import as_they_are, small_pixels
+        from pipeline.modalities.image.codec import ImageCodec
+
+        codec = ImageCodec(
+            size=min(self.size, 64),
+            max_pixels=int(self.max_megapixels * 1e6),
+            max_scans=self.max_scans,
+            limits=self.filter if self.filter.active else None,
+        )
+        return CheapFeatures("pixels", codec, small_pixels, as_they_are, "forest")
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import ChannelMeasure

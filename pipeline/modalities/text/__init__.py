@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing
+from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules, Tokenizing
 from pipeline.modalities.inputs import CharacterInput, TokenInput
 from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import (
@@ -190,6 +190,14 @@ class TextConfig(ModalityConfig):
         from pipeline.modalities.text.likeness import TextLikeness
 
         return TextLikeness()
+
+    def cheap_features(self) -> CheapFeatures:
+        from pipeline.modalities.text.cheap import ngrams, whole_texts
+        from pipeline.modalities.text.plain import PlainTextCodec
+
+        limits = self.filter if self.filter.active else None
+        codec = PlainTextCodec(self.max_bytes, self.encoding, limits)
+        return CheapFeatures("character n-grams", codec, whole_texts, ngrams, inverse_penalty=10.0)
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import LengthMeasure

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import Facts, ProbeRules, TrainingStatistics
+from pipeline.modalities.facets import CheapFeatures, Facts, ProbeRules, TrainingStatistics
 from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import (
     VectorEncoderConfig,
@@ -163,6 +163,13 @@ class VectorConfig(ModalityConfig):
         from pipeline.modalities.vector.plot import line_plot, with_gaps
 
         return Shown("plot", line_plot(with_gaps(augmented), like=with_gaps(original)))
+
+    def cheap_features(self) -> CheapFeatures:
+        from pipeline.modalities.codecs import standard_scaler
+        from pipeline.modalities.vector.cheap import statistics
+
+        name = "values" if len(self.shape) == 1 else "statistics of channels"
+        return CheapFeatures(name, self.codec(None), statistics, standard_scaler)
 
     def measure(self) -> VectorMeasure:
         from pipeline.modalities.vector.measure import VectorMeasure

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import ModalityConfig, Verify
-from pipeline.modalities.facets import Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
 from pipeline.modalities.image import ImageAugmentConfig
 from pipeline.modalities.shown import Medium, Shown
 from pipeline.modalities.video.encoders import VideoAttentionConfig, VideoEncoderConfig
@@ -160,6 +160,14 @@ class VideoConfig(ModalityConfig):
         from pipeline.modalities.video.likeness import VideoLikeness
 
         return VideoLikeness()
+
+    def cheap_features(self) -> CheapFeatures:
+        from pipeline.modalities.image.cheap import as_they_are
+        from pipeline.modalities.video.measure import small_frames
+
+        return CheapFeatures(
+            "mean frame and change", self.codec(None), small_frames, as_they_are, "forest"
+        )
 
     def measure(self) -> VideoMeasure:
         from pipeline.modalities.video.measure import VideoMeasure

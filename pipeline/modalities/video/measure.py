@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.metrics.columns import Sums, distribution, moments, row_step, value_shape
 from pipeline.modalities.codecs import dense_column
+from pipeline.modalities.image.cheap import small_pixels
 from pipeline.modalities.video.frames import are_there
 
 
@@ -52,3 +53,21 @@ class VideoMeasure:
             **moments(sums, real * len(range(0, shape[1], step)) * shape[2], 1),
             "frames": distribution(frames),
         }
+
+
+def small_frames(values: np.ndarray) -> np.ndarray:
+    """What a cheap model sees of clips: the mean of their frames, and the mean change from one to the next, made small.
+
+    Args:
+        values: (B, N, H, W, C) uint8, zeros where a clip has no frame.
+
+    Returns:
+        (B, 2 * F) float32, F as of :func:`pipeline.modalities.image.cheap.small_pixels`.
+    """
+    there = are_there(values)[..., None, None, None]
+    frames = values.astype(np.float32)
+    mean = frames.sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    both = there[:, 1:] & there[:, :-1]
+    steps = np.where(both, np.abs(np.diff(frames, axis=1)), 0).sum(axis=1)
+    change = steps / np.maximum(both.sum(axis=1), 1)
+    return np.concatenate([small_pixels(mean), small_pixels(change)], axis=1)

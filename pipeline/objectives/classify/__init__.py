@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.objectives.classify.baselines import ClassBaselines
     from pipeline.objectives.classify.evaluation import ClassEvaluation
     from pipeline.objectives.classify.model import Classifier
     from pipeline.objectives.classify.section import ClassSection
@@ -138,6 +139,11 @@ class ClassifyConfig(FusedSection):
         from pipeline.objectives.classify.evaluation import sample_scores
 
         return sample_scores(rows)
+
+    def baselines(self, learned: Learned, seed: int) -> ClassBaselines:
+        from pipeline.objectives.classify.baselines import ClassBaselines
+
+        return ClassBaselines(names(learned), seed)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows)

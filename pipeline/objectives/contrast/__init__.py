@@ -14,10 +14,11 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
-from pipeline.objectives.base import Arrays, Evaluation, Judging, Learned, ObjectiveSection, Prompts
+from pipeline.objectives.base import Arrays, Judging, Learned, ObjectiveSection, Prompts
 from pipeline.objectives.contrast import rows
 from pipeline.objectives.contrast.summary import summary
 from pipeline.objectives.contrast.targets import LABEL, NamesSurvey, NamesTarget, names_of
+from pipeline.objectives.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from torch import nn

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.objectives.multi_label.baselines import LabelBaselines
     from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation
     from pipeline.objectives.multi_label.model import MultiLabelClassifier
     from pipeline.objectives.multi_label.section import LabelsSection
@@ -144,6 +145,11 @@ class MultiLabelConfig(FusedSection):
         from pipeline.objectives.multi_label.evaluation import sample_scores
 
         return sample_scores(rows)
+
+    def baselines(self, learned: Learned, seed: int) -> LabelBaselines:
+        from pipeline.objectives.multi_label.baselines import LabelBaselines
+
+        return LabelBaselines(names(learned), seed)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows)

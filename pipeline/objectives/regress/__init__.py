@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.objectives.regress.baselines import NumberBaselines
     from pipeline.objectives.regress.evaluation import NumberEvaluation
     from pipeline.objectives.regress.model import Regressor
     from pipeline.objectives.regress.section import NumberSection
@@ -106,6 +107,11 @@ class RegressConfig(FusedSection):
         from pipeline.objectives.regress.evaluation import sample_scores
 
         return sample_scores(rows)
+
+    def baselines(self, learned: Learned, seed: int) -> NumberBaselines:
+        from pipeline.objectives.regress.baselines import NumberBaselines
+
+        return NumberBaselines(len(self.places), seed)
 
     def summary(self, rows: pa.Table, learned: Learned) -> Sums:
         return summary(rows, Scale.of(learned))

@@ -57,7 +57,7 @@ def judged(
     columns = {"key": keys, "shard": ["x.tar"] * len(texts)}
     columns |= {"label": objective.truth(pa.array(texts))}
     columns |= {name: predicted[name] for name in predicted.column_names}
-    return Judged(where, objective, evaluation.compute(), pa.table(columns))
+    return Judged(where, objective, learned, evaluation.compute(), pa.table(columns))
 
 
 def test_rows_are_ordered_and_tested_pair_by_pair() -> None:

@@ -11,11 +11,20 @@ import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import Config
+from pipeline.engine.comparing.baselines import baseline_entrants
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError
 from pipeline.evaluation.comparison import Comparison, compare
-from pipeline.evaluation.judged import Cost, Entrant, Judged, by_sample, num_parameters, short_names
+from pipeline.evaluation.judged import (
+    Cost,
+    Entrant,
+    Judged,
+    by_sample,
+    check_comparable,
+    num_parameters,
+    short_names,
+)
 from pipeline.evaluation.page import to_markdown
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.bundle import Bundle
@@ -60,7 +69,13 @@ def compare_runs(
         ConfigError: A run was not evaluated, or two were judged on different samples.
     """
     entrants = [Entrant(name, (judged(run, config.plugged()),)) for name, run in runs.items()]
-    comparison = compare(entrants, judging_of(config))
+    judging, notes = judging_of(config), list[str]()
+    if config.evaluate.baselines:
+        check_comparable([model for entrant in entrants for model in entrant.models])
+        like = entrants[0].models[0]
+        baselines, notes = baseline_entrants(config, like, judging, summary, output)
+        entrants += baselines
+    comparison = compare(entrants, judging, notes)
     report(comparison, summary, output)
     return comparison
 
@@ -112,6 +127,7 @@ def judged(run: str, plugged: frozenset[str]) -> Judged:
     return Judged(
         where=run,
         objective=objective,
+        learned=bundle.learned,
         record=EvaluationRecord.from_json(metrics),
         rows=by_sample(_predictions(run)),
         validation=bundle.metrics.get(f"val_{objective.score.name}"),

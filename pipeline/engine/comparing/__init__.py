@@ -1,0 +1,1 @@
+"""Comparing models: runs that were evaluated, and cheap models that are fitted on the spot."""

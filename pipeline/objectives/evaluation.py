@@ -1,0 +1,51 @@
+"""What judges the predictions of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pipeline.metrics.record import EvaluationRecord
+
+
+class Evaluation(Protocol):
+    """Judges predictions against targets, for the whole model and for every subset of its modalities."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Those of the predicted columns that are needed of every subset."""
+
+    @property
+    def by_subset(self) -> bool:
+        """Whether each subset must be predicted; else only the whole samples are."""
+
+    @property
+    def by_content(self) -> bool:
+        """Whether it must be told which samples are equal in a modality."""
+
+    def update(
+        self,
+        texts: Sequence[str | None],
+        predictions: Mapping[str, pa.Table],
+        present: Mapping[str, NDArray[np.bool_]],
+        contents: Mapping[str, NDArray[np.int64]] | None = None,
+    ) -> None:
+        """Takes in B more samples.
+
+        Args:
+            texts: Canonical texts of their targets; None where there are no targets.
+            predictions: Subset of the modalities, joined by ``+``, -> its predictions, with ``columns``.
+            present: Modality -> (B,) bool, True where a sample has it.
+            contents: Modality -> (B,) int64, equal where samples are equal in it; for ``by_content``.
+        """
+
+    def merge(self, other: Any) -> None:
+        """Takes in the samples of another evaluation, behind those of this one."""
+
+    def compute(self) -> EvaluationRecord:
+        """The content of ``evaluation/metrics.json``, with an empty comparison."""
