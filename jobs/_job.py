@@ -20,6 +20,7 @@ from pipeline.config import Config, load, to_yaml
 from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
 from pipeline.modalities.reasons import meanings
+from pipeline.plugins import line_of
 from pipeline.runs import Summary
 from pipeline.safe_text.printable import printable_lines
 from pipeline.safe_text.redaction import redact
@@ -118,8 +119,10 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # a bug: all of it is shown, and the exit code says failed
         logger.exception("unexpected")
+        place = line_of(error)
         print(
-            f"{type(error).__name__}: {printable_lines(redact(str(error)))} | {job.name} | this is a bug, "
+            f"{type(error).__name__}: {printable_lines(redact(str(error)))} | "
+            f"{f'{job.name}, {redact(place)}' if place else job.name} | this is a bug, "
             "the log has the whole of it",
             file=sys.stderr,
         )

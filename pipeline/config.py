@@ -24,6 +24,7 @@ from pipeline.objectives import ObjectiveConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.packing.config import PackConfig
 from pipeline.plugins import class_names, make_importable
+from pipeline.prediction.own import is_own
 from pipeline.safe_text.redaction import redacted
 from pipeline.search import SearchConfig
 from pipeline.sections import (
@@ -200,7 +201,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: The file or an override is wrong; names the setting and, for an unknown one, the nearest known.
     """
     tree = _read_tree(path, overrides)
-    if any(class_names(tree)):
+    if _asks_for_classes(tree):
         make_importable(Path(path).parent)
     return validate(with_defaults(tree, Config), where=str(path), overrides=overrides)
 
@@ -215,7 +216,13 @@ def names_classes(path: str | Path, overrides: Sequence[str] = ()) -> bool:
     Raises:
         ConfigError: The file cannot be read, or an override is none.
     """
-    return any(class_names(_read_tree(path, overrides)))
+    return _asks_for_classes(_read_tree(path, overrides))
+
+
+def _asks_for_classes(tree: Mapping[str, object]) -> bool:
+    infer = tree.get("infer")
+    model = infer.get("model") if isinstance(infer, Mapping) else None
+    return any(class_names(tree)) or (isinstance(model, str) and is_own(model))
 
 
 def _read_tree(path: str | Path, overrides: Sequence[str]) -> dict[str, object]:

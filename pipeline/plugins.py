@@ -1,15 +1,18 @@
-"""Sections of the configuration that a person has written the class of: ``kind: python``, its class and its settings.
+"""A person's own classes: sections of a configuration (``kind: python``), and predictors (``infer.model: python:...``).
 
-Such a class keeps to the contract of its place (an objective, a modality) and is used like those of this project. It is
-imported only where a configuration names it: a bundle names it too, and that alone imports nothing.
+Such a class keeps to the contract of its place (an objective, a modality, a predictor) and is used like those of this
+project. It is imported only where a configuration names it: a bundle names it too, and that alone imports nothing.
 """
 
 from __future__ import annotations
 
 import importlib
+import linecache
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -124,18 +127,9 @@ def imported(class_name: str, contract: type[Pluggable], noun: str) -> type[Plug
     Raises:
         ValueError: It cannot be imported, or is none.
     """
-    module_name, _, name = class_name.partition(":")
-    if not (module_name and name):
-        raise ValueError("a class is written package.module:Class")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 - a person's module may raise anything
-        raise ValueError(
-            f"{module_name} cannot be imported: {in_words(error)}; install it, or put it beside the configuration"
-        ) from None
-    _imported.add(module_name.partition(".")[0])
-    section = getattr(module, name, None)
-    if not (isinstance(section, type) and issubclass(section, contract)):
+    section = _class_at(class_name)
+    if not (section and issubclass(section, contract)):
+        module_name, _, name = class_name.partition(":")
         what = "has no such class" if section is None else f"has there what is not {noun}"
         raise ValueError(
             f"{module_name} {what}: derive {name} from {contract.__module__}.{contract.__name__}"
@@ -143,6 +137,81 @@ def imported(class_name: str, contract: type[Pluggable], noun: str) -> type[Plug
     if missing := sorted(getattr(section, "__abstractmethods__", ())):
         raise ValueError(f"the class lacks {', '.join(missing)}")
     return section
+
+
+def imported_with(class_name: str, methods: Sequence[str], noun: str) -> type:
+    """The class of that name, which need not be derived from anything.
+
+    Args:
+        class_name: ``package.module:Class``.
+        methods: That it must have.
+        noun: What it is, for errors.
+
+    Raises:
+        ValueError: It cannot be imported, or lacks one of the methods.
+    """
+    chosen = _class_at(class_name)
+    if chosen is None:
+        raise ValueError(f"{class_name.replace(':', ' has no class ')}")
+    if missing := [name for name in methods if not callable(getattr(chosen, name, None))]:
+        raise ValueError(
+            f"{class_name} has no {', no '.join(missing)}: {noun} has the methods {', '.join(methods)}"
+        )
+    return chosen
+
+
+def _class_at(class_name: str) -> type | None:
+    """The class of that name; None where its module has none.
+
+    Raises:
+        ValueError: It is no name of a class, or the module cannot be imported.
+    """
+    module_name, _, name = class_name.partition(":")
+    if not (module_name and name):
+        raise ValueError("a class is written package.module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001 - a person's module may raise anything
+        place = line_of(error, module_name)
+        raise ValueError(
+            f"{module_name} cannot be imported: {in_words(error)}{f' ({place})' if place else ''}; "
+            "install it, or put it beside the configuration"
+        ) from None
+    _imported.add(module_name.partition(".")[0])
+    chosen = getattr(module, name, None)
+    return chosen if isinstance(chosen, type) else None
+
+
+def line_of(error: BaseException, *modules: str) -> str | None:
+    """The last line of a person's code that an error came through, as ``FILE:LINE, in FUNCTION: CODE``.
+
+    Args:
+        error: What was raised.
+        modules: Modules of theirs, beside those that were imported in this process for a configuration.
+
+    Returns:
+        None where it came through none.
+    """
+    packages = {name.partition(".")[0] for name in modules} | _imported
+    place = None
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in packages:
+            file, function = frame.f_code.co_filename, frame.f_code.co_name
+            code = linecache.getline(file, number).strip()
+            place = f"{file}:{number}, in {function}: {code}"
+    return place
+
+
+def source_digest(chosen: type) -> str:
+    """Digest of the Python files of a class's top-level module or package, wherever those lie."""
+    module = sys.modules[chosen.__module__.partition(".")[0]]
+    folders = list(getattr(module, "__path__", ()))
+    file = Path(module.__file__ or "")
+    files = [(path, Path(folder)) for folder in folders for path in Path(folder).rglob("*.py")]
+    digest = blake2b(digest_size=16)
+    for path, root in sorted(files) or [(file, file.parent)]:
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def class_names(tree: object) -> Iterator[str]:

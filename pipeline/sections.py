@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.decoding.rows import OnBadField
+from pipeline.prediction.own import is_own, predictor_class
 
 __all__ = ["SPLITS", "Patterns"]
 
@@ -162,12 +163,16 @@ class InferConfig(Section):
     input: Patterns = Field(default="test", description="a split, or a pattern of shards")
     model: ModelName | None = Field(
         default=None,
-        description="folder of a bundle, RUN/model by default; or a pretrained encoder: "
-        "torchvision:NAME, timm:NAME, open_clip:NAME, hf:FOLDER",
+        description="folder of a bundle, RUN/model by default; a pretrained encoder: torchvision:NAME, timm:NAME, "
+        "open_clip:NAME, hf:FOLDER; or a predictor of your own: python:package.module:Class",
     )
     weights: Location | None = Field(
         default=None,
-        description="file or folder of an encoder's weights on this machine; nothing is ever downloaded",
+        description="file or folder of the weights of an encoder, or of a predictor of your own, on this machine; "
+        "nothing is ever downloaded",
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description="of a predictor of your own, which it is made with"
     )
     output: Location | None = Field(
         default=None, description="folder to write; RUN/embeddings by default"
@@ -194,11 +199,19 @@ class InferConfig(Section):
         description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
     )
 
+    @field_validator("model")
+    @classmethod
+    def _usable(cls, model: str | None) -> str | None:
+        if model is not None and is_own(model):
+            predictor_class(model)
+        return model
+
     @model_validator(mode="after")
     def _one_way(self) -> InferConfig:
-        chosen = [
-            name for name in ("replace", "new_version", "retry_quarantined") if getattr(self, name)
-        ]
+        if self.settings and not is_own(self.model or ""):
+            raise ValueError("settings are those of a python:package.module:Class in model")
+        ways = ("replace", "new_version", "retry_quarantined")
+        chosen = [name for name in ways if getattr(self, name)]
         if self.replace and len(chosen) > 1:
             raise ValueError(
                 f"{chosen[1]} keeps the rows that are there, and replace lets them go: set one of them"

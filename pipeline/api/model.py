@@ -20,12 +20,11 @@ from pipeline.engine.decoding.isolated import decode_alone, end_child
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
-from pipeline.modalities.pretrained import is_encoder
 from pipeline.models.bundle import Bundle
 from pipeline.plugins import Pluggable, class_names, imported
 from pipeline.prediction.predictor import Predictor, load_predictor
 from pipeline.prediction.spec import Model as Described
-from pipeline.prediction.spec import ModelSpec, Precision, open_model
+from pipeline.prediction.spec import ModelSpec, Precision, kind_of, open_model
 from pipeline.sample import BASE_SCHEMA, ERROR, KEY, MODALITIES, SHARD
 
 WHERE, WHERE_LOADED = "predict", "pipeline.load_model"
@@ -38,6 +37,7 @@ def load_model(
     *,
     modalities: Mapping[str, Mapping[str, object]] | None = None,
     weights: str | None = None,
+    settings: Mapping[str, object] | None = None,
     trusted: Collection[str | type[Pluggable]] = (),
     batch_size: int = 64,
     float16: bool = False,
@@ -48,10 +48,12 @@ def load_model(
     """Loads a model that training left, or a pretrained encoder; nothing is ever downloaded.
 
     Args:
-        model: Folder of a bundle, such as RUN/model, or an encoder as in ``infer.model``: ``timm:NAME``, ``hf:FOLDER``.
+        model: Folder of a bundle, such as RUN/model; an encoder as in ``infer.model``: ``timm:NAME``, ``hf:FOLDER``; or
+            a predictor of your own, ``python:package.module:Class``.
         modalities: Name -> settings of what an encoder reads, by default one of each kind that it takes. A bundle has
             its own.
-        weights: File or folder of an encoder's weights.
+        weights: File or folder of the weights of an encoder, or of a predictor of your own.
+        settings: Of a predictor of your own.
         trusted: Classes of your own that a bundle may ask for, or their names, ``package.module:Class``; it is refused
             where it asks for another, before that is imported.
         batch_size: Samples of a micro-batch.
@@ -66,7 +68,7 @@ def load_model(
         ModelError: The model is missing, damaged, does not fit the modalities, or asks for a class that is not named.
     """
     name, bundle = os.fspath(model), None
-    if not is_encoder(name):
+    if kind_of(name) == "bundle":
         bundle = Bundle.load(name, {*_names(trusted), *class_names(modalities)})
     if modalities is not None:
         tree = {"run": ".", "modalities": modalities}
@@ -78,6 +80,7 @@ def load_model(
         modalities=configured,
         objective=bundle.objective if bundle else None,  # whose class is trusted by now
         weights=weights,
+        settings=dict(settings or {}),
         batch_size=batch_size,
         num_threads=threads,
         float16=float16,
@@ -135,7 +138,7 @@ class Model:
 
     def __init__(self, spec: ModelSpec) -> None:
         self._described: Described = open_model(spec)
-        self._spec = replace(spec, encoder=self._described.encoder)
+        self._spec = replace(spec, description=self._described.description)
         # Its own: how many threads a product is shared among is kept for each thread that asks.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._predictor: Predictor = self._thread.submit(load_predictor, self._spec).result()

@@ -36,8 +36,8 @@ class ImageInput:
     size: int
     filter: Filter
     squash: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     floor: bool = False
 
     def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:

@@ -1,12 +1,13 @@
-"""The stage that holds a model and predicts a block of samples at a time: a bundle or a pretrained encoder."""
+"""The stage that holds a model, of whatever kind, and predicts a block of samples at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.prediction.spec import ModelSpec
+from pipeline.prediction.spec import Kind, ModelSpec
 
 
 class Predictor(Protocol):
@@ -37,10 +38,27 @@ def load_predictor(spec: ModelSpec) -> Predictor:
         ModelError: The model is missing, damaged, or does not fit the configuration.
         RunError: The device that was asked for is not there.
     """
-    if spec.pretrained:
-        from pipeline.prediction.encoder import EncoderPredictor
+    kinds: dict[Kind, Callable[[ModelSpec], Predictor]] = {
+        "bundle": _bundle,
+        "encoder": _encoder,
+        "own": _own,
+    }
+    return kinds[spec.kind](spec)
 
-        return EncoderPredictor(spec)
+
+def _bundle(spec: ModelSpec) -> Predictor:
     from pipeline.prediction.bundle import BundlePredictor
 
     return BundlePredictor(spec)
+
+
+def _encoder(spec: ModelSpec) -> Predictor:
+    from pipeline.prediction.encoder import EncoderPredictor
+
+    return EncoderPredictor(spec)
+
+
+def _own(spec: ModelSpec) -> Predictor:
+    from pipeline.prediction.own.runner import OwnRunner
+
+    return OwnRunner(spec)

@@ -1,4 +1,4 @@
-"""What a job is told about the model that it runs, a bundle or a pretrained encoder, before any network is built."""
+"""What a job is told about the model that it runs, before any network is built."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ from pipeline.modalities.pretrained import EncoderDescription, describe, is_enco
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.sealed import check_objective, objective_of, prediction_fields
 from pipeline.plugins import class_names
+from pipeline.prediction.own import is_own
+from pipeline.prediction.own.description import OwnDescription
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Kind = Literal["bundle", "encoder", "own"]
+# What is known of a model that is no bundle.
+Description = EncoderDescription | OwnDescription
 
 
 @dataclass(frozen=True)
@@ -26,17 +31,20 @@ class ModelSpec:
     """Which model is asked, and how it runs; picklable.
 
     Attributes:
-        model: Folder of a bundle, or an encoder as ``KIND:NAME`` (:mod:`pipeline.modalities.pretrained`).
+        model: Folder of a bundle, an encoder as ``KIND:NAME`` (:mod:`pipeline.modalities.pretrained`), or a person's
+            own predictor as ``python:package.module:Class`` (:mod:`pipeline.prediction.own`).
         modalities: Those that the job is configured with.
         objective: The objective that the job is configured with, as JSON; None where there is none.
-        weights: File or folder of an encoder's weights.
+        weights: File or folder of an encoder's weights, or of a person's own predictor.
         batch_size: Samples of a micro-batch.
         num_threads: CPU threads of the networks in this process; None leaves them as they are.
         float16: Writes embeddings in half precision.
         precision: Of matrix products; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
         compile: Compiles the networks.
         device: ``cpu`` or ``cuda``; None takes a GPU where there is one.
-        encoder: What was said of the encoder before; what is loaded must be the same. None asks nothing.
+        description: What was said of a model that is no bundle before; what is loaded must be the same. None asks
+            nothing.
+        settings: Of a person's own predictor.
     """
 
     model: str
@@ -48,8 +56,9 @@ class ModelSpec:
     precision: Precision = "auto"
     compile: bool = False
     device: str | None = None
-    encoder: EncoderDescription | None = None
+    description: Description | None = None
     objective: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plugged(self) -> frozenset[str]:
@@ -58,9 +67,20 @@ class ModelSpec:
         return frozenset(name for tree in trees for name in class_names(tree))
 
     @property
-    def pretrained(self) -> bool:
-        """Whether this is a pretrained encoder rather than a bundle."""
-        return is_encoder(self.model)
+    def kind(self) -> Kind:
+        """What kind of model this is."""
+        return kind_of(self.model)
+
+
+def kind_of(model: str) -> Kind:
+    """What kind of model a name is of.
+
+    Raises:
+        ConfigError: It looks like an encoder's, of a kind that there is not.
+    """
+    if is_own(model):
+        return "own"
+    return "encoder" if is_encoder(model) else "bundle"
 
 
 class Model(Protocol):
@@ -80,7 +100,7 @@ class Model(Protocol):
 
     @property
     def summary(self) -> Callable[[pa.Table], Sums] | None:
-        """What nights are compared by, of good rows with its columns; None for an encoder."""
+        """What nights are compared by, of good rows with its columns; None where there is nothing."""
 
     @property
     def tokenizer(self) -> str | None:
@@ -91,8 +111,8 @@ class Model(Protocol):
         """Those that it takes, with the limits and filters of the job."""
 
     @property
-    def encoder(self) -> EncoderDescription | None:
-        """What a pretrained encoder takes and gives; None for a bundle."""
+    def description(self) -> Description | None:
+        """What a model that is no bundle takes and gives."""
 
     def decoding(self) -> Mapping[str, Any]:
         """The settings that decoded rows depend on, ready for JSON."""
@@ -105,10 +125,16 @@ def open_model(spec: ModelSpec) -> Model:
     """Reads what a job must know of a model.
 
     Raises:
-        ConfigError: The name says no encoder that is known, or a package is not installed.
+        ConfigError: The name says no encoder that is known, a package is not installed, or a person's own class does
+            not keep to its contract.
         ModelError: The model is missing, damaged, or does not fit the configured modalities.
     """
-    return EncoderModel.open(spec) if spec.pretrained else BundleModel.open(spec)
+    kinds: dict[Kind, Callable[[ModelSpec], Model]] = {
+        "bundle": BundleModel.open,
+        "encoder": ForeignModel.of_encoder,
+        "own": ForeignModel.of_own,
+    }
+    return kinds[spec.kind](spec)
 
 
 def encoder_of(spec: ModelSpec) -> EncoderDescription:
@@ -117,8 +143,28 @@ def encoder_of(spec: ModelSpec) -> EncoderDescription:
     Raises:
         ConfigError: As :func:`open_model`, as ModelError.
     """
-    encoder = spec.encoder or describe(spec.model, spec.weights)
+    known = spec.description
+    encoder = known if isinstance(known, EncoderDescription) else describe(spec.model, spec.weights)
     return encoder.for_job(spec.modalities.kinds())
+
+
+def own_of(spec: ModelSpec) -> OwnDescription:
+    """The person's own predictor that is asked for.
+
+    Raises:
+        ConfigError: As :func:`open_model`, as ModelError.
+    """
+    if spec.compile:
+        raise ConfigError(
+            "a predictor of your own is not compiled from outside",
+            where="infer.compile=true",
+            fix="leave it out, and call torch.compile in its load()",
+        )
+    if isinstance(spec.description, OwnDescription):
+        return spec.description
+    return OwnDescription.of(
+        spec.model, spec.settings, spec.weights, spec.modalities, float16=spec.float16
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +174,7 @@ class BundleModel:
     bundle: Bundle
     modalities: ModalitiesConfig
     fields: list[pa.Field]
-    encoder: None = None
+    description: None = None
 
     @classmethod
     def open(cls, spec: ModelSpec) -> BundleModel:
@@ -169,10 +215,10 @@ class BundleModel:
 
 
 @dataclass(frozen=True)
-class EncoderModel:
-    """A pretrained encoder; see :class:`Model`."""
+class ForeignModel:
+    """A pretrained encoder, or a person's own predictor; see :class:`Model`."""
 
-    encoder: EncoderDescription
+    description: Description
     modalities: ModalitiesConfig
     fields: list[pa.Field]
     fingerprint: str
@@ -181,25 +227,29 @@ class EncoderModel:
     tokenizer: str | None = None
 
     @classmethod
-    def open(cls, spec: ModelSpec) -> EncoderModel:
+    def of_encoder(cls, spec: ModelSpec) -> ForeignModel:
         """Describes an encoder for the modalities that the job is configured with."""
         encoder = encoder_of(spec)
         fields = encoder.fields(float16=spec.float16)
         return cls(encoder, spec.modalities, fields, encoder.fingerprint)
 
+    @classmethod
+    def of_own(cls, spec: ModelSpec) -> ForeignModel:
+        """Asks a person's own predictor what it takes and gives."""
+        own = own_of(spec)
+        return cls(own, spec.modalities, list(own.fields), own.fingerprint)
+
     def decoding(self) -> Mapping[str, Any]:
         settings = self.modalities.decoding()
         compared = ("kind", "fields", "filter", "encoding")
         return {
-            name: {key: value for key, value in settings[name].items() if key in compared}
-            for name in self.encoder.inputs
+            name: settings[name]
+            if way is None  # as it is configured
+            else {key: value for key, value in settings[name].items() if key in compared}
+            for name, way in self.description.inputs.items()
         }
 
     def decoder(self, **handling: Any) -> Decoder:
-        configs = self.modalities.by_name()
         verify = handling.pop("verify", "full")
-        codecs = {
-            name: network_input.codec(configs[name], verify=verify)
-            for name, network_input in self.encoder.inputs.items()
-        }
+        codecs = self.description.codecs(self.modalities, verify)
         return Decoder.with_codecs(codecs, self.modalities, **handling)

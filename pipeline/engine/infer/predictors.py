@@ -99,6 +99,7 @@ def model_spec(config: Config) -> ModelSpec:
         model=config.folder("model", config.infer.model),
         modalities=config.modalities,
         weights=config.infer.weights,
+        settings=config.infer.settings,
         batch_size=config.infer.batch_size,
         float16=config.infer.float16,
         precision=precision_of(config),
@@ -123,7 +124,7 @@ def predictor_pool(
     """As many processes that predict as the configuration or the executor's resources ask for.
 
     With GPUs, as many as fit. A bundle on CPUs has one actor and one thread for every two cores, so that decoding has
-    the others. An encoder on CPUs takes nearly all of the time: its processes do whole parts, one of one thread for
+    the others. Other models on CPUs take nearly all of the time: their processes do whole parts, one of one thread for
     every core, fewer with more threads where their copies of the weights would fill the memory. The threads do not
     depend on ``infer.actors``, since a network's last digits may depend on them.
 
@@ -134,20 +135,20 @@ def predictor_pool(
     """
     gpus, cpus = config.cluster.gpus_per_worker, resources.cpus
     spec = replace(model_spec(config), device="cuda" if gpus else "cpu")
-    encoder = model.encoder if model is not None else None
+    foreign = model.description if model is not None else None
     threads = 1
     if gpus:
         by_size = _on_gpus(config, gpus, resources)
-    elif encoder is None:
+    elif foreign is None:
         by_size = cpus // 2
     else:
-        copies = int(MEMORY_FRACTION * resources.memory_bytes / max(1, encoder.num_bytes))
+        copies = int(MEMORY_FRACTION * resources.memory_bytes / max(1, foreign.num_bytes))
         by_size = min(cpus, max(1, copies))
         threads = min(cpus // by_size, os.cpu_count() or 1)
     num_actors = max(1, config.infer.actors or by_size)
     threads = config.infer.threads or threads
-    spec = replace(spec, encoder=encoder, num_threads=threads)
-    whole_parts = encoder is not None and not gpus
+    spec = replace(spec, description=foreign, num_threads=threads)
+    whole_parts = foreign is not None and not gpus
     if whole_parts:
         # No more than its threads use: a share of all CPUs of a cluster may be more than any node has.
         share = min(threads, os.cpu_count() or 1, cpus / num_actors)

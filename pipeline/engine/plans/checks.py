@@ -15,8 +15,8 @@ from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.logs import event
 from pipeline.modalities.formats import expected_kind, is_media
-from pipeline.modalities.pretrained import is_encoder
 from pipeline.models.bundle import MANIFEST
+from pipeline.prediction.spec import kind_of
 from pipeline.sample import Sample
 from pipeline.settings import join_errors
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
@@ -96,7 +96,7 @@ def _without_data(config: Config, needs: Needs) -> Iterator[PipelineError]:
     for name in needs.metadata:
         if name in needs.columns:
             yield second_column(name)
-    if needs.model and not is_encoder(config.infer.model or ""):
+    if needs.model and kind_of(config.infer.model or "") == "bundle":
         folder = config.folder("model", config.infer.model)
         if not storage.exists(storage.join(folder, MANIFEST)):
             yield ModelError(

@@ -128,9 +128,9 @@ def _bundle(config: Config) -> Bundle:
         ConfigError: The model is no bundle.
     """
     spec = model_spec(config)
-    if spec.pretrained:
+    if spec.kind != "bundle":
         raise ConfigError(
-            "a pretrained encoder gives embeddings, and no predictions that could be judged",
+            "a model that is no bundle gives no predictions that could be judged",
             where=f"infer.model={spec.model}",
             fix="leave infer.model out to judge RUN/model, or name another bundle",
         )

@@ -1,4 +1,4 @@
-"""Batch inference: what a bundle or a pretrained encoder makes of shards, in Parquet."""
+"""Batch inference: what a model makes of shards, in Parquet."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def inference_job(config: Config, workplace: Workplace, partition: str = "") -> 
 
 def _comparing(config: Config, model: Model, decoder: Decoder) -> Decoder:
     """How samples are decoded to be compared with each other: as configured, whatever an encoder makes of them."""
-    if model.encoder is None:
+    if model.description is None:
         return decoder
     unused = ""  # texts are compared as texts
     return Decoder.build(
@@ -139,9 +139,9 @@ def _comparing(config: Config, model: Model, decoder: Decoder) -> Decoder:
 def _check_input(config: Config, model: Model) -> None:
     """Refuses what preprocess wrote, where a model decodes samples in its own way."""
     folders, _ = split_input(config.patterns(config.infer.input, "infer.input"))
-    if folders and model.encoder is not None:
+    if folders and model.description is not None:
         raise ConfigError(
-            "a pretrained encoder reads shards: preprocessed rows are no longer what it looks at",
+            "a model that is no bundle reads shards: preprocessed rows are no longer what it looks at",
             where=f"infer.input={config.infer.input}",
             fix="set infer.input to the shards",
         )

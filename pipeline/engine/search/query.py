@@ -146,6 +146,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
         model=config.folder("model", config.infer.model),
         modalities=config.modalities.unfiltered(),
         weights=config.infer.weights,
+        settings=config.infer.settings,
         batch_size=1,
         num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
         precision=config.infer.precision,
@@ -169,7 +170,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
         end_child()
     from pipeline.prediction.predictor import load_predictor
 
-    row = load_predictor(replace(spec, encoder=model.encoder))(table).to_pylist()[0]
+    row = load_predictor(replace(spec, description=model.description))(table).to_pylist()[0]
     return Query(np.asarray(row[model_column], np.float64), None, row.get("prediction"), shown)
 
 

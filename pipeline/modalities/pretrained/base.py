@@ -17,6 +17,8 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.inputs import Input, TowerInput
 
 if TYPE_CHECKING:
+    from pipeline.modalities import ModalitiesConfig
+    from pipeline.modalities.base import Codec, Verify
     from pipeline.modalities.pretrained.towers import Tower
 
 EMBEDDING = "embedding"
@@ -111,6 +113,11 @@ class EncoderDescription:
         inputs = {kind: self.inputs[name] for name, kind in self.kinds.items()} or self.inputs
         return replace(self, inputs=inputs, kinds={})
 
+    def codecs(self, modalities: ModalitiesConfig, verify: Verify = "full") -> dict[str, Codec]:
+        """Modality -> what decodes it."""
+        configs = modalities.by_name()
+        return {name: way.codec(configs[name], verify=verify) for name, way in self.inputs.items()}
+
     def fields(self, *, float16: bool) -> list[pa.Field]:
         """The columns that it adds to the output: ``embedding``, and one a modality where they share a space."""
         kind = pa.list_(pa.float16() if float16 else pa.float32(), self.width)
@@ -181,11 +188,16 @@ def local_file(location: str, setting: str) -> Path:
     return path
 
 
-def digest_of(path: Path) -> tuple[str, int]:
-    """Digest of the content of a file, or of the files of a folder by their names, and their size in bytes."""
+def digest_of(path: Path, picked: Sequence[str] | None = PICKED) -> tuple[str, int]:
+    """Digest of the content of a file, or of the files of a folder by their names, and their size in bytes.
+
+    Args:
+        path: The file or folder.
+        picked: Ends of the names of a folder's files that count; None takes all.
+    """
     digest = blake2b(digest_size=16)
     size = 0
-    for source in _files(path):
+    for source in _files(path, picked):
         name = source.relative_to(path).as_posix() if path.is_dir() else ""
         digest.update(f"{name}\0{source.stat().st_size}\0".encode())
         with source.open("rb") as file:
@@ -195,10 +207,11 @@ def digest_of(path: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, picked: Sequence[str] | None) -> list[Path]:
     if path.is_file():
         return [path]
-    weights = (file for file in path.rglob("*") if file.suffix in PICKED and file.is_file())
+    files = (file for file in path.rglob("*") if file.is_file())
+    weights = (file for file in files if picked is None or file.suffix in picked)
     hidden = (
         file for file in weights if not any(p.startswith(".") for p in file.relative_to(path).parts)
     )
