@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ray.experimental import internal_kv
 from support.tones import make_samples, write_tar
 
 from pipeline.engine.cluster.failures import plain_errors
@@ -19,10 +22,12 @@ from pipeline.engine.executors import dataset
 from pipeline.engine.executors.base import Stage, handed_over
 from pipeline.engine.executors.dataset import DatasetExecutor, read_parts
 from pipeline.engine.executors.tasks import group_parts, work_through
+from pipeline.engine.infer.predictors import PredictorPool
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.objectives.classify.labels import ClassTarget
+from pipeline.prediction.spec import ModelSpec
 from pipeline.shards.planning.plan import Part, expand, plan
 
 SIZES = (30, 3, 1, 17, 8, 25)  # samples of each shard: as uneven as real ones
@@ -107,3 +112,37 @@ def test_every_part_comes_back_from_ray_data_even_one_without_samples(
         tables = DatasetExecutor().run(parts, Stage("test", DECODER, handed_over))
         by_shard = {table["shard"][0].as_py(): table for table in tables}
     assert by_shard == {table["shard"][0].as_py(): table for table in expected}
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("kills", [pytest.param("decode", marks=pytest.mark.slow), "predict"])
+def test_ray_data_counts_the_parts_that_it_does_again(
+    parts: list[Part], tmp_path: Path, caplog: pytest.LogCaptureFixture, kills: str
+) -> None:
+    """A worker that dies in the middle of a part, in a task that decodes or in an actor that predicts, once."""
+    flag = tmp_path / "killed"
+
+    def die_once(table: pa.Table) -> pa.Table:
+        if table["shard"][0].as_py() == "x-3.tar" and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return table
+
+    def shard_of(table: pa.Table) -> str:
+        return str(table["shard"][0].as_py())
+
+    if kills == "decode":
+        stage = Stage("test", DECODER, lambda table: shard_of(die_once(table)))
+    else:
+        spec = ModelSpec("none", ModalitiesConfig.model_validate({"image": {}}))
+        pool = PredictorPool(spec, num_actors=1, num_gpus=0)
+        stage = Stage("test", DECODER, shard_of, pool, lambda: die_once)
+    losses: list[int] = []
+    with caplog.at_level("INFO"), plain_errors("test"):
+        shards = list(DatasetExecutor().run(parts, stage, lambda: losses.append(1)))
+    assert sorted(shards) == [part.shard for part in parts]
+    assert len(losses) == 1
+    [said] = [line for line in caplog.messages if line.startswith("part_lost")]
+    assert "shard=x-3.tar" in said
+    assert "again=1" in said
+    assert not internal_kv._internal_kv_list("pipeline-begun/"), "marks are removed"
