@@ -5,6 +5,7 @@
     ├── ModelError           exit code 2: a bundle that is damaged or does not fit the configuration
     ├── ShardError           damage to a shard; recorded, the job goes on
     ├── SampleError          damage to one sample; quarantined, the job goes on
+    │   └── Absent           a good member without what it is read for; the sample is without it
     ├── BadDataError         exit code 3: too much bad data, look first
     ├── InputError           exit code 1: an input that is gone or cannot be reached
     ├── SinkError            exit code 1: an output that cannot be written
@@ -151,6 +152,18 @@ def require_setting(reason: str, setting: str) -> None:
     """
     if not setting and reason.startswith(OF_SETTINGS):
         raise NoSettingError(reason)
+
+
+class Absent(SampleError):
+    """A good member that holds nothing of this modality, such as a film without sound: the sample is without it.
+
+    Args:
+        what: What it lacks, in one clause.
+        field: Its extension.
+    """
+
+    def __init__(self, what: str, *, field: str) -> None:
+        super().__init__(what, reason="no_modality", field=field, setting="modalities")
 
 
 class BadDataError(PipelineError):

@@ -123,18 +123,6 @@ class Noted(NamedTuple):
     detail: str
 
 
-class Absent(SampleError):
-    """A good member that holds nothing of this modality, such as a film without sound: the sample is without it.
-
-    Args:
-        what: What it lacks, in one clause.
-        field: Its extension.
-    """
-
-    def __init__(self, what: str, *, field: str) -> None:
-        super().__init__(what, reason="no_modality", field=field, setting="modalities")
-
-
 Decoded = np.ndarray | Noted | SampleError
 
 

@@ -23,8 +23,8 @@ from pipeline.config import Config
 from pipeline.engine.decoding.isolated import isolated
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.observe.progress import Progress
-from pipeline.errors import SampleError
-from pipeline.modalities.base import Absent, Codec
+from pipeline.errors import Absent, SampleError
+from pipeline.modalities.base import Codec
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
 from pipeline.modalities.facets import Likeness

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import is_decoded, split_input
 from pipeline.engine.decoding.isolated import show
-from pipeline.errors import PipelineError, SampleError
+from pipeline.errors import Absent, PipelineError, SampleError
 from pipeline.inspection.survey import read_samples
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
 from pipeline.metrics.record import EvaluationRecord
-from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.shown import Shown

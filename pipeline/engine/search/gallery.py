@@ -12,10 +12,9 @@ from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.decoding.isolated import end_child, show
 from pipeline.engine.search.plan import Answer
 from pipeline.engine.search.query import Question
-from pipeline.errors import PipelineError, SampleError
+from pipeline.errors import Absent, PipelineError, SampleError
 from pipeline.limits import Limits
 from pipeline.logs import without_library_noise
-from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.shown import Shown, readable
 from pipeline.reports.content import Example

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import Absent
 from pipeline.modalities.audio.sndfile import Sound, not_finite, too_long
 from pipeline.modalities.audio.wav import MAX_CHANNELS, MAX_RATE_HZ
-from pipeline.modalities.base import Absent
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, sniff
 from pipeline.modalities.video.containers import read_header
 from pipeline.modalities.video.library import opened

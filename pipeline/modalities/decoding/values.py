@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import SampleError
-from pipeline.modalities.base import Absent, Codec, Item, Noted
+from pipeline.errors import Absent, SampleError
+from pipeline.modalities.base import Codec, Item, Noted
 from pipeline.modalities.codecs import dense_to_column
 from pipeline.modalities.decoding.watch import Ticking, Watch
 

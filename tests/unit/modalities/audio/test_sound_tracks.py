@@ -12,11 +12,10 @@ from support.clips import av, clip, sounding
 from support.tones import wav, write_tar
 
 from pipeline.engine.cleaning.signing import Signer
-from pipeline.errors import SampleError
+from pipeline.errors import Absent, SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.audio.codec import AudioCodec, read_mono
-from pipeline.modalities.base import Absent
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.sample import Field, Sample
 from pipeline.shards.planning.plan import expand, plan
