@@ -15,7 +15,7 @@ from support.tones import write_tar
 from jobs import _job, evaluate, infer, init, lint, preprocess, report, train
 
 FORMS = ("mp4", "mkv", "webm", "avi")
-SPLITS = {"train": 40, "val": 8, "test": 12}
+SPLITS = {"train": 30, "val": 6, "test": 10}
 
 
 def write_clips(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_from_shards_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     total = json.loads(capsys.readouterr().out)["report"]["total"]
     assert total["bad"] == {"bad_video": 1}
     assert total["media"]["video"]["width"]["median"] == 32
-    assert total["media"]["video"]["sound"] == {"no": 21, "yes": 39}
+    assert total["media"]["video"]["sound"] == {"no": 16, "yes": 30}
 
     assert run(preprocess.JOB, path) == 0
     rows = [
