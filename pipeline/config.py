@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
 from pipeline.errors import ConfigError, in_words
+from pipeline.evaluation import SweepConfig
 from pipeline.limits import Limits
 from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
@@ -87,6 +88,7 @@ class Config(Section):
     nightly: NightlyConfig = NightlyConfig()
     search: SearchConfig = SearchConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    sweep: SweepConfig = SweepConfig()
     report: ReportConfig = ReportConfig()
     sink: SinkConfig = Field(
         default=ParquetConfig(), description="how the rows of preprocess and infer are written"

@@ -1,1 +1,32 @@
 """Which of several models is better, and how sure that is: differences on the same samples, tests, baselines, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, field_validator
+
+from pipeline.modalities.base import Section
+
+# Of a folder.
+VariantName = Annotated[str, StringConstraints(pattern=r"^[\w+-][\w.+-]*$")]
+
+
+class SweepConfig(Section):
+    """Variants of a configuration that are trained and compared."""
+
+    variants: Mapping[VariantName, tuple[str, ...]] = Field(
+        default={},
+        description="a name of each, and the overrides that make it: [objective.fusion.kind=late]",
+    )
+    seeds: tuple[int, ...] = Field(
+        default=(0, 1, 2), min_length=1, description="train.seed of each variant's runs"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is given twice")
+        return seeds

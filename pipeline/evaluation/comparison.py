@@ -96,9 +96,11 @@ class Comparison:
         best: Whether the highest or the lowest is the best.
         score: The score of a sample that pairs are tested by.
         validation: What the score on the validation split is called.
+        validation_best: Whether the highest or the lowest of it is the best.
         rows: The best first.
         pairs: Of all rows, those of the best row first.
         verdict: Whether a network is worth it, in words.
+        choice: Which network the validation split chooses, in words; empty where it was not asked.
         notes: What else is to be known of it.
     """
 
@@ -108,9 +110,11 @@ class Comparison:
     best: Literal["max", "min"]
     score: str
     validation: str
+    validation_best: Literal["max", "min"]
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
     verdict: str = ""
+    choice: str = ""
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -150,6 +154,7 @@ def compare(entrants: Sequence[Entrant], judging: Judging, notes: Sequence[str] 
         best=measure.best,
         score=measure.name if scores is None else scores.name,
         validation=whole.objective.score.name,
+        validation_best=whole.objective.score.direction,
         rows=tuple(rows[entrant.name] for entrant in ordered),
         pairs=tuple(pairs),
         notes=tuple(notes),
@@ -182,6 +187,19 @@ def verdict(comparison: Comparison) -> str:
     return (
         f"The best network beats the best cheap baseline by more than chance "
         f"({comparison.metric}: {numbers})."
+    )
+
+
+def choice(comparison: Comparison) -> str:
+    """Which network the validation split chooses, and what that one reaches; the others' numbers choose nothing."""
+    valued = [row for row in comparison.rows if row.validation.value is not None]
+    if not valued:
+        return "No network has a score on a validation split, so none is chosen: set input.val."
+    sign = 1 if comparison.validation_best == "max" else -1
+    best = max(valued, key=lambda row: sign * (row.validation.value or 0.0))
+    return (
+        f"The validation split chooses {best.name} (val {comparison.validation} {_spread(best.validation)}), "
+        f"which has {comparison.metric} {_spread(best.metrics[comparison.metric])} on {comparison.split}."
     )
 
 
@@ -268,6 +286,11 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     return [
         pair if pair.p is None else replace(pair, p_corrected=next(corrected)) for pair in pairs
     ]
+
+
+def _spread(number: Number) -> str:
+    spread = "" if number.deviation is None else f" ± {number.deviation:.3f}"
+    return _text(number.value) + spread
 
 
 def _text(value: float | None) -> str:

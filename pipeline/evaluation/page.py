@@ -17,8 +17,8 @@ def to_markdown(comparison: Comparison) -> str:
 def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"# {len(comparison.rows)} models on {comparison.num_samples} samples of {comparison.split}"
     yield ""
-    if comparison.verdict:
-        yield f"**{comparison.verdict}**"
+    for words in filter(None, (comparison.choice, comparison.verdict)):
+        yield f"**{words}**"
         yield ""
     yield from _table(_header(comparison), [_cells(row, comparison) for row in comparison.rows])
     yield ""

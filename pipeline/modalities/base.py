@@ -10,14 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import SampleError
-from pipeline.modalities.facets import (
-    CheapFeatures,
-    Facts,
-    Likeness,
-    ProbeRules,
-    Tokenizing,
-    TrainingStatistics,
-)
+from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing
 from pipeline.modalities.shown import MarkedText, Medium, Shown
 from pipeline.plugins import KIND, Pluggable
 
@@ -26,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
+    from pipeline.modalities.facets import CheapFeatures, TrainingStatistics
     from pipeline.modalities.inputs import TowerInput
 
 

@@ -12,9 +12,9 @@ from pipeline.errors import SampleError
 from pipeline.limits import Limits
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.decoding.targets import Target, read_label
 from pipeline.modalities.formats import expected_kind
-from pipeline.modalities.naming import under_name
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
 from pipeline.shards.reading.reader import group_fault

@@ -20,8 +20,8 @@ from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.chance import Chance
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.facets import ProbeRules
-from pipeline.modalities.naming import under_name
 from pipeline.modalities.shown import Film, MarkedText, Shown
 from pipeline.modalities.text.codec import train_tokenizer
 from pipeline.models.batch import to_tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from pipeline.engine.comparing.baselines import baseline_entrants
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError
-from pipeline.evaluation.comparison import Comparison, compare
+from pipeline.evaluation.comparison import Comparison, choice, compare
 from pipeline.evaluation.judged import (
     Cost,
     Entrant,
@@ -69,13 +70,30 @@ def compare_runs(
         ConfigError: A run was not evaluated, or two were judged on different samples.
     """
     entrants = [Entrant(name, (judged(run, config.plugged()),)) for name, run in runs.items()]
+    return compare_entrants(config, entrants, summary, output)
+
+
+def compare_entrants(
+    config: Config, entrants: list[Entrant], summary: Summary, output: str, *, chosen: bool = False
+) -> Comparison:
+    """Compares networks, with cheap baselines beside them where the configuration has them; see :func:`compare_runs`.
+
+    Args:
+        config: The whole configuration.
+        entrants: The networks.
+        summary: Takes the main numbers, and the comparison as its report.
+        output: Folder written to.
+        chosen: Whether it is said which one the validation split chooses.
+    """
     judging, notes = judging_of(config), list[str]()
     if config.evaluate.baselines:
         check_comparable([model for entrant in entrants for model in entrant.models])
         like = entrants[0].models[0]
         baselines, notes = baseline_entrants(config, like, judging, summary, output)
-        entrants += baselines
+        entrants = [*entrants, *baselines]
     comparison = compare(entrants, judging, notes)
+    if chosen:
+        comparison = replace(comparison, choice=choice(comparison))
     report(comparison, summary, output)
     return comparison
 

@@ -17,10 +17,10 @@ from pipeline.inspection.picks import Pick
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, misnamed, sniff
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.decoding.rows import setting_of
 from pipeline.modalities.decoding.targets import label_place, written_label
 from pipeline.modalities.facets import ProbeRules
-from pipeline.modalities.naming import under_name
 from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
 from pipeline.shards.packed.source import is_packed, open_shard
 from pipeline.shards.planning.index import index_url, write_index

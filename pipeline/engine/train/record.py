@@ -44,7 +44,7 @@ def recipe_of(config: Config) -> dict[str, Any]:
         "cleaning": config.cleaning.identity(training=True),
         "input": {"verify": config.input.verify, "on_bad_field": config.input.on_bad_field},
         "data": {
-            split: _data(patterns, config.input.max_samples)
+            split: data_of(patterns, config.input.max_samples)
             for split in TRAINED_ON
             if (patterns := getattr(config.input, split)) is not None
         },
@@ -216,7 +216,7 @@ def _that_matter(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"train": train, "modalities": settings["modalities"]}
 
 
-def _data(patterns: Patterns, max_samples: int | None) -> dict[str, Any]:
+def data_of(patterns: Patterns, max_samples: int | None) -> dict[str, Any]:
     """What tells two data sets apart."""
     origin = Origin.of(patterns, max_samples)
     versions = sorted(version for _, version in _marks(patterns))

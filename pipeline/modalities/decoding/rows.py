@@ -11,9 +11,9 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 from pipeline.limits import ON_BAD_FIELD
 from pipeline.modalities.base import Codec, Item
+from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.decoding.values import NOTHING, Values
 from pipeline.modalities.decoding.watch import CHECKS, Care, Unwatched, Watch
-from pipeline.modalities.naming import under_name
 from pipeline.sample import (
     DROPPED,
     ERROR,

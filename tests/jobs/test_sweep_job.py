@@ -1,0 +1,85 @@
+"""Variants x seeds of a configuration, trained, taken up again and compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import sweep
+
+
+@pytest.fixture
+def config(tone_config: Path, tmp_path: Path) -> Path:
+    lines = [line for line in tone_config.read_text().splitlines() if "text:" not in line]
+    lines += ["sweep:", "  seeds: [0, 1]", "  variants:"]
+    lines += [f"    {name}: [objective.fusion.kind={name}]" for name in ("concat", "gated")]
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join(lines).replace("epochs: 3", "epochs: 1"))
+    return path
+
+
+def seal_times(folder: Path) -> dict[str, int]:
+    """Run -> when its model was written."""
+    models = folder.glob("sweep/*/*/model/bundle.json")
+    return {path.parts[-4] + "/" + path.parts[-3]: path.stat().st_mtime_ns for path in models}
+
+
+def test_what_is_done_is_not_done_again(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    few = ["input.max_samples=20", "evaluate.baselines=false"]
+    assert sweep.main([str(config), *few]) == 0
+    page = capsys.readouterr().out
+    models = seal_times(run)
+    assert set(models) == {f"{name}/seed-{seed}" for name in ("concat", "gated") for seed in (0, 1)}
+
+    content = json.loads((run / "comparison" / "comparison.json").read_text())
+    assert {row["name"]: len(row["runs"]) for row in content["rows"]} == {"concat": 2, "gated": 2}
+    metrics, validation = {}, {}
+    for row in content["rows"]:
+        for folder in row["runs"]:
+            judged = json.loads((Path(folder) / "evaluation" / "metrics.json").read_text())
+            bundle = json.loads((Path(folder) / "model" / "bundle.json").read_text())
+            metrics.setdefault(row["name"], []).append(judged["overall"]["accuracy"])
+            validation.setdefault(row["name"], []).append(bundle["metrics"]["val_accuracy"])
+        number = row["metrics"]["accuracy"]
+        assert number["value"] == pytest.approx(sum(metrics[row["name"]]) / 2)
+        assert row["validation"]["value"] == pytest.approx(sum(validation[row["name"]]) / 2)
+        assert number["deviation"] is not None
+    best = max(validation, key=lambda name: sum(validation[name]))
+    worst = min(validation, key=lambda name: sum(validation[name]))
+    if sum(validation[best]) > sum(validation[worst]):
+        assert f"The validation split chooses {best} " in page
+    seeds = {json.loads((run / "sweep" / "gated" / f"seed-{seed}" / "model" / "bundle.json").read_text())
+             ["training"]["settings"]["seed"] for seed in (0, 1)}  # fmt: skip
+    assert seeds == {0, 1}
+
+    evaluated = run / "sweep" / "concat" / "seed-0" / "evaluation" / "metrics.json"
+    before = evaluated.stat().st_mtime_ns
+    (run / "sweep" / "gated" / "seed-1" / "model" / "bundle.json").unlink()
+    assert sweep.main([str(config), *few, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["parts_done"], summary["parts_skipped"]) == (1, 3)
+    again = seal_times(run)
+    assert [name for name in models if again[name] != models[name]] == ["gated/seed-1"]
+    assert evaluated.stat().st_mtime_ns == before, "neither is it judged again"
+
+    assert sweep.main([str(config), *few, "train.learning_rate=0.1"]) == 2
+    assert "sweep/concat/seed-0" in capsys.readouterr().err
+    assert seal_times(run) == again
+
+
+def test_a_wrong_variant_is_named_before_anything_is_trained(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "sweep.variants={good: [objective.dropout=0.1], bad: [objective.fusion.kid=late]}"
+    assert sweep.main([str(config), wrong]) == 2
+    assert "sweep.variants.bad" in capsys.readouterr().err
+    assert not list(tmp_path.glob("run/sweep/*"))
+    assert sweep.main([str(config), "sweep.variants={}"]) == 2
+    assert "there is nothing to sweep over" in capsys.readouterr().err
+    for unsafe in ("../x", ".hidden", "a/b"):
+        assert sweep.main([str(config), f"sweep.variants={{{unsafe}: []}}"]) == 2
+    assert sweep.main([str(config), "sweep.seeds=[1, 1]"]) == 2
+    assert "a seed is given twice" in capsys.readouterr().err
