@@ -85,12 +85,9 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             where=str(config.evaluate.input),
             fix=f"see {storage.join(output, '_quarantine')} for the reasons",
         )
-    present = {
-        name: np.array([name in row for row in table[MODALITIES].to_pylist()])
-        for name in decoder.codecs
-    }
     predictions = {name: _unpacked(table[name]) for name in subsets}
     contents = [_contents(table)] if evaluation.by_content else []
+    present = _present(table, tuple(decoder.codecs))
     evaluation.update(table[LABEL].to_pylist(), predictions, present, *contents)
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
@@ -255,6 +252,12 @@ class _PredictSubsets:
 
         digests = contents_of(samples, self.predictor.codecs)
         return pa.StructArray.from_arrays(list(map(pa.array, digests.values())), list(digests))
+
+
+def _present(table: pa.Table, modalities: Sequence[str]) -> dict[str, np.ndarray]:
+    """Modality -> (N,) bool."""
+    rows = table[MODALITIES].to_pylist()
+    return {name: np.array([name in row for row in rows]) for name in modalities}
 
 
 def _contents(table: pa.Table) -> dict[str, np.ndarray]:
