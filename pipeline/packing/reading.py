@@ -17,7 +17,7 @@ from pipeline.modalities.decoding.targets import Target, read_label
 from pipeline.modalities.formats import expected_kind
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
-from pipeline.shards.reading.reader import group_fault
+from pipeline.shards.reading.walk import group_fault
 from pipeline.shards.tar.grouping import Group, group_members
 from pipeline.shards.tar.members import Member
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.limits import Limits
-from pipeline.sample import Fault, Source, Tally
+from pipeline.sample import Fault, Tally
 from pipeline.shards.packed.source import is_packed
 from pipeline.shards.planning.plan import Part
-from pipeline.shards.reading.reader import empty_shard, group_fault
-from pipeline.shards.reading.sample_order import SampleOrder
-from pipeline.shards.tar.grouping import group_members
+from pipeline.shards.reading.walk import walk
 from pipeline.shards.tar.members import Damage, Member
 from pipeline.shards.tar.scanner import scan
 from pipeline.storage import ByteSource
@@ -62,8 +60,6 @@ def outline_part(
     """
     limits = limits or Limits()
     tally = Tally() if tally is None else tally
-    order = SampleOrder(part)
-    damages = 0
     heads: dict[int, memoryview] = {}
     at_most = limits.member_bytes if is_packed(part.shard) else HEAD_BYTES
 
@@ -72,23 +68,13 @@ def outline_part(
         del heads[member.offset]
 
     items = _heads(source, part, heads, at_most)
-    for group in group_members(items, pass_over):
-        ordinal = order.ordinal
-        if isinstance(group, Damage):
-            damages += 1
-            where = Source(part.shard, offset=group.offset)
-            yield Fault(where, ordinal, group.reason, group.detail, group.setting)
+    for item in walk(part, items, pass_over, limits, tally):
+        if isinstance(item, Fault):
+            yield item
             continue
-        tally.samples += 1
-        repeat = order.add(group)
+        group, ordinal, fault = item
         contents = {member.offset: heads.pop(member.offset) for _, member in group.members}
-        fault = group_fault(part.shard, group, ordinal, repeat=repeat, limits=limits)
         yield Outline(group.key, ordinal, tuple(group.members), fault, contents)
-    if order.ordinal == part.first_ordinal and not damages:
-        damages = 1
-        yield empty_shard(part, order.ordinal, tally.strays)
-    yield from order.amendments()
-    tally.damages, tally.ended = damages, True
 
 
 def _heads(

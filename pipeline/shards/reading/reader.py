@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from pipeline import storage
 from pipeline.errors import RunError
-from pipeline.limits import MEMBER_BYTES, Limits, beyond
+from pipeline.limits import Limits
 from pipeline.sample import Fault, Field, Sample, Source, Tally
 from pipeline.shards.packed.source import open_shard
 from pipeline.shards.planning.plan import Part
 from pipeline.shards.reading.left_out import LeftOut, read_left_out
-from pipeline.shards.reading.sample_order import REPEATS, SampleOrder
-from pipeline.shards.tar.grouping import Group, group_members, split_name
+from pipeline.shards.reading.walk import walk
+from pipeline.shards.tar.grouping import Group, split_name
 from pipeline.shards.tar.members import Damage, Member
 from pipeline.shards.tar.scanner import scan
 
@@ -101,44 +101,29 @@ class _Reading:
     ) -> None:
         self.source, self.part, self.limits = source, part, limits
         self.left_out, self.tally, self.fields = left_out, tally, fields
-        self.only = frozenset(part.only)
-        self.order = SampleOrder(part)
         self.contents: dict[int, memoryview] = {}
         # What the scan has found, and of that what is of no sample.
         self.members = self.passed_over = 0
 
     def items(self) -> Iterator[Sample | Fault]:
-        part, tally = self.part, self.tally
+        part = self.part
         members = self._load(scan(self.source, part.start, part.end))
-        grouped = damages = 0
-        for group in group_members(members, self._pass_over):
-            if isinstance(group, Damage):
-                damages += 1
-                where = Source(part.shard, offset=group.offset)
-                ordinal = self.order.ordinal
-                yield Fault(where, ordinal, group.reason, group.detail, group.setting)
+        grouped = 0
+        for item in walk(part, members, self._pass_over, self.limits, self.tally):
+            if isinstance(item, Fault):
+                yield item
                 continue
-            grouped += len(group.members)
-            yield self._sample(group)
-        if self.order.ordinal == part.first_ordinal and not damages:
-            damages = 1
-            yield empty_shard(part, self.order.ordinal, tally.strays)
-        yield from self.order.amendments()
+            grouped += len(item.group.members)
+            yield self._sample(*item)
         if grouped + self.passed_over != self.members:
             raise RunError(
                 f"{self.members} members were read; {grouped} are in samples, {self.passed_over} in none",
                 where=f"shard={part.shard} offset={part.start}",
                 fix="this is a bug: report it with the shard",
             )
-        tally.damages = 0 if self.only else damages
-        tally.ended = True
 
-    def _sample(self, group: Group) -> Sample | Fault:
-        ordinal = self.order.ordinal
-        self.tally.samples += not self.only or ordinal in self.only
-        repeat = self.order.add(group)
+    def _sample(self, group: Group, ordinal: int, fault: Fault | None) -> Sample | Fault:
         contents = {member.offset: self.contents.pop(member.offset) for _, member in group.members}
-        fault = group_fault(self.part.shard, group, ordinal, repeat=repeat, limits=self.limits)
         if fault is None and ordinal in self.left_out:
             header, end = group.members[0][1].header, group.members[-1][1].end
             where = Source(self.part.shard, group.key, None, header, end - header)
@@ -164,57 +149,6 @@ class _Reading:
 
     def _needs(self, member: Member) -> bool:
         return self.fields is None or split_name(member.name)[1] in self.fields
-
-
-def empty_shard(part: Part, ordinal: int, strays: Mapping[str, int]) -> Fault:
-    """The fault of a shard in which no sample was found, and no damage either."""
-    detail = "the archive holds no samples"
-    if strays:
-        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(strays.items()))
-        detail = f"{detail}, only members that belong to none: {counts}"
-    return Fault(Source(part.shard), ordinal, "empty_shard", detail)
-
-
-def group_fault(
-    shard: str, group: Group, ordinal: int, *, repeat: str, limits: Limits
-) -> Fault | None:
-    """Why a sample cannot be used, as far as its headers tell; None where it can.
-
-    Args:
-        shard: Name of the shard.
-        group: The sample's members.
-        ordinal: Its position in the shard.
-        repeat: What its key has against it, as :meth:`SampleOrder.add` says.
-        limits: How large a member may be.
-    """
-    first = group.members[0][1]
-    size = group.members[-1][1].end - first.header
-
-    def fault(reason: str, detail: str, field: str | None = None, setting: str = "") -> Fault:
-        where = Source(shard, group.key, field, first.header, size)
-        return Fault(where, ordinal, reason, detail, setting)
-
-    if repeat:
-        return fault(repeat, REPEATS[repeat])
-    if group.damage is not None:
-        detail = f"a member of this sample is lost: {group.damage.detail}"
-        return fault(group.damage.reason, detail, setting=group.damage.setting)
-    seen: set[str] = set()
-    for extension, member in group.members:
-        if member.special:
-            return fault("unsafe_member", f"{member.special}: not followed, not read", extension)
-        if not extension:
-            return fault("no_extension", "the member's name has no extension")
-        if extension in seen:
-            return fault("duplicate_field", "the sample holds this field twice", extension)
-        if member.size > limits.member_bytes:
-            what = f"the member has {member.size} bytes"
-            error = beyond(
-                what, setting=MEMBER_BYTES, limit=limits.member_bytes, needed=member.size
-            )
-            return fault(error.reason, error.what, extension, error.setting)
-        seen.add(extension)
-    return None
 
 
 def _sample(
