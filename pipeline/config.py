@@ -39,10 +39,10 @@ from pipeline.sections import (
     PreprocessConfig,
     QuarantineConfig,
     ReportConfig,
-    TrainConfig,
 )
 from pipeline.settings import apply_override, explain, with_defaults
 from pipeline.sinks import ParquetConfig, SinkConfig
+from pipeline.training.section import TrainConfig
 from pipeline.yaml_tree import Blank, DuplicateKeyError, parse_yaml
 
 __all__ = [

@@ -1,0 +1,75 @@
+"""How models are trained: the settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.modalities.base import Section
+
+
+class EarlyStoppingConfig(Section):
+    """When a training ends before its last epoch; the best epoch is kept either way."""
+
+    patience: int = Field(
+        default=5,
+        ge=1,
+        description="epochs in a row that may be no better than the best before them",
+    )
+    min_delta: float = Field(
+        default=0.0, ge=0, description="by how much the score must be better to count as better"
+    )
+
+
+class TrainConfig(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(default=20, ge=1, description="passes over the training samples")
+    batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="highest, after the warm-up; it then falls as a cosine"
+    )
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, on matrices alone")
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
+    max_gradient_norm: float = Field(
+        default=1.0, gt=0, description="larger gradients are scaled down to this norm"
+    )
+    average_decay: float = Field(
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="of the weights' moving average; 0 keeps the last weights",
+    )
+    augment: bool = Field(
+        default=True,
+        description="applies modalities.NAME.augment; false trains on samples as they are",
+    )
+    cache: Literal["none", "memory", "disk"] = Field(
+        default="memory",
+        description="where decoded samples stay after the first epoch: memory is Ray's object store or this process, "
+        "what is beyond 0.3 of it in temporary files; disk is RUN/cache, which the next training of these "
+        "settings finds",
+    )
+    shuffle_rows: int = Field(
+        default=4096, ge=1, description="samples that are shuffled among at a time, over all lanes"
+    )
+    lanes: int = Field(
+        default=8,
+        ge=1,
+        description="that parts of shards are dealt to, of which each worker owns some: the order of an epoch "
+        "depends on them, and not on the workers",
+    )
+    early_stopping: EarlyStoppingConfig | None = Field(
+        default=None, description="ends a training that gets no better; never, by default"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
+    )
+    resume: bool = Field(default=False, description="goes on from the last checkpoint of the run")
+    overwrite: bool = Field(
+        default=False,
+        description="trains anew, and replaces a model of other data or settings that the run has",
+    )
+    seed: int = Field(default=0, description="of weights, order, augmentation and dropout")
