@@ -175,22 +175,20 @@ class EvaluateConfig(Section):
     )
     templates: tuple[str, ...] = Field(
         default=("{}",),
+        min_length=1,
         description="sentences that each prompt is put into, at {}: all of them together are its class",
     )
 
     @field_validator("prompts")
     @classmethod
     def _usable_prompts(cls, prompts: dict[str, object]) -> dict[str, object]:
-        for name, texts in prompts.items():
-            if not texts:
-                raise ValueError(f"{name} has none")
+        if empty := [name for name, texts in prompts.items() if not texts]:
+            raise ValueError(f"{empty[0]} has none")
         return prompts
 
     @field_validator("templates")
     @classmethod
     def _usable_templates(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        if not templates:
-            raise ValueError("there is none; leave it out for the prompts as they are")
         for template in templates:
             if "{}" not in template:
                 raise ValueError(f"{template!r} has no {{}}, where the prompt goes")
