@@ -9,6 +9,7 @@ trained; then RUN/comparison says what came of it, and which variant the validat
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -27,10 +28,15 @@ SECTIONS = ("run", "input", "modalities", "objective", "train", "evaluate", "swe
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweeps; returns the exit code."""
-    options = _job.parser_for(job_for("", ())).parse_intermixed_args(arguments)
+    options = build_parser().parse_intermixed_args(arguments)
     flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
     words = [options.config, *options.overrides, *flags]
     return _job.main(job_for(options.config, options.overrides), words)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of a sweep."""
+    return _job.parser_for(job_for("", ()))
 
 
 def job_for(path: str, overrides: Sequence[str]) -> Job:
