@@ -43,6 +43,7 @@ def test_from_shards_to_a_report(
     assert run(train.JOB, tone_config, "train.epochs=8", by_executor) == 0
     assert (home / "model" / "weights.safetensors").exists()
     manifest = json.loads((home / "model" / "bundle.json").read_text())
+    temperature = manifest["learned"].pop("temperature")
     assert manifest["learned"] == {"classes": sorted(CLASSES)}
     history = [json.loads(line) for line in (home / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in history] == list(range(1, 9))
@@ -74,6 +75,8 @@ def test_from_shards_to_a_report(
     metrics = judged["metrics"]
     assert isinstance(metrics, dict)
     assert metrics["accuracy"] >= 0.9
+    assert metrics["temperature"] == temperature
+    assert metrics["expected_calibration_error_unscaled"] != metrics["expected_calibration_error"]
     subsets = ("image", "text", "audio", "image+text", "image+audio", "text+audio")
     assert {f"accuracy_{name}" for name in subsets} | {"f1_macro", "roc_auc"} <= set(metrics)
     predictions = pq.read_table(home / "evaluation" / "predictions.parquet")

@@ -34,7 +34,7 @@ class ClassifyConfig(FusedSection):
     """A classifier of samples with any subset of the modalities.
 
     What it learns of the targets are ``classes``, in the order of the probabilities, and where they are weighed or
-    repeated their ``counts`` in the training split.
+    repeated their ``counts`` in the training split; of the validation split the ``temperature`` of the probabilities.
     """
 
     kind: Literal["classify"] = "classify"
@@ -65,6 +65,9 @@ class ClassifyConfig(FusedSection):
         Field(description="for class_weights=effective: 0 weighs alike, towards 1 as balanced"),
     ] = 0.999
     balanced_sampling: RarerThan = 0.0
+    temperature_scaling: Annotated[
+        bool, Field(description="makes probabilities as sure as they are right on input.val")
+    ] = True
 
     @property
     def score(self) -> Score:
@@ -104,7 +107,7 @@ class ClassifyConfig(FusedSection):
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Classifier:
         from pipeline.objectives.classify.model import Classifier
 
-        return Classifier(self, encoders, names(learned), counts(learned))
+        return Classifier(self, encoders, names(learned), counts(learned), temperature(learned))
 
     def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
         return rows.schema(len(names(learned)), self.width)
@@ -122,7 +125,7 @@ class ClassifyConfig(FusedSection):
     def evaluation(self, learned: Learned, judging: Judging) -> ClassEvaluation:
         from pipeline.objectives.classify.evaluation import ClassEvaluation
 
-        return ClassEvaluation(names(learned), judging)
+        return ClassEvaluation(names(learned), judging, temperature(learned))
 
     def difference(
         self,
@@ -154,9 +157,9 @@ class ClassifyConfig(FusedSection):
         return ClassSection()
 
     def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
-        from pipeline.metrics.evaluation import summary_metrics
+        from pipeline.objectives.classify.evaluation import flat
 
-        return summary_metrics(evaluation)
+        return flat(evaluation)
 
 
 def names(learned: Learned) -> tuple[str, ...]:
@@ -164,6 +167,11 @@ def names(learned: Learned) -> tuple[str, ...]:
     classes = learned["classes"]
     assert isinstance(classes, list | tuple)
     return tuple(map(str, classes))
+
+
+def temperature(learned: Learned) -> float:
+    """What logits are divided by; 1 where there was no validation split."""
+    return float(str(learned.get(rows.TEMPERATURE) or 1.0))
 
 
 def counts(learned: Learned) -> tuple[int, ...]:

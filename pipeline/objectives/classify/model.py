@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.metrics.calibration import choose_temperature
 from pipeline.models.fusion.distributions import Categorical
-from pipeline.objectives.base import EMBEDDING
+from pipeline.objectives.base import EMBEDDING, Learned
+from pipeline.objectives.classify.rows import PROBABILITIES, TEMPERATURE
 from pipeline.objectives.fused.model import FusedNetwork
 from pipeline.objectives.losses import (
     effective_number_weights,
@@ -33,6 +37,7 @@ class Classifier(FusedNetwork):
         encoders: Modality -> encoder.
         classes: The K class names.
         counts: Training samples of each class, for the configuration's ``class_weights``.
+        temperature: That logits are divided by before they become the probabilities of predictions.
     """
 
     distribution = Categorical()
@@ -44,9 +49,11 @@ class Classifier(FusedNetwork):
         encoders: Mapping[str, nn.Module],
         classes: Sequence[str],
         counts: Sequence[int] = (),
+        temperature: float = 1.0,
     ) -> None:
         super().__init__(config, encoders, len(classes), (LABEL,))
         self.label_smoothing = config.label_smoothing
+        self.temperature, self.calibrates = temperature, config.temperature_scaling
         # Without a factor, focal loss is cross-entropy.
         self.gamma = config.gamma if config.loss == "focal" else 0.0
         self.ids = {name: index for index, name in enumerate(classes)}
@@ -85,8 +92,8 @@ class Classifier(FusedNetwork):
         """
         with torch.no_grad():
             embedding, logits = self.answer(batch)
-            probabilities = logits.float().softmax(dim=-1)
-        return {EMBEDDING: embedding.float(), "probabilities": probabilities}
+            probabilities = (logits.float() / self.temperature).softmax(dim=-1)
+        return {EMBEDDING: embedding.float(), PROBABILITIES: probabilities}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """``loss`` and ``accuracy``, and ``accuracy_NAME`` for each modality alone."""
@@ -98,6 +105,17 @@ class Classifier(FusedNetwork):
             if sums[f"samples_{name}"] > 0:
                 metrics[f"accuracy_{name}"] = sums[f"correct_{name}"] / sums[f"samples_{name}"]
         return metrics
+
+    def observed(self, batch: Batch) -> dict[str, Tensor]:
+        if not self.calibrates:
+            return {}
+        return {LABEL: batch[LABEL].float(), PROBABILITIES: self.predict(batch)[PROBABILITIES]}
+
+    def settled(self, observed: Mapping[str, NDArray[np.float32]]) -> Learned:
+        """``temperature``: the one with the lowest log loss on the validation split."""
+        labels = observed[LABEL].astype(np.int64)
+        temperature = choose_temperature(labels, observed[PROBABILITIES])
+        return {} if temperature is None else {TEMPERATURE: temperature * self.temperature}
 
 
 def _class_weights(config: ClassifyConfig, counts: Sequence[int]) -> Tensor | None:

@@ -12,6 +12,9 @@ from pipeline.objectives.base import EMBEDDING, Arrays
 from pipeline.objectives.columns import fixed_lists
 
 PREDICTION, SCORE, PROBABILITIES = "prediction", "score", "probabilities"
+TEMPERATURE = "temperature"  # among what was learned
+CALIBRATION_ERROR = "expected_calibration_error"
+UNSCALED = "_unscaled"  # behind the name of a number without temperature scaling
 
 
 def schema(num_classes: int, width: int) -> list[pa.Field]:

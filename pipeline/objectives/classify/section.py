@@ -14,7 +14,13 @@ from pipeline.metrics.evaluation import ClassDetails
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
 from pipeline.objectives.classify.plots import class_curves, reliability
-from pipeline.objectives.classify.rows import PREDICTION, PROBABILITIES, SCORE
+from pipeline.objectives.classify.rows import (
+    CALIBRATION_ERROR,
+    PREDICTION,
+    PROBABILITIES,
+    SCORE,
+    UNSCALED,
+)
 from pipeline.reports.comparison import best_single, comparison_rows, gain_over
 from pipeline.reports.content import Example, SplitCounts
 from pipeline.reports.plots import label_balance
@@ -170,6 +176,9 @@ def _metrics(evaluation: EvaluationRecord) -> dict[str, object]:
         ("Calibration error", calibration.expected_calibration_error),
         ("Brier score", calibration.brier_score),
     ]
+    before = evaluation.details.get(f"{CALIBRATION_ERROR}{UNSCALED}")
+    if isinstance(before, float):
+        numbers += [("Calibration error without temperature scaling", before)]
     return {
         "numbers": numbers,
         "per_class": list(per_class.items())[:MAX_CLASSES],

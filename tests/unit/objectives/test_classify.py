@@ -215,3 +215,26 @@ def test_any_subset_of_modalities_can_be_configured() -> None:
 def test_the_configuration_imports_no_torch() -> None:
     program = "import sys, pipeline.objectives; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_temperature_divides_the_logits_of_predictions_alone() -> None:
+    batch = make_batch()
+    network = build().eval()
+    plain, loss = network.predict(batch)["probabilities"], network.loss(batch)[0]
+    labels = plain.argmax(dim=1).numpy()
+    labels[0] = (labels[0] + 1) % len(CLASSES)  # right of seven in eight
+    settled = network.settled({"label": labels, "probabilities": plain.numpy()})
+    assert set(settled) == {"temperature"}
+    network.temperature = 2.0
+    scaled = network.predict(batch)["probabilities"]
+    by_hand = plain.sqrt() / plain.sqrt().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(scaled, by_hand)
+    assert torch.equal(network.loss(batch)[0], loss)
+    again = network.settled({"label": labels, "probabilities": scaled.numpy()})
+    assert again["temperature"] == pytest.approx(settled["temperature"], rel=1e-3), (
+        "in all, whatever the probabilities were of"
+    )
+    encoders = dict(network.encoders.items())
+    learned = {**LEARNED, "temperature": 3.0}
+    assert ClassifyConfig(width=32).build(encoders, learned).temperature == 3.0
+    assert build(temperature_scaling=False).observed(batch) == {}
