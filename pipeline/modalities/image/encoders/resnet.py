@@ -43,11 +43,13 @@ class ImageResNet(nn.Module):
         self, size: int, width: int, depth: Depth, channels: int, *, small_stem: bool
     ) -> None:
         super().__init__()
-        self.stem = _small_stem(channels) if small_stem else _large_stem(channels)
+        # As many in all stages, so that the last one's groups are of many channels: there a map may be one pixel.
+        groups = math.gcd(MAX_GROUPS, channels // 2)
+        self.stem = (_small_stem if small_stem else _large_stem)(channels, groups)
         sizes = [channels << stage for stage in range(len(BLOCKS[depth]))]
         self.stages = nn.Sequential(
             *(
-                _stage(sizes[max(0, stage - 1)], size_of, blocks, stride=2 if stage else 1)
+                _stage(sizes[max(0, stage - 1)], size_of, blocks, groups, stride=2 if stage else 1)
                 for stage, (size_of, blocks) in enumerate(zip(sizes, BLOCKS[depth], strict=True))
             )
         )
@@ -74,18 +76,19 @@ class ImageResNet(nn.Module):
 class _Block(nn.Module):
     """Two 3x3 convolutions around which the input is added; named as in torchvision, whose weights fit."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, groups: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = _norm(channels)
+        self.bn1 = nn.GroupNorm(groups, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = _norm(channels)
+        self.bn2 = nn.GroupNorm(groups, channels)
         keeps_shape = stride == 1 and in_channels == channels
         self.downsample = (
             None
             if keeps_shape
             else nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), _norm(channels)
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False),
+                nn.GroupNorm(groups, channels),
             )
         )
 
@@ -96,22 +99,17 @@ class _Block(nn.Module):
         return functional.relu(shortcut + residual)
 
 
-def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
-    first = _Block(in_channels, channels, stride)
-    return nn.Sequential(first, *(_Block(channels, channels, 1) for _ in range(blocks - 1)))
+def _stage(in_channels: int, channels: int, blocks: int, groups: int, stride: int) -> nn.Sequential:
+    first = _Block(in_channels, channels, groups, stride)
+    return nn.Sequential(first, *(_Block(channels, channels, groups, 1) for _ in range(blocks - 1)))
 
 
-def _small_stem(channels: int) -> nn.Sequential:
+def _small_stem(channels: int, groups: int) -> nn.Sequential:
     convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, _norm(channels), nn.ReLU())
+    return nn.Sequential(convolution, nn.GroupNorm(groups, channels), nn.ReLU())
 
 
-def _large_stem(channels: int) -> nn.Sequential:
+def _large_stem(channels: int, groups: int) -> nn.Sequential:
     convolution = nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False)
     pool = nn.MaxPool2d(3, stride=2, padding=1)
-    return nn.Sequential(convolution, _norm(channels), nn.ReLU(), pool)
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    # Of two channels at least: the norm of a single number would be nothing.
-    return nn.GroupNorm(math.gcd(MAX_GROUPS, channels // 2), channels)
+    return nn.Sequential(convolution, nn.GroupNorm(groups, channels), nn.ReLU(), pool)
