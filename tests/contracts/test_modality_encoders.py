@@ -48,8 +48,9 @@ def fitted(name: str, kind: str) -> nn.Module:
     if collector is not None:
         codec = case.codec(kind)
         values = [codec.decode(memoryview(data), case.field) for data in case.members]
-        collector.add(codec.to_arrow([values[0], None]))
-        collector.add(codec.to_arrow(values[1:]))
+        for _ in range(2):  # what one sample alone has may not count
+            collector.add(codec.to_arrow([values[0], None]))
+            collector.add(codec.to_arrow(values[1:]))
         encoder.fit(json.loads(json.dumps(collector.result())))
     return encoder
 

@@ -4,9 +4,10 @@ Nothing here but operators that both have, so that what training counts before t
 torch, and what the network looks at are the same.
 
 Source:
-    Weinberger et al. 2009, "Feature hashing for large scale multitask learning", equation 2 (a bucket and a sign, from
-    two hash functions); rolling hashes after Karp & Rabin 1987, "Efficient randomized pattern-matching algorithms",
-    section 2; mixed as in Carter & Wegman 1979, "Universal classes of hash functions", proposition 7.
+    Rolling hashes after Karp & Rabin 1987, "Efficient randomized pattern-matching algorithms", section 2, mixed as in
+    Carter & Wegman 1979, "Universal classes of hash functions", proposition 7; hashed features as in Weinberger et al.
+    2009, "Feature hashing for large scale multitask learning". Of the buckets only those are looked at that many texts
+    have, so that hardly two of them are one, and no signs are needed against that.
 """
 
 from __future__ import annotations
@@ -21,23 +22,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAD = 0  # the character that stands for none; no text has it
+NUM_BUCKETS = 1 << 18
+MIN_TEXTS = (
+    2  # that have a run which is looked at: of what one text has, nothing is learned of others
+)
 PRIME = (1 << 31) - 1  # products of two numbers below it, and a character, fit into 64 bits
 BASE = 1_103_515_245  # of the polynomial that a run is the value of
-BUCKET_FACTOR, BUCKET_TERM = 1_640_531_527, 374_761_393
-SIGN_FACTOR, SIGN_TERM = 1_540_483_477, 668_265_263
+FACTOR, TERM = 1_640_531_527, 374_761_393
 Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
-def hashed_runs(characters: Array, length: int, num_buckets: int) -> tuple[Array, Array, Array]:
-    """Where every run of ``length`` neighbouring characters is counted.
+def hashed_runs(characters: Array, length: int) -> tuple[Array, Array]:
+    """The bucket of every run of ``length`` neighbouring characters.
 
     Args:
         characters: int64 (B, L), code points; PAD where there is none.
         length: Characters of a run, n <= L.
-        num_buckets: Of the hash.
 
     Returns:
-        Buckets, int64 (B, L - n + 1); signs, the same, -1 or 1; and bool, whether all characters of a run are real.
+        int64 (B, L - n + 1), below ``NUM_BUCKETS``; and bool, whether all characters of a run are real.
     """
     count = characters.shape[1] - length + 1
     hashes = characters[:, :count] * 0 + length
@@ -46,18 +49,18 @@ def hashed_runs(characters: Array, length: int, num_buckets: int) -> tuple[Array
         neighbours = characters[:, step : step + count]
         hashes = (hashes * BASE + neighbours) % PRIME
         real = real & (neighbours != PAD)
-    buckets = (hashes * BUCKET_FACTOR + BUCKET_TERM) % PRIME % num_buckets
-    signs = (hashes * SIGN_FACTOR + SIGN_TERM) % PRIME % 2 * 2 - 1
-    return buckets, signs, real
+    return (hashes * FACTOR + TERM) % PRIME % NUM_BUCKETS, real
 
 
-class Frequencies(TypedDict):
-    """What is known of the training set's texts; JSON.
+class Runs(TypedDict):
+    """Which runs of the training set's texts are looked at; JSON.
 
     Attributes:
-        idf: Of each bucket, how rare it is: 1 + ln((1 + N) / (1 + n)), where n of N texts have it.
+        buckets: Those that most texts have, and two at least, the most frequent first.
+        idf: How rare each is: 1 + ln((1 + N) / (1 + n)), where n of N texts have it.
     """
 
+    buckets: list[int]
     idf: list[float]
 
 
@@ -66,17 +69,17 @@ class NgramStatistics:
 
     Args:
         max_length: Characters of the longest runs.
-        num_buckets: Of the hash.
+        num_inputs: Buckets that are looked at, at most.
 
     Source:
         Spärck Jones 1972, "A statistical interpretation of term specificity"; smoothed as if one more text had every
         bucket, as ``sklearn.feature_extraction.text.TfidfTransformer`` does.
     """
 
-    def __init__(self, max_length: int, num_buckets: int) -> None:
-        self.max_length, self.num_buckets = max_length, num_buckets
+    def __init__(self, max_length: int, num_inputs: int) -> None:
+        self.max_length, self.num_inputs = max_length, num_inputs
         self._num_texts = 0
-        self._counts = np.zeros(num_buckets, dtype=np.int64)
+        self._counts = np.zeros(NUM_BUCKETS, dtype=np.int64)
 
     def add(self, column: pa.Array) -> None:
         """Adds a column of code points; nulls do not count."""
@@ -88,10 +91,12 @@ class NgramStatistics:
     def _buckets(self, characters: np.ndarray) -> np.ndarray:
         """The buckets of one text, int64 (1, L), each once."""
         lengths = range(1, min(self.max_length, characters.shape[1]) + 1)
-        runs = [hashed_runs(characters, length, self.num_buckets) for length in lengths]
-        return np.unique(np.concatenate([np.zeros(0, np.int64), *(run[0][0] for run in runs)]))
+        runs = [hashed_runs(characters, length)[0][0] for length in lengths]
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *runs]))
 
     def result(self) -> Mapping[str, Any]:
-        """What was found, :class:`Frequencies`."""
-        idf = 1.0 + np.log((1.0 + self._num_texts) / (1.0 + self._counts))
-        return Frequencies(idf=idf.tolist())
+        """What was found, :class:`Runs`."""
+        order = np.argsort(-self._counts, kind="stable")[: self.num_inputs]
+        buckets = order[self._counts[order] >= MIN_TEXTS]
+        idf = 1.0 + np.log((1.0 + self._num_texts) / (1.0 + self._counts[buckets]))
+        return Runs(buckets=buckets.tolist(), idf=idf.tolist())

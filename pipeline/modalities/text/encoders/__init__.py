@@ -78,13 +78,14 @@ class TextNgramsConfig(EncoderConfig):
         int, Field(ge=4, le=65536, description="longer texts are cut; max_tokens does not count")
     ] = 512
     lower: Annotated[bool, Field(description="puts texts in lower case")] = True
-    buckets: Annotated[
-        int, Field(ge=16, le=1 << 22, description="that runs are hashed to, an input each")
-    ] = 1 << 14
+    runs: Annotated[
+        int,
+        Field(ge=16, le=1 << 18, description="that are looked at: those that most texts have"),
+    ] = 1 << 13
     hidden: Annotated[
         int, Field(ge=0, le=65536, description="width of the hidden layer; 0 for none")
     ] = 0
-    dropout: Annotated[Dropout, Field(description="of inputs, and of the hidden layer")] = 0.1
+    dropout: Annotated[Dropout, Field(description="of runs, and of channels")] = 0.3
 
     @property
     def inputs(self) -> CharacterInput:
@@ -96,13 +97,13 @@ class TextNgramsConfig(EncoderConfig):
     def training_statistics(self, modality: TextConfig) -> TrainingStatistics:  # type: ignore[override]
         from pipeline.modalities.text.ngrams import NgramStatistics
 
-        return NgramStatistics(self.max_length, self.buckets)
+        return NgramStatistics(self.max_length, self.runs)
 
     def build(self, modality: TextConfig, width: int) -> nn.Module:
         """Builds the network: int64 (B, L) code points -> Features of ``width`` channels."""
         from pipeline.modalities.text.encoders.ngrams import TextNgrams
 
-        return TextNgrams(width, self.max_length, self.buckets, self.hidden, self.dropout)
+        return TextNgrams(width, self.max_length, self.runs, self.hidden, self.dropout)
 
 
 class TextPretrainedConfig(PretrainedConfig):

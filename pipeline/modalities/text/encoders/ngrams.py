@@ -1,4 +1,4 @@
-"""A perceptron over the hashed runs of characters of a text."""
+"""A linear layer, or a perceptron, over the hashed runs of characters of a text."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.layers import Features
-from pipeline.modalities.text.ngrams import PAD, Frequencies, hashed_runs
+from pipeline.modalities.text.ngrams import NUM_BUCKETS, PAD, Runs, hashed_runs
 
 
 class TextNgrams(nn.Module):
-    """All runs of 1 to n characters of a text, counted in buckets and weighed by how rare they are, to one token.
+    """The runs of 1 to n characters that the training set's texts share, weighed by how rare they are, to one token.
 
     Args:
         width: D, channels of the token.
         max_length: n.
-        num_buckets: Of the hash.
+        num_inputs: Runs that are looked at, at most (I).
         hidden: Width of the hidden layer; 0 maps the weights to the token linearly.
-        dropout: Of buckets, and of the hidden layer's channels.
+        dropout: Of runs, of the hidden layer's channels, and of the token's.
 
     Source:
         Weights as in Salton & Buckley 1988, "Term-weighting approaches in automatic text retrieval", table 1, with the
@@ -27,17 +27,21 @@ class TextNgrams(nn.Module):
     """
 
     idf: Tensor
+    places: Tensor
 
     def __init__(
-        self, width: int, max_length: int, num_buckets: int, hidden: int, dropout: float
+        self, width: int, max_length: int, num_inputs: int, hidden: int, dropout: float
     ) -> None:
         super().__init__()
-        self.max_length, self.num_buckets = max_length, num_buckets
-        self.register_buffer("idf", torch.ones(num_buckets))
-        self.drop_buckets = nn.Dropout(dropout)
-        self.embed = nn.Linear(num_buckets, hidden or width, bias=False)
-        # The input has length 1, whatever the number of buckets.
-        nn.init.normal_(self.embed.weight, std=0.1)
+        self.max_length, self.num_inputs = max_length, num_inputs
+        # Of each bucket, the input that it is counted in; num_inputs where in none. Before anything is known, any.
+        self.register_buffer("places", torch.arange(NUM_BUCKETS, dtype=torch.int32) % num_inputs)
+        self.register_buffer("idf", torch.ones(num_inputs))
+        self.dropout = nn.Dropout(dropout)
+        self.embed = nn.Linear(num_inputs, hidden or width, bias=False)
+        # Small, so that what is learned soon outgrows it: of large ones the network would learn texts by heart.
+        nn.init.normal_(self.embed.weight, std=0.001)
+        self.norm_embed = nn.LayerNorm(hidden) if hidden else nn.Identity()
         self.widen = (
             nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
             if hidden
@@ -45,9 +49,12 @@ class TextNgrams(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def fit(self, frequencies: Frequencies) -> None:
-        """Takes over how rare the buckets are in the training set."""
-        self.idf.copy_(torch.tensor(frequencies["idf"], dtype=torch.float64))
+    def fit(self, runs: Runs) -> None:
+        """Takes over which runs the training set's texts share, and how rare they are."""
+        buckets = torch.tensor(runs["buckets"], dtype=torch.int64)
+        self.places.fill_(self.num_inputs)
+        self.places[buckets] = torch.arange(len(buckets), dtype=torch.int32)
+        self.idf[: len(buckets)] = torch.tensor(runs["idf"], dtype=torch.float64).to(self.idf)
 
     def forward(self, values: Tensor) -> Features:
         """Encodes texts.
@@ -58,14 +65,14 @@ class TextNgrams(nn.Module):
         Returns:
             Features of one token, real where there is any character.
         """
-        embedded = self.embed(self.drop_buckets(self.weights(values)))
-        tokens = self.norm(self.widen(embedded))
+        embedded = self.norm_embed(self.embed(self.dropout(self.weights(values))))
+        tokens = self.dropout(self.norm(self.widen(embedded)))
         return Features(tokens[:, None], (values != PAD).any(dim=1, keepdim=True))
 
     def weights(self, values: Tensor) -> Tensor:
-        """The weights of the buckets, float (B, num_buckets), of length 1; zeros where a text has no character."""
-        counts = self.idf.new_zeros(len(values), self.num_buckets)
+        """The weights of the runs, float (B, I), of length 1; zeros where a text has none of them."""
+        counts = self.idf.new_zeros(len(values), self.num_inputs + 1)
         for length in range(1, min(self.max_length, values.shape[1]) + 1):
-            buckets, signs, real = hashed_runs(values, length, self.num_buckets)
-            counts = counts.scatter_add(1, buckets, (signs * real).to(counts.dtype))
-        return functional.normalize(counts.sign() * counts.abs().log1p() * self.idf, dim=1)
+            buckets, real = hashed_runs(values, length)
+            counts = counts.scatter_add(1, self.places[buckets].long(), real.to(counts.dtype))
+        return functional.normalize(counts[:, :-1].log1p() * self.idf, dim=1)

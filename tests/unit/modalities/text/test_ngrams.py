@@ -16,17 +16,15 @@ from pipeline.modalities.text import TextConfig
 from pipeline.modalities.text.encoders.ngrams import TextNgrams
 from pipeline.modalities.text.ngrams import (
     BASE,
-    BUCKET_FACTOR,
-    BUCKET_TERM,
+    FACTOR,
+    NUM_BUCKETS,
     PRIME,
-    SIGN_FACTOR,
-    SIGN_TERM,
+    TERM,
     NgramStatistics,
     hashed_runs,
 )
 
 TEXTS = ("a tone", "音楽 and a tone", "tone tone tone", "\U0001f3b5")
-BUCKETS = 512
 
 
 def config(**settings: object) -> TextConfig:
@@ -42,12 +40,10 @@ def column(*texts: str | None, **settings: object) -> tuple[TextConfig, object]:
     return section, codec.to_arrow(values)
 
 
-def places(run: str) -> tuple[int, int]:
-    """The bucket and the sign of a run, in whole numbers of any size."""
+def bucket_of(run: str) -> int:
+    """The bucket of a run, in whole numbers of any size."""
     value = sum(ord(letter) * BASE ** (len(run) - 1 - at) for at, letter in enumerate(run))
-    value = (value + len(run) * BASE ** len(run)) % PRIME
-    bucket = (value * BUCKET_FACTOR + BUCKET_TERM) % PRIME % BUCKETS
-    return bucket, (value * SIGN_FACTOR + SIGN_TERM) % PRIME % 2 * 2 - 1
+    return ((value + len(run) * BASE ** len(run)) % PRIME * FACTOR + TERM) % PRIME % NUM_BUCKETS
 
 
 def runs(text: str, longest: int) -> list[str]:
@@ -58,51 +54,49 @@ def test_hashed_by_definition() -> None:
     text = " tone 音\U0001f3b5 "
     characters = np.array([[ord(letter) for letter in text]], dtype=np.int64)
     for length in (1, 2, 5):
-        buckets, signs, real = hashed_runs(characters, length, BUCKETS)
-        expected = [places(text[at : at + length]) for at in range(len(text) - length + 1)]
-        assert list(zip(buckets[0].tolist(), signs[0].tolist(), strict=True)) == expected
+        buckets, real = hashed_runs(characters, length)
+        expected = [bucket_of(text[at : at + length]) for at in range(len(text) - length + 1)]
+        assert buckets[0].tolist() == expected
         assert real.all()
-        for ours, theirs in zip(
-            hashed_runs(torch.from_numpy(characters), length, BUCKETS),
-            (buckets, signs, real),
-            strict=True,
-        ):
-            assert np.array_equal(ours.numpy(), theirs), "tensors and arrays alike"
+        tensors = hashed_runs(torch.from_numpy(characters), length)
+        assert np.array_equal(tensors[0].numpy(), buckets), "tensors and arrays alike"
+    characters[0, 3] = 0
+    assert hashed_runs(characters, 2)[1][0].tolist() == [True] * 2 + [False] * 2 + [True] * 4
 
 
-def test_buckets_and_signs_are_even() -> None:
+def test_buckets_are_even() -> None:
     characters = torch.randint(32, 0x30000, (1, 40_000))
-    buckets, signs, _ = hashed_runs(characters, 3, 16)
-    counts = torch.bincount(buckets[0], minlength=16) / buckets.shape[1]
+    buckets, _ = hashed_runs(characters, 3)
+    counts = torch.bincount(buckets[0] * 16 // NUM_BUCKETS, minlength=16) / buckets.shape[1]
     assert (counts - 1 / 16).abs().max() < 0.01
-    assert signs.double().mean().abs() < 0.02
-    assert (buckets * signs).double().mean().abs() < 0.2, "they are independent"
+    assert buckets.unique().numel() > 0.9 * NUM_BUCKETS * (1 - math.exp(-40_000 / NUM_BUCKETS))
 
 
-def test_weights_by_definition() -> None:
+@pytest.mark.parametrize("num_inputs", [16, 512])
+def test_weights_by_definition(num_inputs: int) -> None:
     section, texts = column(*TEXTS, None)
-    collector = NgramStatistics(3, BUCKETS)
+    collector = NgramStatistics(3, num_inputs)
     collector.add(texts[:2])
     collector.add(texts[2:])
-    frequencies = json.loads(json.dumps(collector.result()))
-    counted = [Counter(places(run) for run in runs(f" {text} ", 3)) for text in TEXTS]
-    presence = np.zeros((len(TEXTS), BUCKETS))
-    for row, counts in enumerate(counted):
-        presence[row, [bucket for bucket, _ in counts]] = 1
+    found = json.loads(json.dumps(collector.result()))
+    counted = [Counter(map(bucket_of, runs(f" {text} ", 3))) for text in TEXTS]
+    texts_with = Counter(bucket for counts in counted for bucket in counts)
+    shared = sorted(texts_with, key=lambda bucket: (-texts_with[bucket], bucket))
+    kept = [bucket for bucket in shared if texts_with[bucket] > 1][:num_inputs]
+    assert found["buckets"] == kept
+    presence = np.array([[bucket in counts for bucket in kept] for counts in counted], dtype=float)
     idf = TfidfTransformer().fit(presence).idf_
-    np.testing.assert_allclose(frequencies["idf"], idf)
+    np.testing.assert_allclose(found["idf"], idf)
 
-    model = TextNgrams(8, 3, BUCKETS, hidden=0, dropout=0.0).double()
-    model.fit(frequencies)
+    model = TextNgrams(8, 3, num_inputs, hidden=0, dropout=0.0).double()
+    model.fit(found)
     weights = model.weights(torch.from_numpy(section.codec(None).collate(texts).values))
     for row, counts in enumerate(counted):
-        expected = np.zeros(BUCKETS)
-        for (bucket, sign), count in counts.items():
-            expected[bucket] += sign * count
-        expected = np.sign(expected) * np.log1p(np.abs(expected)) * idf
+        expected = np.log1p([counts[bucket] for bucket in kept]) * idf
         expected /= math.sqrt((expected**2).sum())
-        np.testing.assert_allclose(weights[row].numpy(), expected, atol=1e-12)
+        np.testing.assert_allclose(weights[row, : len(kept)].numpy(), expected, atol=1e-12)
     assert not weights[len(TEXTS)].any()
+    assert not weights[:, len(kept) :].any()
 
 
 def test_characters_as_they_are_cleaned() -> None:
