@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.decoding.rows import OnBadField
-from pipeline.prediction.own import is_own, predictor_class
+from pipeline.prediction.own import is_own, with_all_methods
 
 __all__ = ["SPLITS", "Patterns"]
 
@@ -95,7 +95,7 @@ class InferConfig(Section):
     """What a model is run over, and where its predictions go."""
 
     input: Patterns = Field(default="test", description="a split, or a pattern of shards")
-    model: ModelName | None = Field(
+    model: Annotated[ModelName, AfterValidator(with_all_methods)] | None = Field(
         default=None,
         description="folder of a bundle, RUN/model by default; a pretrained encoder: torchvision:NAME, timm:NAME, "
         "open_clip:NAME, hf:FOLDER; or a predictor of your own: python:package.module:Class",
@@ -132,13 +132,6 @@ class InferConfig(Section):
         default=False,
         description="runs only the samples that are in the output's _quarantine, and adds those that have become good",
     )
-
-    @field_validator("model")
-    @classmethod
-    def _usable(cls, model: str | None) -> str | None:
-        if model is not None and is_own(model):
-            predictor_class(model)
-        return model
 
     @model_validator(mode="after")
     def _one_way(self) -> InferConfig:

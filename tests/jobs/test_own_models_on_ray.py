@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.own_configuration import write_configuration
 from support.ray_cluster import PROJECT, RAY, Family, Head
+from support.tones import make_samples, write_tar
+from test_own_predictors import SOURCES
 
 from jobs import _job, pack
 
@@ -69,3 +71,45 @@ def test_workers_import_them(
     summary = json.loads((tmp_path / "rows" / "summary.json").read_text())
     assert summary["samples_written"] > 0
     assert summary["samples_read"] == 24
+
+
+@pytest.mark.timeout(300)
+def test_a_predictor_is_handed_over(ray_head: Head, tmp_path: Path) -> None:
+    """Its module lies beside the configuration, and what it raises there comes back with its line."""
+    import torch
+    from torch import nn
+
+    write_tar(tmp_path / "shards" / "test-0.tar", make_samples(12, seed=2))
+    source = SOURCES["Shades"].replace("/ 255", "/ (255 if self.width > 4 else self.nothing)")
+    (tmp_path / "shades_afar.py").write_text(source)
+    torch.save(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2)).state_dict(), tmp_path / "shades.pt")
+    (tmp_path / "mine.yaml").write_text(
+        f"""
+run: {tmp_path}/run
+input: {{test: {tmp_path}/shards/*.tar, max_bad_fraction: 1}}
+modalities: {{image: {{size: 32}}}}
+infer: {{model: "python:shades_afar:Shades", weights: {tmp_path}/shades.pt, settings: {{width: 8}}}}
+""",
+        encoding="utf-8",
+    )
+    words = [*PYTHON, "jobs.submit", "infer", str(tmp_path / "mine.yaml"), "--address"]
+    run([*words, ray_head.url], ray_head.client())
+    summary = json.loads((tmp_path / "run" / "embeddings" / "summary.json").read_text())
+    assert summary["samples_written"] > 0
+
+    torch.save(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2)).state_dict(), tmp_path / "shades.pt")
+    options = ["infer.settings.width=4", f"infer.output={tmp_path}/rows"]
+    failed = subprocess.run(
+        [*words, ray_head.url, *options],
+        env=ray_head.client(),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert failed.returncode == 2, failed.stdout[-4000:] + failed.stderr[-4000:]
+    [told] = [line for line in failed.stdout.splitlines() if line.startswith("ModelError")]
+    assert "shades_afar.py:" in told
+    assert "in predict: pixels = batch" in told
+    assert "shard=test-0.tar offset=0, samples s0000 to " in told

@@ -77,6 +77,17 @@ def predictor_class(model: str) -> type:
     return imported_with(model.removeprefix(PREFIX), METHODS, NOUN)
 
 
+def with_all_methods(model: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: It is that of a class which is no predictor.
+    """
+    if is_own(model):
+        predictor_class(model)
+    return model
+
+
 def made(model: str, settings: Mapping[str, Any]) -> OwnPredictor:
     """A predictor with these settings, not loaded.
 
