@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.evaluation.judged import Entrant, Judged, check_comparable
+from pipeline.evaluation.presence import Presence, by_presence
 from pipeline.evaluation.significance import holm, mcnemar, paired_bootstrap
+from pipeline.evaluation.words import verdict
 from pipeline.metrics.record import Interval, SampleScores
 from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.resampling.estimate import paired_difference
@@ -19,7 +21,6 @@ from pipeline.metrics.subsets import named_seed
 from pipeline.objectives.base import Judging
 
 MCNEMAR, BOOTSTRAP = "McNemar, exact", "paired bootstrap"
-LEVEL = 0.05  # below which a corrected p-value counts
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Comparison:
         pairs: Of all rows, those of the best row first.
         verdict: Whether a network is worth it, in words.
         choice: Which network the validation split chooses, in words; empty where it was not asked.
+        presence: The score by what samples have, where that is not the same of all.
         notes: What else is to be known of it.
     """
 
@@ -115,6 +117,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     verdict: str = ""
     choice: str = ""
+    presence: tuple[Presence, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -157,50 +160,10 @@ def compare(entrants: Sequence[Entrant], judging: Judging, notes: Sequence[str] 
         validation_best=whole.objective.score.direction,
         rows=tuple(rows[entrant.name] for entrant in ordered),
         pairs=tuple(pairs),
+        presence=by_presence(ordered, judging),
         notes=tuple(notes),
     )
     return replace(comparison, verdict=verdict(comparison))
-
-
-def verdict(comparison: Comparison) -> str:
-    """Whether the best network is better than the best baseline by more than chance; empty without one of either."""
-    network = next((row for row in comparison.rows if not row.baseline), None)
-    baseline = next((row for row in comparison.rows if row.baseline), None)
-    if network is None or baseline is None:
-        return ""
-    names = {network.name, baseline.name}
-    pair = next(pair for pair in comparison.pairs if {pair.first, pair.second} == names)
-    numbers = " and ".join(
-        f"{row.name} has {_text(row.metrics[comparison.metric].value)}"
-        for row in (network, baseline)
-    )
-    sure = pair.p_corrected is not None and pair.p_corrected < LEVEL
-    if pair.p is None and pair.interval is not None:
-        sure = pair.interval[0] > 0 or pair.interval[1] < 0
-    if not sure:
-        return (
-            f"No network here is clearly better than the best cheap baseline ({comparison.metric}: {numbers}): "
-            "on these samples a network is not worth it yet."
-        )
-    if comparison.rows.index(network) > comparison.rows.index(baseline):
-        return f"The best cheap baseline beats every network here ({comparison.metric}: {numbers})."
-    return (
-        f"The best network beats the best cheap baseline by more than chance "
-        f"({comparison.metric}: {numbers})."
-    )
-
-
-def choice(comparison: Comparison) -> str:
-    """Which network the validation split chooses, and what that one reaches; the others' numbers choose nothing."""
-    valued = [row for row in comparison.rows if row.validation.value is not None]
-    if not valued:
-        return "No network has a score on a validation split, so none is chosen: set input.val."
-    sign = 1 if comparison.validation_best == "max" else -1
-    best = max(valued, key=lambda row: sign * (row.validation.value or 0.0))
-    return (
-        f"The validation split chooses {best.name} (val {comparison.validation} {_spread(best.validation)}), "
-        f"which has {comparison.metric} {_spread(best.metrics[comparison.metric])} on {comparison.split}."
-    )
 
 
 def _row(entrant: Entrant, judging: Judging) -> Row:
@@ -286,12 +249,3 @@ def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
     return [
         pair if pair.p is None else replace(pair, p_corrected=next(corrected)) for pair in pairs
     ]
-
-
-def _spread(number: Number) -> str:
-    spread = "" if number.deviation is None else f" ± {number.deviation:.3f}"
-    return _text(number.value) + spread
-
-
-def _text(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"

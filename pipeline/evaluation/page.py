@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.evaluation.comparison import LEVEL, Comparison, Number, Pair, Row
+from pipeline.evaluation.comparison import Comparison, Number, Pair, Row
+from pipeline.evaluation.significance import LEVEL
 
 MAX_PAIRS = 20  # on the page; comparison.json has all
 
@@ -29,6 +30,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     if comparison.pairs:
         yield ""
         yield from _pairs(comparison)
+    if comparison.presence:
+        yield ""
+        yield from _by_presence(comparison)
     for note in comparison.notes:
         yield ""
         yield note
@@ -61,6 +65,27 @@ def _cells(row: Row, comparison: Comparison) -> list[str]:
         "" if row.training_seconds is None else f"{row.training_seconds:.1f}",
         "" if row.samples_per_second is None else f"{row.samples_per_second:.0f}",
     ]
+
+
+def _by_presence(comparison: Comparison) -> Iterator[str]:
+    yield f"## {comparison.score} by what a sample has"
+    yield ""
+    names = [row.name for row in comparison.rows if row.name in comparison.presence[0].scores]
+    header = [
+        "model",
+        *(f"{each.modalities} (n = {each.num_samples})" for each in comparison.presence),
+    ]
+    rows = [
+        [
+            name,
+            *(
+                _number(Number(each.scores[name], each.intervals.get(name)))
+                for each in comparison.presence
+            ),
+        ]
+        for name in names
+    ]
+    yield from _table(header, rows)
 
 
 def _pairs(comparison: Comparison) -> Iterator[str]:

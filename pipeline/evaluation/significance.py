@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.metrics.resampling.bootstrap import NUM_RESAMPLES, bootstrap_means
 
+LEVEL = 0.05  # below which a corrected p-value counts
+
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     """The exact two-sided test of two classifiers on the same samples.

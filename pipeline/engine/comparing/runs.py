@@ -16,7 +16,7 @@ from pipeline.engine.comparing.baselines import baseline_entrants
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError
-from pipeline.evaluation.comparison import Comparison, choice, compare
+from pipeline.evaluation.comparison import Comparison, compare
 from pipeline.evaluation.judged import (
     Cost,
     Entrant,
@@ -27,6 +27,7 @@ from pipeline.evaluation.judged import (
     short_names,
 )
 from pipeline.evaluation.page import to_markdown
+from pipeline.evaluation.words import choice
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.base import Judging

@@ -55,6 +55,7 @@ def judged(
     evaluation = objective.evaluation(learned, JUDGING)
     evaluation.update(texts, {"text": predicted}, {"text": np.ones(len(texts), bool)})
     columns = {"key": keys, "shard": ["x.tar"] * len(texts)}
+    columns |= {"modalities": [["text"]] * len(texts)}
     columns |= {"label": objective.truth(pa.array(texts))}
     columns |= {name: predicted[name] for name in predicted.column_names}
     return Judged(where, objective, learned, evaluation.compute(), pa.table(columns))
@@ -189,3 +190,24 @@ def test_names_are_as_short_as_they_can_be() -> None:
     assert short_names(["runs/a", "runs/b/"]) == ["a", "b"]
     assert short_names(["x/a/0", "x/b/0"]) == ["a/0", "b/0"]
     assert short_names(["runs/a"]) == ["a"]
+
+
+def test_scores_by_what_samples_have() -> None:
+    one = model("runs/a", 4)
+    has = [["image", "text"] if index % 4 else ["text"] for index in range(len(LABELS))]
+    rows = one.rows.set_column(
+        one.rows.column_names.index("modalities"), "modalities", pa.array(has)
+    )
+    blind = model("runs/b", 8)  # says of fewer modalities what its samples have
+    found = compare([Entrant("b", (blind,)), Entrant("a", (replace(one, rows=rows),))], JUDGING)
+    assert [(each.modalities, each.num_samples) for each in found.presence] == [
+        ("image+text", 30),
+        ("text", 10),
+    ]
+    # Of the samples 0 to 3, one has no image.
+    assert found.presence[0].scores["a"] == pytest.approx(27 / 30)
+    assert found.presence[1].scores == {"a": 0.9, "b": 0.8}
+    low, high = found.presence[1].intervals["a"]
+    assert low < 0.9 <= high
+    assert "text (n = 10)" in to_markdown(found)
+    assert compare([Entrant("a", (one,))], JUDGING).presence == ()
