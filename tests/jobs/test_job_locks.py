@@ -47,7 +47,8 @@ def folder_of(job: _job.Job, config: Path) -> str:
 def test_a_second_one_at_once_is_refused(
     config: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    job = importlib.import_module(f"jobs.{name}").JOB
+    module = importlib.import_module(f"jobs.{name}")
+    job = module.job_for(str(config), ()) if hasattr(module, "job_for") else module.JOB
     folder = folder_of(job, config)
     with locks.lock(folder):
         before = sorted(Path(folder).rglob("*"))

@@ -113,7 +113,7 @@ def test_timm_reads_a_folder_with_its_config(saved: Path, tmp_path: Path) -> Non
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     told = '{"architecture": "test_vit", "pretrained_cfg": {"mean": [0, 0, 0], "crop_pct": 0.5}}'
     (tmp_path / "config.json").write_text(told)
-    encoder = open_model(spec("timm:test_vit", tmp_path)).encoder
+    encoder = open_model(spec("timm:test_vit", tmp_path)).description
     assert encoder.inputs["image"].mean == (0, 0, 0)
     assert encoder.inputs["image"].resize == 2 * encoder.inputs["image"].size
     with pytest.raises(ModelError, match="the weights are of test_vit"):
@@ -219,7 +219,7 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
         for path in (saved / "wrapped.pth", moved, changed)
     )
     assert first == second != third
-    known = open_model(spec("torchvision:resnet18", moved)).encoder
+    known = open_model(spec("torchvision:resnet18", moved)).description
     moved.write_bytes(changed.read_bytes())
     with pytest.raises(ModelError, match="others than when the job began"):
         load_predictor(spec("torchvision:resnet18", moved, encoder=known))
@@ -298,4 +298,6 @@ def test_two_images_of_a_sample_go_through_one_network(saved: Path) -> None:
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     np.testing.assert_allclose(matrix(embedded, "left_embedding"), plain, atol=1e-5)
     assert not np.allclose(matrix(embedded, "right_embedding"), plain, atol=1e-3)
-    assert open_model(spec("torchvision:resnet18", weights, modalities=names)).encoder is not None
+    assert (
+        open_model(spec("torchvision:resnet18", weights, modalities=names)).description is not None
+    )

@@ -110,7 +110,7 @@ def test_image_and_text_of_transformers(tmp_path: Path, save) -> None:
     )
     images = decode(wanted, SAMPLES)["image"].combine_chunks().drop_null()
     pixels = torch.tensor(images.flatten().to_numpy()).reshape(-1, 32, 32, 3).permute(0, 3, 1, 2)
-    described = open_model(wanted).encoder.inputs["image"]
+    described = open_model(wanted).description.inputs["image"]
     mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in (described.mean, described.std))
     ours = (pixels / 255 - mean) / std
     with torch.inference_mode():
@@ -174,7 +174,7 @@ def test_image_and_text_of_open_clip(tmp_path: Path) -> None:
     pixels = torch.tensor(images.flatten().to_numpy()).reshape(-1, 32, 32, 3).permute(0, 3, 1, 2)
     data = [each.fields["png"].data for each in SAMPLES if "png" in each.fields]
     theirs = torch.stack([transform(Image.open(io.BytesIO(each))) for each in data])
-    described = open_model(wanted).encoder.inputs["image"]
+    described = open_model(wanted).description.inputs["image"]
     mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in (described.mean, described.std))
     ours = (pixels / 255 - mean) / std
     assert (theirs - ours).abs().mean() < 0.01
@@ -202,7 +202,7 @@ def test_names_of_open_clip_with_a_file(tmp_path: Path, name: str, words: str) -
     path.write_bytes(b"never read")
     with pytest.raises(ConfigError, match=words):
         open_model(spec(f"open_clip:{name}", path))
-    known = open_model(spec("open_clip:ViT-L-14/openai", path)).encoder
+    known = open_model(spec("open_clip:ViT-L-14/openai", path)).description
     assert known.width == 768
     assert known.inputs["text"].max_tokens == 77
     with pytest.raises(ModelError, match="cannot be read: it is no state dict"):
@@ -243,7 +243,7 @@ def test_plain_encoders_of_texts_take_the_mean(tmp_path: Path) -> None:
     tokenizer = save_tokenizer(tmp_path, model_max_length=1000)
     samples = [sample(str(at), at, txt=text.encode()) for at, text in enumerate(TEXTS)]
     wanted = spec(f"hf:{tmp_path}", batch_size=2)
-    assert open_model(wanted).encoder.inputs["text"].max_tokens == LENGTH
+    assert open_model(wanted).description.inputs["text"].max_tokens == LENGTH
     found = matrix(embed(wanted, samples))
     for row, text in zip(found, TEXTS, strict=True):
         tokens = tokenizer([text], truncation=True, max_length=LENGTH, return_tensors="pt")
@@ -282,7 +282,7 @@ def test_what_sentence_transformers_says_is_done(tmp_path: Path) -> None:
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')
     wanted = spec(f"hf:{tmp_path}")
-    assert open_model(wanted).encoder.inputs["text"].max_tokens == 7
+    assert open_model(wanted).description.inputs["text"].max_tokens == 7
     [row] = matrix(embed(wanted, [sample("a", txt=b"A CAT sits on the mat of a dog")]))
     text = "red a cat sits on the mat of a dog"
     tokens = tokenizer([text], truncation=True, max_length=7, return_tensors="pt")
