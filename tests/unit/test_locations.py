@@ -21,6 +21,7 @@ PLACES = {
     "infer.input", "infer.model", "infer.weights", "infer.output",
     "evaluate.input",
     "modalities.encoder.name", "modalities.encoder.weights",  # of any of them
+    "modalities.encoder.frame.name", "modalities.encoder.frame.weights",  # of clips
 }  # fmt: skip
 
 NO_PLACES = {"modalities.path"}  # names within a JSON field

@@ -23,7 +23,7 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.runs import Summary
 from pipeline.sample import Fault, Sample, Tally
 from pipeline.shards.planning.plan import Part, expand, plan
-from pipeline.shards.reading import reader
+from pipeline.shards.reading import reader, walk
 from pipeline.shards.tar.grouping import Group
 from pipeline.shards.tar.members import Damage
 from pipeline.sinks.ledger import ledger
@@ -116,12 +116,12 @@ def test_rows_lost_on_the_way_to_the_sink_end_the_job(path: Path, tmp_path: Path
 def test_a_group_that_is_lost_in_the_reader_ends_the_job(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = reader.group_members
+    real = walk.group_members
 
     def lossy(*args: object) -> Iterator[Group | Damage]:
         return iter(list(real(*args))[:-1])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reader, "group_members", lossy)
+    monkeypatch.setattr(walk, "group_members", lossy)
     with pytest.raises(RunError, match="members were read"):
         decode_here(parts_of(path)[0], decoder())
 

@@ -222,7 +222,7 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
     known = open_model(spec("torchvision:resnet18", moved)).description
     moved.write_bytes(changed.read_bytes())
     with pytest.raises(ModelError, match="others than when the job began"):
-        load_predictor(spec("torchvision:resnet18", moved, encoder=known))
+        load_predictor(spec("torchvision:resnet18", moved, description=known))
 
 
 @pytest.mark.parametrize(
