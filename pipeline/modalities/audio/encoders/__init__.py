@@ -103,7 +103,7 @@ class AudioStatisticsConfig(EncoderConfig):
     ] = 20
     layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
     hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128
-    dropout: Annotated[Dropout, Field(description="of the statistics, and behind the layers")] = 0.2
+    dropout: Annotated[Dropout, Field(description="of the statistics, and behind the layers")] = 0.5
 
     def training_statistics(self, modality: AudioConfig) -> TrainingStatistics:  # type: ignore[override]
         from pipeline.modalities.audio.encoders.statistics import TrackStatistics
