@@ -55,6 +55,17 @@ class Pools(nn.Module):
         return vectors, present
 
 
+def perceptron(width: int, dropout: float) -> nn.Sequential:
+    """What answers for one modality, float (..., D) -> (..., D), with dropout before each of its two linear layers."""
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(width, 2 * width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(2 * width, width),
+    )
+
+
 def masked_mean(values: Tensor, present: Tensor) -> Tensor:
     """The mean over the modalities that a sample has; zeros, not NaN, where it has none.
 

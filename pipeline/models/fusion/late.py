@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.modalities.layers import Features
-from pipeline.models.fusion.base import Fusion, Pools
+from pipeline.models.fusion.base import Fusion, Pools, perceptron
 
 
 class LateFusion(Fusion):
@@ -32,16 +32,7 @@ class LateFusion(Fusion):
     def __init__(self, width: int, modalities: Sequence[str], dropout: float) -> None:
         super().__init__(width, modalities)
         self.pools = Pools(width, modalities)
-        self.outputs = nn.ModuleList(
-            nn.Sequential(
-                nn.Dropout(dropout),
-                nn.Linear(width, 2 * width),
-                nn.GELU(),
-                nn.Dropout(dropout),
-                nn.Linear(2 * width, width),
-            )
-            for _ in modalities
-        )
+        self.outputs = nn.ModuleList(perceptron(width, dropout) for _ in modalities)
         self.weights = nn.ModuleList(nn.Linear(width, 1) for _ in modalities)
 
     def forward(self, features: Mapping[str, Features]) -> Tensor:

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import contextlib
 import gc
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-from argcomplete.completers import FilesCompleter
-
+from jobs._job.answer import counts, reasons_table
+from jobs._job.command_line import (
+    COMMAND,
+    add_configuration,
+    parser_for,
+    program,
+    settings_help,
+)
 from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import BadDataError, ConfigError, LockedError, PipelineError
-from pipeline.modalities.reasons import meanings
 from pipeline.plugins import line_of
 from pipeline.runs import Summary
 from pipeline.safe_text.printable import printable_lines
 from pipeline.safe_text.redaction import redact
-from pipeline.settings import settings
 from pipeline.shards.planning.listings import listings_remembered
 from pipeline.storage.locking import locks
 
-COMMAND = "multimodal"  # that pip installs for all jobs
+__all__ = [
+    "COMMAND",
+    "INTERRUPTED",
+    "Job",
+    "add_configuration",
+    "counts",
+    "load",
+    "main",
+    "parser_for",
+    "program",
+    "run",
+    "settings_help",
+]
 INTERRUPTED = 130
 logger = logging.getLogger(__name__)
 
@@ -112,7 +125,7 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         if isinstance(error, BadDataError) and error.reasons:
-            print("\n".join(_table(error.reasons, error.settings)), file=sys.stderr)
+            print("\n".join(reasons_table(error.reasons, error.settings)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"{job.name} was interrupted; {job.after_interrupt}", file=sys.stderr)
@@ -162,89 +175,3 @@ def _finish(job: Job, summary: Summary, folder: str, began: float) -> None:
     summary.close(began)
     if job.keeps_summary:
         summary.write(folder)
-
-
-def parser_for(job: Job) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=program(job.name),
-        description=job.about,
-        epilog=settings_help(job.sections),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_configuration(parser, job.sections)
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the configuration and what would be done, and end",
-    )
-    return parser
-
-
-def program(job: str) -> str:
-    """How a job was called, for its usage line."""
-    return f"{COMMAND} {job}" if Path(sys.argv[0]).name == COMMAND else f"python -m jobs.{job}"
-
-
-def add_configuration(
-    parser: argparse.ArgumentParser,
-    sections: Sequence[str],
-    *,
-    about: str = "settings that replace the file's, none or several",
-) -> None:
-    """Adds what every job begins with: the configuration, and overrides of its settings."""
-    config = parser.add_argument("config", help="the configuration, a YAML file")
-    # Without a default, argparse calls overrides required where only the configuration is missing.
-    overrides = parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="dotted.path=value", help=about
-    )
-    config.completer = FilesCompleter(("yaml", "yml"))  # type: ignore[attr-defined]
-    overrides.completer = partial(_settings_to_override, sections)  # type: ignore[attr-defined]
-
-
-def _settings_to_override(sections: Sequence[str], **_: object) -> list[str]:
-    """What the shell may complete an override to."""
-    return [f"{path}=" for path, _, _ in settings(Config) if path.split(".")[0] in sections]
-
-
-def settings_help(sections: Sequence[str]) -> str:
-    """The settings of some sections with their defaults, for ``--help``."""
-    rows = [row for row in settings(Config) if row[0].split(".")[0] in sections]
-    width = max(len(path) for path, _, _ in rows) if rows else 0
-    lines = [
-        f"  {path:<{width}}  {default}{about and '  ' + about}" for path, default, about in rows
-    ]
-    return "settings, with their defaults:\n" + "\n".join(lines)
-
-
-def counts(summary: Summary) -> str:
-    """The summary for a person: what all jobs count."""
-    already = " already" if summary.parts_skipped and not summary.parts_done else ""
-    lines = [
-        f"{summary.job}: {summary.status}{already} in {summary.seconds:.1f} s",
-        f"  samples  {summary.samples_read} read, {summary.samples_written} good, "
-        f"{summary.samples_quarantined} quarantined, {summary.samples_filtered} filtered, "
-        f"{summary.samples_noted} noted; "
-        f"{summary.shards_damaged} shards damaged",
-        f"  parts    {summary.parts_done} done, {summary.parts_skipped} skipped",
-    ]
-    lines += _table(summary.reasons, summary.settings)
-    shown = {name: value for name, value in summary.metrics.items() if value is not None}
-    lines += [f"  {name:<28} {_number(value)}" for name, value in shown.items()]
-    lines += [f"  {name:<8} {value}" for name, value in summary.outputs.items()]
-    return "\n".join(lines)
-
-
-def _table(reasons: Mapping[str, int], settings: Mapping[str, Sequence[str]]) -> list[str]:
-    """Reasons, what they mean, and the settings that would let samples through; the most frequent first."""
-    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    lines = []
-    for reason, number in ordered:
-        lines.append(f"  {number:>8}  {reason:<18} {meanings().get(reason, '')}")
-        if reason in settings:
-            lines.append(f"  {'':>8}  {'':<18} see {', '.join(settings[reason])}")
-    return lines
-
-
-def _number(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
