@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline.modalities.layers import Features
 from pipeline.models.fusion import FusionConfig
+from pipeline.models.fusion.base import perceptron
 
 D = 4
 NAMES = ("a", "b", "c")
@@ -290,3 +291,18 @@ def test_stacking_is_linear_in_the_experts_outputs_and_leaves_them_alone() -> No
     joint.sum().backward()
     assert (outputs.grad[:3] == 0).all(), "where there are several, the experts learn nothing"
     assert (outputs.grad[3, 0] == 1).all()
+
+
+def test_a_perceptron_bends_between_its_two_layers() -> None:
+    """Without that it is one linear layer, and a modality's answer no more than a direction."""
+    layers = perceptron(3, 0.5).eval()
+    first, second = (layer for layer in layers if isinstance(layer, nn.Linear))
+    vectors = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    layers.double()
+    for vector, answer in zip(vectors, layers(vectors), strict=True):
+        hidden = [
+            float(row @ vector + bias) for row, bias in zip(first.weight, first.bias, strict=True)
+        ]
+        bent = [value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in hidden]
+        wanted = second.weight @ torch.tensor(bent, dtype=torch.float64) + second.bias
+        torch.testing.assert_close(answer, wanted)
