@@ -177,6 +177,7 @@ class ModalityConfig(Section, Pluggable):
     Attributes:
         LIMITS: Settings that decide only whether a member is refused, not what it becomes.
         FORMATS: What its members' content may be, by the names of :func:`pipeline.modalities.content.sniff`.
+        SHARED_FORMATS: Formats of another modality's members that may hold something of this one as well.
         MEDIUM: How its members are shown to a person.
         IS_CELL_VALUE: Whether cells of a table that is packed hold its members themselves, rather than paths of files.
         REASONS: Words of the quarantine vocabulary that are this modality's own, each with its meaning.
@@ -184,6 +185,7 @@ class ModalityConfig(Section, Pluggable):
 
     LIMITS: ClassVar[tuple[str, ...]] = ()
     FORMATS: ClassVar[tuple[str, ...]] = ()
+    SHARED_FORMATS: ClassVar[tuple[str, ...]] = ()
     MEDIUM: ClassVar[Medium] = "plot"
     IS_CELL_VALUE: ClassVar[bool] = False
     REASONS: ClassVar[Mapping[str, str]] = {}
@@ -264,6 +266,15 @@ class ModalityConfig(Section, Pluggable):
     def required(cls) -> set[str]:
         """Settings that have no default."""
         return {name for name, setting in cls.model_fields.items() if setting.is_required()}
+
+    @classmethod
+    def is_in(cls, member: memoryview) -> bool:
+        """Whether a member of its formats or of the shared ones holds something of it; True where no header tells.
+
+        Args:
+            member: A whole file.
+        """
+        return True
 
     @classmethod
     def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pipeline.storage import ByteSource
 SNIFFED_BYTES = 512  # enough to tell any format below
 TEXT = "text"
 UNKNOWN = "unknown"
+FILMS = ("mp4", "matroska", "avi", "mpeg")  # formats that hold frames, a sound track, or both
 
 
 @dataclass(frozen=True, slots=True)

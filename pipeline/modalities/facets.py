@@ -54,12 +54,14 @@ class Facts:
         values: Name -> one of few values, which are counted: ``channels``.
         notes: Keys of :meth:`ModalityConfig.remarks` that hold for it.
         fault: Why decoding is bound to fail, or what it will note.
+        is_absent: Whether the member holds nothing of the modality, as a film without a sound track no sound.
     """
 
     ranges: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fault: SampleError | None = None
+    is_absent: bool = False
 
 
 class Comparison(Protocol):

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.modalities import kinds
 from pipeline.modalities.decoding.targets import label_place
-from pipeline.starter.look import FieldLook, Look
+from pipeline.starter.look import FieldLook, Look, is_bookkeeping
 from pipeline.starter.sources import Start
 
 
@@ -57,6 +57,9 @@ def _withheld(field: str, label: str | None, look: Look) -> str:
     if look.holds_numbers(field):
         what = f"{field} holds a number of each sample's own, which is no class"
         use = f"objective={{kind: regress, target: {field}}} estimates it"
+    elif is_bookkeeping(field, look_of_field.texts):
+        what = f"{field} looks like a note on where a sample is from or what it is used for"
+        use = f"objective.label={field} learns it all the same"
     elif look_of_field.could_be_label:
         what = f"{field} looks like a label too, and {label} was taken"
         use = f"objective.label={field} learns it instead"
@@ -80,10 +83,13 @@ def modalities(look: Look, taken: set[str]) -> dict[str, dict[str, Any]]:
     """
     sections: dict[str, dict[str, Any]] = {}
     for name, config in kinds().items():
-        fields = [
-            field_name
-            for field_name, field_look in look.fields.items()
-            if field_name not in taken and field_look.kind == name
+        free = {key: field for key, field in look.fields.items() if key not in taken}
+        fields = [key for key, field in free.items() if field.kind == name and field.holds(config)]
+        # What is of this kind alone is decoded rather than what is of another's as well.
+        fields += [
+            key
+            for key, field in free.items()
+            if field.format in config.SHARED_FORMATS and field.holds(config)
         ]
         if not fields:
             continue

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import SNIFFED_BYTES, TEXT, UNKNOWN, sniff
 from pipeline.modalities.formats import kinds_of_formats
 
@@ -17,6 +18,19 @@ LABEL_BYTES, LABEL_WORDS = 80, 4
 # A label comes so often, on average; a name of the sample's own does not.
 REPEATED = 3
 LABEL_NAMES = ("cls", "label", "class", "category", "target", "y")
+# What the collector of a data set notes of a sample, rather than what is in it.
+BOOKKEEPING_NAMES = {
+    "split",
+    "subset",
+    "partition",
+    "fold",
+    "source",
+    "annotator",
+    "license",
+    "licence",
+}
+_SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+_SPLITS |= {"dev": "val", "test": "test", "testing": "test", "eval": "test"}
 
 
 @dataclass
@@ -25,27 +39,38 @@ class FieldLook:
 
     Attributes:
         samples: How many have it.
-        kinds: Kind of the content (:func:`pipeline.modalities.formats.kinds_of_formats`) -> samples.
+        formats: Format of the content (:func:`pipeline.modalities.content.sniff`) -> samples.
         contents: Of the first samples, to be measured.
         texts: Short texts -> samples.
     """
 
     samples: int = 0
-    kinds: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
     contents: list[memoryview] = field(default_factory=list)
     texts: Counter[str] = field(default_factory=Counter)
 
     @property
     def kind(self) -> str:
-        """What most of the contents are."""
-        return self.kinds.most_common(1)[0][0] if self.kinds else UNKNOWN
+        """What most of the contents are (:func:`pipeline.modalities.formats.kinds_of_formats`)."""
+        kinds = Counter[str]()
+        for name, number in self.formats.items():
+            kinds[kinds_of_formats().get(name, UNKNOWN)] += number
+        return kinds.most_common(1)[0][0] if kinds else UNKNOWN
+
+    @property
+    def format(self) -> str:
+        """The format of most of the contents."""
+        return self.formats.most_common(1)[0][0] if self.formats else UNKNOWN
+
+    def holds(self, modality: type[ModalityConfig]) -> bool:
+        """Whether any of the contents that were kept holds something of a modality, by its header."""
+        return any(map(modality.is_in, self.contents))
 
     def add(self, data: memoryview) -> None:
         """Looks at one content."""
         self.samples += 1
         content = sniff(bytes(data[:SNIFFED_BYTES]))
-        kind = kinds_of_formats().get(content, UNKNOWN)
-        self.kinds[kind] += 1
+        self.formats[content] += 1
         if len(self.contents) < KEPT:
             self.contents.append(data)
         if content == TEXT and len(data) <= LABEL_BYTES:
@@ -81,7 +106,11 @@ class Look:
 
     def label(self) -> str | None:
         """The field, or ``json.path``, that looks most like a label; None where nothing does."""
-        candidates = [name for name, field in self.fields.items() if field.could_be_label]
+        candidates = [
+            name
+            for name, field in self.fields.items()
+            if field.could_be_label and not is_bookkeeping(name, field.texts)
+        ]
         paths = {
             f"{name}.{path}"
             for name, field in self.fields.items()
@@ -120,6 +149,18 @@ class Look:
         return not is_label(texts) and all(map(_is_number, texts))
 
 
+def split_called(text: str) -> str | None:
+    """The split that goes by a word in data sets, as ``val`` by ``dev``; None where none does."""
+    return _SPLITS.get(text.lower())
+
+
+def is_bookkeeping(field: str, values: Iterable[str]) -> bool:
+    """Whether a field tells where a sample is from or what it is used for, by its name or as all values are splits."""
+    if BOOKKEEPING_NAMES.intersection(field.lower().split(".")):
+        return True
+    return field.lower() not in LABEL_NAMES and all(map(split_called, values))
+
+
 def is_called_label(field: str) -> bool:
     """Whether a field's extension is a usual name of labels."""
     return field.rpartition(".")[2] in LABEL_NAMES
@@ -145,7 +186,11 @@ def _json_labels(contents: Iterable[memoryview]) -> list[str]:
         for name, value in tree.items() if isinstance(tree, dict) else ():
             if isinstance(value, str | int) and not isinstance(value, bool):
                 values.setdefault(name, Counter())[str(value)] += 1
-    return [name for name, counted in values.items() if is_label(counted)]
+    return [
+        name
+        for name, counted in values.items()
+        if is_label(counted) and not is_bookkeeping(name, counted)
+    ]
 
 
 def _is_number(text: str) -> bool:

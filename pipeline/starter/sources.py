@@ -22,13 +22,12 @@ from pipeline.packing.tables.cells import content_of, is_media, names_file, text
 from pipeline.packing.tables.table import TABLE_SUFFIXES, column_names, read_table
 from pipeline.sections import SPLITS
 from pipeline.shards.planning.plan import Part, Shard, expand, shard_fingerprint
-from pipeline.starter.look import LABEL_NAMES, is_label
+from pipeline.starter.look import LABEL_NAMES, is_bookkeeping, is_label, split_called
 
 LOOKED_AT = 200  # samples
 LABEL = "cls"  # the field of a table's labels
 TABLE_ROWS = 2_000  # of which columns are told
-_SPLIT_NAMES = re.compile(r"(?<![a-z])(train|val|valid|validation|dev|test|eval)(?![a-z])")
-_SPLIT_OF = {"train": "train", "test": "test", "eval": "test"}  # the others are val
+_WORDS = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ def find(source: str, data: str) -> Start:
 def _shards(source: str, shards: Sequence[Shard]) -> Start:
     by_split: dict[str, list[Shard]] = {}
     for shard in shards:
-        word = _SPLIT_NAMES.search(shard.name.lower())
-        split = _SPLIT_OF.get(word[1], "val") if word else "train"
+        splits = map(split_called, _WORDS.findall(shard.name.lower()))
+        split = next(filter(None, splits), "train")
         by_split.setdefault(split, []).append(shard)
     notes = []
     if set(by_split) == {"train"}:
@@ -138,9 +137,14 @@ def _table(path: Path, data: str) -> Start:
     key = None
     cells = {name: [row[name] for row in rows if row.get(name) not in (None, "")] for name in names}
     fields = {name: _field_of(name, cells[name], path.parent) for name in names}
-    label = _label_column([name for name in names if fields[name] == LABEL])
+    split = next((name for name in names if _names_splits(cells[name], len(rows))), None)
+    labels = [name for name in names if fields[name] == LABEL and name != split]
+    words = {name: {text_of(cell).strip() for cell in cells[name]} for name in labels}
+    label = _label_column([name for name in labels if not is_bookkeeping(name, words[name])])
     for number, (name, field_name) in enumerate(fields.items()):
-        if field_name == "key" and key is None:
+        if name == split:
+            notes.append(f"the column {name} says which split a row is of")
+        elif field_name == "key" and key is None:
             key = name
         elif field_name and field_name != "key":
             is_taken = field_name in columns or (field_name == LABEL and name != label)
@@ -156,7 +160,16 @@ def _table(path: Path, data: str) -> Start:
         )
     pack: dict[str, object] = {"source": str(path), "output": data, "name": _name(path)}
     pack |= ({"key": key} if key else {}) | {"columns": columns}
-    return _packed(pack, notes)
+    if split is None:
+        return _packed(pack, notes)
+    named = sorted({text_of(cell).strip() for cell in cells[split]})
+    return _packed(pack | {"split_column": split}, notes, named)
+
+
+def _names_splits(cells: Sequence[object], num_rows: int) -> bool:
+    """Whether every row has the name of a split there, and there are several."""
+    words = {text_of(cell).strip() for cell in cells if not is_media(cell)}
+    return len(cells) == num_rows and len(words) > 1 and all(map(split_called, words))
 
 
 def _label_column(names: Sequence[str]) -> str | None:
@@ -196,11 +209,19 @@ def _suffix(name: str) -> str:
     return Path(name).suffix.lower().removeprefix(".")
 
 
-def _packed(pack: dict[str, object], notes: list[str]) -> Start:
+def _packed(
+    pack: dict[str, object], notes: list[str], words: Sequence[str] = tuple(DEFAULT_SPLIT)
+) -> Start:
+    """A source that is still to be packed, into shards that have a word for their split in their names."""
     config = PackConfig.model_validate(pack)
     source = read_source(config, Reading())
     prefix = f"{config.output.rstrip('/')}/{config.name}"
-    inputs = {split: f"{prefix}-{split}-*.tar" for split in DEFAULT_SPLIT}
+    of_split = {split: [word for word in words if split_called(word) == split] for split in SPLITS}
+    inputs = {
+        split: f"{prefix}-{named[0] if len(named) == 1 else '{' + ','.join(named) + '}'}-*.tar"
+        for split, named in of_split.items()
+        if named
+    }
     return Start(config.name, inputs, _entries(source.entries), pack, [*notes, *source.notes])
 
 

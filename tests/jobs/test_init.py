@@ -141,6 +141,59 @@ def test_of_two_columns_that_look_like_labels_one_is_the_label_and_the_other_no_
     assert {"genus.cls", "y.cls"} < sample.fields.keys()
 
 
+def test_a_column_of_splits_splits_and_other_notes_on_rows_are_no_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "Usage": ("Train", "dev", "test")[number % 3],
+            "fold": "ab"[number % 2],
+            "text": f"a bird, the {number}th on the wire",
+            "genus": ("parus", "corvus")[number % 2],
+        }
+        for number in range(24)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    config, said = start(tmp_path / "t.parquet", tmp_path, capsys)
+    assert config.pack is not None
+    assert config.pack.split_column == "Usage"
+    assert config.pack.columns == {"fold.cls": "fold", "txt": "text", "cls": "genus"}
+    assert config.require_objective().label == "cls"
+    assert config.input.metadata == ("fold.cls",)
+    assert "fold.cls looks like a note on where a sample is from" in said
+    assert _job.main(pack.JOB, [str(tmp_path / "start.yaml")]) == 0
+    for split in ("train", "val", "test"):
+        shards = expand(getattr(config.input, split))
+        samples = [sample for part in plan(shards) for sample in read_part(part)]
+        assert len(samples) == 8
+
+
+def test_a_field_of_splits_is_no_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by its name nor by its values, beside the samples or in their JSON."""
+    words = ("train", "val", "test")
+    samples = {
+        f"s{n}": {
+            "png": png(),
+            "part": words[n % 3].encode(),
+            "subset": b"ab"[n % 2 :][:1],
+            "json": json.dumps({"n": n, "split": words[n % 3], "kind": words[n % 3]}).encode(),
+        }
+        for n in range(12)
+    }
+    write_tar(tmp_path / "x.tar", samples)
+    config, said = start(tmp_path / "x.tar", tmp_path, capsys)
+    assert config.objective is None
+    assert "nothing looks like a label" in said
+    assert set(config.input.metadata) == {"json", "part", "subset"}
+    assert set(config.modalities.by_name()) == {"image"}
+    for fields in samples.values():
+        fields["genus"] = b"parus" if fields["subset"] == b"a" else b"corvus"
+    write_tar(tmp_path / "x.tar", samples)
+    (tmp_path / "start.yaml").unlink()
+    config, _ = start(tmp_path / "x.tar", tmp_path, capsys)
+    assert config.require_objective().label == "genus"
+
+
 def test_columns_whose_names_have_no_latin_letters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

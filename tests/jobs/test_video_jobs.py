@@ -45,7 +45,10 @@ def test_from_shards_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path, home = tmp_path / "films.yaml", tmp_path / "run"
     assert init.main([str(tmp_path / "data"), "--to", str(path)]) == 0
     tree = yaml.safe_load(path.read_text())
-    assert tree["modalities"] == {"video": {"fields": list(FORMS), "size": 32}}
+    assert tree["modalities"] == {
+        "audio": {"fields": list(FORMS), "max_seconds": 0.9},
+        "video": {"fields": list(FORMS), "size": 32},
+    }
     tree["run"] = str(home)
     tree["modalities"]["video"] |= {"size": 16, "frames": 3, "candidates": 2}
     sounds = {"fields": list(FORMS), "sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 16}
@@ -62,6 +65,8 @@ def test_from_shards_to_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert total["bad"] == {"bad_video": 1}
     assert total["media"]["video"]["width"]["median"] == 32
     assert total["media"]["video"]["sound"] == {"no": 16, "yes": 30}
+    assert total["modalities"] == {"audio+video": 30, "video": 16}
+    assert total["media"]["audio"]["formats"] == total["media"]["video"]["formats"]
 
     assert run(preprocess.JOB, path) == 0
     rows = [

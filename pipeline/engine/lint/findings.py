@@ -20,7 +20,8 @@ from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.decoding.rows import setting_of
 from pipeline.modalities.decoding.targets import label_place, written_label
-from pipeline.modalities.facets import ProbeRules
+from pipeline.modalities.decoding.values import NOTHING
+from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.sample import NOTES, Fault, Field, Sample, Source, Tally
 from pipeline.shards.packed.source import is_packed, open_shard
 from pipeline.shards.planning.index import index_url, write_index
@@ -52,12 +53,12 @@ class Inspector:
         self.rules = ProbeRules(config.lint.max_text_bytes, config.input.verify)
         self.target = config.objective.targets() if config.objective else None
         self.modalities: Mapping[str, ModalityConfig] = config.modalities.by_name()
-        self.modality_of = {
-            name: modality
-            for modality, section in self.modalities.items()
-            for name in section.fields
-        }
         fields = {name: section.fields for name, section in self.modalities.items()}
+        # Several read a film: one its frames, another its sound.
+        self.readers_of: dict[str, list[str]] = {}
+        for modality, names in fields.items():
+            for name in names:
+                self.readers_of.setdefault(name, []).append(modality)
         # Checks metadata, and that there is something to decode; decodes nothing.
         self.checks = Decoder({}, fields, metadata=config.input.metadata, limits=config.limits)
 
@@ -184,33 +185,39 @@ class _Look:
             for modality, section in modalities.items()
         }
         present = [modality for modality, name in used.items() if name]
-        census.count(census.modalities, "+".join(present) or NO_MODALITY)
         self._label()
         fault = self._check()
         for name, content in self.contents.items():
-            modality = self.inspector.modality_of.get(name, "")
-            error = self._member(name, content, modality)
-            noted = fault is None or fault.reason in NOTES
-            if error is not None and noted and used[modality] == name:
-                fault = self._fault(error, modality)
+            for modality, facts in self._facts(name, content).items():
+                noted = fault is None or fault.reason in NOTES
+                if used[modality] != name:
+                    continue
+                if facts.is_absent:
+                    present.remove(modality)
+                elif facts.fault is not None and noted:
+                    fault = self._fault(under_name(facts.fault, modality), modality)
+        if fault is None and any(used.values()) and not present:
+            fault = self._fault(NOTHING)
+        census.count(census.modalities, "+".join(present) or NO_MODALITY)
         return fault
 
-    def _member(self, name: str, content: Content, modality: str) -> SampleError | None:
-        """Is a member what its name says, and what does its header tell?"""
-        if not modality and name.rpartition(".")[2] not in EXTENSIONS:
-            return None
+    def _facts(self, name: str, content: Content) -> dict[str, Facts]:
+        """Is a member what its name says, and what does its header tell each modality that reads it?"""
+        readers = self.inspector.readers_of.get(name, [])
+        if not readers and name.rpartition(".")[2] not in EXTENSIONS:
+            return {}
         kind = sniff(bytes(content.read(0, SNIFFED_BYTES)))
         if misnamed(name, kind):
             subject = f"{name}.{kind}"
             self.census.count(self.census.misnamed, subject)
             self.census.example(subject, f"{self.item.key} in {self.shard}")
-        if not modality:
-            return None
-        self.census.count_in(self.census.formats, modality, kind)
-        config = self.inspector.modalities[modality]
-        facts = config.probe(content, name, kind, self.inspector.rules)
-        self.census.add_facts(modality, facts)
-        return under_name(facts.fault, modality) if facts.fault else None
+        facts = {}
+        for modality in readers:
+            self.census.count_in(self.census.formats, modality, kind)
+            config = self.inspector.modalities[modality]
+            facts[modality] = config.probe(content, name, kind, self.inspector.rules)
+            self.census.add_facts(modality, facts[modality])
+        return facts
 
     def _label(self) -> None:
         target = self.inspector.target

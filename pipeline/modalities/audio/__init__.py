@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +14,7 @@ from pipeline.modalities.audio.encoders import (
     AudioPretrainedConfig,
 )
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.content import FILMS
 from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
 from pipeline.modalities.shown import Medium, Shown
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
-_LONGEST_SUGGESTED_SECONDS, _LOWEST_SUGGESTED_HZ = 30.0, 8000
 
 
 class AudioAugmentConfig(Section):
@@ -84,6 +83,7 @@ class AudioConfig(ModalityConfig):
 
     LIMITS: ClassVar[tuple[str, ...]] = ("max_minutes",)
     FORMATS: ClassVar[tuple[str, ...]] = ("wav", "flac", "mp3", "ogg", "aiff", "aac")
+    SHARED_FORMATS: ClassVar[tuple[str, ...]] = FILMS
     MEDIUM: ClassVar[Medium] = "sound"
 
     kind: Literal["audio"] = "audio"
@@ -127,27 +127,17 @@ class AudioConfig(ModalityConfig):
         return self
 
     @classmethod
+    def is_in(cls, member: memoryview) -> bool:
+        from pipeline.modalities.audio.survey import is_in
+
+        return is_in(member)
+
+    @classmethod
     def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:
         """A length that keeps nearly all sounds whole, and their own rate where it is below the default."""
-        from pipeline.modalities.audio.probe import AudioHeader, probe_audio
-        from pipeline.modalities.content import SNIFFED_BYTES, Content, sniff
+        from pipeline.modalities.audio.survey import suited_to
 
-        probes = (
-            probe_audio(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
-            for data in members
-        )
-        headers = [header for header in probes if isinstance(header, AudioHeader)]
-        if not headers:
-            return {}
-        lengths = sorted(header.seconds for header in headers)
-        seconds = lengths[int(0.95 * (len(lengths) - 1))]
-        rate = max(header.sample_rate_hz for header in headers)
-        settings: dict[str, Any] = {
-            "max_seconds": min(_LONGEST_SUGGESTED_SECONDS, ceil(seconds * 10) / 10)
-        }
-        if _LOWEST_SUGGESTED_HZ <= rate < cls.model_fields["sample_rate_hz"].default:
-            settings["sample_rate_hz"] = rate
-        return settings
+        return suited_to(members, cls.model_fields["sample_rate_hz"].default)
 
     def codec(self, tokenizer: str | None, *, verify: Verify = "full") -> Codec:
         from pipeline.modalities.audio.track import may_be_film

@@ -9,11 +9,9 @@ import numpy as np
 from pipeline.errors import Absent
 from pipeline.modalities.audio.sndfile import Sound, not_finite, too_long
 from pipeline.modalities.audio.wav import MAX_CHANNELS, MAX_RATE_HZ
-from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, Content, sniff
+from pipeline.modalities.content import EXTENSIONS, FILMS, SNIFFED_BYTES, Content, sniff
 from pipeline.modalities.video.containers import read_header
 from pipeline.modalities.video.library import opened
-
-FILMS = ("mp4", "matroska", "avi", "mpeg")  # formats that hold a sound track beside frames
 
 
 def is_film(data: memoryview) -> bool:
@@ -25,6 +23,19 @@ def may_be_film(field: str) -> bool:
     """Whether a field holds films, by its extension."""
     formats = EXTENSIONS.get(field.rpartition(".")[2], ())
     return bool(formats) and formats[0] in FILMS
+
+
+def has_sound(content: Content, found: str) -> bool | None:
+    """Whether a film has a sound track, by its header; None where that does not tell.
+
+    Args:
+        content: The film.
+        found: Its format, from :func:`pipeline.modalities.content.sniff`.
+    """
+    header = read_header(content, found)
+    if header is None or (header.problem and not header.has_sound):
+        return None
+    return header.has_sound
 
 
 def read_track(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import ModalityConfig, Verify
+from pipeline.modalities.content import FILMS
 from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
 from pipeline.modalities.image import ImageAugmentConfig
 from pipeline.modalities.shown import Medium, Shown
@@ -45,7 +46,7 @@ class VideoConfig(ModalityConfig):
         "max_decode_seconds",
     )
     # GIFs and JPEGs are images, unless `fields` says that they are clips.
-    FORMATS: ClassVar[tuple[str, ...]] = ("mp4", "matroska", "avi", "mpeg")
+    FORMATS: ClassVar[tuple[str, ...]] = FILMS
     MEDIUM: ClassVar[Medium] = "film"
     REASONS: ClassVar[Mapping[str, str]] = {"bad_video": "the video cannot be decoded"}
 
@@ -96,6 +97,12 @@ class VideoConfig(ModalityConfig):
         if self.frames * self.candidates * self.size**2 * 3 > MAX_VALUES:
             raise ValueError(f"frames * candidates * size * size * 3 must be at most {MAX_VALUES}")
         return self
+
+    @classmethod
+    def is_in(cls, member: memoryview) -> bool:
+        from pipeline.modalities.video.survey import is_in
+
+        return is_in(member)
 
     @classmethod
     def suited_to(cls, members: Sequence[memoryview]) -> dict[str, Any]:

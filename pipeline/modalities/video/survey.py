@@ -49,12 +49,19 @@ def _notes(header: Header, config: VideoConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def is_in(member: memoryview) -> bool:
+    """Whether a file holds frames, rather than a sound alone; True where its header does not tell."""
+    header = _header(member)
+    return header is None or header.has_video or bool(header.problem)
+
+
+def _header(member: memoryview) -> Header | None:
+    return read_header(Content(len(member), member), sniff(bytes(member[:SNIFFED_BYTES])))
+
+
 def suited_to(members: Sequence[memoryview]) -> dict[str, Any]:
     """A smaller ``size`` where most clips are smaller than the default."""
-    headers = (
-        read_header(Content(len(data), data), sniff(bytes(data[:SNIFFED_BYTES])))
-        for data in members
-    )
+    headers = map(_header, members)
     sides = sorted(min(header.width, header.height) for header in headers if header is not None)
     sides = [side for side in sides if side]
     if not sides:

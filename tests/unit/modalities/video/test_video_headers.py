@@ -6,6 +6,7 @@ import pytest
 from support.clips import FORMS, RATE, clip, of_sound_alone, sounding
 
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.audio import AudioConfig
 from pipeline.modalities.content import Content, sniff
 from pipeline.modalities.facets import Facts, ProbeRules
 from pipeline.modalities.video import VideoConfig
@@ -67,3 +68,21 @@ def test_init_suggests_a_size() -> None:
     assert VideoConfig.suited_to([memoryview(clip("mp4"))]) == {"size": 64}
     assert VideoConfig.suited_to([memoryview(clip("mp4", width=256, height=200))]) == {}
     assert VideoConfig.suited_to([memoryview(b"nothing")]) == {}
+
+
+def test_whether_a_film_holds_frames_or_sound_is_read_from_its_header() -> None:
+    kinds = {"silent": clip("mp4"), "sounding": sounding("mkv"), "cut": sounding("mp4")[:2000]}
+    films = {name: memoryview(data) for name, data in kinds.items()}
+    films["sound alone"] = memoryview(of_sound_alone())
+    assert {name for name, film in films.items() if VideoConfig.is_in(film)} == {
+        "silent", "sounding", "cut",
+    }  # fmt: skip
+    assert {name for name, film in films.items() if AudioConfig.is_in(film)} == {
+        "sounding", "sound alone",
+    }  # fmt: skip
+    rules = ProbeRules(1 << 20, "full")
+    absent = {
+        name: AudioConfig().probe(content(bytes(film)), "mp4", sniff(bytes(film)), rules).is_absent
+        for name, film in films.items()
+    }
+    assert absent == {"silent": True, "sounding": False, "cut": False, "sound alone": False}
