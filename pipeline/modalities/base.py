@@ -127,6 +127,13 @@ class Codec(Protocol):
     def column(self) -> pa.Field:
         """The Arrow field of decoded values, its shape in the field's metadata where it has one."""
 
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """Modules that :meth:`decode` imports when it first needs them: a process that decodes has them beforehand.
+
+        Args:
+            fields: Extensions of the members that there may be.
+        """
+
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one member.
 

@@ -184,8 +184,8 @@ class _Work:
         return request(self.decoder, watch, care)
 
 
-# By pyarrow and Pillow, where they are installed, when the first array is made and the first picture read.
-_IMPORTED_LATE = ("pandas", "PIL.PngImagePlugin", "PIL.JpegImagePlugin")
+# By pyarrow, where it is installed, when the first array is made.
+_IMPORTED_BY_PYARROW = "pandas"
 
 _shared = Guards()
 _thread = threading.local()
@@ -231,11 +231,14 @@ def _lent_guard(decoder: Decoder) -> AbstractContextManager[Guard]:
 
 
 def _modules_of(decoder: Decoder) -> list[str]:
-    """What its work stands on, of this project alone: what is somebody else's is imported in the child that may die."""
+    """What its work stands on, as codecs of this project say: what is somebody else's is imported in the child."""
     project = __name__.partition(".")[0]
-    modules = {type(codec).__module__ for codec in decoder.codecs.values()}
-    own = sorted(name for name in modules if name.partition(".")[0] == project)
-    return [__name__, *own, *_IMPORTED_LATE]
+    modules = {__name__, _IMPORTED_BY_PYARROW}
+    for name, codec in decoder.codecs.items():
+        module = type(codec).__module__
+        if module.partition(".")[0] == project:
+            modules |= {module, *codec.modules(decoder.fields[name])}
+    return sorted(modules)
 
 
 def _guards_here() -> Guards:

@@ -13,7 +13,7 @@ from pipeline.modalities.audio.containers.layout import Remark
 from pipeline.modalities.audio.filters import check_sound
 from pipeline.modalities.audio.mel import LogMel
 from pipeline.modalities.audio.sndfile import Sound, not_finite, read_with_libsndfile, too_long
-from pipeline.modalities.audio.track import is_film, read_track
+from pipeline.modalities.audio.track import is_film, modules_of_sounds, read_track
 from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import Decoded, Dense, Item, Noted
 from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
@@ -77,6 +77,10 @@ class AudioCodec:
     def empty(self, count: int) -> np.ndarray:
         """(count, F, N) float16, not initialised."""
         return np.empty((count, *self.shape), dtype=np.float16)
+
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """See :class:`pipeline.modalities.base.Codec`."""
+        return modules_of_sounds(fields)
 
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one sound to (F, N) float16, in dB.

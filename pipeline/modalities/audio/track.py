@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipeline.modalities.audio.sndfile import Sound, not_finite, too_long
 from pipeline.modalities.audio.wav import MAX_CHANNELS, MAX_RATE_HZ
 from pipeline.modalities.content import EXTENSIONS, FILMS, SNIFFED_BYTES, Content, sniff
 from pipeline.modalities.video.containers import read_header
-from pipeline.modalities.video.library import opened
+from pipeline.modalities.video.library import MODULES, opened
 
 
 def is_film(data: memoryview) -> bool:
@@ -23,6 +24,12 @@ def may_be_film(field: str) -> bool:
     """Whether a field holds films, by its extension."""
     formats = EXTENSIONS.get(field.rpartition(".")[2], ())
     return bool(formats) and formats[0] in FILMS
+
+
+def modules_of_sounds(fields: Sequence[str]) -> Sequence[str]:
+    """What decoding sounds imports, with PyAV where some fields hold films."""
+    films = MODULES if any(map(may_be_film, fields)) else ()
+    return ("scipy.fft", "soundfile", "soxr", *films)
 
 
 def has_sound(content: Content, found: str) -> bool | None:

@@ -13,7 +13,12 @@ from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_col
 from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.image.filters import check_picture
 from pipeline.modalities.image.formats.jpeg import MAX_SCANS, decode_jpeg, is_jpeg
-from pipeline.modalities.image.formats.pillow import FORMATS, decode_with_pillow, shown
+from pipeline.modalities.image.formats.pillow import (
+    FORMATS,
+    PLUGIN_MODULES,
+    decode_with_pillow,
+    shown,
+)
 from pipeline.modalities.image.resize import CHANNELS, Picture, resize_and_crop
 
 if TYPE_CHECKING:
@@ -65,6 +70,10 @@ class ImageCodec:
     def empty(self, count: int) -> np.ndarray:
         """(count, H, W, C) uint8, not initialised."""
         return np.empty((count, *self.shape), dtype=np.uint8)
+
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """See :class:`pipeline.modalities.base.Codec`."""
+        return PLUGIN_MODULES
 
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one image to (H, W, 3) uint8.

@@ -77,6 +77,10 @@ class TextCodec:
         """``text``: list<int32>."""
         return pa.field("text", pa.list_(pa.int32()), metadata={"max_tokens": str(self.max_tokens)})
 
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """See :class:`pipeline.modalities.base.Codec`."""
+        return ("tokenizers", "encodings.utf_8_sig")
+
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one text to (L,) int32.
 

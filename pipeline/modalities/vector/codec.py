@@ -68,6 +68,10 @@ class VectorCodec:
         """(count, *shape) float32, not initialised."""
         return np.empty((count, *self.shape), dtype=np.float32)
 
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """See :class:`pipeline.modalities.base.Codec`."""
+        return ("encodings.utf_8_sig",)
+
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one member to (*shape) float32, NaN where a value is missing.
 

@@ -17,7 +17,7 @@ from pipeline.modalities.decoding.foreign import Refusing
 from pipeline.modalities.shown import Film
 from pipeline.modalities.video.containers import Header, read_header
 from pipeline.modalities.video.frames import are_there, marked
-from pipeline.modalities.video.library import opened
+from pipeline.modalities.video.library import MODULES, opened
 from pipeline.modalities.video.pixels import CHANNELS, Reformatter, Square
 from pipeline.modalities.video.reading import Bounds, Clip
 from pipeline.modalities.video.sampling import Sampling
@@ -62,6 +62,10 @@ class VideoCodec:
     def empty(self, count: int) -> np.ndarray:
         """(count, N, H, W, C) uint8, not initialised."""
         return np.empty((count, *self.shape), dtype=np.uint8)
+
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        """See :class:`pipeline.modalities.base.Codec`."""
+        return MODULES
 
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one clip to (N, H, W, 3) uint8.

@@ -22,6 +22,8 @@ DEMUXERS = {
     "gif": "gif",
     "jpeg": "mjpeg",
 }
+# What :func:`pyav` and what it opens import.
+MODULES = ("av", "av.logging", "av.subtitles.stream", "av.video.reformatter")
 
 
 def require_pyav(setting: str) -> None:

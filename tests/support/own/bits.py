@@ -36,6 +36,9 @@ class BitsCodec:
             "bits", pa.list_(pa.uint8(), self.length), metadata={"shape": str(self.length)}
         )
 
+    def modules(self, fields: Sequence[str]) -> Sequence[str]:
+        return ()
+
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         if len(data) > self.max_bytes:
             setting = "modalities.bits.settings.max_bytes"

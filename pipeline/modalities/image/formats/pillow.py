@@ -48,6 +48,8 @@ _PLUGINS = {
     "AVIF": "Avif",
 }
 FORMATS = tuple(_PLUGINS)
+# Ppm is imported by Jpeg.
+PLUGIN_MODULES = tuple(f"PIL.{name}ImagePlugin" for name in (*_PLUGINS.values(), "Ppm"))
 SHOWN_PIXELS = 320
 REDUCING_GAP = (
     3  # times the pixels that are wanted, each way, that reducing by whole blocks leaves at least
