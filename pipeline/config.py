@@ -191,6 +191,14 @@ class Config(Section):
             )
         return self.objective
 
+    def check_training(self) -> None:
+        """Refuses what no training could keep to.
+
+        Raises:
+            ConfigError: There is no objective, or its settings do not go with the splits.
+        """
+        self.require_objective().check_training(validates=self.input.val is not None)
+
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and applies overrides.

@@ -128,11 +128,7 @@ class Codec(Protocol):
         """The Arrow field of decoded values, its shape in the field's metadata where it has one."""
 
     def modules(self, fields: Sequence[str]) -> Sequence[str]:
-        """Modules that :meth:`decode` imports when it first needs them: a process that decodes has them beforehand.
-
-        Args:
-            fields: Extensions of the members that there may be.
-        """
+        """What :meth:`decode` imports late, of members of some extensions: a process that decodes has it beforehand."""
 
     def decode(self, data: memoryview, field: str) -> np.ndarray:
         """Decodes one member.
@@ -276,11 +272,7 @@ class ModalityConfig(Section, Pluggable):
 
     @classmethod
     def is_in(cls, member: memoryview) -> bool:
-        """Whether a member of its formats or of the shared ones holds something of it; True where no header tells.
-
-        Args:
-            member: A whole file.
-        """
+        """Whether a whole file of its formats, or of the shared ones, holds something of it, as far as headers tell."""
         return True
 
     @classmethod

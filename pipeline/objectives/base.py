@@ -118,6 +118,16 @@ class ObjectiveSection(Section, Pluggable, ABC):
             ValueError: They do not do; names the setting.
         """
 
+    def check_training(self, *, validates: bool) -> None:
+        """Refuses settings that a training could not keep to.
+
+        Args:
+            validates: Whether there is a validation split.
+
+        Raises:
+            ConfigError: Names the setting.
+        """
+
     def about_inputs(self, modalities: Sequence[str]) -> Learned:
         """What it must know of the modalities later on, beside what :meth:`learn` has found; plain JSON.
 

@@ -131,6 +131,13 @@ class Objective(nn.Module, ABC):
     def weigh(self, weights: Mapping[str, float]) -> None:
         """Takes the weights of :meth:`loss_weights` for the epoch that begins; empty ones change nothing."""
 
+    def validated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The sums of :meth:`loss` over a validation batch, and what is :meth:`observed` of it.
+
+        A network that makes both of one pass over its samples should do so.
+        """
+        return self.loss(batch, self.turns[0].name)[1], self.observed(batch)
+
     def observed(self, batch: Batch) -> dict[str, Tensor]:
         """What :meth:`settled` must know of a validation batch: name -> (B, ...); nothing by default.
 

@@ -19,7 +19,7 @@ from pipeline.objectives.network import Batch, Objective, Turn
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Feed, num_rows
-from pipeline.training.optimization import build_average, build_optimizer, build_schedule
+from pipeline.training.optimization import Schedule, build_average, build_optimizer, build_schedule
 from pipeline.training.ranks import LocalRanks, Ranks
 from pipeline.training.seeds import step_seed
 from pipeline.training.state import TrainingState
@@ -34,6 +34,7 @@ class Recipe:
         learning_rate: Highest, of the configured optimizer.
         weight_decay: Of the configured optimizer.
         warmup_fraction: Share of all steps with a rising learning rate.
+        schedule: Of the learning rate behind those steps.
         max_gradient_norm: Of one turn's gradients; larger ones are scaled down to it.
         average_decay: Of the weights' moving average.
         precision: Of matrix products.
@@ -45,6 +46,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_fraction: float = 0.0
+    schedule: Schedule = "cosine"
     max_gradient_norm: float = 1.0
     average_decay: float = 0.0
     precision: torch.dtype = torch.float32
@@ -147,7 +149,7 @@ class Training:
         total = max(1, num_steps * self.recipe.epochs)
         warmup = int(total * self.recipe.warmup_fraction)
         return [
-            build_schedule(optimizer, total, warmup, done=epoch * num_steps)
+            build_schedule(optimizer, total, warmup, epoch * num_steps, self.recipe.schedule)
             for optimizer in self.state.optimizers
         ]
 

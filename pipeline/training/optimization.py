@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
+Schedule = Literal["cosine", "constant"]
 FACTOR = "learning_rate_factor"
 
 
@@ -66,13 +68,16 @@ def _with_factors(model: nn.Module) -> Iterator[tuple[nn.Module, float]]:
         yield module, factors[path]
 
 
-def rate_factor(step: int, total_steps: int, warmup_steps: int) -> float:
-    """Share of the highest learning rate in a step: linear warm-up, then half a cosine down to zero.
+def rate_factor(
+    step: int, total_steps: int, warmup_steps: int, schedule: Schedule = "cosine"
+) -> float:
+    """Share of the highest learning rate in a step: linear warm-up, then half a cosine down to zero, or all of it.
 
     Args:
         step: Number of steps already made, 0 for the first.
-        total_steps: Number of steps in all; later steps have rate 0.
+        total_steps: Number of steps in all; later steps of a cosine have rate 0.
         warmup_steps: Number of steps with a rising rate.
+        schedule: What comes behind those.
 
     Source:
         Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", equation
@@ -80,12 +85,18 @@ def rate_factor(step: int, total_steps: int, warmup_steps: int) -> float:
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
+    if schedule == "constant":
+        return 1.0
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
 def build_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: int, done: int = 0
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup_steps: int,
+    done: int = 0,
+    schedule: Schedule = "cosine",
 ) -> LambdaLR:
     """The course of an optimizer's learning rates, each by :func:`rate_factor` from its highest.
 
@@ -94,11 +105,12 @@ def build_schedule(
         total_steps: Number of steps in all.
         warmup_steps: Number of steps with a rising rate.
         done: Steps already made; the rates of the next are set.
+        schedule: See :func:`rate_factor`.
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     factor: Callable[[int], float] = partial(
-        rate_factor, total_steps=total_steps, warmup_steps=warmup_steps
+        rate_factor, total_steps=total_steps, warmup_steps=warmup_steps, schedule=schedule
     )
     return LambdaLR(optimizer, factor, last_epoch=done - 1)
 

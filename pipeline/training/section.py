@@ -28,9 +28,13 @@ class TrainConfig(Section):
     epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="highest, after the warm-up; it then falls as a cosine"
+        default=1e-3, gt=0, description="highest, after the warm-up; it then falls, see schedule"
     )
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, on matrices alone")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine",
+        description="of the learning rate after the warm-up: constant leaves it at its highest",
+    )
     warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
     max_gradient_norm: float = Field(
         default=1.0, gt=0, description="larger gradients are scaled down to this norm"

@@ -17,8 +17,7 @@ from support.pictures import encoded
 from support.tones import wav
 from support.vectors import npy, wave
 
-from pipeline.engine.decoding.isolated import decode_alone, end_child
-from pipeline.limits import Limits
+from pipeline.engine.decoding.isolated import _modules_of
 from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.text.codec import train_tokenizer
@@ -83,14 +82,9 @@ def test_decoding_imports_nothing_that_its_codec_has_not_named() -> None:
     assert late == {kind: [] for kind in kinds()}
 
 
-def test_a_small_limit_of_memory_holds_for_members_alone() -> None:
-    """Libraries are there before it counts: a clip's are larger than the smallest limit."""
-    modalities = ModalitiesConfig.model_validate(
-        {"video": SETTINGS["video"], "audio": SETTINGS["audio"]}
-    )
-    end_child()
-    limits = Limits(decode_memory_bytes=64 << 20)
-    decoder = Decoder.build(modalities, None, limits=limits)
-    row = decode_alone(decoder, {"mp4": sounding("mp4")})
-    assert row["error"].to_pylist() == [None]
-    assert row["modalities"].to_pylist() == [["audio", "video"]]
+def test_what_a_codec_names_is_imported_before_the_limit_of_memory_holds() -> None:
+    modalities = ModalitiesConfig.model_validate({"video": {"size": 16}, "audio": {}, "image": {}})
+    decoder = Decoder.build(modalities, None)
+    for name, codec in decoder.codecs.items():
+        assert set(codec.modules(decoder.fields[name])) < set(_modules_of(decoder))
+    assert "av" not in decoder.codecs["audio"].modules(["wav", "flac"]), "of films alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -212,6 +213,25 @@ def test_it_learns_from_a_batch(
     observed = {name: value.numpy() for name, value in network.eval().observed(batch).items()}
     metrics |= network.judged(observed) if observed else {}
     assert objective.score.name in metrics
+
+
+def test_a_validation_batch_is_predicted_once(network: Any, texts: list[str | None]) -> None:
+    batch = make_batch() | network.targets(texts)
+    network.eval()
+    passes = Counter[str]()
+    hooks = [
+        encoder.register_forward_hook(lambda *_, name=name: passes.update([name]))
+        for name, encoder in network.encoders.items()
+    ]
+    sums, observed = network.validated(batch)
+    for hook in hooks:
+        hook.remove()
+    assert passes == dict.fromkeys(network.encoders, 1)
+    expected = network.loss(batch, network.turns[0].name)[1], network.observed(batch)
+    for ours, theirs in zip((sums, observed), expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            torch.testing.assert_close(values, theirs[name], rtol=1e-4, atol=1e-5)
 
 
 def test_predictions_need_no_targets_and_are_the_schemas_columns(

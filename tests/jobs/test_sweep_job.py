@@ -76,6 +76,9 @@ def test_a_wrong_variant_is_named_before_anything_is_trained(
     wrong = "sweep.variants={good: [objective.dropout=0.1], bad: [objective.fusion.kid=late]}"
     assert sweep.main([str(config), wrong]) == 2
     assert "sweep.variants.bad" in capsys.readouterr().err
+    blended = "sweep.variants={good: [], blended: [objective.balance.kind=gradient_blending]}"
+    assert sweep.main([str(config), blended, "input.val=null"]) == 2
+    assert "sweep.variants.blended: objective.balance.kind" in capsys.readouterr().err
     assert not list(tmp_path.glob("run/sweep/*"))
     assert sweep.main([str(config), "sweep.variants={}"]) == 2
     assert "there is nothing to sweep over" in capsys.readouterr().err

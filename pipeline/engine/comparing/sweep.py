@@ -65,6 +65,7 @@ def _configs(
         own = [f"run={json.dumps(run)}", f"train.seed={seed}"]
         try:
             configs.append(load(path, [*overrides, *changes, *own]))
+            configs[-1].check_training()
         except ConfigError as error:
             raise ConfigError(
                 error.what, where=f"sweep.variants.{name}: {error.where}", fix=error.fix

@@ -34,7 +34,7 @@ class Needs:
 
     Attributes:
         inputs: Setting -> the split or the patterns that it names.
-        objective: Whether there must be an objective.
+        objective: Whether there must be an objective, which can be trained.
         model: Whether there must be a model to run.
         metadata: Fields that the job carries along.
         columns: That the job writes itself, and that metadata would stand beside.
@@ -90,7 +90,7 @@ def check(config: Config, needs: Needs) -> None:
 def _without_data(config: Config, needs: Needs) -> Iterator[PipelineError]:
     if needs.objective:
         try:
-            config.require_objective()
+            config.check_training()
         except ConfigError as error:
             yield error
     for name in needs.metadata:

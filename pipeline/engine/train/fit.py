@@ -54,6 +54,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         ConfigError: No labels, no shards, a checkpoint of other settings, or several workers in one process.
         RunError: Training failed.
     """
+    config.check_training()
     target = config.require_objective().targets()
     if config.train.cache == "disk":
         require_local(config.run)

@@ -176,6 +176,7 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_fraction=settings.warmup_fraction,
+        schedule=settings.schedule,
         max_gradient_norm=settings.max_gradient_norm,
         average_decay=settings.average_decay,
         precision=torch.bfloat16 if bfloat16 else torch.float32,

@@ -22,7 +22,7 @@ class AttentionFusion(Fusion):
 
     Source:
         Single stream with a class token and modality embeddings as in Kim et al. 2021, "ViLT:
-        vision-and-language transformer", section 3.1, equations 1-4.
+        vision-and-language transformer".
     """
 
     def __init__(self, width: int, modalities: Sequence[str], layers: int, dropout: float) -> None:

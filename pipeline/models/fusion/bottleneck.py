@@ -23,8 +23,8 @@ class BottleneckFusion(Fusion):
         dropout: Inside the blocks.
 
     Source:
-        Nagrani et al. 2021, "Attention bottlenecks for multimodal fusion", section 3 (attention bottlenecks),
-        with means over the modalities that a sample has; the embedding is the mean of the modalities' class tokens, as
+        Nagrani et al. 2021, "Attention bottlenecks for multimodal fusion", with means over the
+        modalities that a sample has; the embedding is the mean of the modalities' class tokens, as
         their logits are averaged there behind a shared linear classifier.
     """
 

@@ -22,7 +22,7 @@ class ConcatFusion(Fusion):
         dropout: Of channels, before each linear layer.
 
     Source:
-        Ngiam et al. 2011, "Multimodal deep learning", section 3 (shared representation).
+        Ngiam et al. 2011, "Multimodal deep learning" (shared representation).
     """
 
     def __init__(self, width: int, modalities: Sequence[str], dropout: float) -> None:

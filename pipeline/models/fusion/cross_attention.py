@@ -25,8 +25,8 @@ class CrossAttentionFusion(Fusion):
         dropout: Inside the blocks, and of the vectors.
 
     Source:
-        Tsai et al. 2019, "Multimodal transformer for unaligned multimodal language sequences", sections 3.1-3.2, with
-        one block over all other modalities in place of one for each of them, and a pool in place of the last token.
+        Tsai et al. 2019, "Multimodal transformer for unaligned multimodal language sequences", with one
+        block over all other modalities in place of one for each of them, and a pool in place of the last token.
     """
 
     def __init__(self, width: int, modalities: Sequence[str], layers: int, dropout: float) -> None:

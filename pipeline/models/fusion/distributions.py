@@ -26,8 +26,8 @@ class Distribution(Protocol):
         """Their product, each to the power of its weight, normalised.
 
         Source:
-            Hinton 2002, "Training products of experts by minimizing contrastive divergence", equation 1; powers as in
-            Heskes 1998, "Selecting weighting factors in logarithmic opinion pools", equation 3.
+            Hinton 2002, "Training products of experts by minimizing contrastive divergence"; powers as in Heskes
+            1998, "Selecting weighting factors in logarithmic opinion pools".
         """
 
 

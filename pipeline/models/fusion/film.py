@@ -21,9 +21,9 @@ class FilmFusion(Fusion):
         dropout: Of the modulated channels.
 
     Source:
-        Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer", equations 1-2, in a residual
-        block as in their figure 3; every modality is conditioned, by the mean of what the others say, and gamma is
-        learnt as its difference from one (their section 7.2). With no other modality gamma is one and beta zero.
+        Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer", in a residual block as
+        theirs; every modality is conditioned, by the mean of what the others say, and gamma is
+        learnt as its difference from one. With no other modality gamma is one and beta zero.
     """
 
     def __init__(self, width: int, modalities: Sequence[str], dropout: float) -> None:

@@ -20,7 +20,7 @@ class GatedFusion(Fusion):
         dropout: Of channels of the modalities' vectors.
 
     Source:
-        Arevalo et al. 2017, "Gated multimodal units for information fusion", equation 1, with a
+        Arevalo et al. 2017, "Gated multimodal units for information fusion", with a
         softmax over the modalities that are present in place of independent sigmoids.
     """
 

@@ -121,7 +121,7 @@ class StackingHead(OutputHead):
 
     Source:
         Wolpert 1992, "Stacked generalization", with the linear level-1 model over class scores of Ting & Witten 1999,
-        "Issues in stacked generalization", section 3; it learns from the training split under dropout and hidden
+        "Issues in stacked generalization"; it learns from the training split under dropout and hidden
         modalities, as the experts do, rather than from a fold that they have not seen.
     """
 

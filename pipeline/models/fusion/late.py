@@ -24,9 +24,9 @@ class LateFusion(Fusion):
         dropout: Of channels, before each linear layer.
 
     Source:
-        Hinton 2002, "Training products of experts by minimizing contrastive divergence", equation
-        1, with log-linear weights as in Heskes 1998, "Selecting weighting factors in logarithmic
-        opinion pools", equation 3.
+        Hinton 2002, "Training products of experts by minimizing contrastive divergence",
+        with log-linear weights as in Heskes 1998, "Selecting weighting factors in logarithmic
+        opinion pools".
     """
 
     def __init__(self, width: int, modalities: Sequence[str], dropout: float) -> None:

@@ -26,7 +26,7 @@ class LowRankFusion(Fusion):
         dropout: Of channels of the modalities' vectors.
 
     Source:
-        Liu et al. 2018, "Efficient low-rank multimodal fusion with modality-specific factors", section 3.2; begun
+        Liu et al. 2018, "Efficient low-rank multimodal fusion with modality-specific factors"; begun
         near one for every factor, where the product of many is neither lost nor dominated by one of them.
     """
 

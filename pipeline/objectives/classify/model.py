@@ -92,8 +92,10 @@ class Classifier(FusedNetwork):
         """
         with torch.no_grad():
             embedding, logits = self.answer(batch)
-            probabilities = (logits.float() / self.temperature).softmax(dim=-1)
-        return {EMBEDDING: embedding.float(), PROBABILITIES: probabilities}
+        return {EMBEDDING: embedding.float(), PROBABILITIES: self._probabilities(logits)}
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return (logits.float() / self.temperature).softmax(dim=-1)
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """``loss`` and ``accuracy``, and ``accuracy_NAME`` for each modality alone."""
@@ -106,10 +108,10 @@ class Classifier(FusedNetwork):
                 metrics[f"accuracy_{name}"] = sums[f"correct_{name}"] / sums[f"samples_{name}"]
         return metrics
 
-    def observed(self, batch: Batch) -> dict[str, Tensor]:
+    def observed_of(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         if not self.calibrates:
             return {}
-        return {LABEL: batch[LABEL].float(), PROBABILITIES: self.predict(batch)[PROBABILITIES]}
+        return {LABEL: batch[LABEL].float(), PROBABILITIES: self._probabilities(outputs)}
 
     def settled(self, observed: Mapping[str, NDArray[np.float32]]) -> Learned:
         """``temperature``: the one with the lowest log loss on the validation split."""

@@ -133,9 +133,11 @@ class SharedSpace(Objective):
             the pairs of modalities, of each over the samples that have both. And the sums ``samples``, ``loss``,
             ``queries``, ``first`` (queries whose own partner is the nearest) and ``precision`` (1 / its rank).
         """
-        together = self._together(self._embed(batch), self._identities(batch))
-        loss, counted = self._of_share(together)
-        rows = together.shares.own
+        return self._judged(self._embed(batch), self._identities(batch))
+
+    def _judged(self, embeddings: Tensor, identities: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        together = self._together(embeddings, identities)
+        (loss, counted), rows = self._of_share(together), together.shares.own
         sums = {"samples": loss.new_tensor(float(rows)), "loss": loss.detach() * rows, **counted}
         return loss, {name: value.double() for name, value in sums.items()}
 
@@ -173,9 +175,13 @@ class SharedSpace(Objective):
     def observed(self, batch: Batch) -> dict[str, Tensor]:
         """The embeddings, (B, M, D), and what is equal, (B, 4 * (M + 1)): digests in pieces that float32 holds."""
         with torch.no_grad():
-            embeddings = self._embed(batch)
-        pieces = self._identities(batch).contiguous().view(torch.int16)
-        return {"embeddings": embeddings, "identities": pieces.float()}
+            return self.validated(batch)[1]
+
+    def validated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        embeddings, identities = self._embed(batch), self._identities(batch)
+        pieces = identities.contiguous().view(torch.int16).float()
+        sums = self._judged(embeddings, identities)[1]
+        return sums, {"embeddings": embeddings.detach(), "identities": pieces}
 
     def judged(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
         """Retrieval among all samples of the validation split, where training had only those of a batch."""

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.errors import ConfigError
 from pipeline.models.fusion import AttentionConfig, FusionConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.fused.balance import BalanceConfig, NoBalance
@@ -42,6 +43,15 @@ class FusedSection(ObjectiveSection):
                 raise ValueError(
                     f"objective.unimodal_weights names {name}, and the modalities are {', '.join(names)}"
                 )
+
+    def check_training(self, *, validates: bool) -> None:
+        """Refuses a balance that is estimated on a validation split where there is none."""
+        if self.balance.WATCHES_LOSSES and not validates:
+            raise ConfigError(
+                f"{self.balance.kind} compares training with validation, and nothing is validated",
+                where="objective.balance.kind",
+                fix="set input.val, or objective.balance={kind: none}",
+            )
 
     @model_validator(mode="after")
     def _modalities_learn(self) -> Self:

@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.errors import ConfigError
 from pipeline.modalities.base import Section
 
 FUSED = "fused"  # the name of all modalities together; no modality's, whose losses have their name behind a line
@@ -62,12 +61,6 @@ class GradientBlending(_Balance):
         self, history: Sequence[Mapping[str, float]], modalities: Sequence[str]
     ) -> dict[str, float]:
         """Those of the last whole stretch of ``epochs`` that gives any, the same where training was resumed."""
-        if history and "val_loss" not in history[-1]:
-            raise ConfigError(
-                "gradient_blending compares training with validation, and nothing is validated",
-                where="objective.balance.kind",
-                fix="set input.val, or objective.balance={kind: none}",
-            )
         last = len(history) // self.epochs * self.epochs
         for end in range(last, 0, -self.epochs):
             # The first stretch has no epoch before it, and is measured from its own first.
@@ -121,8 +114,8 @@ def blending_weights(
         ``fused`` and each modality -> share; they sum to 1.
 
     Source:
-        Wang, Tran, Feiszli 2020, "What makes training multi-modal classification networks hard?", proposition 1
-        and section 3.3 (online gradient blending).
+        Wang, Tran, Feiszli 2020, "What makes training multi-modal classification networks hard?" (online
+        gradient blending).
     """
     columns = {FUSED: "loss", **{name: f"loss_{name}" for name in modalities}}
     values: dict[str, float] = {}
@@ -150,8 +143,8 @@ def modulation(confidences: Mapping[str, float], alpha: float) -> dict[str, floa
         Modality -> 1 - tanh(alpha r), where r, its confidence over the mean of the others', is above 1; else 1.
 
     Source:
-        Peng, Wei, Deng, Wang, Hu 2022, "Balanced multimodal learning via on-the-fly gradient modulation", section
-        3.2, with the mean of the others where there are more than two modalities.
+        Peng, Wei, Deng, Wang, Hu 2022, "Balanced multimodal learning via on-the-fly gradient modulation",
+        with the mean of the others where there are more than two modalities.
     """
     coefficients = {}
     for name, confidence in confidences.items():

@@ -20,7 +20,7 @@ def slow(
         generator: Of the noise, on the CPU, so that all workers add the same; None adds none.
 
     Source:
-        Peng et al. 2022, "Balanced multimodal learning via on-the-fly gradient modulation", section 3.3
+        Peng et al. 2022, "Balanced multimodal learning via on-the-fly gradient modulation"
         (generalization enhancement); the deviation of a weight's gradient over batches is taken to be that over the
         entries of its tensor.
     """

@@ -35,10 +35,10 @@ class Answer(NamedTuple):
 class FusedNetwork(Objective):
     """Encoders, a fusion and a head; any subset of the modalities may be given.
 
-    Training hides modalities at random (modality dropout, Neverova et al. 2016, "ModDrop", section
-    3.4) and adds the loss of single modalities through the same fusion and head, so that no encoder
+    Training hides modalities at random (modality dropout, Neverova et al. 2016, "ModDrop")
+    and adds the loss of single modalities through the same fusion and head, so that no encoder
     stops learning once another explains the targets (Wang, Tran & Feiszli 2020, "What makes training
-    multi-modal classification networks hard?", section 3.3, which weighs such losses).
+    multi-modal classification networks hard?", which weighs such losses).
     Every weight takes part in every step, whatever is missing.
 
     Attributes:
@@ -85,6 +85,10 @@ class FusedNetwork(Objective):
     def losses(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The loss of each sample, float32 (B,), for the head's outputs (B, K)."""
 
+    def observed_of(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What is :meth:`observed`, for the head's outputs (B, K) for whole samples."""
+        return {}
+
     @abstractmethod
     def counted(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What metrics are made of: name -> (V, B), for the head's outputs (V, B, K) under V views."""
@@ -96,6 +100,19 @@ class FusedNetwork(Objective):
             The mean loss, and the sums ``samples``, ``loss`` (of the fused output) and those of :meth:`counted`,
             and with ``_NAME`` behind them, ``samples_NAME`` and ``loss_NAME`` included, those of each modality alone.
         """
+        loss, sums, _ = self._judged(batch)
+        return loss, sums
+
+    def validated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        _, sums, outputs = self._judged(batch)
+        return sums, self.observed_of(outputs, batch)
+
+    def observed(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return self.observed_of(self.answer(batch).outputs, batch)
+
+    def _judged(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss, its sums, and the outputs (B, K) under the first view."""
         features = self._encode(batch)
         chance = Chance(batch[CHANCE]).stream("modalities") if CHANCE in batch else None
         views = self._views(self._present(features), chance)
@@ -107,7 +124,8 @@ class FusedNetwork(Objective):
         alone = (views[1:] * self.shares[1:]).sum(dim=-1)
         unimodal = (losses[1:] * alone).sum() / losses.shape[1]
         total = self.shares[0] * losses[0].mean() + self.settings.unimodal_weight * unimodal
-        return total, self._sums(views, outputs.detach(), losses.detach(), batch)
+        outputs = outputs.detach()
+        return total, self._sums(views, outputs, losses.detach(), batch), outputs[0]
 
     def _sums(
         self, views: Tensor, outputs: Tensor, losses: Tensor, batch: Batch

@@ -83,8 +83,8 @@ class MultiLabelClassifier(FusedNetwork):
                 metrics[f"f1_micro{name}"] = 2 * sums[f"hits{name}"] / sums[f"marks{name}"]
         return metrics
 
-    def observed(self, batch: Batch) -> dict[str, Tensor]:
-        return {LABEL: batch[LABEL], PROBABILITIES: self.predict(batch)[PROBABILITIES]}
+    def observed_of(self, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {LABEL: batch[LABEL], PROBABILITIES: outputs.float().sigmoid()}
 
     def judged(self, observed: Mapping[str, NDArray[np.float32]]) -> dict[str, float]:
         """``mean_average_precision``, which evaluations tell too; not there where no sample has a label."""

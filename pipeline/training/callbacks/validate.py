@@ -37,10 +37,10 @@ class Validate(Callback):
         observed: dict[str, list[Tensor]] = {}
         for host_batch in self.feed.batches(0):
             batch = to_device(host_batch, training.device)
-            _, counted = network.loss(batch, training.turns[0].name)
+            counted, seen = network.validated(batch)
             for name, value in counted.items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
-            for name, value in network.observed(batch).items():
+            for name, value in seen.items():
                 observed.setdefault(name, []).append(value.cpu())
         arrays = {name: torch.cat(values).numpy() for name, values in observed.items()}
         training.settled = network.settled(arrays) if arrays else {}

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.config import Config
+from pipeline.engine.plans.checks import Needs, check
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.objectives.classify import ClassifyConfig
@@ -79,8 +80,6 @@ def test_blending_compares_the_ends_of_whole_stretches() -> None:
     assert balance.loss_weights(worse, names) == blending_weights(rows[1], rows[3], names), (
         "nothing has got better since: they stay, also for who has seen no more than the log"
     )
-    with pytest.raises(ConfigError, match="nothing is validated"):
-        balance.loss_weights([{"train_loss": 1.0}], names)
 
 
 def test_shares_weigh_the_losses() -> None:
@@ -202,6 +201,17 @@ def test_settings_that_would_leave_modalities_untrained_are_refused() -> None:
     section = {"run": "r", "modalities": {"text": {}}}
     with pytest.raises(ValidationError, match="names image, and the modalities are text"):
         Config.model_validate({**section, "objective": {"unimodal_weights": {"image": 2.0}}})
+
+
+def test_gradient_blending_without_a_validation_split_is_refused_with_the_configuration() -> None:
+    section = {"run": "r", "modalities": {"text": {}}}
+    blending = {"label": "cls", "balance": {"kind": "gradient_blending"}}
+    config = Config.model_validate({**section, "objective": blending})
+    with pytest.raises(ConfigError, match="nothing is validated"):
+        check(config, Needs(objective=True))
+    validated = {**section, "input": {"val": "y.tar"}, "objective": blending}
+    check(Config.model_validate(validated), Needs(objective=True))
+    check(config, Needs())  # what a model makes of samples needs no such split
 
 
 def test_outputs_are_joined_only_where_the_objective_says_how() -> None:

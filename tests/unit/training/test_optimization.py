@@ -67,6 +67,8 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert factors[100] == pytest.approx(0.0)
     assert rate_factor(500, 100, 10) == pytest.approx(0.0)
     assert rate_factor(0, 1, 0) == 1.0
+    constant = [rate_factor(step, 100, 10, "constant") for step in range(101)]
+    assert constant == [*factors[:10], *[1.0] * 91]
 
 
 @pytest.mark.parametrize("done", [0, 7, 42])
