@@ -54,6 +54,11 @@ def pyav() -> Any:
     return av
 
 
+def _any_metadata(version: str) -> dict[str, str]:
+    """Has texts beside the frames read that are not UTF-8; from PyAV 19 on, they are, and there is no such argument."""
+    return {"metadata_errors": "ignore"} if int(version.partition(".")[0]) < 19 else {}
+
+
 class _View(io.RawIOBase):
     """Bytes as a file, without a copy of them."""
 
@@ -101,7 +106,7 @@ def opened(data: memoryview) -> Iterator[Any]:
     if found not in DEMUXERS:
         raise ValueError(f"it is no file of moving pictures: its content is {found}")
     try:
-        container = av.open(_View(data), format=DEMUXERS[found], metadata_errors="ignore")
+        container = av.open(_View(data), format=DEMUXERS[found], **_any_metadata(av.__version__))
         try:
             yield container
         finally:

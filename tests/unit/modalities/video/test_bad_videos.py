@@ -114,13 +114,13 @@ def test_a_frame_size_that_changes_is_no_way_around_the_limit() -> None:
 
 
 def test_a_clip_that_needs_more_memory_than_decoding_may_take() -> None:
-    # Far more than the limit leaves, and the limit far more than a process takes before it decodes.
+    # More than the limit, which counts from what a process holds before it decodes.
     large = encode([picture(index, 8192, 4096) for index in range(2)], "mjpeg")
     modalities = ModalitiesConfig.model_validate(
         {"video": {"size": 16, "frames": 2, "max_megapixels": 40}}
     )
     errors = []
-    for limits in (Limits(isolate=False), Limits(decode_memory_bytes=128 << 20)):
+    for limits in (Limits(isolate=False), Limits(decode_memory_bytes=96 << 20)):
         decoder = Decoder.build(modalities, None, limits=limits)
         errors += decode_alone(decoder, {"mjpeg": large})["error"].to_pylist()
     assert errors[0] is None
