@@ -15,6 +15,7 @@ from pipeline.metrics.curves import Curve
 from pipeline.metrics.record import (
     ComparedScores,
     EvaluationRecord,
+    Interval,
     OtherScores,
     OverallScores,
 )
@@ -24,6 +25,7 @@ from pipeline.metrics.resampling.bootstrap import (
     confusion_intervals,
 )
 from pipeline.metrics.resampling.estimate import Estimate, paired_difference
+from pipeline.metrics.resampling.ranking import roc_auc_interval
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 
 
@@ -183,9 +185,24 @@ def _computed(
     return OverallScores(
         num_samples=scores.num_samples,
         metrics=scores.metrics,
-        intervals={name: (low, high) for name, (low, high) in intervals.items()},
+        intervals={name: (low, high) for name, (low, high) in intervals.items()}
+        | _probability_intervals(*gathered.arrays(), seed, num_bootstrap),
         details=details.to_json(),
     )
+
+
+def _probability_intervals(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int, num_bootstrap: int
+) -> dict[str, Interval]:
+    """The intervals of metrics that a confusion matrix does not determine."""
+    of_label = probabilities[np.arange(len(labels)), labels]
+    losses = -np.log(of_label.clip(np.finfo(np.float64).eps))
+    own = named_seed(seed, "probabilities")
+    intervals = {
+        "log_loss": bootstrap_interval(losses, seed=own, num_resamples=num_bootstrap),
+        "roc_auc": roc_auc_interval(labels, probabilities, seed=own, num_resamples=num_bootstrap),
+    }
+    return {name: ends for name, ends in intervals.items() if ends is not None}
 
 
 def _compared(
