@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from pipeline.evaluation import RobustnessConfig
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Section, Verify
 from pipeline.modalities.decoding.rows import OnBadField
@@ -158,6 +159,12 @@ class EvaluateConfig(Section):
     baseline_samples: int = Field(
         default=10_000, ge=1, description="of input.train that those are fitted on, drawn at random"
     )
+    slices: tuple[str, ...] = Field(
+        default=(),
+        description="metadata whose values, or ranges of numbers, are judged by themselves: a field, or json.path "
+        "inside a JSON field",
+    )
+    robustness: RobustnessConfig = RobustnessConfig()
     prompts: dict[str, str | tuple[str, ...]] = Field(
         default={},
         description="class -> a text, or several, that describe it: samples are told apart by them alone, for an "

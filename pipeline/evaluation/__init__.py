@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
@@ -11,6 +11,25 @@ from pipeline.modalities.base import Section
 
 # Of a folder.
 VariantName = Annotated[str, StringConstraints(pattern=r"^[\w+-][\w.+-]*$")]
+
+
+class RobustnessConfig(Section):
+    """The model on samples in which one modality at a time gets worse; off unless corruptions are named."""
+
+    corruptions: Literal["all"] | tuple[str, ...] = Field(
+        default=(),
+        description="all, or some, such as [noise, missing]: each modality takes part in those that it knows",
+    )
+    max_samples: int = Field(
+        default=2000,
+        ge=1,
+        description="about so many are corrupted, drawn by evaluate.seed and their keys: the same for all models",
+    )
+
+    @property
+    def chosen(self) -> tuple[str, ...] | None:
+        """Names of corruptions; None where all are."""
+        return None if self.corruptions == "all" else self.corruptions
 
 
 class SweepConfig(Section):

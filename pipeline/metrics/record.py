@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 """Lower and upper end of a 95 % interval."""
 
 # Written only where they are known.
-_OPTIONAL = ("intervals", "undefined", "seen_in_training", "input")
+_OPTIONAL = ("intervals", "undefined", "seen_in_training", "input", "robustness", "slices")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +104,41 @@ class OtherScores(ComparedScores):
     modalities: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Corrupted:
+    """What was made worse before a model saw it.
+
+    Attributes:
+        modality: Whose values.
+        corruption: In which way.
+        unit: What the severity is.
+        severity: How much; None where nothing was done.
+    """
+
+    modality: str
+    corruption: str
+    unit: str
+    severity: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptedScores(Scores, Corrupted):
+    """How good a model is on samples that have a modality, when that is made worse."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceScores(Scores):
+    """How good a model is on the samples of one slice.
+
+    Attributes:
+        place: The metadata that samples are told apart by.
+        value: What these have there.
+    """
+
+    place: str
+    value: str
+
+
 @dataclass(frozen=True)
 class EvaluationRecord:
     """The content of ``evaluation/metrics.json``.
@@ -116,6 +151,8 @@ class EvaluationRecord:
         subsets: Subset of the modalities, joined by ``+`` -> the model that is given no others.
         comparison: Other models.
         seen_in_training: Of :func:`pipeline.engine.train.record.seen_in_training`; None where nothing was seen.
+        robustness: The whole model on corrupted samples; None where nobody asked.
+        slices: The whole model on slices of the samples; None where nobody asked.
         details: What the objective alone writes and reads, such as the names of its classes; ready for JSON.
     """
 
@@ -126,15 +163,23 @@ class EvaluationRecord:
     subsets: Mapping[str, ComparedScores] = field(default_factory=dict)
     comparison: tuple[OtherScores, ...] = ()
     seen_in_training: Mapping[str, int] | None = None
+    robustness: tuple[CorruptedScores, ...] | None = None
+    slices: tuple[SliceScores, ...] | None = None
     details: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, JsonValue]:
         """The layout of the file."""
+        tables: dict[str, JsonValue] = {
+            name: [_written(scores) for scores in rows]
+            for name, rows in (("robustness", self.robustness), ("slices", self.slices))
+            if rows is not None
+        }
         return {
             **_written(self),
             "overall": _written(self.overall),
             "subsets": {name: _written(scores) for name, scores in self.subsets.items()},
             "comparison": [_written(scores) for scores in self.comparison],
+            **tables,
         }
 
     @classmethod
@@ -146,6 +191,9 @@ class EvaluationRecord:
             "subsets": {name: _read(ComparedScores, row) for name, row in subsets.items()},
             "comparison": [_read(OtherScores, row) for row in comparison],
         }
+        for name, kind in (("robustness", CorruptedScores), ("slices", SliceScores)):
+            if values.get(name) is not None:
+                scores[name] = [_read(kind, row) for row in values[name]]
         return _read(cls, {**values, **scores})
 
 
@@ -170,7 +218,7 @@ def difference_json(paired: Estimate) -> dict[str, JsonValue]:
     return {"difference": paired.value, "difference_interval": ends}
 
 
-_Record = TypeVar("_Record", Scores, OverallScores, ComparedScores, OtherScores, EvaluationRecord)
+_Record = TypeVar("_Record", bound=Scores | EvaluationRecord)
 
 
 def _written(record: Scores | EvaluationRecord) -> dict[str, JsonValue]:

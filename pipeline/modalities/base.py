@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
-    from pipeline.modalities.facets import CheapFeatures, TrainingStatistics
+    from pipeline.modalities.facets import CheapFeatures, Corruption, TrainingStatistics
     from pipeline.modalities.inputs import TowerInput
 
 
@@ -256,6 +256,14 @@ class ModalityConfig(Section, Pluggable):
     def cheap_features(self) -> CheapFeatures | None:
         """What a cheap model sees of it that networks are held against; None where there is no such model."""
         return None
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        """Name -> how its values are made worse to see what a model stands; empty where no way is known.
+
+        Args:
+            codec: The modality's.
+        """
+        return {}
 
     def measure(self) -> ColumnMeasure | None:
         """What is measured of its decoded values; None counts only how many there are."""

@@ -12,7 +12,10 @@ import pyarrow as pa
 from pipeline.errors import SampleError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pipeline.modalities.base import Codec, Verify
+    from pipeline.modalities.chance import Chance
 
 
 class TrainingStatistics(Protocol):
@@ -133,3 +136,19 @@ class CheapFeatures:
     vectorizer: Callable[[], Any]
     family: Literal["linear", "forest"] = "linear"
     inverse_penalty: float = 1.0
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """One way in which values get worse, so that it can be told how much of that a model stands.
+
+    Attributes:
+        unit: What a severity is, for an axis: ``share of the area``.
+        severities: From the mildest to the worst.
+        change: (B values as the codec collates them, severity, chance of the samples) -> the same shape and dtype. It
+            draws the same numbers at every severity, so that a sample gets worse step by step.
+    """
+
+    unit: str
+    severities: tuple[float, ...]
+    change: Callable[[Tensor, float, Chance], Tensor]

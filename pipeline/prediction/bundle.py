@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
 from pipeline.prediction.spec import ModelSpec
 
+# (batch, its B rows of the table) -> batch
+Change = Callable[[dict[str, Tensor], pa.Table], dict[str, Tensor]]
+
 
 class BundlePredictor:
     """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
@@ -35,6 +38,7 @@ class BundlePredictor:
         loaded = Bundle.load(spec.model, spec.plugged)
         self.execution = Execution(spec)
         self.network = self.execution.runner(self.execution.ready(restore(loaded)).predict)
+        self.modalities = loaded.modalities
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.objective, self.learned = objective_of(loaded), loaded.learned
         self.batch_size = spec.batch_size
@@ -47,13 +51,17 @@ class BundlePredictor:
         return with_columns(table, self.codecs, self.fields, predicted)
 
     def predict(
-        self, table: pa.Table, modalities: Sequence[str] | None = None
+        self,
+        table: pa.Table,
+        modalities: Sequence[str] | None = None,
+        change: Change | None = None,
     ) -> dict[str, np.ndarray]:
         """Predicts a table of good samples.
 
         Args:
             table: B rows.
             modalities: Those that may be looked at; all unless given.
+            change: Makes another batch of each before the network sees it.
 
         Returns:
             Column name -> (B, ...) float32.
@@ -61,7 +69,7 @@ class BundlePredictor:
         shown = self.codecs if modalities is None else modalities
         names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
         outputs: dict[str, list[Tensor]] = defaultdict(list)
-        batches = ahead(self._micro_batches(table, names, shown), self.execution.device)
+        batches = ahead(self._micro_batches(table, names, shown, change), self.execution.device)
         for count, inputs in batches:
             batch = dict(zip(names, inputs, strict=True))
             for name, values in self.network(batch).items():
@@ -69,20 +77,31 @@ class BundlePredictor:
         return {name: torch.cat(values).cpu().numpy() for name, values in outputs.items()}
 
     def _micro_batches(
-        self, table: pa.Table, names: Sequence[str], shown: Container[str]
+        self,
+        table: pa.Table,
+        names: Sequence[str],
+        shown: Container[str],
+        change: Change | None,
     ) -> Iterator[Prepared]:
         """Rows that count, and the tensors of those names, padded with the last row."""
         for start in range(0, table.num_rows, self.batch_size):
             rows = table.slice(start, self.batch_size)
             batch = to_tensors(rows, self.codecs)
+            if change is not None:
+                batch = change(batch, rows)
             for name in self.codecs:
                 if name not in shown:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
             yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)
 
-    def rows(self, table: pa.Table, modalities: Sequence[str] | None = None) -> pa.Table:
+    def rows(
+        self,
+        table: pa.Table,
+        modalities: Sequence[str] | None = None,
+        change: Change | None = None,
+    ) -> pa.Table:
         """What the model says of good samples, as the objective's columns; see :meth:`predict`."""
-        return self.objective.rows(self.predict(table, modalities), self.learned)
+        return self.objective.rows(self.predict(table, modalities, change), self.learned)
 
     def _columns(self, table: pa.Table) -> pa.Table:
         """The columns of ``fields``, the embedding in the precision that was asked for."""

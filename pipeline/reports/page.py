@@ -13,6 +13,8 @@ from pipeline.models.record import kept_epoch
 from pipeline.reports import views
 from pipeline.reports.cleaning import cleaning_view
 from pipeline.reports.content import Example, ReportData
+from pipeline.reports.forest import slice_views
+from pipeline.reports.robustness import robustness_view
 from pipeline.reports.section import Measure
 from pipeline.reports.svg import Plot, shortened
 
@@ -41,6 +43,8 @@ def render(data: ReportData) -> str:
         figures=views.key_figures(data),
         lede=views.lede(data),
         modality=views.modality_view(data),
+        robustness=robustness_view(data),
+        slices=slice_views(data),
         splits=splits,
         balance=splits.targets.plot,
         quarantine=views.quarantine_view(data),

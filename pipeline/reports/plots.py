@@ -74,7 +74,7 @@ def by_modality(
                 )
         for y, row in zip(tops, rows, strict=True):
             _interval(axes, y, row)
-            end = _written(row.value, measure)
+            end = written(row.value, measure)
             axes.text(1.02 * limit, y, end, va="center", ha="left", color=INK)
         if reference is not None:
             axes.axvline(reference[0], color=INK, linewidth=1, linestyle=(0, (2, 2)))
@@ -88,13 +88,14 @@ def by_modality(
         axes.spines["left"].set_visible(False)
         legend_above(axes, 2)
 
-    words = "; ".join(f"{row.name} ({row.kind}) {_written(row.value, measure)}" for row in rows)
+    words = "; ".join(f"{row.name} ({row.kind}) {written(row.value, measure)}" for row in rows)
     title = f"{measure.title} by modality"
     size = (WIDTH + 24, 72 + 22 * (tops[-1] + 1.4))
     return draw("modality", title, f"{title}: {words}.", size, paint)
 
 
-def _written(value: float, measure: Measure) -> str:
+def written(value: float, measure: Measure) -> str:
+    """A value of a metric in a figure."""
     return f"{100 * value:.1f} %" if measure.percent else f"{value:.3g}"
 
 

@@ -213,3 +213,32 @@ def test_a_cheap_model_sees_a_few_numbers_of_it(name: str) -> None:
     assert seen.shape[0] == 2
     assert seen.shape[1] < 5000
     assert np.isfinite(seen.toarray() if hasattr(seen, "toarray") else seen).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_gets_worse_step_by_step_by_its_own_chance(name: str) -> None:
+    field, data, _ = MEMBERS[name]
+    codec = config(name).codec(TOKENIZER)
+    column = codec.to_arrow([codec.decode(memoryview(data), field)] * 4)
+    values = torch.from_numpy(codec.collate(column).values.copy())
+    if name == "image":  # of one colour, which no blur changes
+        values = torch.arange(values.numel()).remainder(251).to(values.dtype).view(values.shape)
+    corruptions = config(name).corruptions(codec)
+    assert corruptions
+    for corruption in corruptions.values():
+        assert corruption.unit
+        distances = []
+        for severity in corruption.severities:
+            before = values.clone()
+            changed, again = (
+                corruption.change(values, severity, chances(values, 1)) for _ in range(2)
+            )
+            assert torch.equal(values, before), "what it is given stays as it is"
+            assert (changed.shape, changed.dtype) == (values.shape, values.dtype)
+            assert torch.isfinite(changed.float()).all()
+            assert torch.equal(changed, again)
+            alone = corruption.change(values[3:], severity, Chance(chances(values, 1).seeds[3:]))
+            assert torch.equal(alone, changed[3:]), "whatever its batch"
+            distances.append(float((changed.double() - values.double()).abs().mean()))
+        assert distances[-1] > distances[0]
+        assert distances == sorted(distances) or name == "text", "ids move with what is dropped"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,26 +16,44 @@ import pyarrow.parquet as pq
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.cleaning.clean import clean, split_name
+from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.executors.base import Executor, PartLedger, Stage, handed_over
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.infer.predictors import model_spec, predictor_pool
+from pipeline.engine.plans.predictions import (
+    Corrupting,
+    PredictSubsets,
+    contents,
+    corrupted,
+    modality_subsets,
+    presence,
+    unpacked,
+    values_at,
+)
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.plans.prompts import embedded_prompts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
+from pipeline.evaluation.portion import JudgedSamples
+from pipeline.evaluation.robustness import robustness
+from pipeline.evaluation.slices import slices
 from pipeline.metrics.subsets import subset_name
-from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
+from pipeline.modalities.decoding.targets import fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
-from pipeline.objectives.base import CONTENTS, EMBEDDING, Judging
+from pipeline.objectives.base import CONTENTS, Judging, ObjectiveSection
+from pipeline.objectives.evaluation import Evaluation
 from pipeline.objectives.sealed import objective_of
-from pipeline.prediction.columns import good_rows, with_columns
-from pipeline.prediction.spec import BundleModel, ModelSpec
+from pipeline.prediction.spec import BundleModel
 from pipeline.runs import Summary, process_clock
 from pipeline.safe_text.redaction import redact
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
+
+if TYPE_CHECKING:
+    from pipeline.prediction.corrupted import Case
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +81,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         config, "evaluate", {split_name(config.evaluate.input): parts}, decoder, workplace
     )
     [parts] = cleaned.parts.values()
+    cases = _cases(config, bundle, decoder)
     clear_quarantine(output)
     judging = Judging(split, config.evaluate.seed, config.evaluate.num_bootstrap)
     evaluation = objective.evaluation(bundle.learned, judging)
@@ -74,10 +92,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     subsets = subsets if evaluation.by_subset else {whole: subsets[whole]}
     summary.first_sample = process_clock()
     executor = workplace.executor(len(parts))
-    pool = predictor_pool(config, executor.resources)
-    needed = tuple(evaluation.columns), evaluation.by_content
-    load = partial(_PredictSubsets, pool.spec, subsets, *needed)
-    stage = Stage("evaluate", decoder, handed_over, pool, load)
+    stage = _stage(config, decoder, parts, evaluation, subsets, executor)
     table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
         raise BadDataError(
@@ -85,16 +100,24 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
             where=str(config.evaluate.input),
             fix=f"see {storage.join(output, '_quarantine')} for the reasons",
         )
-    predictions = {name: _unpacked(table[name]) for name in subsets}
-    contents = [_contents(table)] if evaluation.by_content else []
-    present = _present(table, tuple(decoder.codecs))
-    evaluation.update(table[LABEL].to_pylist(), predictions, present, *contents)
+    predictions = {name: unpacked(table[name]) for name in subsets}
+    samples = _judged_samples(bundle, judging, table, decoder, evaluation)
+    equal = [] if samples.contents is None else [samples.contents]
+    evaluation.update(samples.texts, predictions, samples.present, *equal)
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         logger.warning("%s", seen_in_words(seen))
-    record = replace(evaluation.compute(), input=patterns, seen_in_training=seen or None)
-    truth = objective.truth(table[LABEL].combine_chunks())
-    _write_predictions(table, truth, predictions[whole], output)
+    places = values_at(config.evaluate.slices, table, config.limits.json_depth)
+    record = replace(
+        evaluation.compute(),
+        input=patterns,
+        seen_in_training=seen or None,
+        robustness=robustness(samples, predictions[whole], corrupted(table, cases, samples.present))
+        if cases
+        else None,
+        slices=slices(samples, predictions[whole], places) if places else None,
+    )
+    _write_predictions(table, objective, predictions[whole], places, output)
     write_metrics(record.to_json(), output)
     summary.parts_done = len(parts)
     summary.fingerprint = bundle.fingerprint
@@ -145,13 +168,76 @@ def _labelled(config: Config, bundle: Bundle, workplace: Workplace) -> tuple[lis
         tokenizer=bundle.tokenizer,
         workplace=workplace,
     )
+    metadata = sliced_fields(config)
     decoder = Decoder.build(
         bundle.modalities.for_job(config.modalities),
         bundle.tokenizer,
         target=target,
+        metadata=metadata,
         **config.handling(),
     )
     return parts, decoder
+
+
+def _cases(config: Config, bundle: Bundle, decoder: Decoder) -> list[Case]:
+    """How the split is corrupted, where that is asked for.
+
+    Raises:
+        ConfigError: No modality knows a corruption that is.
+    """
+    settings = config.evaluate.robustness
+    if not settings.corruptions:
+        return []
+    from pipeline.prediction.corrupted import cases
+
+    return cases(bundle.modalities, decoder.codecs, settings.chosen)
+
+
+def _stage(
+    config: Config,
+    decoder: Decoder,
+    parts: Sequence[Part],
+    evaluation: Evaluation,
+    subsets: Mapping[str, Sequence[str]],
+    executor: Executor,
+) -> Stage[pa.Table]:
+    """What is done with the parts: decoded once, and predicted as often as the evaluation asks."""
+    settings, pool = config.evaluate, predictor_pool(config, executor.resources)
+    corrupting = None
+    if settings.robustness.corruptions:
+        limit = settings.robustness.max_samples
+        corrupting = Corrupting.of(settings.robustness.chosen, settings.seed, limit, parts)
+    needed = tuple(evaluation.columns), evaluation.by_content
+    load = partial(PredictSubsets, pool.spec, subsets, *needed, corrupting)
+    return Stage("evaluate", decoder, handed_over, pool, load)
+
+
+def _judged_samples(
+    bundle: Bundle, judging: Judging, table: pa.Table, decoder: Decoder, evaluation: Evaluation
+) -> JudgedSamples:
+    return JudgedSamples(
+        objective_of(bundle),
+        bundle.learned,
+        judging,
+        table[LABEL].to_pylist(),
+        presence(table, tuple(decoder.codecs)),
+        contents(table) if evaluation.by_content else None,
+    )
+
+
+def sliced_fields(config: Config) -> tuple[str, ...]:
+    """The fields that the places of ``evaluate.slices`` may be in, of those that every preprocessed folder has kept.
+
+    Raises:
+        ConfigError: A folder has kept none that a place may be in.
+    """
+    names = sorted(fields_at(config.evaluate.slices))
+    for folder in split_input(config.patterns(config.evaluate.input, "evaluate.input"))[0]:
+        names = [name for name in names if name in folder.identity["metadata"]]
+        for place in config.evaluate.slices:
+            if not fields_at([place]).intersection(names):
+                folder.check("evaluate.input", [place])
+    return tuple(names)
 
 
 def predictions_of_both(first: str, second: str) -> tuple[pa.Table, pa.Table]:
@@ -177,13 +263,6 @@ def predictions_of_both(first: str, second: str) -> tuple[pa.Table, pa.Table]:
     return ours, theirs
 
 
-def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
-    sizes = range(1, len(names) + 1)
-    subsets = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
-    return {subset_name(subset): subset for subset in subsets}
-
-
 def _predict(
     parts: Sequence[Part],
     executor: Executor,
@@ -201,78 +280,16 @@ def _predict(
     return predictions.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
 
 
-class _PredictSubsets:
-    """Replaces a block's modalities by one column of predictions, structs, for each subset of them.
-
-    Args:
-        spec: The model.
-        subsets: Name -> modalities.
-        columns: The predictions that are needed of every subset; of all modalities together, all but the embedding are.
-        by_content: Whether a column says which samples are equal in which modality.
-    """
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        subsets: Mapping[str, Sequence[str]],
-        columns: Sequence[str],
-        by_content: bool = False,
-    ) -> None:
-        from pipeline.prediction.bundle import BundlePredictor
-
-        self.predictor = BundlePredictor(spec)
-        self.subsets, self.columns, self.by_content = subsets, columns, by_content
-
-    def __call__(self, table: pa.Table) -> pa.Table:
-        good = good_rows(table)
-        samples = table.filter(pa.array(good))
-        schema = pa.schema(field for field in self.predictor.fields if field.name != EMBEDDING)
-        fields, columns = [], []
-        for name, subset in self.subsets.items():
-            complete = len(subset) == len(self.predictor.codecs)
-            names = schema.names if complete else self.columns
-            kind = pa.struct([schema.field(column) for column in names])
-            fields.append(pa.field(name, kind))
-            if samples.num_rows:
-                rows = self.predictor.rows(samples, subset).select(names).combine_chunks()
-                columns.append(rows.to_struct_array().combine_chunks())
-        if self.by_content:
-            fields.append(
-                pa.field(
-                    CONTENTS, pa.struct([(name, pa.int64()) for name in self.predictor.codecs])
-                )
-            )
-            if samples.num_rows:
-                columns.append(self._contents(samples))
-        predicted = pa.Table.from_arrays(columns, schema=pa.schema(fields)) if columns else None
-        return with_columns(table, self.predictor.codecs, fields, predicted)
-
-    def _contents(self, samples: pa.Table) -> pa.StructArray:
-        from pipeline.models.batch import contents_of
-
-        digests = contents_of(samples, self.predictor.codecs)
-        return pa.StructArray.from_arrays(list(map(pa.array, digests.values())), list(digests))
-
-
-def _present(table: pa.Table, modalities: Sequence[str]) -> dict[str, np.ndarray]:
-    """Modality -> (N,) bool."""
-    rows = table[MODALITIES].to_pylist()
-    return {name: np.array([name in row for row in rows]) for name in modalities}
-
-
-def _contents(table: pa.Table) -> dict[str, np.ndarray]:
-    """Modality -> (N,) int64."""
-    digests = _unpacked(table[CONTENTS])
-    return {name: digests[name].to_numpy() for name in digests.column_names}
-
-
-def _unpacked(column: pa.ChunkedArray) -> pa.Table:
-    """Structs without nulls as a table."""
-    return pa.Table.from_struct_array(column.combine_chunks())
-
-
-def _write_predictions(table: pa.Table, truth: pa.Array, predicted: pa.Table, output: str) -> None:
-    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | {LABEL: truth}
+def _write_predictions(
+    table: pa.Table,
+    objective: ObjectiveSection,
+    predicted: pa.Table,
+    values: Mapping[str, Sequence[str | None]],
+    output: str,
+) -> None:
+    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)}
+    columns |= {LABEL: objective.truth(table[LABEL].combine_chunks())}
+    columns |= {METADATA_PREFIX + name: pa.array(row, pa.string()) for name, row in values.items()}
     columns |= {name: predicted[name] for name in predicted.column_names}
     columns |= {CONTENTS: table[CONTENTS]} if CONTENTS in table.column_names else {}
     with storage.create(storage.join(output, PREDICTIONS)) as file:

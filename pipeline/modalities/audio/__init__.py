@@ -15,7 +15,7 @@ from pipeline.modalities.audio.encoders import (
 )
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
 from pipeline.modalities.content import FILMS
-from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
 from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
@@ -201,6 +201,11 @@ class AudioConfig(ModalityConfig):
         return CheapFeatures(
             "mel and MFCC statistics", self.spectrograms(), track_statistics, standard_scaler
         )
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        from pipeline.modalities.audio.corrupt import of_spectrograms, of_waveforms
+
+        return of_waveforms() if self._is_of_waveforms else of_spectrograms()
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import BinMeasure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from pipeline.errors import SampleError
 from pipeline.modalities.decoding.members import field_json, field_text
 from pipeline.modalities.strict_json import DEPTH
 from pipeline.modalities.text.repair import normalized
-from pipeline.sample import Sample
+from pipeline.sample import Field, Sample
 
 SETTING = "objective.label"  # that names where labels stand, unless told otherwise
 
@@ -130,6 +130,25 @@ def written_label(
     if isinstance(value, float) and not isfinite(value):
         raise SampleError(f"{path} is not finite", reason="bad_label", field=name)
     return _not_empty(str(value), name)
+
+
+def value_at(fields: Mapping[str, str | None], place: str, json_depth: int = DEPTH) -> str | None:
+    """What metadata that was carried along says at a place; None where it says nothing, or no single value.
+
+    Args:
+        fields: Field -> its text; None where a sample has none.
+        place: As :func:`read_label` takes it.
+        json_depth: Levels that the JSON may have.
+    """
+    members = {
+        name: Field(memoryview(text.encode()), 0, 0)
+        for name, text in fields.items()
+        if text is not None
+    }
+    try:
+        return read_label(Sample("", "", 0, members), place, json_depth)
+    except SampleError:
+        return None
 
 
 def _not_empty(text: str, field: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
 from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
 from pipeline.modalities.shown import Medium, Shown
 
@@ -181,6 +181,11 @@ class ImageConfig(ModalityConfig):
             limits=self.filter if self.filter.active else None,
         )
         return CheapFeatures("pixels", codec, small_pixels, as_they_are, "forest")
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        from pipeline.modalities.image.corrupt import corruptions
+
+        return corruptions()
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import ChannelMeasure

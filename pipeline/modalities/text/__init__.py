@@ -10,7 +10,14 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
 from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules, Tokenizing
+from pipeline.modalities.facets import (
+    CheapFeatures,
+    Corruption,
+    Facts,
+    Likeness,
+    ProbeRules,
+    Tokenizing,
+)
 from pipeline.modalities.inputs import CharacterInput, TokenInput
 from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import (
@@ -198,6 +205,13 @@ class TextConfig(ModalityConfig):
         limits = self.filter if self.filter.active else None
         codec = PlainTextCodec(self.max_bytes, self.encoding, limits)
         return CheapFeatures("character n-grams", codec, whole_texts, ngrams, inverse_penalty=10.0)
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        from pipeline.modalities.text.codec import TextCodec
+        from pipeline.modalities.text.corrupt import corruptions
+
+        assert isinstance(codec, TextCodec)
+        return corruptions(codec)
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import LengthMeasure

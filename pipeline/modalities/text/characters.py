@@ -49,6 +49,9 @@ class CharacterCodec(TextCodec):
         points = np.frombuffer(spaced.encode("utf-32-le"), dtype="<i4")
         return points[: self.max_tokens].astype(np.int32)
 
+    def text(self, ids: np.ndarray) -> str:
+        return "".join(map(chr, ids[ids != PAD].tolist())).strip()
+
     def marked(self, ids: np.ndarray, left: np.ndarray) -> list[tuple[str, bool]]:
         real = ids != PAD
         letters = zip(map(chr, ids[real].tolist()), (left == ids)[real].tolist(), strict=True)

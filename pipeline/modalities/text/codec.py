@@ -164,6 +164,11 @@ class TextCodec:
 
         return marked_text(ids.tolist(), left.tolist(), self.tokenizer)
 
+    def text(self, ids: np.ndarray) -> str:
+        """The text that ids are of, (L,) int64, PAD where there is no token; a cut character becomes U+FFFD."""
+        text: str = self._tokenizer().decode(ids[ids != PAD].tolist())
+        return text
+
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """(L,) int32 arrays -> a column, null where None."""
         lengths = [0 if value is None else len(value) for value in values]

@@ -55,6 +55,12 @@ class IdCodec(TextCodec):
         encodings = self._tokenizer().encode_batch_fast(prompted, add_special_tokens=True)
         return [np.array(encoding.ids, dtype=np.int32) + FIRST_ID for encoding in encodings]
 
+    def text(self, ids: np.ndarray) -> str:
+        real = (ids[ids != PAD] - FIRST_ID).tolist()
+        text: str = self._tokenizer().decode(real, skip_special_tokens=True)
+        prompt = self.prompt.lower() if self.lower else self.prompt
+        return text.removeprefix(prompt.strip()).strip() if prompt else text
+
     def marked(self, ids: np.ndarray, left: np.ndarray) -> list[tuple[str, bool]]:
         engine = self._tokenizer()
         places = np.flatnonzero(ids != PAD)

@@ -9,7 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
 from pipeline.modalities.base import Codec, ModalityConfig, Section, Verify
-from pipeline.modalities.facets import CheapFeatures, Facts, ProbeRules, TrainingStatistics
+from pipeline.modalities.facets import (
+    CheapFeatures,
+    Corruption,
+    Facts,
+    ProbeRules,
+    TrainingStatistics,
+)
 from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import (
     VectorEncoderConfig,
@@ -170,6 +176,11 @@ class VectorConfig(ModalityConfig):
 
         name = "values" if len(self.shape) == 1 else "statistics of channels"
         return CheapFeatures(name, self.codec(None), statistics, standard_scaler)
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        from pipeline.modalities.vector.corrupt import corruptions
+
+        return corruptions(is_series=len(self.shape) == 2)
 
     def measure(self) -> VectorMeasure:
         from pipeline.modalities.vector.measure import VectorMeasure

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pipeline.errors import SampleError
 from pipeline.modalities.base import ModalityConfig, Verify
 from pipeline.modalities.content import FILMS
-from pipeline.modalities.facets import CheapFeatures, Facts, Likeness, ProbeRules
+from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
 from pipeline.modalities.image import ImageAugmentConfig
 from pipeline.modalities.shown import Medium, Shown
 from pipeline.modalities.video.encoders import VideoAttentionConfig, VideoEncoderConfig
@@ -175,6 +175,11 @@ class VideoConfig(ModalityConfig):
         return CheapFeatures(
             "mean frame and change", self.codec(None), small_frames, as_they_are, "forest"
         )
+
+    def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
+        from pipeline.modalities.video.corrupt import corruptions
+
+        return corruptions()
 
     def measure(self) -> VideoMeasure:
         from pipeline.modalities.video.measure import VideoMeasure

@@ -15,7 +15,7 @@ from pipeline.modalities.audio.containers import walk
 from pipeline.modalities.audio.containers.flac import Digest, read_stream_info
 from pipeline.modalities.audio.containers.layout import Layout, Remark, Stretch
 from pipeline.modalities.audio.containers.mp3_frames import after_id3
-from pipeline.modalities.audio.stderr import decoder_lines_caught
+from pipeline.modalities.audio.sndfile.stderr import decoder_lines_caught
 from pipeline.modalities.audio.wav import MAX_CHANNELS, MAX_RATE_HZ
 
 BLOCK_SAMPLES = 1 << 16  # decoded at a time, of all channels together
