@@ -67,7 +67,9 @@ def output(config: Config) -> str:
 
 def needs(config: Config) -> Needs:
     """What must be there; the label is the bundle's."""
-    return Needs({"evaluate.input": config.evaluate.input}, model=True)
+    return Needs(
+        {"evaluate.input": config.evaluate.input}, model=True, places=config.evaluate.slices
+    )
 
 
 def plan(config: Config) -> str:

@@ -23,7 +23,8 @@ class RobustnessConfig(Section):
     max_samples: int = Field(
         default=2000,
         ge=1,
-        description="about so many are corrupted, drawn by evaluate.seed and their keys: the same for all models",
+        description="that are corrupted, at most, as many of each part: drawn by evaluate.seed and their keys, the "
+        "same for all models",
     )
 
     @property

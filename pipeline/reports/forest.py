@@ -100,6 +100,7 @@ def forest(
             )
         axes.set(yticks=range(len(dots)), ylim=(len(dots) - 0.4, -0.6))
         axes.set_yticklabels(labels, color=INK)
+        axes.set_xlim(*_limits(dots, reference, percent=percent))
         if percent:
             percent_axis(axes.xaxis, 4)
         axes.set_xlabel(axis)
@@ -146,6 +147,17 @@ def slice_views(data: ReportData) -> list[SliceView]:
             )
             views.append(SliceView(place, rows, plot, measure))
     return views
+
+
+def _limits(dots: Sequence[Dot], reference: float | None, *, percent: bool) -> tuple[float, float]:
+    """Where the axis begins and ends: around all that is drawn, and a share not beyond 0 and 1."""
+    ends = [end for dot in dots for end in (dot.value, *(dot.interval or ()))]
+    ends += [] if reference is None else [reference]
+    low, high = min(ends), max(ends)
+    margin = 0.06 * (high - low) or 0.05 * max(abs(high), 0.1)
+    if percent:
+        return max(0.0 - margin / 4, low - margin), min(1.0 + margin / 4, high + margin)
+    return low - margin, high + margin
 
 
 def _spoken(dot: Dot, *, percent: bool) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MARKERS = "os^Dv"
 CLEAN = "as it is"
-LEGEND_COLUMNS = 3
+LEGEND_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _plot(modality: str, table: Sequence[CorruptedScores], measure: Measure) -> 
                     axes.plot([side, side], ends, color=color, linewidth=1)
         axes.set_xticks(range(steps))
         axes.set_xticklabels([CLEAN, *map(str, range(1, steps))], color=INK)
-        axes.set_xlim(-0.25, steps - 0.75)
+        axes.set_xlim(-0.5, steps - 0.75)
         axes.set_xlabel("severity, from the mildest to the worst")
         axes.set_ylabel(measure.title.lower(), labelpad=2)
         if measure.percent:

@@ -17,7 +17,6 @@ from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.engine.executors.base import PartLedger, Stage
 from pipeline.engine.executors.workplace import Workplace
-from pipeline.engine.plans.predictions import PART_SAMPLES
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.evaluation.baselines import Split, fitted_entrants
 from pipeline.evaluation.judged import Entrant, Judged, by_sample
@@ -29,6 +28,8 @@ from pipeline.runs import Summary
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
+
+PART_SAMPLES = 1000  # taken for the size of a part that planning has not counted
 
 
 def baseline_entrants(

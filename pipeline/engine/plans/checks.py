@@ -14,6 +14,7 @@ from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.logs import event
+from pipeline.modalities.decoding.targets import fields_at
 from pipeline.modalities.formats import expected_kind, is_media
 from pipeline.models.bundle import MANIFEST
 from pipeline.prediction.spec import kind_of
@@ -38,6 +39,7 @@ class Needs:
         model: Whether there must be a model to run.
         metadata: Fields that the job carries along.
         columns: That the job writes itself, and that metadata would stand beside.
+        places: That the job tells samples apart by: fields, or paths in JSON fields.
     """
 
     inputs: Mapping[str, Patterns] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class Needs:
     model: bool = False
     metadata: Sequence[str] = ()
     columns: Sequence[str] = ()
+    places: Sequence[str] = ()
 
 
 @dataclass
@@ -82,6 +85,7 @@ def check(config: Config, needs: Needs) -> None:
             mistakes.append(error)
     carried = [name for name in needs.metadata if name not in needs.columns]
     mistakes += _metadata(carried, looks)
+    mistakes += _places(needs.places, looks)
     if mistakes:
         raise join_errors(mistakes)
     _note_unread_media(config, looks)
@@ -151,6 +155,18 @@ def _metadata(names: Sequence[str], looks: Sequence[_Look]) -> Iterator[ConfigEr
                     fix=f"did you mean {near[0]}?" if near else f"the fields there are: {fields}",
                 )
         return
+
+
+def _places(places: Sequence[str], looks: Sequence[_Look]) -> Iterator[ConfigError]:
+    """Places in fields that no sample has."""
+    for look in looks:
+        for place in places:
+            if look.whole and look.samples and fields_at([place]).isdisjoint(look.fields):
+                yield ConfigError(
+                    f"none of the first {look.samples} samples has a field that {place} could be in",
+                    where="evaluate.slices",
+                    fix=f"the fields there are: {', '.join(sorted(look.fields))}",
+                )
 
 
 def _note_unread_media(config: Config, looks: Sequence[_Look]) -> None:

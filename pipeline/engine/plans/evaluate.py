@@ -205,8 +205,8 @@ def _stage(
     settings, pool = config.evaluate, predictor_pool(config, executor.resources)
     corrupting = None
     if settings.robustness.corruptions:
-        limit = settings.robustness.max_samples
-        corrupting = Corrupting.of(settings.robustness.chosen, settings.seed, limit, parts)
+        samples_a_part = -(-settings.robustness.max_samples // len(parts))
+        corrupting = Corrupting(settings.robustness.chosen, settings.seed, samples_a_part)
     needed = tuple(evaluation.columns), evaluation.by_content
     load = partial(PredictSubsets, pool.spec, subsets, *needed, corrupting)
     return Stage("evaluate", decoder, handed_over, pool, load)

@@ -18,15 +18,12 @@ from pipeline.objectives.base import CONTENTS, EMBEDDING
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.spec import ModelSpec
 from pipeline.sample import MODALITIES
-from pipeline.shards.planning.plan import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.evaluation.robustness import Prediction
     from pipeline.prediction.corrupted import Case
-
-PART_SAMPLES = 1000  # taken for the size of a part that planning has not counted
 
 
 @dataclass(frozen=True)
@@ -36,20 +33,22 @@ class Corrupting:
     Attributes:
         chosen: Names of corruptions; all that the modalities know where None.
         seed: Of the draw of samples, and of the corruptions.
-        share: Of the samples that are drawn.
+        samples_a_part: That are drawn, at most.
     """
 
     chosen: Sequence[str] | None
     seed: int
-    share: float
+    samples_a_part: int
 
-    @classmethod
-    def of(
-        cls, chosen: Sequence[str] | None, seed: int, max_samples: int, parts: Sequence[Part]
-    ) -> Corrupting:
-        """As many samples of parts as are enough, about."""
-        count = sum(part.num_samples or PART_SAMPLES for part in parts)
-        return cls(chosen, seed, min(1.0, max_samples / max(1, count)))
+    def drawn(self, samples: pa.Table) -> np.ndarray:
+        """Which good samples of a part are, (B,) bool: by their keys, whatever the model."""
+        from pipeline.modalities.chance import Chance
+        from pipeline.training.augmentation import chance_column
+
+        draws = Chance(chance_column(samples, self.seed, 0)).stream("drawn").uniform().numpy()
+        drawn = np.zeros(len(draws), dtype=bool)
+        drawn[np.argsort(draws, kind="stable")[: self.samples_a_part]] = True
+        return drawn
 
 
 class PredictSubsets:
@@ -116,18 +115,14 @@ class PredictSubsets:
         """A column a case, of the samples that are drawn."""
         if self.corrupting is None:
             return
-        from pipeline.modalities.chance import Chance
-        from pipeline.training.augmentation import chance_column
-
-        seed, share = self.corrupting.seed, self.corrupting.share
-        drawn = (Chance(chance_column(samples, seed, 0)).stream("drawn").uniform() < share).numpy()
+        drawn = self.corrupting.drawn(samples)
         chosen = samples.filter(pa.array(drawn))
         places = pa.array(np.cumsum(drawn) - 1, pa.int64(), mask=~drawn)
         for case in self.cases:
             if not chosen.num_rows:
                 yield pa.nulls(len(drawn), kind)
                 continue
-            change = partial(_changed, case, seed)
+            change = partial(_changed, case, self.corrupting.seed)
             predicted = self.predictor.rows(chosen, change=change)
             predicted = predicted.select(self.columns).combine_chunks().to_struct_array()
             yield predicted.combine_chunks().take(places)
