@@ -161,11 +161,7 @@ class Codec(Protocol):
         """
 
     def show(self, data: memoryview, field: str) -> str | bytes:
-        """What a person reads, sees (PNG) or hears (WAV) of a member.
-
-        Raises:
-            SampleError: The member cannot be used.
-        """
+        """What a person reads, sees (PNG) or hears (WAV) of a member; raises SampleError if it cannot be used."""
 
     def to_arrow(self, values: Sequence[np.ndarray | None]) -> pa.Array:
         """Puts decoded values, None where missing, into a column of :attr:`column`'s type."""
@@ -258,11 +254,7 @@ class ModalityConfig(Section, Pluggable):
         return None
 
     def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
-        """Name -> how its values are made worse to see what a model stands; empty where no way is known.
-
-        Args:
-            codec: The modality's.
-        """
+        """Name -> how values of its codec are made worse, to see what a model stands; empty where no way is known."""
         return {}
 
     def measure(self) -> ColumnMeasure | None:
