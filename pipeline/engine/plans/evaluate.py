@@ -95,11 +95,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     stage = _stage(config, decoder, parts, evaluation, subsets, executor)
     table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
-        raise BadDataError(
-            "no sample could be judged",
-            where=str(config.evaluate.input),
-            fix=f"see {storage.join(output, '_quarantine')} for the reasons",
-        )
+        raise _nothing_judged(config, output)
     predictions = {name: unpacked(table[name]) for name in subsets}
     samples = _judged_samples(bundle, judging, table, decoder, evaluation)
     equal = [] if samples.contents is None else [samples.contents]
@@ -113,9 +109,8 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         input=patterns,
         seen_in_training=seen or None,
         robustness=robustness(samples, predictions[whole], corrupted(table, cases, samples.present))
-        if cases
-        else None,
-        slices=slices(samples, predictions[whole], places) if places else None,
+        or None,
+        slices=slices(samples, predictions[whole], places) or None,
     )
     _write_predictions(table, objective, predictions[whole], places, output)
     write_metrics(record.to_json(), output)
@@ -278,6 +273,14 @@ def _predict(
         tables.append(table.filter(pc.invert(table[ERROR].is_valid())))
     predictions = pa.concat_tables(tables).combine_chunks()
     return predictions.sort_by([(SHARD, "ascending"), ("ordinal", "ascending")])
+
+
+def _nothing_judged(config: Config, output: str) -> BadDataError:
+    return BadDataError(
+        "no sample could be judged",
+        where=str(config.evaluate.input),
+        fix=f"see {storage.join(output, '_quarantine')} for the reasons",
+    )
 
 
 def _write_predictions(
