@@ -155,6 +155,11 @@ class EvaluateConfig(Section):
         default=1000, ge=0, description="resamples behind the 95 % intervals; 0: none"
     )
     seed: int = Field(default=0, description="of those resamples, and of cheap baselines")
+    common_samples: bool = Field(
+        default=False,
+        description="compares models on the samples that all of them have judged, and says so; runs of different test "
+        "sets are refused otherwise",
+    )
     baselines: bool = Field(default=True, description="puts cheap models beside those compared")
     baseline_samples: int = Field(
         default=10_000, ge=1, description="of input.train that those are fitted on, drawn at random"

@@ -11,7 +11,14 @@ import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.evaluation.judged import Entrant, Judged, check_comparable
-from pipeline.evaluation.presence import Presence, by_presence
+from pipeline.evaluation.presence import (
+    Presence,
+    Slice,
+    Worsened,
+    by_corruption,
+    by_presence,
+    by_slice,
+)
 from pipeline.evaluation.significance import holm, mcnemar, paired_bootstrap
 from pipeline.evaluation.words import verdict
 from pipeline.metrics.record import Interval, SampleScores
@@ -103,6 +110,8 @@ class Comparison:
         verdict: Whether a network is worth it, in words.
         choice: Which network the validation split chooses, in words; empty where it was not asked.
         presence: The score by what samples have, where that is not the same of all.
+        slices: The score by the metadata that predictions were written with.
+        robustness: The metric as samples are, and with each modality at its worst.
         notes: What else is to be known of it.
     """
 
@@ -118,6 +127,8 @@ class Comparison:
     verdict: str = ""
     choice: str = ""
     presence: tuple[Presence, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    robustness: tuple[Worsened, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -161,6 +172,8 @@ def compare(entrants: Sequence[Entrant], judging: Judging, notes: Sequence[str] 
         rows=tuple(rows[entrant.name] for entrant in ordered),
         pairs=tuple(pairs),
         presence=by_presence(ordered, judging),
+        slices=by_slice(ordered, judging),
+        robustness=by_corruption(ordered, measure.name),
         notes=tuple(notes),
     )
     return replace(comparison, verdict=verdict(comparison))

@@ -121,7 +121,7 @@ def _check_samples(first: Judged, second: Judged) -> None:
             f"{len(ours.keys() & theirs.keys())} in both",
             where=f"shard={shard} key={key}, which only {only} has",
             fix="evaluate both on the same evaluate.input; a model that refuses samples without its modality "
-            "has judged fewer",
+            "has judged fewer: evaluate.common_samples=true compares on those that all have judged",
         )
     for sample, label in ours.items():
         if theirs[sample] != label:

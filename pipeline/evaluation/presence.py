@@ -1,36 +1,76 @@
-"""How well models do on samples that have all modalities, and on those that lack some."""
+"""How well models do on portions of the samples: by what those have, by their metadata, and by what was made worse."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.evaluation.judged import Entrant
-from pipeline.metrics.record import Interval
+from pipeline.evaluation.slices import sliced
+from pipeline.metrics.record import CorruptedScores, Interval
 from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.subsets import named_seed, subset_name
+from pipeline.modalities.decoding.rows import METADATA_PREFIX
 from pipeline.objectives.base import Judging
 from pipeline.sample import MODALITIES
 
 
-@dataclass(frozen=True)
-class Presence:
-    """Samples that have the same modalities.
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Some of the samples.
 
     Attributes:
-        modalities: Theirs, joined by ``+``.
         num_samples: How many they are.
         scores: Row -> the mean of their scores.
         intervals: Row -> its 95 % interval, where there is one.
     """
 
-    modalities: str
     num_samples: int
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence(Portion):
+    """Samples that have the same modalities.
+
+    Attributes:
+        modalities: Theirs, joined by ``+``.
+    """
+
+    modalities: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Portion):
+    """Samples that have the same metadata.
+
+    Attributes:
+        place: Where.
+        value: What they have there.
+    """
+
+    place: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worsened(Portion):
+    """Samples of which a modality was made worse; the scores are the metric that models are compared by.
+
+    Attributes:
+        modality: Which.
+        corruption: How.
+        severity: How much, with its unit.
+    """
+
+    modality: str
+    corruption: str
+    severity: str
 
 
 def by_presence(entrants: Sequence[Entrant], judging: Judging) -> tuple[Presence, ...]:
@@ -46,11 +86,107 @@ def by_presence(entrants: Sequence[Entrant], judging: Judging) -> tuple[Presence
     names, counts = np.unique(patterns, return_counts=True)
     if len(names) < 2:
         return ()
+    ordered = [str(name) for name in names[np.argsort(-counts, kind="stable")]]
+    groups = ((name, np.flatnonzero(patterns == name)) for name in ordered)
+    portions = _portions(entrants, judging, groups)
+    return tuple(
+        Presence(modalities=name, **vars(portion))
+        for name, portion in zip(ordered, portions, strict=True)
+    )
+
+
+def by_slice(entrants: Sequence[Entrant], judging: Judging) -> tuple[Slice, ...]:
+    """The scores by each place of the metadata that a model's predictions were written with.
+
+    Args:
+        entrants: Judged on the same samples, in the same order.
+        judging: Seed and resamples of intervals.
+    """
+    columns: dict[str, pa.ChunkedArray] = {}
+    for entrant in entrants:
+        rows = entrant.models[0].rows
+        columns |= {name: rows[name] for name in rows.column_names if _is_metadata(name)}
+    found: list[Slice] = []
+    for column, texts in columns.items():
+        place = column.removeprefix(METADATA_PREFIX)
+        groups = {
+            value: np.array(rows, np.int64) for value, rows in sliced(texts.to_pylist()).items()
+        }
+        named = ((f"{place}={value}", rows) for value, rows in groups.items())
+        portions = _portions(entrants, judging, named)
+        found += [
+            Slice(place=place, value=value, **vars(portion))
+            for value, portion in zip(groups, portions, strict=True)
+        ]
+    return tuple(found)
+
+
+def by_corruption(entrants: Sequence[Entrant], metric: str) -> tuple[Worsened, ...]:
+    """The metric as samples are, and at the worst severity of each way in which a modality was made worse.
+
+    Only ways that every network was judged by, on as many samples, are told; of several seeds, the mean.
+
+    Args:
+        entrants: Of which baselines are passed over.
+        metric: That models are compared by.
+    """
+    tables = {
+        entrant.name: [_ends(model.record.robustness or (), metric) for model in entrant.models]
+        for entrant in entrants
+        if not entrant.baseline
+    }
+    every = [table for models in tables.values() for table in models]
+    found = []
+    for what, row in (every[0] if every else {}).items():
+        if all(what in table and table[what].num_samples == row.num_samples for table in every):
+            found.append(
+                Worsened(
+                    modality=row.modality,
+                    corruption=row.corruption,
+                    severity="as it is"
+                    if row.severity is None
+                    else f"{row.severity:g} ({row.unit})",
+                    num_samples=row.num_samples or 0,
+                    scores={
+                        name: float(np.mean([table[what].metrics[metric] for table in models]))
+                        for name, models in tables.items()
+                    },
+                    intervals={
+                        name: ends
+                        for name, models in tables.items()
+                        if len(models) == 1 and (ends := models[0][what].interval_of(metric))
+                    },
+                )
+            )
+    return tuple(found)
+
+
+def _ends(
+    table: Sequence[CorruptedScores], metric: str
+) -> dict[tuple[str, str, float | None], CorruptedScores]:
+    """The uncorrupted row of each way, and that of the worst severity."""
+    ways: dict[tuple[str, str], list[CorruptedScores]] = {}
+    for row in table:
+        if row.metrics.get(metric) is not None:
+            ways.setdefault((row.modality, row.corruption), []).append(row)
+    return {
+        (row.modality, row.corruption, row.severity): row
+        for rows in ways.values()
+        for row in (rows[0], rows[-1])
+    }
+
+
+def _portions(
+    entrants: Sequence[Entrant],
+    judging: Judging,
+    groups: Iterable[tuple[str, NDArray[np.int64]]],
+) -> list[Portion]:
+    """The scores of groups of samples, (n,) places each."""
     scores = {entrant.name: entrant.scores() for entrant in entrants}
     values = {name: each.values for name, each in scores.items() if each is not None}
-    found = []
-    for name in names[np.argsort(-counts, kind="stable")]:
-        chosen = {row: each[patterns == name] for row, each in values.items()}
+    portions = []
+    for name, rows in groups:
+        chosen = {row: each[rows] for row, each in values.items()}
         intervals = {
             row: bootstrap_interval(
                 each,
@@ -59,15 +195,18 @@ def by_presence(entrants: Sequence[Entrant], judging: Judging) -> tuple[Presence
             )
             for row, each in chosen.items()
         }
-        found.append(
-            Presence(
-                modalities=str(name),
-                num_samples=int((patterns == name).sum()),
+        portions.append(
+            Portion(
+                num_samples=len(rows),
                 scores={row: float(each.mean()) for row, each in chosen.items()},
                 intervals={row: ends for row, ends in intervals.items() if ends is not None},
             )
         )
-    return tuple(found)
+    return portions
+
+
+def _is_metadata(column: str) -> bool:
+    return column.startswith(METADATA_PREFIX)
 
 
 def _num_named(rows: pa.Table) -> int:

@@ -200,6 +200,15 @@ class ObjectiveSection(Section, Pluggable, ABC):
         """Targets as they stand beside predictions, for canonical texts, strings (B,)."""
         return texts
 
+    def texts(self, truth: pa.Array) -> list[str | None] | None:
+        """The canonical texts of targets that stand beside predictions, for :meth:`truth` of B samples.
+
+        Returns:
+            (B,); None where what stands there does not say all of a target.
+        """
+        texts: list[str | None] = truth.to_pylist()
+        return texts
+
     @abstractmethod
     def evaluation(self, learned: Learned, judging: Judging) -> Evaluation:
         """An evaluation without samples."""

@@ -443,3 +443,10 @@ def test_cheap_models_answer_as_networks_do(
         scores = objective.sample_scores(judged, evaluation.compute().to_json())
         assert scores is not None
         assert scores.values.shape == (4,)
+
+
+def test_targets_beside_predictions_say_their_texts_again_or_that_they_cannot(
+    objective: ObjectiveSection, texts: list[str | None]
+) -> None:
+    again = objective.texts(objective.truth(pa.array(texts, pa.string())))
+    assert again is None or again == texts

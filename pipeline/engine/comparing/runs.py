@@ -16,7 +16,9 @@ from pipeline.engine.comparing.baselines import baseline_entrants
 from pipeline.engine.plans.evaluate import METRICS, PREDICTIONS
 from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError
+from pipeline.evaluation.common import on_common_samples
 from pipeline.evaluation.comparison import Comparison, compare
+from pipeline.evaluation.html import to_html
 from pipeline.evaluation.judged import (
     Cost,
     Entrant,
@@ -32,9 +34,11 @@ from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.base import Judging
 from pipeline.objectives.sealed import objective_of
+from pipeline.reports.section import Measure
 from pipeline.runs import SUMMARY, Summary
 
-FOLDER, CONTENT, PAGE = "comparison", "comparison.json", "comparison.md"
+FOLDER, CONTENT, TEXT = "comparison", "comparison.json", "comparison.md"
+PAGE = "comparison.html"
 
 
 def judging_of(config: Config) -> Judging:
@@ -88,30 +92,39 @@ def compare_entrants(
     """
     judging, notes = judging_of(config), list[str]()
     if config.evaluate.baselines:
-        check_comparable([model for entrant in entrants for model in entrant.models])
+        if not config.evaluate.common_samples:
+            check_comparable([model for entrant in entrants for model in entrant.models])
         like = entrants[0].models[0]
         baselines, notes = baseline_entrants(config, like, judging, summary, output)
         entrants = [*entrants, *baselines]
+    if config.evaluate.common_samples:
+        entrants, words = on_common_samples(entrants, judging)
+        notes = [*words, *notes]
     comparison = compare(entrants, judging, notes)
     if chosen:
         comparison = replace(comparison, choice=choice(comparison))
-    report(comparison, summary, output)
+    report(comparison, entrants[0].models[0].objective.section().measure, summary, output)
     return comparison
 
 
-def report(comparison: Comparison, summary: Summary, output: str) -> None:
-    """Writes both files of a comparison, and puts it into the summary.
+def report(comparison: Comparison, measure: Measure, summary: Summary, output: str) -> None:
+    """Writes the files of a comparison, and puts it into the summary.
 
     Args:
         comparison: What was found.
+        measure: What its models are compared by.
         summary: Takes the main number of each row, and the whole as its report.
         output: Folder written to.
     """
     page = to_markdown(comparison)
-    content = json.dumps(comparison.to_json(), ensure_ascii=False, indent=1)
-    summary.outputs = {name: storage.join(output, name) for name in (CONTENT, PAGE)}
-    storage.write_bytes(summary.outputs[CONTENT], content.encode())
-    storage.write_bytes(summary.outputs[PAGE], page.encode())
+    files = {
+        CONTENT: json.dumps(comparison.to_json(), ensure_ascii=False, indent=1),
+        TEXT: page,
+        PAGE: to_html(comparison, measure),
+    }
+    summary.outputs = {name: storage.join(output, name) for name in files}
+    for name, text in files.items():
+        storage.write_bytes(summary.outputs[name], text.encode())
     values = {row.name: row.metrics[comparison.metric].value for row in comparison.rows}
     summary.metrics |= {name: value for name, value in values.items() if value is not None}
     summary.report = {"comparison": comparison.to_json(), "page": page}

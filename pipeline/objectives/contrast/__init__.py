@@ -150,6 +150,9 @@ class ContrastConfig(ObjectiveSection):
         labels = [names_of(text).get(LABEL) for text in texts.to_pylist()]
         return pa.array(labels, pa.string())
 
+    def texts(self, truth: pa.Array) -> None:
+        """None: of a group, nothing stands beside predictions."""
+
     def evaluation(self, learned: Learned, judging: Judging) -> SpaceEvaluation:
         from pipeline.objectives.contrast.evaluation import SpaceEvaluation
 

@@ -6,6 +6,7 @@ so that a flag of ``classify`` would be asked for in each of its methods.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -124,6 +125,9 @@ class MultiLabelConfig(FusedSection):
 
     def truth(self, texts: pa.Array) -> pa.Array:
         return rows.label_lists(texts)
+
+    def texts(self, truth: pa.Array) -> list[str | None]:
+        return [json.dumps(labels, ensure_ascii=False) for labels in truth.to_pylist()]
 
     def evaluation(self, learned: Learned, judging: Judging) -> MultiLabelEvaluation:
         from pipeline.objectives.multi_label.evaluation import MultiLabelEvaluation

@@ -87,6 +87,9 @@ class RegressConfig(FusedSection):
     def truth(self, texts: pa.Array) -> pa.Array:
         return rows.numbers(parsed(texts.to_pylist(), len(self.places)))
 
+    def texts(self, truth: pa.Array) -> list[str | None]:
+        return [json.dumps(numbers) for numbers in rows.values(truth).tolist()]
+
     def evaluation(self, learned: Learned, judging: Judging) -> NumberEvaluation:
         from pipeline.objectives.regress.evaluation import NumberEvaluation
 

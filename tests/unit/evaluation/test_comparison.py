@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import save
 
 from pipeline.errors import ConfigError
+from pipeline.evaluation.common import on_common_samples
 from pipeline.evaluation.comparison import BOOTSTRAP, MCNEMAR, compare
+from pipeline.evaluation.html import to_html
 from pipeline.evaluation.judged import Entrant, Judged, num_parameters, short_names
 from pipeline.evaluation.page import to_markdown
+from pipeline.metrics.record import CorruptedScores
 from pipeline.objectives.base import Judging, ObjectiveSection
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
@@ -211,3 +214,73 @@ def test_scores_by_what_samples_have() -> None:
     assert low < 0.9 <= high
     assert "text (n = 10)" in to_markdown(found)
     assert compare([Entrant("a", (one,))], JUDGING).presence == ()
+
+
+def measured(entrant: Entrant) -> str:
+    """The page of a comparison with another one."""
+    objective = entrant.models[0].objective
+    found = compare([entrant, Entrant("other", (model("o", 12),))], JUDGING)
+    return to_html(found, objective.section().measure)
+
+
+def test_the_page_needs_nothing_beside_it_and_shows_every_number() -> None:
+    page = measured(Entrant("<b>one</b>", (model("runs/one", 4),)))
+    assert "<b>one" not in page
+    assert "&lt;b&gt;one" in page
+    assert "Models: " not in page
+    assert "default-src 'none'" in page
+    for shown in ("0.900", "roc auc", "log loss", "McNemar, exact", "runs/one", "+0.200"):
+        assert shown in page, shown
+    plots = page.count('role="img"')
+    assert plots == page.count("<figure>")
+    assert plots >= 4, "accuracy, others that have intervals, and the differences"
+    assert "&lt;b&gt;one&lt;/b&gt; 90.0 %, 95 %" in page, "said to whom cannot see it"
+
+
+def test_scores_by_metadata_and_by_what_was_made_worse() -> None:
+    one, other = model("runs/a", 4), model("runs/b", 8)
+    languages = ["en" if index < 10 else "zh" for index in range(len(LABELS))]
+    one = replace(one, rows=one.rows.append_column("meta.json.lang", pa.array(languages)))
+    what = {"modality": "text", "corruption": "cut", "unit": "share", "num_samples": 40}
+    one, other = (
+        replace(each, record=replace(each.record, robustness=tuple(
+            CorruptedScores(**what, severity=severity, metrics={"accuracy": value - (severity or 0)})
+            for severity in (None, 0.1, 0.3)
+        )))
+        for each, value in ((one, 0.9), (other, 0.8))
+    )  # fmt: skip
+    found = compare([Entrant("a", (one,)), Entrant("b", (other,))], JUDGING)
+    assert [(each.place, each.value, each.num_samples) for each in found.slices] == [
+        ("json.lang", "zh", 30),
+        ("json.lang", "en", 10),
+    ]
+    assert found.slices[1].scores == {"a": 0.6, "b": pytest.approx(0.2)}
+    assert [each.severity for each in found.robustness] == ["as it is", "0.3 (share)"]
+    assert found.robustness[1].scores == {"a": pytest.approx(0.6), "b": pytest.approx(0.5)}
+    page = to_html(found, one.objective.section().measure)
+    assert "Accuracy by json.lang" in page
+    assert "text, cut: 0.3 (share) (n = 40)" in page
+    alone = replace(other, record=replace(other.record, robustness=None))
+    only = compare([Entrant("a", (one,)), Entrant("b", (alone,))], JUDGING)
+    assert only.robustness == (), "not every network was judged so"
+
+
+def test_on_the_samples_that_all_have_judged() -> None:
+    whole, fewer = model("runs/a", 6), model("runs/b", 6, LABELS[:30])
+    entrants = [Entrant("a", (whole,)), Entrant("b", (fewer,))]
+    with pytest.raises(ConfigError, match=r"evaluate\.common_samples=true"):
+        compare(entrants, JUDGING)
+    common, words = on_common_samples(entrants, JUDGING)
+    assert words == ["Compared on the 30 samples that all have judged: runs/a has judged 40."]
+    found = compare(common, JUDGING, words)
+    assert found.num_samples == 30
+    again = model("runs/a", 6, LABELS[:30])
+    by_name = {row.name: row for row in found.rows}
+    ours = by_name["a"].metrics
+    assert {name: number.value for name, number in ours.items()} == {
+        name: pytest.approx(value) for name, value in again.record.overall.metrics.items()
+    }, "every metric, as if only those had been evaluated"
+    assert on_common_samples(entrants[:1], JUDGING) == (entrants[:1], [])
+    strangers = Entrant("c", (model("runs/c", 3, keys="other"),))
+    with pytest.raises(ConfigError, match="no sample was judged by all: runs/a, runs/c"):
+        on_common_samples([entrants[0], strangers], JUDGING)
