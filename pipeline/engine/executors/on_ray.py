@@ -12,6 +12,7 @@ from pipeline.engine.executors.base import Stage, Written, handed_over
 from pipeline.engine.executors.tasks import work_through
 from pipeline.engine.infer.pool import Share, Stages, through_stages
 from pipeline.engine.infer.predictors import PredictorPool, Resources, predictor_here
+from pipeline.engine.observe.begun import Marks, tell_lost
 from pipeline.shards.planning.plan import Part
 
 Item = TypeVar("Item")
@@ -34,20 +35,37 @@ class RayExecutor:
     ) -> Iterator[Written]:
         """See :class:`pipeline.engine.executors.base.Executor`.
 
-        Parts that end on the worker that decoded them are plain tasks, which Ray does again itself.
+        Parts that end on the worker that decoded them are plain tasks, which Ray does again itself without saying so:
+        workers mark what they begin, and ``on_loss`` is called once the part has come back.
         """
         pool, loader = stage.pool, stage.loader
         with plain_errors(stage.name):
             if pool is None or loader is None:
-                yield from work_through(parts, WholeWay(stage), num_cpus())
+                yield from self._whole_ways(parts, stage, on_loss)
             elif pool.whole_parts and stage.load is None:
-                cpus, at_once = pool.num_cpus, pool.num_actors
-                yield from work_through(parts, WholeWay(stage), num_cpus(), cpus, at_once)
+                yield from self._whole_ways(parts, stage, on_loss, pool.num_cpus, pool.num_actors)
             else:
                 # A table that is handed over goes to this process from where it is.
                 write = None if stage.write is handed_over else stage.write
                 stages = Stages(stage.decode, loader, write)
                 yield from through_stages(parts, stages, share_of(pool), on_loss)
+
+    def _whole_ways(
+        self,
+        parts: Sequence[Part],
+        stage: Stage[Written],
+        on_loss: Callable[[], None],
+        cpus_each: float = 1,
+        at_once: int | None = None,
+    ) -> Iterator[Written]:
+        marks = Marks()
+        work = _Marked(WholeWay(stage), marks)
+        try:
+            for part, times, result in work_through(parts, work, num_cpus(), cpus_each, at_once):
+                tell_lost(part, stage.name, times, on_loss)
+                yield result
+        finally:
+            marks.forget()
 
     def each(
         self, work: Callable[[Item], Result], items: Sequence[Item], name: str
@@ -90,3 +108,14 @@ class WholeWay(Generic[Written]):
     def __call__(self, part: Part) -> Written:
         table, pool = self.stage.decode(part), self.stage.pool
         return self.stage.write(table if pool is None else predictor_here(pool.spec)(table))
+
+
+@dataclass(frozen=True)
+class _Marked(Generic[Written]):
+    """A part -> the part, how often it was begun before, and what became of it."""
+
+    work: Callable[[Part], Written]
+    marks: Marks
+
+    def __call__(self, part: Part) -> tuple[Part, int, Written]:
+        return part, self.marks.begin(part, "decode"), self.work(part)

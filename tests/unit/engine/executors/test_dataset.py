@@ -19,8 +19,9 @@ from support.tones import make_samples, write_tar
 from pipeline.engine.cluster.failures import plain_errors
 from pipeline.engine.decoding.part import decode_part
 from pipeline.engine.executors import dataset
-from pipeline.engine.executors.base import Stage, handed_over
+from pipeline.engine.executors.base import Executor, Stage, handed_over
 from pipeline.engine.executors.dataset import DatasetExecutor, read_parts
+from pipeline.engine.executors.on_ray import RayExecutor
 from pipeline.engine.executors.tasks import group_parts, work_through
 from pipeline.engine.infer.predictors import PredictorPool
 from pipeline.errors import SinkError
@@ -115,9 +116,21 @@ def test_every_part_comes_back_from_ray_data_even_one_without_samples(
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("kills", [pytest.param("decode", marks=pytest.mark.slow), "predict"])
-def test_ray_data_counts_the_parts_that_it_does_again(
-    parts: list[Part], tmp_path: Path, caplog: pytest.LogCaptureFixture, kills: str
+@pytest.mark.parametrize(
+    ("executor", "kills"),
+    [
+        (RayExecutor(), "decode"),
+        pytest.param(DatasetExecutor(), "decode", marks=pytest.mark.slow),
+        (DatasetExecutor(), "predict"),
+    ],
+    ids=["tasks", "Ray Data's tasks", "Ray Data's actors"],
+)
+def test_parts_that_are_done_again_are_counted(
+    parts: list[Part],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    executor: Executor,
+    kills: str,
 ) -> None:
     """A worker that dies in the middle of a part, in a task that decodes or in an actor that predicts, once."""
     flag = tmp_path / "killed"
@@ -139,7 +152,7 @@ def test_ray_data_counts_the_parts_that_it_does_again(
         stage = Stage("test", DECODER, shard_of, pool, lambda: die_once)
     losses: list[int] = []
     with caplog.at_level("INFO"), plain_errors("test"):
-        shards = list(DatasetExecutor().run(parts, stage, lambda: losses.append(1)))
+        shards = list(executor.run(parts, stage, lambda: losses.append(1)))
     assert sorted(shards) == [part.shard for part in parts]
     assert len(losses) == 1
     [said] = [line for line in caplog.messages if line.startswith("part_lost")]
