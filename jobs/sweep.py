@@ -1,9 +1,10 @@
-"""Trains the variants of a configuration with several seeds, one after the other, and compares them.
+"""Trains the variants of a configuration with several seeds, one after the other or side by side, and compares them.
 
     python -m jobs.sweep CONFIG.yaml [dotted.path=value ...] [--json] [--dry-run]
 
 Each variant of sweep.variants is trained with each of sweep.seeds in RUN/sweep/NAME/seed-N. What is done with the same
-settings is not done again, and a training that was cut short goes on. The test split is looked at once, when all are
+settings is not done again, and a training that was cut short goes on. With sweep.parallel, so many runs are trained at
+a time, as trials of Ray Tune. The test split is looked at once, when all are
 trained; then RUN/comparison says what came of it, and which variant the validation split chooses.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from jobs import _job, evaluate, train
@@ -52,12 +54,16 @@ def job_for(path: str, overrides: Sequence[str]) -> Job:
 
         variants = _variants(path, overrides, config)
         configs = [each for variant in variants for each in variant.configs]
-        for number, each in enumerate(configs, 1):
-            print(f"[{number}/{len(configs)}] {each.run}", file=sys.stderr, flush=True)
-            _train(each, summary)
-        for each in configs:
-            _evaluate(each)
-        compare_variants(config, variants, summary, output(config))
+        with _cluster(config):
+            if config.sweep.parallel > 1:
+                _side_by_side(configs, config.sweep.parallel, summary)
+            else:
+                for number, each in enumerate(configs, 1):
+                    _tell(number, len(configs), each)
+                    _train(each, summary)
+                for each in configs:
+                    _evaluate(each)
+            compare_variants(config, variants, summary, output(config))
 
     def plan(config: Config) -> str:
         from pipeline.engine.train.record import finished
@@ -101,16 +107,56 @@ def needs(config: Config) -> Needs:
     )
 
 
+def _cluster(config: Config) -> AbstractContextManager[object]:
+    """One Ray for all runs, where they are trained side by side."""
+    if config.sweep.parallel == 1:
+        return nullcontext()
+    from pipeline.engine.cluster.session import connect
+
+    return connect(config.cluster)
+
+
 def _train(config: Config, summary: Summary) -> None:
     """Trains one run, unless it has that model."""
+    if _train_rest(config):
+        summary.parts_done += 1
+    else:
+        summary.parts_skipped += 1
+
+
+def _side_by_side(configs: Sequence[Config], parallel: int, summary: Summary) -> None:
+    """Trains the runs that have no model, and then judges all, several at a time.
+
+    A run with a model of other settings is refused before any is trained.
+    """
+    from pipeline.engine.comparing.sweep import is_evaluated
+    from pipeline.engine.comparing.trials import side_by_side
+    from pipeline.engine.train.record import finished
+
+    todo = [each for each in configs if finished(each) is None]
+    summary.parts_skipped += len(configs) - len(todo)
+
+    def note(config: Config) -> None:
+        summary.parts_done += 1
+        _tell(summary.parts_skipped + summary.parts_done, len(configs), config)
+
+    side_by_side(_train_rest, todo, parallel, note)
+    side_by_side(_evaluate, [each for each in configs if not is_evaluated(each)], parallel)
+
+
+def _train_rest(config: Config) -> bool:
+    """Trains what is left of a run; whether there was anything."""
     from pipeline.engine.comparing.sweep import to_train
 
     training = to_train(config)
     if training is None:
-        summary.parts_skipped += 1
-        return
+        return False
     _job.run(train.JOB, training, began=process_clock())
-    summary.parts_done += 1
+    return True
+
+
+def _tell(number: int, total: int, config: Config) -> None:
+    print(f"[{number}/{total}] {config.run}", file=sys.stderr, flush=True)
 
 
 def _evaluate(config: Config) -> None:

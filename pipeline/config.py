@@ -129,6 +129,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _trials_fit(self) -> Config:
+        if self.sweep.parallel > 1:
+            if self.cluster.executor == "here":
+                raise ValueError(
+                    "sweep.parallel: runs side by side are work for Ray, and cluster.executor is here; set it to ray, "
+                    "or sweep.parallel to 1"
+                )
+            if self.cluster.workers > 1:
+                raise ValueError(
+                    f"sweep.parallel: each run side by side has one worker, and cluster.workers is "
+                    f"{self.cluster.workers}; set one of the two to 1"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _objective_fits(self) -> Config:
         if self.objective is not None:
             self.objective.check_modalities(tuple(self.modalities.by_name()))

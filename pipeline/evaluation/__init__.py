@@ -44,6 +44,13 @@ class SweepConfig(Section):
         default=(0, 1, 2), min_length=1, description="train.seed of each variant's runs"
     )
 
+    parallel: int = Field(
+        default=1,
+        ge=1,
+        description="runs that are trained side by side, as trials of Ray Tune, each in one process with its share of "
+        "the CPUs",
+    )
+
     @field_validator("seeds")
     @classmethod
     def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import sweep
+from jobs import _job, sweep, train
 
 
 @pytest.fixture
@@ -86,3 +86,47 @@ def test_a_wrong_variant_is_named_before_anything_is_trained(
         assert sweep.main([str(config), f"sweep.variants={{{unsafe}: []}}"]) == 2
     assert sweep.main([str(config), "sweep.seeds=[1, 1]"]) == 2
     assert "a seed is given twice" in capsys.readouterr().err
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("local_ray")
+def test_trials_side_by_side_train_the_same_models_and_are_taken_up_again(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["input.max_samples=20", "evaluate.baselines=false", "evaluate.num_bootstrap=20"]
+    few += ["sweep.variants={concat: [objective.fusion.kind=concat]}"]
+    together = ["sweep.parallel=2", "cluster.executor=ray"]
+    assert sweep.main([str(config), *few, *together, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["parts_done"], summary["parts_skipped"]) == (2, 0)
+    content = json.loads((tmp_path / "run" / "comparison" / "comparison.json").read_text())
+    assert [len(row["runs"]) for row in content["rows"]] == [2]
+    models = sorted((tmp_path / "run").glob("sweep/concat/*/model"))
+    weights = [(model / "weights.safetensors").read_bytes() for model in models]
+    assert weights[0] != weights[1]
+
+    one = ["run=" + str(tmp_path / "alone"), "train.seed=1", "objective.fusion.kind=concat"]
+    here = ["input.max_samples=20", "cluster.executor=here"]
+    assert _job.main(train.JOB, [str(config), *one, *here]) == 0
+    assert (tmp_path / "alone" / "model" / "weights.safetensors").read_bytes() == weights[1]
+
+    before = seal_times(tmp_path / "run")
+    (models[1] / "bundle.json").unlink()
+    capsys.readouterr()
+    assert sweep.main([str(config), *few, *together, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["parts_done"], summary["parts_skipped"]) == (1, 1)
+    assert seal_times(tmp_path / "run")["concat/seed-0"] == before["concat/seed-0"]
+    assert (models[1] / "weights.safetensors").read_bytes() == weights[1]
+
+
+def test_side_by_side_needs_ray_and_one_worker(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for settings, said in (
+        (["cluster.executor=here"], "cluster.executor is here"),
+        (["cluster.executor=ray", "cluster.workers=2"], "cluster.workers is 2"),
+    ):
+        assert sweep.main([str(config), "sweep.parallel=2", *settings]) == 2
+        assert said in capsys.readouterr().err
