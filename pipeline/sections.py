@@ -170,6 +170,12 @@ class EvaluateConfig(Section):
         "inside a JSON field",
     )
     robustness: RobustnessConfig = RobustnessConfig()
+    probe_samples: int = Field(
+        default=10_000,
+        ge=0,
+        description="of input.train that probes of labels are fitted on, drawn at random; 0 fits them within "
+        "evaluate.input",
+    )
     prompts: dict[str, str | tuple[str, ...]] = Field(
         default={},
         description="class -> a text, or several, that describe it: samples are told apart by them alone, for an "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.metrics.retrieval import DIGITS, blocks, nearest_places
 
 Float = NDArray[np.float64]
 
@@ -14,59 +17,87 @@ TEMPERATURE = 0.07
 FOLDS = 5
 
 
-def nearest_neighbours(embeddings: Float, labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each sample's neighbours, the sample itself left out, say its label: (N,) bool.
+@dataclass(frozen=True)
+class Labelled:
+    """Embeddings, and what they are embeddings of.
 
-    Args:
+    Attributes:
         embeddings: (N, D) float, of length 1.
         labels: N names.
+    """
+
+    embeddings: Float
+    labels: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> NDArray[np.str_]:
+        """(N,) the labels as an array."""
+        return np.asarray(self.labels, dtype=object).astype(str)
+
+
+def nearest_neighbours(judged: Labelled, fitted: Labelled | None = None) -> NDArray[np.bool_]:
+    """Whether the neighbours of each of N samples say its label: (N,) bool.
+
+    Args:
+        judged: The samples.
+        fitted: Those that are its neighbours; None for the others of ``judged``.
 
     Source:
         Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination", section 3.4: the
         neighbours vote with exp(similarity / 0.07), here five of them.
     """
-    names, ids = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
-    right = np.zeros(len(ids), dtype=bool)
-    count = min(NEIGHBOURS, len(ids) - 1)
-    for row in range(len(ids)):
-        similar = (embeddings @ embeddings[row]).round(9)
-        similar[row] = -np.inf
-        nearest = np.argsort(-similar, kind="stable")[:count]
-        votes = np.bincount(
-            ids[nearest], weights=np.exp(similar[nearest] / TEMPERATURE), minlength=len(names)
-        )
-        right[row] = count > 0 and votes.argmax() == ids[row]
+    pool = judged if fitted is None else fitted
+    names, ids = np.unique(pool.names, return_inverse=True)
+    count = min(NEIGHBOURS, len(pool) - (fitted is None))
+    right = np.zeros(len(judged), dtype=bool)
+    truth = judged.names
+    for block in blocks(np.arange(len(judged) if count else 0), len(pool)):
+        similar = (judged.embeddings[block] @ pool.embeddings.T).round(DIGITS)
+        if fitted is None:
+            similar[np.arange(len(block)), block] = -np.inf
+        nearest = nearest_places(similar, count)
+        weights = np.exp(np.take_along_axis(similar, nearest, axis=1) / TEMPERATURE)
+        votes = np.zeros((len(block), len(names)))
+        np.add.at(votes, (np.arange(len(block))[:, None], ids[nearest]), weights)
+        right[block] = names[votes.argmax(axis=1)] == truth[block]
     return right
 
 
-def linear_probe(embeddings: Float, labels: Sequence[str], seed: int) -> NDArray[np.bool_] | None:
-    """Whether a linear classifier of the other folds' samples says each sample's label: (N,) bool.
+def linear_probe(
+    judged: Labelled, seed: int, fitted: Labelled | None = None
+) -> NDArray[np.bool_] | None:
+    """Whether a linear classifier of other samples says the label of each of N: (N,) bool.
 
     Args:
-        embeddings: (N, D) float, of length 1.
-        labels: N names.
+        judged: The samples.
         seed: Of the folds, each of which has about as many samples of a class as the others.
+        fitted: Those that the classifier is fitted on; None for the samples of the other of five folds of ``judged``.
 
     Returns:
-        None where there are no two classes with two samples.
+        None where there are no two classes with two samples to fit it on.
 
     Source:
-        Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes", section 3.
+        Alain & Bengio 2016, "Understanding intermediate layers using linear classifier probes", section 3; fitted on
+        one split and judged on another as in Radford et al. 2021, "Learning transferable visual models from natural
+        language supervision", section 3.2.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    ids = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)[1]
-    if (np.bincount(ids) > 1).sum() < 2:
+    pool = judged if fitted is None else fitted
+    if (np.unique(pool.names, return_counts=True)[1] > 1).sum() < 2:
         return None
-    folds = _folds(ids, seed)
-    right = np.zeros(len(ids), dtype=bool)
+    if fitted is not None:
+        said = _said(fitted.embeddings, fitted.names, judged.embeddings)
+        return np.asarray(said == judged.names, dtype=bool)
+    names = judged.names
+    folds = _folds(np.unique(names, return_inverse=True)[1], seed)
+    right = np.zeros(len(judged), dtype=bool)
     for fold in range(FOLDS):
         held = folds == fold
-        if held.any() and len(np.unique(ids[~held])) > 1:
-            # Vectors of length 1 have small channels: as sharp as the temperature makes a zero-shot classifier.
-            probe = LogisticRegression(C=10.0, max_iter=200)
-            probe.fit(embeddings[~held] / TEMPERATURE**0.5, ids[~held])
-            right[held] = probe.predict(embeddings[held] / TEMPERATURE**0.5) == ids[held]
+        if held.any() and len(np.unique(names[~held])) > 1:
+            said = _said(judged.embeddings[~held], names[~held], judged.embeddings[held])
+            right[held] = said == names[held]
     return right
 
 
@@ -91,6 +122,16 @@ def mean_directions(embeddings: Float, groups: Sequence[str], names: Sequence[st
     means = np.stack([embeddings[members == name].mean(axis=0) for name in names])
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     return np.asarray(means / np.where(lengths > 0, lengths, 1.0), dtype=np.float64)
+
+
+def _said(fitted: Float, names: NDArray[np.str_], judged: Float) -> NDArray[np.str_]:
+    """What a linear classifier of (N, D) samples with N names says of (P, D) others: (P,) names."""
+    from sklearn.linear_model import LogisticRegression
+
+    # Vectors of length 1 have small channels: as sharp as the temperature makes a zero-shot classifier.
+    probe = LogisticRegression(C=10.0, max_iter=200)
+    probe.fit(fitted / TEMPERATURE**0.5, names)
+    return np.asarray(probe.predict(judged / TEMPERATURE**0.5))
 
 
 def _folds(ids: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

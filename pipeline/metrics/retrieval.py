@@ -18,6 +18,7 @@ Relevant = Callable[[NDArray[np.int64]], Bool]
 
 RECALLS = (1, 5, 10)
 DIGITS = 9  # of a similarity; what the order of a sum changes lies behind them
+MAX_QUERIES = 5_000  # of a split, each ranked against all candidates: the cost grows with samples, not their square
 _BLOCK_ELEMENTS = 4_000_000  # similarities that are held at a time
 
 
@@ -47,17 +48,19 @@ class Ranking:
 
 
 def rank(
-    queries: Float,
-    candidates: Float,
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
     has_query: Bool,
     has_candidate: Bool,
     relevant: Relevant,
     top: int = 3,
+    asked: Bool | None = None,
 ) -> Ranking:
     """Ranks all candidates for each query by cosine similarity.
 
     A sample with a query and a candidate is a query; every candidate is ranked. Among equal similarities, what is no
-    answer comes first: a model that makes everything equal is no better than chance.
+    answer comes first: a model that makes everything equal is no better than chance. Similarities are held in blocks of
+    4 million; the time is that of queries times candidates.
 
     Args:
         queries: (N, D) float, of length 1.
@@ -66,20 +69,22 @@ def rank(
         has_candidate: (N,) bool.
         relevant: Says which samples answer a query; its own sample is one of them.
         top: T, how many of the nearest are kept.
+        asked: (N,) bool, False for samples that are no query; see :func:`asked_samples`. None asks all.
 
     Source:
         Manning, Raghavan, Schütze 2008, "Introduction to Information Retrieval", section 8.4 (average precision:
         the mean over answers of the precision at each); ties taken together, as in scikit-learn's
         ``average_precision_score``.
     """
-    rows = np.flatnonzero(has_query & has_candidate)
+    both = has_query & has_candidate
+    rows = np.flatnonzero(both if asked is None else both & asked)
     places = np.flatnonzero(has_candidate)
     total = len(queries)
     ranks, precision = np.full(total, np.nan), np.full(total, np.nan)
     chance = np.full((total, len(RECALLS)), np.nan)
     nearest, scores = np.full((total, top), -1), np.full((total, top), np.nan)
-    found = candidates[places].astype(np.float64)
-    for block in _blocks(rows, len(places)):
+    found = candidates[places].astype(np.float64, copy=False)
+    for block in blocks(rows, len(places)):
         similar = (queries[block].astype(np.float64) @ found.T).round(DIGITS)
         answers = relevant(block)[:, places]
         best = np.where(answers, similar, -np.inf).max(axis=1, keepdims=True)
@@ -88,10 +93,37 @@ def rank(
             _average_precision(*pair) for pair in zip(similar, answers, strict=True)
         ]
         chance[block] = _by_chance(answers.sum(axis=1), len(places))
-        order = np.argsort(-similar, axis=1, kind="stable")[:, :top]
+        order = nearest_places(similar, top)
         nearest[block, : order.shape[1]] = places[order]
         scores[block, : order.shape[1]] = np.take_along_axis(similar, order, axis=1)
     return Ranking(ranks, precision, chance, nearest, scores, len(places))
+
+
+def asked_samples(total: int, seed: int = 0) -> Bool:
+    """(total,) bool: which samples of a split ask; all of at most ``MAX_QUERIES``, else as many drawn at random."""
+    if total <= MAX_QUERIES:
+        return np.ones(total, dtype=bool)
+    asked = np.zeros(total, dtype=bool)
+    asked[np.random.default_rng(seed).choice(total, MAX_QUERIES, replace=False)] = True
+    return asked
+
+
+def nearest_places(similar: Float, count: int) -> NDArray[np.int64]:
+    """The places of the highest of (n, C) similarities, (n, min(count, C)) int64; of equal ones the first."""
+    count = min(count, similar.shape[1])
+    lowest = np.partition(similar, -count, axis=1)[:, -count]
+    chosen = np.empty((len(similar), count), dtype=np.int64)
+    for row, values in enumerate(similar):
+        places = np.flatnonzero(values >= lowest[row])
+        chosen[row] = places[np.argsort(-values[places], kind="stable")[:count]]
+    return chosen
+
+
+def blocks(rows: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
+    """The rows, in runs that have so few of them that 4 million similarities with ``width`` candidates are held."""
+    size = max(1, _BLOCK_ELEMENTS // max(1, width))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def median_estimate(values: Float, *, seed: int, num_resamples: int) -> Estimate:
@@ -118,19 +150,14 @@ def row_means(columns: list[Float]) -> Float:
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
-def _blocks(rows: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    size = max(1, _BLOCK_ELEMENTS // max(1, width))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
 def _average_precision(similar: Float, answers: Bool) -> float:
     """Of one query: similarities (C,) float64 and which of the candidates answer it, (C,) bool."""
-    thresholds = similar[answers]
-    falling = -np.sort(-similar)
-    falling_answers = -np.sort(-thresholds)
-    passed = np.searchsorted(-falling, -thresholds, side="right")
-    right = np.searchsorted(-falling_answers, -thresholds, side="right")
+    thresholds = np.sort(similar[answers])
+    total = len(thresholds)
+    # How many thresholds each candidate reaches; from the last to the first, how many candidates reach each.
+    reached = np.bincount(np.searchsorted(thresholds, similar, side="right"), minlength=total + 1)
+    passed = reached[::-1].cumsum()[::-1][1:]
+    right = total - np.searchsorted(thresholds, thresholds, side="left")
     return float((right / passed).mean())
 
 

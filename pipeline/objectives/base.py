@@ -21,7 +21,7 @@ from pipeline.metrics.columns import Sums
 from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
-from pipeline.objectives.evaluation import Evaluation
+from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
 from pipeline.objectives.sampling import Repeats
 from pipeline.objectives.survey import TargetSurvey
 from pipeline.plugins import KIND, Pluggable
@@ -43,21 +43,6 @@ Arrays = Mapping[str, NDArray[np.float32]]
 EMBEDDING = "embedding"  # the column of vectors that search compares
 # Which samples are equal in which modality, in an evaluation's predictions; no modality is called so.
 CONTENTS = "+contents"
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Texts that describe classes, as a model sees them.
-
-    Attributes:
-        modality: The modality that they were given as.
-        classes: The class that each of P texts describes.
-        rows: (P rows) the columns of :meth:`ObjectiveSection.schema` for samples that have nothing else.
-    """
-
-    modality: str
-    classes: Sequence[str]
-    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -228,6 +213,14 @@ class ObjectiveSection(Section, Pluggable, ABC):
             where="evaluate.prompts",
             fix="leave it out, or train an objective that embeds texts beside the other modalities",
         )
+
+    def fitted(self, evaluation: Evaluation, training: Callable[[], TrainingSplit | None]) -> None:
+        """Has an evaluation of its own see the training split, where it fits something on it; most do not.
+
+        Args:
+            evaluation: Of :meth:`evaluation`.
+            training: Predicts the split, once it is known that it is of use; None where it is not there.
+        """
 
     @abstractmethod
     def difference(

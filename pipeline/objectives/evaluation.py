@@ -1,8 +1,9 @@
-"""What judges the predictions of an objective."""
+"""What judges the predictions of an objective, and what it is shown beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +12,34 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from pipeline.metrics.record import EvaluationRecord
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Texts that describe classes, as a model sees them.
+
+    Attributes:
+        modality: The modality that they were given as.
+        classes: The class that each of P texts describes.
+        rows: (P rows) the columns of the objective's ``schema``, for samples that have nothing else.
+    """
+
+    modality: str
+    classes: Sequence[str]
+    rows: pa.Table
+
+
+@dataclass(frozen=True)
+class TrainingSplit:
+    """What a model says of samples that it was trained on.
+
+    Attributes:
+        texts: Canonical texts of the targets of T samples; None where there is none.
+        rows: (T rows) the columns of the objective's ``schema``, but the embedding.
+    """
+
+    texts: Sequence[str | None]
+    rows: pa.Table
 
 
 class Evaluation(Protocol):

@@ -2,6 +2,7 @@
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from support.tones import wav, write_tar
 
 from jobs import evaluate, infer, report, search, train
 from jobs._job import Job, main
+from pipeline.config import load
+from pipeline.engine.evaluating.training_split import training_split
+from pipeline.models.bundle import Bundle
 
 FLAGS = ("striped", "dotted", "crossed", "plain")
 TONES_HZ = {"low": 250.0, "middle": 700.0, "high": 1900.0}
@@ -43,19 +47,25 @@ def samples(count: int, first: int = 0) -> dict[str, dict[str, bytes]]:
     return made
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_tar(folder / "c-train-000000.tar", samples(72))
+    write_tar(folder / "c-val-000000.tar", samples(24, 72))
+    write_tar(folder / "c-test-000000.tar", samples(24, 96))
+    return folder
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    write_tar(tmp_path / "data" / "c-train-000000.tar", samples(72))
-    write_tar(tmp_path / "data" / "c-val-000000.tar", samples(24, 72))
-    write_tar(tmp_path / "data" / "c-test-000000.tar", samples(24, 96))
+def config(tmp_path: Path, data: Path) -> Path:
     path = tmp_path / "space.yaml"
     path.write_text(
         f"""
 run: {tmp_path}/run
 input:
-  train: {tmp_path}/data/c-train-*.tar
-  val: {tmp_path}/data/c-val-*.tar
-  test: {tmp_path}/data/c-test-*.tar
+  train: {data}/c-train-*.tar
+  val: {data}/c-val-*.tar
+  test: {data}/c-test-*.tar
 modalities:
   image: {{fields: [png], size: 8}}
   text: {{fields: [txt], max_tokens: 8, vocab_size: 300}}
@@ -145,7 +155,7 @@ def test_a_space_without_labels_from_shards_to_a_search(
 
 
 def test_labels_and_texts_judge_it_and_groups_are_one(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "run"
     of_flags = ["objective.label=json.flag", "objective.group=json.flag"]
@@ -165,13 +175,25 @@ def test_labels_and_texts_judge_it_and_groups_are_one(
     assert numbers["recall_at_1_image_to_text"] > 0.6, "of each flag, any"
     details = json.loads((home / "evaluation" / "metrics.json").read_text())
     assert details["zero_shot"]["image"]["num_classes"] == 4
+    with_image = sum("png" in fields for fields in samples(72).values())
+    assert details["probes"]["image"]["fitted_on"] == "train"
+    assert details["probes"]["image"]["num_fitted"] == with_image
     assert run(report.JOB, config, *by_texts) == 0
     page = (home / "report.html").read_text()
     assert "Classes by texts" in page
     assert "Labels by neighbours" in page
-    capsys.readouterr()
-    assert run(evaluate.JOB, config, *by_texts, "evaluate.prompts={dotted: ''}") == 2
-    assert "evaluate.prompts" in capsys.readouterr().err
+    assert f"{with_image} of train" in page
+    gone = ["input.train=nowhere/*.tar", "evaluate.num_bootstrap=0"]
+    assert run(evaluate.JOB, config, *by_texts, *gone) == 0
+    details = json.loads((home / "evaluation" / "metrics.json").read_text())
+    assert details["probes"]["image"]["fitted_on"] == "folds", "the training split cannot be read"
+    assert "cannot be read" in capsys.readouterr().err
+    bundle = Bundle.load(str(home / "model"))
+    seen = [f"input.train={data}/c-val-*.tar", f"evaluate.input={data}/c-train-*.tar"]
+    for words in (["evaluate.input=train"], seen):
+        asked = partial(pytest.fail, "probes are never fitted on what is judged")
+        split = training_split(load(config, words), bundle, asked, asked, "")
+        assert split is None
 
 
 @pytest.mark.parametrize(
@@ -190,13 +212,3 @@ def test_what_does_not_fit_ends_it_with_the_setting(
 ) -> None:
     assert run(train.JOB, config, *words) == 2
     assert told in capsys.readouterr().err
-
-
-def test_an_objective_without_texts_refuses_prompts(
-    config: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    of_classes = ["objective={kind: classify, label: json.flag, width: 32}", "train.epochs=1"]
-    assert run(train.JOB, config, *of_classes) == 0
-    capsys.readouterr()
-    assert run(evaluate.JOB, config, *of_classes, "evaluate.prompts={dotted: dotted}") == 2
-    assert "evaluate.prompts" in capsys.readouterr().err

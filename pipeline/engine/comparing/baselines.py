@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import split_input
+from pipeline.engine.evaluating.training_split import drawn, some
 from pipeline.engine.executors.base import PartLedger, Stage
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.prepare import plan_parts
@@ -28,8 +28,6 @@ from pipeline.runs import Summary
 from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
-
-PART_SAMPLES = 1000  # taken for the size of a part that planning has not counted
 
 
 def baseline_entrants(
@@ -104,7 +102,7 @@ class _Reading:
         """What models are fitted on: as many samples as are enough, drawn at random."""
         settings = self.config.evaluate
         parts = some(self._parts("train", "input.train"), settings.baseline_samples, settings.seed)
-        return self._split(_drawn(self._rows(parts), settings.baseline_samples, settings.seed))
+        return self._split(drawn(self._rows(parts), settings.baseline_samples, settings.seed))
 
     def test(self) -> Split:
         """What they are judged on: all of it."""
@@ -142,25 +140,6 @@ class _Reading:
             {name: _array(table[name]) for name in self.features},
             {name: table[name].is_valid().to_numpy() for name in self.features},
         )
-
-
-def some(parts: Sequence[Part], num_samples: int, seed: int) -> list[Part]:
-    """Parts drawn at random until they hold that many samples; all where that is no more."""
-    drawn, count = list(parts), 0
-    random.Random(seed).shuffle(drawn)
-    for index, part in enumerate(drawn):
-        count += part.num_samples or PART_SAMPLES
-        if count >= num_samples:
-            return drawn[: index + 1]
-    return drawn
-
-
-def _drawn(table: pa.Table, num_samples: int, seed: int) -> pa.Table:
-    """At most that many rows, drawn at random."""
-    if table.num_rows <= num_samples:
-        return table
-    chosen = np.random.default_rng(seed).choice(table.num_rows, num_samples, replace=False)
-    return table.take(np.sort(chosen))
 
 
 def _kept(features: Mapping[str, CheapFeatures], table: pa.Table) -> pa.Table:

@@ -17,6 +17,8 @@ from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.cleaning.clean import clean, split_name
 from pipeline.engine.decoding.decoded_folder import split_input
+from pipeline.engine.evaluating.prompts import embedded_prompts
+from pipeline.engine.evaluating.training_split import training_split
 from pipeline.engine.executors.base import Executor, PartLedger, Stage, handed_over
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.infer.predictors import model_spec, predictor_pool
@@ -31,7 +33,6 @@ from pipeline.engine.plans.predictions import (
     values_at,
 )
 from pipeline.engine.plans.prepare import plan_parts
-from pipeline.engine.plans.prompts import embedded_prompts
 from pipeline.engine.train.record import seen_in_training
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.evaluation.portion import JudgedSamples
@@ -100,6 +101,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     samples = _judged_samples(bundle, judging, table, decoder, evaluation)
     equal = [] if samples.contents is None else [samples.contents]
     evaluation.update(samples.texts, predictions, samples.present, *equal)
+    objective.fitted(evaluation, partial(training_split, config, bundle, stage, executor, whole))
     seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
     if seen:
         logger.warning("%s", seen_in_words(seen))
@@ -114,8 +116,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     )
     _write_predictions(table, objective, predictions[whole], places, output)
     write_metrics(record.to_json(), output)
-    summary.parts_done = len(parts)
-    summary.fingerprint = bundle.fingerprint
+    summary.parts_done, summary.fingerprint = len(parts), bundle.fingerprint
     summary.metrics |= objective.flat(record) | cleaned.metrics
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:

@@ -14,11 +14,16 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
 from pipeline.modalities.decoding.targets import Target
 from pipeline.models.record import Score
-from pipeline.objectives.base import Arrays, Judging, Learned, ObjectiveSection, Prompts
+from pipeline.objectives.base import (
+    Arrays,
+    Judging,
+    Learned,
+    ObjectiveSection,
+)
 from pipeline.objectives.contrast import rows
 from pipeline.objectives.contrast.summary import summary
 from pipeline.objectives.contrast.targets import LABEL, NamesSurvey, NamesTarget, names_of
-from pipeline.objectives.evaluation import Evaluation
+from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
 
 if TYPE_CHECKING:
     from torch import nn
@@ -166,6 +171,10 @@ class ContrastConfig(ObjectiveSection):
                 fix="train with objective.label, the field that names the class; it is judged by, never trained on",
             )
         cast("SpaceEvaluation", evaluation).prompts = prompts()
+
+    def fitted(self, evaluation: Evaluation, training: Callable[[], TrainingSplit | None]) -> None:
+        if self.label is not None:
+            cast("SpaceEvaluation", evaluation).training = training()
 
     def difference(
         self,

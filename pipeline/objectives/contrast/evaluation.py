@@ -20,11 +20,12 @@ from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.resampling.estimate import Estimate, paired_difference
 from pipeline.metrics.retrieval import RECALLS, Ranking, median_estimate, row_means
 from pipeline.metrics.subsets import named_seed, rows_of
-from pipeline.objectives.base import CONTENTS, EMBEDDING, Judging, Prompts
-from pipeline.objectives.contrast.judged import probes, zero_shot
+from pipeline.objectives.base import CONTENTS, EMBEDDING, Judging
+from pipeline.objectives.contrast.judged import Space, gaps, probes, zero_shot
 from pipeline.objectives.contrast.rows import column, vectors
 from pipeline.objectives.contrast.targets import GROUP, LABEL, names_of
 from pipeline.objectives.contrast.validation import rankings
+from pipeline.objectives.evaluation import Prompts, TrainingSplit
 from pipeline.objectives.gathered import Gathered
 
 METRIC = "recall_at_5"
@@ -46,6 +47,7 @@ class SpaceEvaluation(Gathered):
 
     Attributes:
         prompts: Texts that describe classes; None where none are given.
+        training: What probes of labels are fitted on; None for other samples of the judged split.
     """
 
     by_subset = False
@@ -56,6 +58,7 @@ class SpaceEvaluation(Gathered):
         self.modalities, self.judging = tuple(modalities), judging
         self.columns = tuple(map(column, modalities))
         self.prompts: Prompts | None = None
+        self.training: TrainingSplit | None = None
 
     def compute(self) -> EvaluationRecord:
         """The content of ``evaluation/metrics.json``.
@@ -69,19 +72,17 @@ class SpaceEvaluation(Gathered):
         embeddings, has = _stacked(whole, self.modalities)
         groups = [names_of(text).get(GROUP) for text in self._texts]
         directions = rankings(embeddings, has, _identities(self.contents, groups, len(has)))
-        labels = [names_of(text).get(LABEL) for text in self._texts]
+        space = Space(embeddings, has, _labels(self._texts))
         details: dict[str, JsonValue] = {
             "directions": {
                 self._name(pair): self._direction(pair, ranking)
                 for pair, ranking in directions.items()
             },
-            "gaps": _gaps(embeddings, has, self.modalities),
-            "probes": probes(embeddings, has, self.modalities, labels, self.judging),
+            "gaps": gaps(space, self.modalities),
+            "probes": probes(space, self.modalities, self.judging, self._training_space()),
         }
         if self.prompts is not None:
-            details["zero_shot"] = zero_shot(
-                embeddings, has, self.modalities, labels, self.prompts, self.judging
-            )
+            details["zero_shot"] = zero_shot(space, self.modalities, self.prompts, self.judging)
         samples = int(rows_of("+".join(present), present, len(has)).sum())
         return EvaluationRecord(
             split=self.judging.split,
@@ -90,6 +91,12 @@ class SpaceEvaluation(Gathered):
             subsets=self._subsets(directions, present),
             details=details,
         )
+
+    def _training_space(self) -> Space | None:
+        if self.training is None:
+            return None
+        embeddings, has = _stacked(self.training.rows, self.modalities)
+        return Space(embeddings, has, _labels(self.training.texts))
 
     def _overall(self, directions: Rankings) -> dict[str, Estimate]:
         rankings_of_all = list(directions.values())
@@ -250,6 +257,11 @@ def _stacked(rows: pa.Table, modalities: Sequence[str]) -> tuple[Float, NDArray[
     return np.stack([values for values, _ in pairs], 1), np.stack([has for _, has in pairs], 1)
 
 
+def _labels(texts: Sequence[str | None]) -> list[str | None]:
+    """The label of each sample, by the canonical texts of their targets; None where it has none."""
+    return [names_of(text).get(LABEL) for text in texts]
+
+
 def _identities(contents: Mapping[str, Int], groups: Sequence[str | None], count: int) -> Int:
     """(N, I) int64: the digests of contents, and a number a group; 0 for none."""
     numbers = {name: place for place, name in enumerate(sorted({g for g in groups if g}), 1)}
@@ -266,34 +278,6 @@ def _recalls(directions: Rankings, modalities: Sequence[str], asking: Sequence[s
             if modalities[query] in asking
         ]
     )
-
-
-def _gaps(
-    embeddings: Float, has: NDArray[np.bool_], modalities: Sequence[str]
-) -> dict[str, JsonValue]:
-    """How far the modalities lie apart: the distance of their means, and how similar pairs and strangers are.
-
-    Source:
-        Liang et al. 2022, "Mind the gap: understanding the modality gap in multi-modal contrastive representation
-        learning", section 4.1 (the distance of the means).
-    """
-    gaps: dict[str, JsonValue] = {}
-    for first, second in combinations(range(len(modalities)), 2):
-        both = has[:, first] & has[:, second]
-        if not both.any():
-            continue
-        left, right = embeddings[both, first], embeddings[both, second]
-        apart = np.linalg.norm(left.mean(axis=0) - right.mean(axis=0))
-        pairs = float((left * right).sum(axis=1).mean())
-        count = int(both.sum())
-        everyone = float(left.mean(axis=0) @ right.mean(axis=0))
-        strangers = (count * everyone - pairs) / (count - 1) if count > 1 else None
-        gaps[f"{modalities[first]}+{modalities[second]}"] = {
-            "distance": float(apart),
-            "similarity_of_pairs": pairs,
-            "similarity_of_strangers": strangers,
-        }
-    return gaps
 
 
 def _mean(values: Float) -> float | None:

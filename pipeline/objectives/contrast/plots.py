@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 400  # samples of a map
 MAX_LINES = 60  # samples whose modalities are joined by a line
+PERPLEXITY = 30.0  # of t-SNE: about how many neighbours of a point count
 MARKS = "os^DvP"
 
 Float = NDArray[np.float64]
@@ -44,8 +47,49 @@ def principal_components(values: Float, count: int = 2) -> tuple[Float, Float]:
     return np.pad(along, ((0, 0), (0, missing))), np.pad(shares, (0, missing))
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Points on a map.
+
+    Attributes:
+        points: (N, 2) float64.
+        method: How they were found, for the title.
+        axes: What the two axes are, for their labels; empty words where they mean nothing.
+        about: The method in words, for those who hear the page.
+    """
+
+    points: Float
+    method: str
+    axes: tuple[str, str]
+    about: str
+
+
+def layout(values: Float) -> Layout:
+    """Where (N, D) embeddings lie on a map: by t-SNE where openTSNE is installed, else by principal components.
+
+    Source:
+        Van der Maaten & Hinton 2008, "Visualizing data using t-SNE"; Policar, Strazar, Zupan 2024, "openTSNE: a modular
+        Python library for t-SNE dimensionality reduction and embedding".
+    """
+    perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
+    if perplexity >= 1 and find_spec("openTSNE") is not None:
+        from openTSNE import TSNE
+
+        # The exact neighbours: of so few points they are quickly found, and the same every time.
+        tsne = TSNE(
+            perplexity=perplexity, metric="cosine", neighbors="exact", random_state=0, n_jobs=1
+        )
+        points = np.asarray(tsne.fit(values), dtype=np.float64)
+        return Layout(points, "t-SNE", ("", ""), "t-SNE, which keeps neighbours together")
+    points, shares = principal_components(values)
+    first, second = (f"{100 * share:.0f} %" for share in shares)
+    axes = f"first direction, {first} of the variance", f"second, {second}"
+    total = f"principal components, which hold {100 * shares.sum():.0f} % of the variance"
+    return Layout(points, "PCA", axes, total)
+
+
 def space_map(embeddings: Mapping[str, tuple[Float, NDArray[np.bool_]]]) -> Plot | None:
-    """All modalities' embeddings on the two directions in which they differ most; lines join a sample's own.
+    """All modalities' embeddings on one map, see :func:`layout`; lines join a sample's own.
 
     Args:
         embeddings: Modality -> (N, D) float, and (N,) bool, False where a sample lacks it.
@@ -54,12 +98,12 @@ def space_map(embeddings: Mapping[str, tuple[Float, NDArray[np.bool_]]]) -> Plot
     stacked = np.concatenate([values[rows][has[rows]] for values, has in embeddings.values()])
     if len(stacked) < 2:
         return None
-    along, shares = principal_components(stacked)
+    found = layout(stacked)
     places, first = {}, 0
     for name, (_, has) in embeddings.items():
         place = np.full((len(rows), 2), np.nan)
         count = int(has[rows].sum())
-        place[has[rows]] = along[first : first + count]
+        place[has[rows]] = found.points[first : first + count]
         places[name], first = place, first + count
 
     def paint(figure: Figure) -> None:
@@ -79,20 +123,18 @@ def space_map(embeddings: Mapping[str, tuple[Float, NDArray[np.bool_]]]) -> Plot
                 alpha=0.7,
                 label=shortened(name, 14),
             )
-        axes.set_xlabel(f"first direction, {100 * shares[0]:.0f} % of the variance")
-        axes.set_ylabel(f"second, {100 * shares[1]:.0f} %")
+        axes.set_xlabel(found.axes[0])
+        axes.set_ylabel(found.axes[1])
         legend_above(axes, 3)
 
-    spoken = (
-        f"A map of {len(rows)} samples by principal components, which hold {100 * shares.sum():.0f} % of the "
-        f"variance. Middles: "
-        + "; ".join(
-            f"{name} at {np.nanmean(place[:, 0]):.2f}, {np.nanmean(place[:, 1]):.2f}"
-            for name, place in places.items()
-            if not np.isnan(place).all()
-        )
+    spoken = f"A map of {len(rows)} samples by {found.about}. Middles: " + "; ".join(
+        f"{name} at {np.nanmean(place[:, 0]):.2f}, {np.nanmean(place[:, 1]):.2f}"
+        for name, place in places.items()
+        if not np.isnan(place).all()
     )
-    return draw("space-map", "Map of the space (PCA)", f"{spoken}.", (WIDTH, 370), paint)
+    return draw(
+        "space-map", f"Map of the space ({found.method})", f"{spoken}.", (WIDTH, 370), paint
+    )
 
 
 def _spread(total: int, count: int) -> Sequence[int]:

@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.retrieval import RECALLS, Ranking, rank, row_means
+from pipeline.metrics.retrieval import RECALLS, Ranking, asked_samples, rank, row_means
 
 Int = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ def rankings(
     identities: Int,
     top: int = 3,
 ) -> dict[tuple[int, int], Ranking]:
-    """(Modality that asks, modality that is found) -> the ranking of all N samples.
+    """(Modality that asks, modality that is found) -> the ranking of all N samples for those that are asked.
 
     Args:
         embeddings: (N, M, D) float, of length 1.
@@ -45,10 +45,16 @@ def rankings(
         top: How many of the nearest are kept.
     """
     relevant = alike(identities)
-    values = embeddings.astype(np.float64)
+    asked = asked_samples(len(embeddings))
     return {
         (query, found): rank(
-            values[:, query], values[:, found], present[:, query], present[:, found], relevant, top
+            embeddings[:, query],
+            embeddings[:, found],
+            present[:, query],
+            present[:, found],
+            relevant,
+            top,
+            asked,
         )
         for query, found in permutations(range(embeddings.shape[1]), 2)
     }

@@ -6,7 +6,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.engine.comparing.baselines import _array, _kept, some
+from pipeline.engine.comparing.baselines import _array, _kept
+from pipeline.engine.evaluating.training_split import some
 from pipeline.evaluation.baselines import FUSED, Split, fitted_entrants
 from pipeline.evaluation.judged import Entrant, Judged
 from pipeline.metrics.record import EvaluationRecord

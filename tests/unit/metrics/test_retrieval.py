@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from pipeline.metrics import retrieval
 from pipeline.metrics.probes import (
+    Labelled,
     by_prototypes,
     linear_probe,
     mean_directions,
     nearest_neighbours,
 )
-from pipeline.metrics.retrieval import RECALLS, median_estimate, rank, row_means
+from pipeline.metrics.retrieval import RECALLS, asked_samples, median_estimate, rank, row_means
 
 N, D = 40, 6
 
@@ -89,6 +91,27 @@ def test_a_space_in_which_all_is_equal_finds_nothing() -> None:
     assert (ranking.nearest[0] >= 0).sum() == 20, "no more than there are"
 
 
+def test_of_a_large_split_some_ask_and_all_are_found_in_blocks(
+    space: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranked(asked: np.ndarray | None) -> retrieval.Ranking:
+        groups = space["groups"]
+        sides = (space["asked"], space["found"], space["has_query"], space["has_candidate"])
+        return rank(*sides, lambda rows: groups[rows][:, None] == groups[None], asked=asked)
+
+    whole = ranked(None)
+    assert asked_samples(N).all()
+    monkeypatch.setattr(retrieval, "MAX_QUERIES", 15)
+    monkeypatch.setattr(retrieval, "_BLOCK_ELEMENTS", 70)  # two queries a block
+    asked = asked_samples(N)
+    assert asked.sum() == 15
+    some = ranked(asked)
+    assert some.num_candidates == whole.num_candidates
+    assert np.isnan(some.ranks[~asked]).all()
+    for name in ("ranks", "precision", "chance", "nearest", "scores"):
+        np.testing.assert_array_equal(getattr(some, name)[asked], getattr(whole, name)[asked])
+
+
 def test_medians_have_intervals_and_means_leave_out_what_is_not_there() -> None:
     values = np.array([np.nan, 1, 2, 3, 40, np.nan])
     estimate = median_estimate(values, seed=1, num_resamples=500)
@@ -106,15 +129,19 @@ def test_neighbours_vote_by_their_similarity() -> None:
     random = np.random.default_rng(0)
     values = unit(random.normal(size=(30, 4)))
     labels = [str(int(name)) for name in random.integers(0, 3, 30)]
-    right = nearest_neighbours(values, labels)
-    for i in range(30):
-        others = sorted(
-            (j for j in range(30) if j != i), key=lambda j: -round(float(values[i] @ values[j]), 9)
-        )
-        votes = dict.fromkeys(sorted(set(labels)), 0.0)
-        for j in others[:5]:
-            votes[labels[j]] += math.exp(float(values[i] @ values[j]) / 0.07)
-        assert right[i] == (max(votes, key=lambda name: votes[name]) == labels[i])
+    others = Labelled(values[10:], labels[10:])
+    within = nearest_neighbours(Labelled(values, labels))
+    of_others = nearest_neighbours(Labelled(values[:10], labels[:10]), others)
+    for right, pool in ((within, range(30)), (of_others, range(10, 30))):
+        for i in range(len(right)):
+            nearest = sorted(
+                (j for j in pool if j != i), key=lambda j: -round(float(values[i] @ values[j]), 9)
+            )
+            votes = dict.fromkeys(sorted(set(labels)), 0.0)
+            for j in nearest[:5]:
+                votes[labels[j]] += math.exp(float(values[i] @ values[j]) / 0.07)
+            assert right[i] == (max(votes, key=lambda name: votes[name]) == labels[i])
+    assert not nearest_neighbours(Labelled(values[:1], ["x"]), others).any(), "in no other split"
 
 
 def test_a_linear_probe_learns_from_the_other_folds_only() -> None:
@@ -122,15 +149,28 @@ def test_a_linear_probe_learns_from_the_other_folds_only() -> None:
     labels = [name for name in "abc" for _ in range(20)]
     corners = np.repeat(np.eye(3), 20, axis=0)
     apart = unit(corners + 0.1 * random.normal(size=(60, 3)))
-    right = linear_probe(apart, labels, seed=0)
+    right = linear_probe(Labelled(apart, labels), seed=0)
     assert right is not None
     assert right.mean() > 0.95
     noise = unit(random.normal(size=(60, 40)))
-    chance = linear_probe(noise, labels, seed=0)
+    chance = linear_probe(Labelled(noise, labels), seed=0)
     assert chance is not None
     assert chance.mean() < 0.6, "40 channels fit 60 samples that they have seen"
-    assert linear_probe(apart, [str(i) for i in range(60)], seed=0) is None
-    assert linear_probe(apart[:4], ["a", "a", "b", "b"], seed=0) is not None
+    assert linear_probe(Labelled(apart, [str(i) for i in range(60)]), seed=0) is None
+    assert linear_probe(Labelled(apart[:4], ["a", "a", "b", "b"]), seed=0) is not None
+
+
+def test_a_linear_probe_of_another_split_learns_from_all_of_it() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(1)
+    labels = np.array(list("abc") * 20)
+    values = unit(np.tile(np.eye(3), (20, 1)) + 0.8 * random.normal(size=(60, 3)))
+    judged, fitted = Labelled(values[:20], labels[:20]), Labelled(values[20:], labels[20:])
+    right = linear_probe(judged, 0, fitted)
+    twin = LogisticRegression(C=10 / 0.07, max_iter=200).fit(values[20:], labels[20:])
+    np.testing.assert_array_equal(right, twin.predict(values[:20]) == labels[:20])
+    assert linear_probe(judged, 0, Labelled(values[:1], ["a"])) is None
 
 
 def test_classes_are_the_directions_of_their_prompts() -> None:

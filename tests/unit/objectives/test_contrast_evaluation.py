@@ -7,12 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.errors import ConfigError
 from pipeline.metrics.record import EvaluationRecord
-from pipeline.objectives.base import Judging, Prompts
+from pipeline.objectives.base import Judging
+from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.columns import in_half
 from pipeline.objectives.contrast import ContrastConfig, rows
-from pipeline.objectives.contrast.plots import principal_components, space_map
+from pipeline.objectives.contrast.plots import layout, principal_components, space_map
 from pipeline.objectives.contrast.targets import NamesTarget
+from pipeline.objectives.evaluation import Prompts, TrainingSplit
 from pipeline.sample import Field, Sample
 
 NAMES = ("image", "text", "audio")
@@ -162,6 +165,43 @@ def test_classes_by_texts(space: tuple[np.ndarray, np.ndarray]) -> None:
     assert "zero_shot" not in evaluated(space).details
 
 
+def test_probes_are_fitted_on_the_training_split_where_it_is_there(
+    space: tuple[np.ndarray, np.ndarray],
+) -> None:
+    values, has = space
+    evaluation = ContrastConfig(label="cls").evaluation(LEARNED, Judging("test", 0, 9))
+    evaluation.update(
+        TEXTS, {"image+text+audio": table(values)}, dict(zip(NAMES, has.T, strict=True)), {}
+    )
+    within = evaluation.compute().details["probes"]
+    assert within["image"]["fitted_on"] == "folds"
+    # Samples that lie where these do, and of which each says the other label.
+    swapped = [text.replace('"a"', '"c"').replace('"b"', '"a"') for text in TEXTS]
+    asked = []
+
+    def training() -> TrainingSplit:
+        asked.append(1)
+        return TrainingSplit([text.replace('"c"', '"b"') for text in swapped], table(values))
+
+    ContrastConfig().fitted(evaluation, training)
+    assert not asked, "nothing is fitted without labels"
+    ContrastConfig(label="cls").fitted(evaluation, training)
+    fitted = evaluation.compute().details["probes"]
+    labelled = sum(label is not None and bool(has[i, 0]) for i, label in enumerate(LABELS))
+    assert fitted["image"]["fitted_on"] == "train"
+    assert fitted["image"]["num_fitted"] == fitted["image"]["num_samples"] == labelled
+    assert fitted["image"]["linear_probe_accuracy"] < 0.5 < 1 - fitted["all"]["knn_accuracy"]
+    evaluation.training = TrainingSplit(["{}"] * N, table(values))
+    assert evaluation.compute().details["probes"] == within, "of a split without labels"
+
+
+def test_an_objective_without_texts_refuses_prompts() -> None:
+    objective = ClassifyConfig(label="cls")
+    evaluation = objective.evaluation({"classes": ["a", "b"]}, Judging("test", 0, 9))
+    with pytest.raises(ConfigError, match=r"evaluate\.prompts"):
+        objective.prompted(evaluation, lambda: pytest.fail("no prompt is embedded for it"))
+
+
 def test_a_better_model_is_told_from_another(space: tuple[np.ndarray, np.ndarray]) -> None:
     values, has = space
     perfect = np.repeat(unit(np.random.default_rng(1).normal(size=(N, 1, D))), 3, axis=1)
@@ -230,6 +270,21 @@ def test_a_map_is_by_principal_components(space: tuple[np.ndarray, np.ndarray]) 
     assert plot is not None
     assert all(name in plot.svg for name in NAMES)
     assert space_map({name: (v[:1], h[:1] & False) for name, (v, h) in columns.items()}) is None
+
+
+def test_a_map_is_by_tsne_where_it_is_installed() -> None:
+    pytest.importorskip("openTSNE")
+    random = np.random.default_rng(0)
+    clouds = unit(np.repeat(np.eye(6), 20, axis=0) + 0.1 * random.normal(size=(120, 6)))
+    found = layout(clouds)
+    assert found.method == "t-SNE"
+    np.testing.assert_array_equal(found.points, layout(clouds).points)
+    apart = np.linalg.norm(found.points[:, None] - found.points[None], axis=-1)
+    nearest = np.argsort(apart, axis=1)[:, 1:6] // 20
+    assert (nearest == np.arange(120)[:, None] // 20).mean() > 0.95, (
+        "two directions keep two of six"
+    )
+    assert layout(clouds[:3]).method == "PCA", "too few for neighbours"
 
 
 def test_names_are_read_where_there_are_any() -> None:

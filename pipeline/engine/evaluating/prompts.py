@@ -7,7 +7,7 @@ import pyarrow as pa
 from pipeline.config import Config
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities.shown import readable
-from pipeline.objectives.base import Prompts
+from pipeline.objectives.evaluation import Prompts
 from pipeline.prediction.spec import ModelSpec
 
 WHERE = "evaluate.prompts"

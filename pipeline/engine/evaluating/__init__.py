@@ -1,0 +1,1 @@
+"""What an evaluation is given beside the judged split: texts of classes, and the training split."""
