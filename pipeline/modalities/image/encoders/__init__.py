@@ -15,6 +15,7 @@ from pipeline.modalities.pretrained.section import PretrainedConfig
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.modalities.facets import TrainingStatistics
     from pipeline.modalities.image import ImageConfig
 
 
@@ -79,6 +80,28 @@ class ImageViTConfig(EncoderConfig):
         return ImageViT(modality.size, width, patch, self.layers, self.heads, inner, self.dropout)
 
 
+class ImageStatisticsConfig(EncoderConfig):
+    """Mean colours of a grid's fields and a histogram of colours: strong where there are few images."""
+
+    kind: Literal["statistics"] = "statistics"
+    layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
+    hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="of the statistics, and behind the layers")
+    ] = 0.5
+
+    def training_statistics(self, modality: ImageConfig) -> TrainingStatistics:  # type: ignore[override]
+        from pipeline.modalities.image.encoders.statistics import ColourStatistics
+
+        return ColourStatistics(modality.size)
+
+    def build(self, modality: ImageConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.image.encoders.statistics import ImageStatistics
+
+        return ImageStatistics(width, self.layers, self.hidden, self.dropout)
+
+
 class ImagePretrainedConfig(PretrainedConfig):
     """An image network from elsewhere; it decides the size of the images, and how they are resized."""
 
@@ -86,6 +109,10 @@ class ImagePretrainedConfig(PretrainedConfig):
 
 
 ImageEncoderConfig = Annotated[
-    ImageCnnConfig | ImageResNetConfig | ImageViTConfig | ImagePretrainedConfig,
+    ImageCnnConfig
+    | ImageResNetConfig
+    | ImageViTConfig
+    | ImageStatisticsConfig
+    | ImagePretrainedConfig,
     Field(discriminator="kind"),
 ]
