@@ -7,6 +7,7 @@ project. It is imported only where a configuration names it: a bundle names it t
 from __future__ import annotations
 
 import importlib
+import inspect
 import linecache
 import os
 import sys
@@ -200,6 +201,12 @@ def line_of(error: BaseException, *modules: str) -> str | None:
             code = linecache.getline(file, number).strip()
             place = f"{file}:{number}, in {function}: {code}"
     return place
+
+
+def line_of_method(chosen: type, method: str) -> str | None:
+    """Where a method of a person's class begins, as ``FILE:LINE, in METHOD``; None where Python has none."""
+    code = getattr(inspect.unwrap(getattr(chosen, method)), "__code__", None)
+    return code and f"{code.co_filename}:{code.co_firstlineno}, in {method}"
 
 
 def source_digest(chosen: type) -> str:

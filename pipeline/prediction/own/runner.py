@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.errors import ModelError
 from pipeline.modalities.pretrained.base import local_file
 from pipeline.models.batch import to_tensors
+from pipeline.plugins import line_of_method
 from pipeline.prediction.ahead import Prepared, ahead
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
@@ -45,7 +46,9 @@ class OwnRunner:
         self.codecs = self.description.codecs(spec.modalities)
         self.batch_size = spec.batch_size
         self._alone = threading.Lock()
-        self._predict = self.execution.runner(self._loaded(self.description).predict)
+        predictor = self._loaded(self.description)
+        self._line = line_of_method(type(predictor), "predict")
+        self._predict = self.execution.runner(predictor.predict)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Predicts the good rows of a block; bad rows pass with nulls."""
@@ -91,14 +94,15 @@ class OwnRunner:
     def _answer(self, batch: Mapping[str, Any], rows: pa.Table) -> pa.Table:
         model = self.description.model
         with own_code(model, "predict", place=lambda: _place(rows)):
-            columns = dict(self._predict(batch))
-            names = [field.name for field in self.fields]
-            if sorted(columns) != sorted(names):
-                raise ModelError(
-                    f"predict() of {model} gives {', '.join(columns)}, and columns() names {', '.join(names)}",
-                    where=_place(rows),
-                    fix="mend the class",
-                )
+            columns = self._predict(batch)
+        names = [field.name for field in self.fields]
+        given = columns if isinstance(columns, Mapping) else {type(columns).__name__: None}
+        if sorted(given) != sorted(names):
+            raise ModelError(
+                f"predict() of {model} gives {', '.join(given)}, and columns() names {', '.join(names)}",
+                where=self._told(rows),
+                fix="mend the class",
+            )
         try:
             arrays = [
                 column_of(_on_cpu(columns[field.name]), field, rows.num_rows)
@@ -107,10 +111,14 @@ class OwnRunner:
         except (ValueError, TypeError) as error:
             raise ModelError(
                 f"predict() of {model} gives what columns() does not announce: {error}",
-                where=_place(rows),
+                where=self._told(rows),
                 fix="mend the class, or set infer.precision=float32",
             ) from None
         return pa.Table.from_arrays(arrays, schema=pa.schema(self.fields))
+
+    def _told(self, rows: pa.Table) -> str:
+        """Where the person's method stands, and which samples it was given."""
+        return ", ".join(filter(None, (self._line, _place(rows))))
 
 
 def _collated(rows: pa.Table, codecs: Mapping[str, Any]) -> tuple[dict[str, Tensor], Texts]:
