@@ -180,7 +180,7 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             elif encoders == "identity":
                 section["encoder"] = config.encoder.identity()
             elif config.encoder != type(config).model_fields["encoder"].default:
-                section["encoder"] = config.encoder.sealed().model_dump(mode="json")
+                section["encoder"] = config.encoder.recipe()
         return settings
 
     def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:

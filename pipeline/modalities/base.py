@@ -70,9 +70,18 @@ class EncoderConfig(Section):
         """Collects, before training, what the network needs to know of the training set; None where that is nothing."""
         return None
 
+    @property
+    def keeps_features(self) -> bool:
+        """Whether training keeps what the network, a :class:`Frozen`, makes of unchanged samples, and runs it once."""
+        return False
+
     def sealed(self) -> EncoderConfig:
         """As a bundle keeps it: without what is of one machine only."""
         return self
+
+    def recipe(self) -> dict[str, Any]:
+        """What all epochs of a training have in common, ready for JSON."""
+        return self.sealed().model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
         """What a model and a configuration must have in common, ready for JSON."""

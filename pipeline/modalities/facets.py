@@ -35,6 +35,21 @@ class Fitted(Protocol):
         """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
 
 
+class Frozen(Protocol):
+    """An encoder whose network is wholly frozen: what it makes of a sample is the same in every epoch.
+
+    Attributes:
+        takes_embeddings: Whether it is called with what :meth:`embed` gave, in place of the codec's values.
+        embedding_width: D'.
+    """
+
+    takes_embeddings: bool
+    embedding_width: int
+
+    def embed(self, values: Tensor) -> Tensor:
+        """Runs the frozen network: the codec's values (B, ...) -> float (B, D')."""
+
+
 @dataclass(frozen=True)
 class ProbeRules:
     """Settings beside a modality's own that a look at a member keeps to.

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pipeline.modalities.base import Codec
+from pipeline.modalities.base import Codec, Dense
 
 
-def to_tensors(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, Tensor]:
+class Collates(Protocol):
+    """What makes arrays of one shape of a column; every codec does."""
+
+    def collate(self, column: pa.Array) -> Dense:
+        """See :meth:`pipeline.modalities.base.Codec.collate`."""
+
+
+def content_of(modality: str) -> str:
+    """The column that says which samples are equal in a modality, by :func:`row_digests`."""
+    return f"{modality}.content"
+
+
+def to_tensors(table: pa.Table, codecs: Mapping[str, Collates]) -> dict[str, Tensor]:
     """Collates a table of good samples.
 
     Args:
@@ -25,9 +38,9 @@ def to_tensors(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, Tensor
     """
     batch: dict[str, Tensor] = {}
     for name, codec in codecs.items():
-        values, present = codec.collate(_one_chunk(table[name]))
-        batch[name] = torch.from_numpy(_writable(values))
-        batch[f"{name}_present"] = torch.from_numpy(_writable(present))
+        values, present = codec.collate(one_chunk(table[name]))
+        batch[name] = torch.from_numpy(writable(values))
+        batch[f"{name}_present"] = torch.from_numpy(writable(present))
     return batch
 
 
@@ -41,7 +54,7 @@ def contents_of(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, np.nd
     Returns:
         Modality -> :func:`row_digests` of its values.
     """
-    dense = {name: codec.collate(_one_chunk(table[name])) for name, codec in codecs.items()}
+    dense = {name: codec.collate(one_chunk(table[name])) for name, codec in codecs.items()}
     return {name: row_digests(*pair) for name, pair in dense.items()}
 
 
@@ -66,10 +79,11 @@ def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Te
     return {name: value.pin_memory().to(device, non_blocking=True) for name, value in batch.items()}
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
 
 
-def _writable(values: np.ndarray) -> np.ndarray:
-    """Arrow's memory is read-only, which torch warns of; a copy is small beside the network's work."""
+def writable(values: np.ndarray) -> np.ndarray:
+    """The array, or a copy of one that is read-only, as Arrow's memory is and torch warns of."""
     return values if values.flags.writeable else values.copy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +61,13 @@ class Judging:
 
 
 class ObjectiveSection(Section, Pluggable, ABC):
-    """The configuration of an objective, through which jobs ask all that they must know of it."""
+    """The configuration of an objective, through which jobs ask all that they must know of it.
+
+    Attributes:
+        NEEDS_VALUES: Whether its network looks at samples' values itself, beside what encoders make of them.
+    """
+
+    NEEDS_VALUES: ClassVar[bool] = True
 
     kind: str = KIND
     width: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.facets import Fitted
+from pipeline.modalities.facets import Fitted, Frozen
 from pipeline.models.bundle import Bundle
 from pipeline.models.differences import differences, shown
 from pipeline.objectives import ObjectiveConfig
@@ -25,6 +25,7 @@ def build(
     modalities: ModalitiesConfig,
     learned: Learned,
     statistics: Mapping[str, Mapping[str, Any]] | None = None,
+    embedded: Collection[str] = (),
 ) -> Objective:
     """Builds an untrained network for the configured modalities.
 
@@ -33,6 +34,7 @@ def build(
         modalities: What the network is given.
         learned: What the objective has learned of the training split's targets.
         statistics: Modality -> what its encoder is to know of the training set; a bundle's weights hold it.
+        embedded: Modalities of which the network is given what their frozen encoders made of them.
     """
     encoders = {
         name: modality.build_encoder(config.width)
@@ -40,6 +42,8 @@ def build(
     }
     for name, values in (statistics or {}).items():
         cast(Fitted, encoders[name]).fit(values)
+    for name in embedded:
+        cast(Frozen, encoders[name]).takes_embeddings = True
     return config.build(encoders, learned)
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from support.encoder_cases import vit
 from support.tones import make_samples, write_tar
 
 from jobs import _job, train
+from pipeline.config import load
 from pipeline.engine.decoding.cache import CachedDecoder, prepare_cache
 from pipeline.engine.train.decoding import GoodRows
 from pipeline.engine.train.on_ray import RayTrainer
+from pipeline.engine.train.worker import Job, frozen_features
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.objectives.classify.labels import ClassTarget
@@ -55,6 +59,30 @@ def test_the_same_rows_in_every_epoch(tmp_path: Path, kind: str) -> None:
         epochs.append(sorted((row["shard"], row["key"], bytes(row["image"])) for row in samples))
     assert epochs[0] == epochs[1] == epochs[2]
     assert len({row[:2] for row in epochs[0]}) == len(epochs[0]) == 3 * 19
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_embeddings_of_frozen_networks_are_those_of_one_process(
+    tone_config: Path, tmp_path: Path
+) -> None:
+    """Two of Ray's actors put them into the object store, in place of the pixels."""
+    encoder = json.dumps({"kind": "pretrained", **vit()})
+    settings = ["modalities={image: {fields: [png]}}", f"modalities.image.encoder={encoder}"]
+    config = load(tone_config, [*settings, "cluster.workers=2"])
+    learned = {"classes": ["high", "low", "mid"]}
+    job = Job(config, learned, None, 120, {}, {}, "one", resume=False)
+    parts = plan(expand(str(config.input.train)))
+    rows = GoodRows(Decoder.build(config.modalities, None), str(tmp_path / "run"))
+    trainer = RayTrainer()
+    trainer.decode({"train": parts}, rows, keep=True, embedding=job)
+    features = frozen_features(job, torch.device("cpu"))
+    assert features is not None
+    for part, table in zip(parts, trainer.tables(parts), strict=True):
+        expected = features(rows.table(part), "train")
+        assert table.select(["key", "image.content"]) == expected.select(["key", "image.content"])
+        values, others = (column["image"].combine_chunks() for column in (table, expected))
+        assert values.is_valid() == others.is_valid()
+        np.testing.assert_allclose(values.flatten(), others.flatten(), rtol=1e-4, atol=1e-5)
 
 
 def test_training_from_the_disk_is_the_same_training(tone_config: Path, tmp_path: Path) -> None:

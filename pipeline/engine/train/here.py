@@ -10,7 +10,7 @@ import torch
 from pipeline.engine.executors.here import HereExecutor
 from pipeline.engine.train.decoding import GoodRows
 from pipeline.engine.train.kept import KeptTables
-from pipeline.engine.train.worker import Job, Splits, train_share
+from pipeline.engine.train.worker import Job, Splits, frozen_features, train_share
 from pipeline.shards.planning.plan import Part
 from pipeline.training.parts import PartRows
 from pipeline.training.ranks import LocalRanks
@@ -29,22 +29,27 @@ class HereTrainer:
         self._rows: GoodRows | None = None
 
     def decode(
-        self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool
+        self,
+        splits: Mapping[str, Sequence[Part]],
+        rows: GoodRows,
+        *,
+        keep: bool,
+        embedding: Job | None = None,
     ) -> dict[str, list[PartRows]]:
-        """Decodes all parts, on all cores."""
+        """Decodes all parts, on all cores; this process runs frozen networks meanwhile."""
         self._rows = rows
+        features = embedding and frozen_features(embedding, _device(embedding))
         described: dict[str, list[PartRows]] = {split: [] for split in splits}
         for split, parts in splits.items():
             for part, table in zip(parts, self.tables(parts), strict=True):
                 described[split].append(rows.describe(part, table))
-                if keep:
-                    self._kept[part.id] = table
+                if keep and part.id not in self._kept:  # a shard may be of two splits
+                    self._kept[part.id] = features(table, split) if features else table
         return described
 
     def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
         """Trains with one worker."""
-        device = torch.device("cuda" if job.config.cluster.gpus_per_worker else "cpu")
-        train_share(job, Splits(splits, self.tables), LocalRanks(), device)
+        train_share(job, Splits(splits, self.tables), LocalRanks(), _device(job))
 
     def tables(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
         """The good samples of parts that :meth:`decode` has seen, in their order."""
@@ -54,3 +59,7 @@ class HereTrainer:
             return
         for table in self._executor.in_order(parts, self._rows.decoder):
             yield self._rows.good(table)
+
+
+def _device(job: Job) -> torch.device:
+    return torch.device("cuda" if job.config.cluster.gpus_per_worker else "cpu")

@@ -22,6 +22,7 @@ from pipeline.engine.decoding.cache import CachedDecoder, is_cached
 from pipeline.engine.executors.tasks import RETRIES, TASKS_AHEAD
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.embedders import embedders
 from pipeline.engine.train.worker import Job, Splits, train_share
 from pipeline.errors import RunError
 from pipeline.models.record import CHECKPOINTS
@@ -50,23 +51,28 @@ class RayTrainer:
         self._source: _Tables | None = None
 
     def decode(
-        self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool
+        self,
+        splits: Mapping[str, Sequence[Part]],
+        rows: GoodRows,
+        *,
+        keep: bool,
+        embedding: Job | None = None,
     ) -> dict[str, list[PartRows]]:
         """Decodes all parts; those that are kept stay in the object store, which spills to disk what does not fit."""
         shared = ray.put(rows)
         tables: dict[str, ray.ObjectRef[pa.Table]] = {}
         described: dict[str, PartRows] = {}
-        waiting = deque(part for parts in splits.values() for part in parts)
+        waiting = deque((split, part) for split, parts in splits.items() for part in parts)
         task: Any = ray.remote(_describe).options(num_returns=2, num_cpus=1, max_retries=RETRIES)
         running: dict[ray.ObjectRef[PartRows], Part] = {}
-        with plain_errors("train"):
+        with plain_errors("train"), embedders(embedding) as embed:
             while waiting or running:
                 while waiting and len(running) < TASKS_AHEAD * num_cpus():
-                    part = waiting.popleft()
+                    split, part = waiting.popleft()
                     description, table = task.remote(shared, part, keep)
                     running[description] = part
                     if keep:
-                        tables[part.id] = table
+                        tables[part.id] = embed(table, split)
                 [done], _ = ray.wait(list(running), num_returns=1)
                 described[running.pop(done).id] = ray.get(done)
                 pulse.beat()

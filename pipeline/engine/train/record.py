@@ -24,12 +24,23 @@ TRAINED_ON = ("train", "val")  # splits that a model has seen: val chose its epo
 MAX_SHARDS = 10_000  # that a bundle names one by one
 
 
+def embedded_modalities(config: Config) -> tuple[str, ...]:
+    """Modalities whose frozen encoders see each sample once; what they make of it stays in the training's cache."""
+    if config.train.cache == "none" or config.require_objective().NEEDS_VALUES:
+        return ()
+    modalities = config.modalities.by_name().items()
+    return tuple(name for name, modality in modalities if modality.encoder.keeps_features)
+
+
 def settings_of(config: Config) -> dict[str, Any]:
-    """The settings of an epoch as the configuration has them, ready for JSON."""
+    """The settings of an epoch as the configuration has them, ready for JSON; no augmentation where there is none."""
+    embedded = embedded_modalities(config)
     return {
         "train": config.train.model_dump(mode="json", exclude={"resume", "overwrite"}),
         "modalities": {
-            name: section.model_dump(mode="json", include={"augment"})
+            name: {"augment": None}
+            if name in embedded
+            else section.model_dump(mode="json", include={"augment"})
             for name, section in config.modalities.by_name().items()
         },
         "cluster": {"workers": config.cluster.workers},

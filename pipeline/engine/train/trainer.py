@@ -15,14 +15,21 @@ class Trainer(Protocol):
     """Where a training is done: in this process, or on Ray."""
 
     def decode(
-        self, splits: Mapping[str, Sequence[Part]], rows: GoodRows, *, keep: bool
+        self,
+        splits: Mapping[str, Sequence[Part]],
+        rows: GoodRows,
+        *,
+        keep: bool,
+        embedding: Job | None = None,
     ) -> dict[str, list[PartRows]]:
         """Decodes all parts once, so that what is good is known before the first epoch.
 
         Args:
             splits: Split -> its parts.
             rows: How they are decoded.
-            keep: Whether their tables stay in memory for the epochs.
+            keep: Whether their tables stay for the epochs.
+            embedding: The training whose frozen networks see each sample that is kept; what they make of it is kept in
+                place of its values. None keeps all as it was decoded.
 
         Returns:
             Split -> its parts, in the same order.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import torch
 
 from pipeline import storage
 from pipeline.config import Config
-from pipeline.engine.train.record import settings_of
+from pipeline.engine.train.record import embedded_modalities, settings_of
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.models.batch import to_tensors
+from pipeline.modalities.facets import Frozen
 from pipeline.models.memory import keep_freed_memory
 from pipeline.models.record import CHECKPOINTS, LAST
 from pipeline.objectives.base import Learned
@@ -25,6 +25,7 @@ from pipeline.training.callbacks.checkpoint import Checkpoint
 from pipeline.training.callbacks.early_stop import EarlyStop
 from pipeline.training.callbacks.tensorboard import TensorBoard
 from pipeline.training.callbacks.validate import Validate
+from pipeline.training.features import FrozenFeatures, collated
 from pipeline.training.feed import Batch, Collate, InOrderFeed, LaneFeed, Source
 from pipeline.training.loop import Recipe, Training
 from pipeline.training.order import Lanes
@@ -95,6 +96,24 @@ class Splits:
     source: Source
 
 
+def frozen_features(job: Job, device: torch.device) -> FrozenFeatures | None:
+    """What runs the frozen networks of a training once over its samples; None where it has none, or keeps nothing."""
+    config = job.config
+    embedded = embedded_modalities(config)
+    if not embedded:
+        return None
+    width, modalities = config.require_objective().width, config.modalities.by_name()
+    encoders = {name: modalities[name].build_encoder(width).to(device).eval() for name in embedded}
+    decoder = Decoder.build(config.modalities, job.tokenizer)
+    return FrozenFeatures(
+        cast(dict[str, Frozen], encoders),
+        decoder.codecs,
+        device,
+        config.train.batch_size,
+        _precision(config, device),
+    )
+
+
 def train_share(
     job: Job,
     splits: Splits,
@@ -118,15 +137,19 @@ def train_share(
         keep_freed_memory()
     torch.manual_seed(settings.seed)  # every worker starts from the same weights
     objective = job.config.require_objective()
-    network = build(objective, job.config.modalities, job.learned, job.statistics).to(device)
+    embedded = embedded_modalities(job.config)
+    network = build(objective, job.config.modalities, job.learned, job.statistics, embedded)
+    network = network.to(device)
     decoder = Decoder.build(job.config.modalities, job.tokenizer)
 
     def collate(table: pa.Table) -> Batch:
-        samples = to_tensors(table, decoder.codecs)
+        samples = collated(table, decoder.codecs, embedded)
         return samples | network.identified(samples) | network.targets(table[LABEL].to_pylist())
 
     changes = {
-        name: modality.augmentation() for name, modality in job.config.modalities.by_name().items()
+        name: modality.augmentation()
+        for name, modality in job.config.modalities.by_name().items()
+        if name not in embedded
     }
     training = Training(
         network,
@@ -168,9 +191,6 @@ def _feed(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> LaneFeed:
 
 def _recipe(job: Job, device: torch.device) -> Recipe:
     settings = job.config.train
-    bfloat16 = settings.precision == "bfloat16"
-    if settings.precision == "auto":
-        bfloat16 = device.type == "cuda"
     return Recipe(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -179,10 +199,18 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
         schedule=settings.schedule,
         max_gradient_norm=settings.max_gradient_norm,
         average_decay=settings.average_decay,
-        precision=torch.bfloat16 if bfloat16 else torch.float32,
+        precision=_precision(job.config, device),
         seed=settings.seed,
         settings=settings_of(job.config),
     )
+
+
+def _precision(config: Config, device: torch.device) -> torch.dtype:
+    """Of a training's matrix products."""
+    bfloat16 = config.train.precision == "bfloat16"
+    if config.train.precision == "auto":
+        bfloat16 = device.type == "cuda"
+    return torch.bfloat16 if bfloat16 else torch.float32
 
 
 def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> list[Callback]:

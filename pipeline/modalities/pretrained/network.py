@@ -28,9 +28,15 @@ class PretrainedEncoder(nn.Module):
         trainable_blocks: How many of its last blocks are trained, with all that is behind them.
         learning_rate_factor: Of the optimizer's learning rate, for them.
 
+    Attributes:
+        takes_embeddings: See :class:`pipeline.modalities.facets.Frozen`.
+        embedding_width: D'.
+
     Raises:
         ConfigError: It has fewer blocks.
     """
+
+    takes_embeddings = False
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class PretrainedEncoder(nn.Module):
         tower.learning_rate_factor = learning_rate_factor
         train_last_blocks(tower, trainable_blocks)
         self.is_trained = any(parameter.requires_grad for parameter in tower.parameters())
+        self.embedding_width = tower_width
         self.norm_pooled = nn.LayerNorm(tower_width)
         self.project = nn.Linear(tower_width, width)
         self.norm = nn.LayerNorm(width)
@@ -59,17 +66,22 @@ class PretrainedEncoder(nn.Module):
         """Encodes a batch.
 
         Args:
-            values: What the codec collates, (B, ...).
+            values: What the codec collates, (B, ...); the embeddings (B, D') where it takes these.
 
         Returns:
             Features of one token; all real.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.is_trained):
-            pooled: Tensor = self.tower(values)
+        pooled = values if self.takes_embeddings else self.embed(values)
         pooled = self.norm_pooled(pooled.to(self.norm_pooled.weight.dtype))
         tokens = self.norm(self.project(pooled))[:, None]
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return Features(tokens, mask)
+
+    def embed(self, values: Tensor) -> Tensor:
+        """What the network from elsewhere makes of a batch: (B, ...) -> (B, D')."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.is_trained):
+            embedding: Tensor = self.tower(values)
+        return embedding
 
 
 def train_last_blocks(network: nn.Module, count: int | Literal["all"]) -> None:

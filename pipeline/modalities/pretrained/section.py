@@ -56,6 +56,11 @@ class PretrainedConfig(EncoderConfig):
         le=1,
         description="of train.learning_rate, for the blocks that are trained",
     )
+    cache_features: bool = Field(
+        default=True,
+        description="where none of it is trained: runs it once over samples as they are, and keeps its embeddings; "
+        "false augments samples, and runs it in every epoch",
+    )
     description: TowerDescription | None = Field(
         default=None, description="what a bundle says of the network; leave it out"
     )
@@ -103,6 +108,13 @@ class PretrainedConfig(EncoderConfig):
             "description": self.described(),
         }
         return self.model_copy(update=update)
+
+    @property
+    def keeps_features(self) -> bool:
+        return self.trainable_blocks == 0 and self.cache_features
+
+    def recipe(self) -> dict[str, Any]:
+        return self.sealed().model_dump(mode="json", exclude={"cache_features"})
 
     def described(self) -> TowerDescription:
         """What the network takes and gives, as its bundle says, or else its files.

@@ -44,6 +44,8 @@ class ContrastConfig(ObjectiveSection):
     What it learns before training is ``embeds``, the names of the modalities; it needs no labels.
     """
 
+    NEEDS_VALUES = False
+
     kind: Literal["contrast"] = "contrast"
     loss: Annotated[
         Literal["infonce", "sigmoid"],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.layers import AttentionPool, Features
-from pipeline.models.batch import row_digests
+from pipeline.models.batch import content_of, row_digests
 from pipeline.objectives.base import EMBEDDING
 from pipeline.objectives.contrast.gather import Shares, is_shared
 from pipeline.objectives.contrast.losses import info_nce, pairwise_sigmoid
@@ -119,10 +119,11 @@ class SharedSpace(Objective):
     def identified(self, batch: Batch) -> dict[str, Tensor]:
         """``NAME.content``, int64 (B,), equal for samples that are equal in a modality; 0 where it is missing."""
         return {
-            f"{name}.content": torch.from_numpy(
+            content_of(name): torch.from_numpy(
                 row_digests(batch[name].numpy(), batch[f"{name}_present"].numpy())
             )
             for name in self.modalities
+            if content_of(name) not in batch
         }
 
     def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
@@ -199,8 +200,8 @@ class SharedSpace(Objective):
 
     def _identities(self, batch: Batch) -> Tensor:
         """int64 (B, M + 1)."""
-        names = [f"{name}.content" for name in self.modalities]
-        if names[0] not in batch:
+        names = [content_of(name) for name in self.modalities]
+        if not all(name in batch for name in names):
             on_cpu = {name: values.cpu() for name, values in batch.items()}
             batch = {**batch, **self.identified(on_cpu)}
         columns = [batch[name] for name in names]

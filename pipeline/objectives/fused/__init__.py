@@ -19,6 +19,8 @@ Weight = Annotated[float, Field(ge=0)]
 class FusedSection(ObjectiveSection):
     """Settings of a network that fuses any subset of the modalities."""
 
+    NEEDS_VALUES = False
+
     fusion: FusionConfig = Field(
         default=AttentionConfig(), description="joins the modalities that a sample has"
     )
