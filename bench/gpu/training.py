@@ -2,33 +2,62 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from bench.gpu.figures import Size, configuration, finish, seconds_of
+from bench.gpu.figures import Size, clock, configuration, finish, seconds_of
 from pipeline.config import validate
 from pipeline.modalities.chance import CHANCE
 from pipeline.models.batch import to_device
 from pipeline.objectives.network import Objective
 from pipeline.objectives.sealed import build
 from pipeline.training.callbacks.base import Callback
+from pipeline.training.feed import num_rows
 from pipeline.training.loop import Recipe, Training
 from pipeline.training.optimization import build_average, build_optimizer
 
+Pair = tuple[float, float]
 CLASSES = [f"c{number}" for number in range(10)]
 DIFFERENT = 4  # batches that lie in the host's memory
 RATE, DECAY, AVERAGE, NORM = 1e-3, 0.05, 0.99, 1.0
 
 
-def training(
-    size: Size, device: torch.device, rounds: int, *, compiled: bool
-) -> list[tuple[float, float]]:
+def training(size: Size, device: torch.device, rounds: int, *, compiled: bool) -> list[Pair]:
     """(Seconds of our epoch, seconds of as many bare steps), of each round."""
-    batches = Batches(size)
-    bare = Bare(network(size, device, compiled=compiled), batches.ready[0], device, size.dtype)
+    return in_turn(
+        lambda: network(size, device, compiled=compiled),
+        batches_of(size),
+        device,
+        size.dtype,
+        rounds,
+        size.steps,
+    )
+
+
+def in_turn(
+    made: Callable[[], Objective],
+    ready: Sequence[dict[str, Tensor]],
+    device: torch.device,
+    dtype: torch.dtype,
+    rounds: int,
+    steps: int,
+) -> list[Pair]:
+    """Epochs of our loop over batches from the host, each followed by as many bare steps over one on the device.
+
+    Args:
+        made: Builds the network, on the device and in training mode; the same each time.
+        ready: Batches in the host's memory.
+        device: Where they are computed.
+        dtype: Of matrix products.
+        rounds: Epochs, besides one that compiles and chooses kernels.
+        steps: Of an epoch.
+
+    Returns:
+        (Seconds of our epoch, seconds of the bare steps), of each round.
+    """
+    bare = Bare(made(), ready[0], device, dtype)
     bare.run(2)  # what is compiled or chosen at first
     recipe = Recipe(
         rounds + 1,
@@ -36,12 +65,11 @@ def training(
         DECAY,
         max_gradient_norm=NORM,
         average_decay=AVERAGE,
-        precision=size.dtype,
+        precision=dtype,
     )
-    in_turn = InTurn(bare, size.steps, device)
-    ours = network(size, device, compiled=compiled)
-    Training(ours, batches, recipe, device=device, callbacks=[in_turn]).run()
-    return in_turn.pairs[1:]  # the first epoch compiles, and chooses kernels
+    callback = InTurn(bare, steps, device)
+    Training(made(), Batches(ready, steps), recipe, device=device, callbacks=[callback]).run()
+    return callback.pairs[1:]
 
 
 def network(size: Size, device: torch.device, *, compiled: bool) -> Objective:
@@ -59,31 +87,35 @@ def network(size: Size, device: torch.device, *, compiled: bool) -> Objective:
     return made
 
 
+def batches_of(size: Size) -> list[dict[str, Tensor]]:
+    """Batches of images by chance, with labels."""
+    chance = torch.Generator().manual_seed(1)
+    shape = (size.batch, size.image, size.image, 3)
+    targets = build_targets(size)
+    return [
+        {
+            "image": torch.randint(0, 256, shape, dtype=torch.uint8, generator=chance),
+            "image_present": torch.ones(size.batch, dtype=torch.bool),
+            CHANCE: torch.arange(size.batch),
+            **targets,
+        }
+        for _ in range(DIFFERENT)
+    ]
+
+
 class Batches:
     """A feed of batches that are in the host's memory."""
 
-    def __init__(self, size: Size) -> None:
-        self.samples, self.steps, self.batch = 0, size.steps, size.batch
-        source = build_targets(size)
-        chance = torch.Generator().manual_seed(1)
-        shape = (size.batch, size.image, size.image, 3)
-        self.ready: list[dict[str, Tensor]] = [
-            {
-                "image": torch.randint(0, 256, shape, dtype=torch.uint8, generator=chance),
-                "image_present": torch.ones(size.batch, dtype=torch.bool),
-                CHANCE: torch.arange(size.batch),
-                **source,
-            }
-            for _ in range(DIFFERENT)
-        ]
+    def __init__(self, ready: Sequence[dict[str, Tensor]], steps: int) -> None:
+        self.samples, self.steps, self.ready = 0, steps, ready
 
     def num_batches(self, epoch: int) -> int:
         return self.steps
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[dict[str, Tensor]]:
-        self.samples = self.steps * self.batch
+        self.samples = self.steps * num_rows(self.ready[0])
         for step in range(start, self.steps):
-            yield self.ready[step % DIFFERENT]
+            yield self.ready[step % len(self.ready)]
 
 
 def build_targets(size: Size) -> dict[str, Tensor]:
@@ -123,14 +155,14 @@ class InTurn(Callback):
 
     def __init__(self, bare: Bare, steps: int, device: torch.device) -> None:
         self.bare, self.steps, self.device = bare, steps, device
-        self.pairs: list[tuple[float, float]] = []
+        self.pairs: list[Pair] = []
 
     def begin(self, training: Training) -> None:
         finish(self.device)
-        self._began = time.perf_counter()
+        self._began = clock(self.device)
 
     def epoch_ended(self, training: Training, row: dict[str, float]) -> None:
         finish(self.device)  # the row's own seconds end before the device does
-        ours = time.perf_counter() - self._began
+        ours = clock(self.device) - self._began
         self.pairs.append((ours, seconds_of(lambda: self.bare.run(self.steps), self.device)))
-        self._began = time.perf_counter()
+        self._began = clock(self.device)

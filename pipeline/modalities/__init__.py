@@ -180,7 +180,8 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             elif encoders == "identity":
                 section["encoder"] = config.encoder.identity()
             elif config.encoder != type(config).model_fields["encoder"].default:
-                section["encoder"] = config.encoder.recipe()
+                encoder = config.encoder.sealed()
+                section["encoder"] = encoder.model_dump(mode="json", exclude=encoder.OF_EPOCHS)
         return settings
 
     def for_job(self, other: ModalitiesConfig) -> ModalitiesConfig:

@@ -50,6 +50,8 @@ class EncoderConfig(Section):
     Where it has :meth:`training_statistics`, or its modality has, the network is :class:`Fitted`.
     """
 
+    # Settings of single epochs, in which a model and a training that goes on with it may differ.
+    OF_EPOCHS: ClassVar[Mapping[str, bool]] = {}
     kind: str
 
     @property
@@ -70,18 +72,9 @@ class EncoderConfig(Section):
         """Collects, before training, what the network needs to know of the training set; None where that is nothing."""
         return None
 
-    @property
-    def keeps_features(self) -> bool:
-        """Whether training keeps what the network, a :class:`Frozen`, makes of unchanged samples, and runs it once."""
-        return False
-
     def sealed(self) -> EncoderConfig:
         """As a bundle keeps it: without what is of one machine only."""
         return self
-
-    def recipe(self) -> dict[str, Any]:
-        """What all epochs of a training have in common, ready for JSON."""
-        return self.sealed().model_dump(mode="json")
 
     def identity(self) -> dict[str, Any]:
         """What a model and a configuration must have in common, ready for JSON."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,15 @@ class Fitted(Protocol):
 
     def fit(self, statistics: Mapping[str, object]) -> None:
         """Takes over the result of :class:`TrainingStatistics` into buffers, which travel with the weights."""
+
+
+@runtime_checkable
+class KeepsFeatures(Protocol):
+    """The configuration of an encoder whose network may be a :class:`Frozen`."""
+
+    @property
+    def keeps_features(self) -> bool:
+        """Whether it is one, and training keeps what it makes of samples as they are."""
 
 
 class Frozen(Protocol):

@@ -15,6 +15,7 @@ import torch
 from pipeline import pulse
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.engine.train.worker import Job, frozen_features
+from pipeline.training.features import FrozenFeatures
 
 Table = Any  # ray.ObjectRef[pa.Table]
 Done = Any  # ray.ObjectRef[None]
@@ -27,19 +28,28 @@ AHEAD = 4
 class _Embedder:
     """Puts embeddings in place of values; see :class:`pipeline.training.features.FrozenFeatures`."""
 
-    def __init__(self, job: Mapping[str, Any]) -> None:
-        told = Job.from_dict(job)
-        cluster = told.config.cluster
-        device = torch.device("cuda" if cluster.gpus_per_worker else "cpu")
-        if device.type == "cpu":
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // cluster.workers))
-        self._features = frozen_features(told, device)
+    def __init__(self) -> None:
+        self._features: FrozenFeatures | None = None
 
-    def embed(self, table: pa.Table, split: str) -> tuple[None, pa.Table]:
-        """Says that it is done, and gives the table, which nobody then need fetch to know."""
+    def embed(self, job: Mapping[str, Any], table: pa.Table, split: str) -> tuple[None, pa.Table]:
+        """Says that it is done, and gives the table, which nobody then need fetch to know.
+
+        Networks are built at the first call: Ray builds an actor that was lost anew, and calls it again.
+        """
         tell_driver()
-        assert self._features is not None
+        if self._features is None:
+            self._features = _features(Job.from_dict(job))
         return None, self._features(table, split)
+
+
+def _features(job: Job) -> FrozenFeatures:
+    cluster = job.config.cluster
+    device = torch.device("cuda" if cluster.gpus_per_worker else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // cluster.workers))
+    features = frozen_features(job, device)
+    assert features is not None, "there is something to embed"
+    return features
 
 
 @contextmanager
@@ -62,12 +72,12 @@ def embedders(job: Job | None) -> Iterator[Callable[[Table, str], Table]]:
         scheduling_strategy="SPREAD",
     )
     told = ray.put(job.to_dict())
-    actors = [make.remote(told) for _ in range(cluster.workers)]
+    actors = [make.remote() for _ in range(cluster.workers)]
     turn, begun = cycle(actors), list[Done]()
 
     def embed(table: Table, split: str) -> Table:
         _wait(begun, AHEAD * len(actors) - 1)
-        done, embedded = next(turn).embed.options(num_returns=2).remote(table, split)
+        done, embedded = next(turn).embed.options(num_returns=2).remote(told, table, split)
         begun.append(done)
         return embedded
 

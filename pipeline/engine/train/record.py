@@ -13,6 +13,7 @@ from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import DecodedFolder, split_input
 from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError, ModelError
+from pipeline.modalities.facets import KeepsFeatures
 from pipeline.models.bundle import MANIFEST, Bundle
 from pipeline.models.record import CHECKPOINTS, LAST
 from pipeline.shards.planning.plan import expand, shard_fingerprint
@@ -28,8 +29,12 @@ def embedded_modalities(config: Config) -> tuple[str, ...]:
     """Modalities whose frozen encoders see each sample once; what they make of it stays in the training's cache."""
     if config.train.cache == "none" or config.require_objective().NEEDS_VALUES:
         return ()
-    modalities = config.modalities.by_name().items()
-    return tuple(name for name, modality in modalities if modality.encoder.keeps_features)
+    encoders = {name: modality.encoder for name, modality in config.modalities.by_name().items()}
+    return tuple(
+        name
+        for name, encoder in encoders.items()
+        if isinstance(encoder, KeepsFeatures) and encoder.keeps_features
+    )
 
 
 def settings_of(config: Config) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +38,7 @@ class PretrainedConfig(EncoderConfig):
     """
 
     MODALITY: ClassVar[str]
+    OF_EPOCHS: ClassVar[Mapping[str, bool]] = {"cache_features": True}
 
     kind: Literal["pretrained"] = "pretrained"
     name: ModelName = Field(
@@ -111,10 +113,8 @@ class PretrainedConfig(EncoderConfig):
 
     @property
     def keeps_features(self) -> bool:
+        """See :class:`pipeline.modalities.facets.KeepsFeatures`."""
         return self.trainable_blocks == 0 and self.cache_features
-
-    def recipe(self) -> dict[str, Any]:
-        return self.sealed().model_dump(mode="json", exclude={"cache_features"})
 
     def described(self) -> TowerDescription:
         """What the network takes and gives, as its bundle says, or else its files.

@@ -181,11 +181,17 @@ class Numbers:
 
 def test_embeddings_lie_where_their_samples_do() -> None:
     values = [[1, 2], None, [3, 4], [1, 2], None, [5, 6], [7, 8], [9, 9]]
-    whole = pa.table({"x": pa.array(values, pa.list_(pa.int64())), "weight": [b"w" * 9999] * 8})
+    whole = pa.table(
+        {
+            "x": pa.array(values, pa.list_(pa.int64())),
+            "weight": [b"w" * 9999] * 8,
+            "key": list("abcdefgh"),
+        }
+    )
     buffer = pa.BufferOutputStream()
     with pa.ipc.new_stream(buffer, whole.schema) as writer:
         writer.write_table(whole)
-    table = pa.ipc.open_stream(buffer.getvalue()).read_all().select(["x"]).slice(1)
+    table = pa.ipc.open_stream(buffer.getvalue()).read_all().select(["key", "x"]).slice(1)
     del whole, buffer, writer
     features = FrozenFeatures(
         {"x": Doubling()},
@@ -200,6 +206,7 @@ def test_embeddings_lie_where_their_samples_do() -> None:
     assert pa.total_allocated_bytes() < before - 70_000, "what is left out is in memory no more"
     expected = [value and [2.0 * number for number in value] for value in values[1:]]
     assert embedded["x"].to_pylist() == expected
+    assert embedded["key"].to_pylist() == list("bcdefgh")
     batch = collated(embedded.slice(2, 3).combine_chunks(), {}, ["x"])
     assert batch["x"].tolist() == [[2, 4], [0, 0], [10, 12]]
     assert batch["x_present"].tolist() == [True, False, True]
