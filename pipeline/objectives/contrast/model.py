@@ -202,8 +202,7 @@ class SharedSpace(Objective):
         """int64 (B, M + 1)."""
         names = [content_of(name) for name in self.modalities]
         if not all(name in batch for name in names):
-            on_cpu = {name: values.cpu() for name, values in batch.items()}
-            batch = {**batch, **self.identified(on_cpu)}
+            batch = {**batch, **self.identified({name: batch[name].cpu() for name in batch})}
         columns = [batch[name] for name in names]
         columns.append(batch[GROUP] if GROUP in batch else torch.zeros_like(columns[0]))
         return torch.stack([values.to(self.log_scale.device) for values in columns], dim=1)

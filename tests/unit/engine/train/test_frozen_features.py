@@ -27,8 +27,8 @@ from pipeline.objectives.fused import FusedSection
 from pipeline.training.features import FrozenFeatures, collated
 
 PLAIN = "train.augment=false"
-# Of the shards of tones, in an epoch: each validation batch goes through the network for its loss and its scores.
-IN_AN_EPOCH = 120 + 2 * 24
+# Of the shards of tones, validation included.
+IN_AN_EPOCH = 120 + 24
 # As many have an image as a text.
 WITH_EACH = 114 + 23
 
