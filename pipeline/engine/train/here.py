@@ -36,7 +36,7 @@ class HereTrainer:
         keep: bool,
         embedding: Job | None = None,
     ) -> dict[str, list[PartRows]]:
-        """Decodes all parts, on all cores; this process runs frozen networks meanwhile."""
+        """Decodes all parts on all cores, while this process runs frozen networks."""
         self._rows = rows
         features = embedding and frozen_features(embedding, _device(embedding))
         described: dict[str, list[PartRows]] = {split: [] for split in splits}

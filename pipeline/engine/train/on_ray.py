@@ -58,7 +58,7 @@ class RayTrainer:
         keep: bool,
         embedding: Job | None = None,
     ) -> dict[str, list[PartRows]]:
-        """Decodes all parts; those that are kept stay in the object store, which spills to disk what does not fit."""
+        """Decodes all parts; what is kept stays in the object store, which spills to disk what does not fit."""
         shared = ray.put(rows)
         tables: dict[str, ray.ObjectRef[pa.Table]] = {}
         described: dict[str, PartRows] = {}

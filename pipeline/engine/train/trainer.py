@@ -29,7 +29,7 @@ class Trainer(Protocol):
             rows: How they are decoded.
             keep: Whether their tables stay for the epochs.
             embedding: The training whose frozen networks see each sample that is kept; what they make of it is kept in
-                place of its values. None keeps all as it was decoded.
+                place of its values. None keeps what was decoded.
 
         Returns:
             Split -> its parts, in the same order.
