@@ -31,7 +31,7 @@ RECIPE = """
 run: {run}
 input: {{train: '{data}/{name}/{name}-train-*.tar', test: '{data}/{name}/{name}-test-*.tar'}}
 modalities:
-  image: {{fields: [{field}], size: 32, encoder: {{kind: statistics, layers: 0, dropout: 0.3}}}}
+  image: {{fields: [{field}], size: 32, encoder: {{kind: statistics, told: colours, layers: 0, dropout: 0.3}}}}
   text: {{fields: [txt], encoder: {{kind: ngrams}}}}
 objective: {{kind: contrast, width: 256, temperature: {temperature}, min_temperature: {temperature}}}
 train: {{epochs: 30, batch_size: 128, learning_rate: 3e-3, seed: {seed}}}

@@ -16,7 +16,9 @@ def work(config: Config, summary: Summary) -> None:
     from pipeline.engine.executors.batch import check_bad_fraction
     from pipeline.engine.executors.workplace import Workplace
     from pipeline.engine.plans.preprocess import preprocess_job, write_statistics
+    from pipeline.engine.train.survey import sized
 
+    config, _ = sized(config)  # as the training on what is written will choose
     with Workplace(config.cluster) as workplace:
         job = preprocess_job(config, workplace)
         job.begin()
@@ -44,8 +46,9 @@ def plan(config: Config) -> str:
     """What would be done."""
     from pipeline.engine.plans.dry_run import explain_job
     from pipeline.engine.plans.preprocess import preprocess_job
+    from pipeline.engine.train.survey import sized
 
-    return explain_job(config, preprocess_job)
+    return explain_job(sized(config)[0], preprocess_job)
 
 
 JOB = Job(

@@ -12,13 +12,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from pipeline import storage
 from pipeline.cleaning import CleaningConfig
-from pipeline.errors import ConfigError, in_words
+from pipeline.errors import ConfigError
 from pipeline.evaluation import SweepConfig
 from pipeline.limits import Limits
 from pipeline.locations import EXPAND, Location, locations_in
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.base import Section, Verify
+from pipeline.modalities.base import Verify
 from pipeline.modalities.decoding.rows import OnBadField
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import readable
 from pipeline.nightly import NightlyConfig
 from pipeline.objectives import ObjectiveConfig
@@ -43,7 +44,7 @@ from pipeline.sections import (
 from pipeline.settings import apply_override, explain, with_defaults
 from pipeline.sinks import ParquetConfig, SinkConfig
 from pipeline.training.section import TrainConfig
-from pipeline.yaml_tree import Blank, DuplicateKeyError, parse_yaml
+from pipeline.yaml_tree import read_yaml
 
 __all__ = [
     "SPLITS",
@@ -188,9 +189,26 @@ class Config(Section):
             "limits": self.limits,
         }
 
-    def with_encoders(self, modalities: ModalitiesConfig) -> Config:
-        """This configuration with the encoders of a model; see :meth:`ModalitiesConfig.with_encoders`."""
-        return self.model_copy(update={"modalities": self.modalities.with_encoders(modalities)})
+    def with_encoders(self, modalities: ModalitiesConfig, sized_for: int | None) -> Config:
+        """This configuration with the encoders of a model; see :meth:`ModalitiesConfig.with_encoders`.
+
+        Args:
+            modalities: Of the model.
+            sized_for: See :attr:`pipeline.models.bundle.Bundle.sized_for`.
+        """
+        config = self.for_samples(sized_for)
+        return config.model_copy(update={"modalities": config.modalities.with_encoders(modalities)})
+
+    def for_samples(self, count: int | None) -> Config:
+        """This configuration as it suits a training split of so many samples; see :meth:`Section.for_samples`."""
+        sections = {"modalities": self.modalities, "objective": self.objective, "train": self.train}
+        return self.model_copy(
+            update={
+                name: section.for_samples(count)
+                for name, section in sections.items()
+                if section is not None
+            }
+        )
 
     def require_objective(self) -> ObjectiveSection:
         """The objective.
@@ -251,28 +269,7 @@ def _asks_for_classes(tree: Mapping[str, object]) -> bool:
 
 
 def _read_tree(path: str | Path, overrides: Sequence[str]) -> dict[str, object]:
-    try:
-        text = Path(path).read_text("utf-8")
-        tree = parse_yaml(text)
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such configuration file", where=str(path), fix="check the path"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the configuration cannot be read: {in_words(error)}", where=str(path)
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        if isinstance(error, DuplicateKeyError):
-            fix = f"keep one of the two; the first is in line {error.first_line}"
-            raise ConfigError(str(error.problem), where=where, fix=fix) from None
-        raise ConfigError("not YAML", where=where, fix="check indentation and quotes") from None
-    if tree is None or isinstance(tree, Blank):
-        tree = {}
-    if not isinstance(tree, dict):
-        raise ConfigError("the configuration is not a mapping of settings", where=str(path))
+    tree = read_yaml(path)
     for override in overrides:
         apply_override(tree, override)
     return tree

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from pipeline.evaluation import RobustnessConfig
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
-from pipeline.modalities.base import Section, Verify
+from pipeline.modalities.base import Verify
 from pipeline.modalities.decoding.rows import OnBadField
+from pipeline.modalities.section import Section
 from pipeline.prediction.own import is_own, with_all_methods
 
 __all__ = ["SPLITS", "Patterns"]

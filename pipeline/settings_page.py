@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.config import Config
 from pipeline.locations import LocationMark
+from pipeline.modalities.section import FEW_SAMPLES, Section
 from pipeline.plugins import Plugin
 from pipeline.settings import sections_of
 
@@ -51,6 +52,7 @@ def _section(section: type[BaseModel], path: str) -> Iterator[str]:
     """A section's settings as a table, then the sections below it."""
     if rows := _rows(section):
         yield from (TABLE, *rows.values(), "")
+    yield from _for_few(section)
     yield from _below([section], path)
 
 
@@ -100,7 +102,22 @@ def _union(path: str, field: FieldInfo, members: Sequence[type[BaseModel]]) -> I
         yield f"`kind: {kind}`: {_about(member)}\n"
         if rows := [row for row in by_kind[kind].values() if row not in shared]:
             yield "\n".join([TABLE, *rows, ""])
+        yield from _for_few(member)
     yield from _below(members, path)
+
+
+def _for_few(section: type[BaseModel]) -> Iterator[str]:
+    """What a section's settings are on few samples, where that differs."""
+    settings = section.FOR_FEW if issubclass(section, Section) else {}
+    if settings:
+        values = {
+            name: {"kind": getattr(value, "kind", None), **value.model_dump(exclude_defaults=True)}
+            if isinstance(value, Section)
+            else value
+            for name, value in settings.items()
+        }
+        told = ", ".join(f"{_default({name: value})}" for name, value in values.items())
+        yield f"With fewer than {FEW_SAMPLES:,} training samples, where nothing else is said: {told}.\n"
 
 
 def kinds_of(members: Sequence[type[BaseModel]]) -> list[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 
 import yaml
+
+from pipeline.errors import ConfigError, in_words
 
 _NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 
@@ -71,6 +74,37 @@ def parse_yaml(text: str) -> object:
         return loader.get_single_data()
     finally:
         loader.dispose()
+
+
+def read_yaml(path: str | Path) -> dict[str, object]:
+    """Reads a file whose YAML is a mapping; an empty one has no keys.
+
+    Raises:
+        ConfigError: It is not there, cannot be read, or is none.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+        tree = parse_yaml(text)
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such configuration file", where=str(path), fix="check the path"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"the configuration cannot be read: {in_words(error)}", where=str(path)
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        if isinstance(error, DuplicateKeyError):
+            fix = f"keep one of the two; the first is in line {error.first_line}"
+            raise ConfigError(str(error.problem), where=where, fix=fix) from None
+        raise ConfigError("not YAML", where=where, fix="check indentation and quotes") from None
+    if tree is None or isinstance(tree, Blank):
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError("the configuration is not a mapping of settings", where=str(path))
+    return tree
 
 
 def without_blanks(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.modalities.reasons import meanings
+from pipeline.modalities.known_kinds import meanings
 from pipeline.runs import Summary
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 # Of a folder.
 VariantName = Annotated[str, StringConstraints(pattern=r"^[\w+-][\w.+-]*$")]

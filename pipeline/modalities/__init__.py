@@ -232,6 +232,12 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             }
         )
 
+    def for_samples(self, count: int | None) -> ModalitiesConfig:
+        """These as they suit a training split of so many samples; see :meth:`Section.for_samples`."""
+        return self.replaced(
+            {name: config.for_samples(count) for name, config in self.by_name().items()}
+        )
+
     def replaced(self, sections: Mapping[str, ModalityConfig]) -> ModalitiesConfig:
         """These with other sections for some of the names."""
         return self.model_copy(update={"root": {**self.root, **sections}})

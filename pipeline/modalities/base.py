@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import SampleError
 from pipeline.modalities.facets import Facts, Likeness, ProbeRules, Tokenizing
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import MarkedText, Medium, Shown
 from pipeline.plugins import KIND, Pluggable
 
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
 Verify = Literal["full", "kept"]
-
-
-class Section(BaseModel):
-    """A part of the configuration tree: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FilterConfig(Section):

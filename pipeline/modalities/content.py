@@ -41,7 +41,7 @@ class Content:
         return self.read(0, self.size)
 
 
-# Format -> a word for what it is, where no modality has it among its own (:mod:`pipeline.modalities.formats`).
+# Format -> a word for what it is, where no modality has it among its own (:mod:`pipeline.modalities.known_kinds`).
 OTHER_KINDS: Mapping[str, str] = {
     **dict.fromkeys(("html", "git-lfs pointer"), "page"),
     **dict.fromkeys(("zip", "gzip", "pdf", "npy", "parquet", "pickle"), "file"),

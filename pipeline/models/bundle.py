@@ -14,7 +14,7 @@ from pipeline import storage
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
 from pipeline.models.differences import differences, shown
-from pipeline.models.record import kept_epoch
+from pipeline.models.record import SIZED_FOR, kept_epoch
 from pipeline.plugins import CLASS, KIND, SETTINGS, class_names
 
 if TYPE_CHECKING:
@@ -164,6 +164,12 @@ class Bundle:
                 f"{WEIGHTS} is damaged: {in_words(error)}", fix="train the model again"
             ) from None
 
+    @property
+    def sized_for(self) -> int | None:
+        """Training samples that settings were chosen for which nobody had said; None where they were taken as is."""
+        count: int | None = self.training.get("recipe", {}).get(SIZED_FOR)
+        return count
+
     def check_modalities(self, configured: ModalitiesConfig, where: str) -> None:
         """Compares a configuration's preprocessing with the bundle's own.
 
@@ -173,6 +179,7 @@ class Bundle:
         Raises:
             ModelError: They differ; names the setting.
         """
+        configured = configured.for_samples(self.sized_for)
         ours = self.modalities.decoding(filters=False, encoders="identity")
         theirs = configured.decoding(filters=False, encoders="identity")
         for name in sorted({*ours, *theirs}):

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.pt", "best.pt"  # in the run folder
+SIZED_FOR = (
+    "sized_for"  # in a recipe: training samples that settings were chosen for which nobody had said
+)
 ROWS = "rows_"  # before a split's name, in the row of an epoch: different samples that all workers were given
 PROGRESS = "progress.json"  # in the checkpoints' folder: how far an epoch is
 
@@ -33,12 +36,15 @@ class Kept(TypedDict):
         epoch: Its number, from 1.
         of: Epochs that were trained.
         chosen_by: The number that was best in it, such as ``val_loss``; ``train_loss`` without a validation split.
+        best: Number of the epoch that was best in it, where that is another: what was kept is no worse by more than
+            chance.
         stopped_before: Epochs that were asked for, where training ended early since it had got no better.
     """
 
     epoch: int
     of: int
     chosen_by: str
+    best: NotRequired[int]
     stopped_before: NotRequired[int]
 
 
@@ -65,11 +71,13 @@ class Score:
         name: Of the metric, as the objective's ``metrics`` names it.
         direction: Whether the highest or the lowest is the best.
         otherwise: What says it in a training without this number, in any of whose epochs it is undefined.
+        is_share: Whether it is a mean over samples of numbers from 0 to 1, as a share of right answers is.
     """
 
     name: str
     direction: Literal["max", "min"]
     otherwise: Score | None = None
+    is_share: bool = False
 
     def column(self, row: Mapping[str, float]) -> str:
         """Its name in an epoch's row: of the validation split where that was looked at."""
@@ -83,6 +91,25 @@ class Score:
             return -math.inf
         return value if self._of(row).direction == "max" else -value
 
+    def is_as_good(self, row: Mapping[str, float], best: float) -> bool:
+        """Whether an epoch is no worse than the best rank so far, its own included, by more than chance.
+
+        That is one standard error on the validation split. Where it is not known, and on the training split, which says
+        nothing of the error, no epoch is as good as a better one.
+
+        Source:
+            Breiman et al. 1984, "Classification and regression trees", the one-standard-error rule.
+        """
+        return self.rank(row) >= best - self._standard_error(row)
+
+    def _standard_error(self, row: Mapping[str, float]) -> float:
+        """Of a share, which is the largest that a mean of numbers from 0 to 1 can have; 0 where it is not known."""
+        column, count = self.column(row), row.get(f"{ROWS}val", 0)
+        if not self._of(row).is_share or not column.startswith("val_") or not count:
+            return 0.0
+        share = min(1.0, max(0.0, row[column]))
+        return math.sqrt(share * (1.0 - share) / count)
+
     def _of(self, row: Mapping[str, float]) -> Score:
         """This score where the row has it."""
         is_there = {f"val_{self.name}", f"train_{self.name}"} & row.keys()
@@ -94,6 +121,8 @@ def kept_epoch(kept: Mapping[str, object] | None) -> str:
     if not kept:
         return ""
     how = "the best by the validation split"
+    if "best" in kept:
+        how = f"no worse by the validation split than the best, {kept['best']}, by more than chance"
     if not str(kept["chosen_by"]).startswith("val_"):
         how = "chosen on the training data, since there was no validation split"
     early = ""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 FOLDER = "nightly"
 DATE = "{date}"  # in a pattern or an output: the logical date, as 2026-11-21

@@ -18,8 +18,8 @@ from pydantic import Field, JsonValue
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
-from pipeline.modalities.base import Section
 from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.section import Section
 from pipeline.models.record import Score
 from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
 from pipeline.objectives.sampling import Repeats
@@ -83,6 +83,10 @@ class ObjectiveSection(Section, Pluggable, ABC):
     @abstractmethod
     def metric(self) -> str:
         """The metric of an evaluation that subsets and other models are compared by, such as ``accuracy``."""
+
+    def said(self) -> dict[str, Any]:
+        """What a configuration says of it, as JSON: what it leaves open is the model's."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude_unset=True)}
 
     def check_modalities(self, names: Sequence[str]) -> None:
         """Refuses settings that do not go with the configured modalities.

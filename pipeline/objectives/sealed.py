@@ -90,7 +90,7 @@ def check_objective(bundle: Bundle, configured: Mapping[str, Any] | None, where:
 
     Args:
         bundle: The trained model.
-        configured: The section as JSON, with its defaults.
+        configured: The section as JSON; what is not said has its default for the samples that the model is of.
         where: The place that the error names.
 
     Raises:
@@ -102,6 +102,7 @@ def check_objective(bundle: Bundle, configured: Mapping[str, Any] | None, where:
     theirs = dict(configured)
     if theirs.get("kind") == ours["kind"]:
         config: ObjectiveSection = TypeAdapter(ObjectiveConfig).validate_python(configured)
+        config = config.for_samples(bundle.sized_for)
         theirs = config.resolved(bundle.learned)
     for name, left, right in differences("objective", ours, theirs):
         raise ModelError(

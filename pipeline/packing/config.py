@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.locations import Location
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 DEFAULT_SPLIT = {"train": 0.8, "val": 0.1, "test": 0.1}
 

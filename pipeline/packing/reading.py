@@ -14,7 +14,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.naming import under_name
 from pipeline.modalities.decoding.targets import Target, read_label
-from pipeline.modalities.formats import expected_kind
+from pipeline.modalities.known_kinds import expected_kind
 from pipeline.runs import fingerprint
 from pipeline.sample import Fault, Field, Sample
 from pipeline.shards.reading.walk import group_fault

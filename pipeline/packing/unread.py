@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.modalities import kinds
 from pipeline.modalities.content import EXTENSIONS, SNIFFED_BYTES, TEXT, sniff
-from pipeline.modalities.formats import expected_kind, kinds_of_formats
+from pipeline.modalities.known_kinds import expected_kind, kinds_of_formats
 from pipeline.packing.reading import Reading
 
 

@@ -111,6 +111,10 @@ class Model(Protocol):
         """Those that it takes, with the limits and filters of the job."""
 
     @property
+    def sized_for(self) -> int | None:
+        """See :attr:`pipeline.models.bundle.Bundle.sized_for`; None for a model that is no bundle."""
+
+    @property
     def description(self) -> Description | None:
         """What a model that is no bundle takes and gives."""
 
@@ -196,6 +200,10 @@ class BundleModel:
         return self.bundle.fingerprint
 
     @property
+    def sized_for(self) -> int | None:
+        return self.bundle.sized_for
+
+    @property
     def footer(self) -> Mapping[str, str]:
         return objective_of(self.bundle).footer(self.bundle.learned)
 
@@ -225,6 +233,7 @@ class ForeignModel:
     footer: Mapping[str, str] = field(default_factory=dict)
     summary: None = None
     tokenizer: str | None = None
+    sized_for: None = None
 
     @classmethod
     def of_encoder(cls, spec: ModelSpec) -> ForeignModel:

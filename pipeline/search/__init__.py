@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 Index = Literal["exact", "usearch"]
 

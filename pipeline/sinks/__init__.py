@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 from pipeline.sinks.settings import ParquetSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.content import SNIFFED_BYTES, TEXT, UNKNOWN, sniff
-from pipeline.modalities.formats import kinds_of_formats
+from pipeline.modalities.known_kinds import kinds_of_formats
 
 # Of each field, the contents that are kept to be measured.
 KEPT = 64
@@ -51,7 +51,7 @@ class FieldLook:
 
     @property
     def kind(self) -> str:
-        """What most of the contents are (:func:`pipeline.modalities.formats.kinds_of_formats`)."""
+        """What most of the contents are (:func:`pipeline.modalities.known_kinds.kinds_of_formats`)."""
         kinds = Counter[str]()
         for name, number in self.formats.items():
             kinds[kinds_of_formats().get(name, UNKNOWN)] += number

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 
 class EarlyStoppingConfig(Section):
@@ -24,6 +25,8 @@ class EarlyStoppingConfig(Section):
 
 class TrainConfig(Section):
     """How the model is trained."""
+
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"epochs": 40}
 
     epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")

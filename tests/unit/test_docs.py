@@ -17,7 +17,7 @@ import yaml
 from jobs import _job, preprocess
 from jobs.__main__ import _parser_of, job_names
 from pipeline.config import Config, load, validate
-from pipeline.modalities.reasons import meanings
+from pipeline.modalities.known_kinds import meanings
 from pipeline.settings import settings
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -104,7 +104,7 @@ def model_spec(config: Config) -> ModelSpec:
         float16=config.infer.float16,
         precision=precision_of(config),
         compile=config.infer.compile,
-        objective=config.objective.model_dump(mode="json") if config.objective else None,
+        objective=config.objective.said() if config.objective else None,
     )
 
 

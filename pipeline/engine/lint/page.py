@@ -10,8 +10,7 @@ from pipeline.inspection.census import OTHER, Census
 from pipeline.inspection.report import Contents, FieldUse, LintReport, Problem, Quantity
 from pipeline.modalities import kinds
 from pipeline.modalities.decoding.targets import label_place
-from pipeline.modalities.formats import expected_kind, is_media
-from pipeline.modalities.reasons import meanings
+from pipeline.modalities.known_kinds import expected_kind, is_media, meanings
 from pipeline.shards.tar.strays import KINDS
 
 MANY_FIELDS = 100  # more of them are parts of keys

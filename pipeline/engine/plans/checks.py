@@ -15,7 +15,7 @@ from pipeline.engine.decoding.decoded_folder import split_input
 from pipeline.errors import ConfigError, ModelError, PipelineError
 from pipeline.logs import event
 from pipeline.modalities.decoding.targets import fields_at
-from pipeline.modalities.formats import expected_kind, is_media
+from pipeline.modalities.known_kinds import expected_kind, is_media
 from pipeline.models.bundle import MANIFEST
 from pipeline.prediction.spec import kind_of
 from pipeline.sample import Sample

@@ -74,7 +74,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         BadDataError: No sample could be judged.
     """
     bundle = _bundle(config)
-    config = config.with_encoders(bundle.modalities)
+    config = config.with_encoders(bundle.modalities, bundle.sized_for)
     objective = objective_of(bundle)
     split, patterns = judged_as(config)
     parts, decoder = _labelled(config, bundle, workplace)

@@ -97,7 +97,7 @@ def inference_job(config: Config, workplace: Workplace, partition: str = "") -> 
         ModelError: No model, or one that does not fit the configuration.
     """
     model = open_model(model_spec(config))
-    config = config.with_encoders(model.modalities)
+    config = config.with_encoders(model.modalities, model.sized_for)
     decoder = model.decoder(metadata=config.input.metadata, **config.handling())
     _check_input(config, model)
     output = config.folder("embeddings", config.infer.output)

@@ -40,7 +40,7 @@ from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.models.bundle import MANIFEST, check_classes
-from pipeline.models.record import Kept
+from pipeline.models.record import SIZED_FOR, Kept
 from pipeline.reports.content import QuarantineRow, ReportData, SplitCounts
 from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, SHARD
@@ -115,7 +115,10 @@ def _with_encoders_of_its_model(config: Config) -> Config:
     if bundle is None:
         return config
     check_classes(bundle, config.plugged(), config.folder("model"))
-    return config.with_encoders(ModalitiesConfig.model_validate(bundle["modalities"]))
+    return config.with_encoders(
+        ModalitiesConfig.model_validate(bundle["modalities"]),
+        bundle["training"].get("recipe", {}).get(SIZED_FOR),
+    )
 
 
 def _kept(config: Config) -> Kept | None:

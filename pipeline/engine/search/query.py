@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.engine.decoding.isolated import decode_alone, end_child, show
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.reasons import meanings
+from pipeline.modalities.known_kinds import meanings
 from pipeline.modalities.shown import Shown
 from pipeline.prediction.spec import ModelSpec, open_model
 from pipeline.sample import ERROR
@@ -150,7 +150,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
         batch_size=1,
         num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
         precision=config.infer.precision,
-        objective=config.objective.model_dump(mode="json") if config.objective else None,
+        objective=config.objective.said() if config.objective else None,
     )
     model = open_model(spec)
     if model.fingerprint != written.model:

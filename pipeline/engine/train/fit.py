@@ -23,7 +23,7 @@ from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import embedded_modalities, recipe_of
 from pipeline.engine.train.seal import seal
 from pipeline.engine.train.statistics import training_statistics
-from pipeline.engine.train.survey import check_targets, survey_splits
+from pipeline.engine.train.survey import check_targets, sized, survey_splits
 from pipeline.engine.train.trainer import Trainer
 from pipeline.engine.train.worker import Job
 from pipeline.errors import BadDataError, ConfigError
@@ -31,7 +31,7 @@ from pipeline.inspection.survey import Survey
 from pipeline.logs import event
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.bundle import Bundle
-from pipeline.models.record import CHECKPOINTS, LAST
+from pipeline.models.record import CHECKPOINTS, LAST, SIZED_FOR
 from pipeline.runs import Summary, Total, process_clock
 from pipeline.sample import FILTERED, KEY, OUTCOME, QUARANTINED
 from pipeline.shards.planning.plan import Part
@@ -59,6 +59,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         RunError: Training failed.
     """
     config.check_training()
+    config, size = sized(config)
     target = config.require_objective().targets()
     if config.train.cache == "disk":
         require_local(config.run)
@@ -67,7 +68,7 @@ def train(config: Config, summary: Summary) -> Bundle:
         if config.input.val is not None:
             parts["val"] = plan_parts(config, "val", "input.val", target=target)
         with _trainer(config, workplace, sum(map(len, parts.values()))) as trainer:
-            return _trained(config, parts, summary, trainer, workplace)
+            return _trained(config, size, parts, summary, trainer, workplace)
 
 
 @contextmanager
@@ -88,6 +89,7 @@ def _trainer(config: Config, workplace: Workplace, num_parts: int) -> Iterator[T
 
 def _trained(
     config: Config,
+    size: int | None,
     parts: Mapping[str, Sequence[Part]],
     summary: Summary,
     trainer: Trainer,
@@ -110,7 +112,7 @@ def _trained(
         tokenizer=tokenizer,
         num_samples=surveys["train"].targets.count,
         statistics=training_statistics(config, cleaned.parts["train"], tokenizer),
-        recipe=recipe_of(config),
+        recipe={**recipe_of(config), SIZED_FOR: size},
         attempt=uuid.uuid4().hex,
         resume=config.train.resume,
     )

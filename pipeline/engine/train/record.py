@@ -15,7 +15,7 @@ from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.facets import KeepsFeatures
 from pipeline.models.bundle import MANIFEST, Bundle
-from pipeline.models.record import CHECKPOINTS, LAST
+from pipeline.models.record import CHECKPOINTS, LAST, SIZED_FOR
 from pipeline.shards.planning.plan import expand, shard_fingerprint
 from pipeline.sinks.origin import Origin, full_location, shown
 
@@ -101,11 +101,10 @@ def finished(config: Config) -> Bundle | None:
         ConfigError: The run has a model or a checkpoint that these settings would replace or cannot continue.
     """
     folder = config.folder("model")
-    recipe = recipe_of(config)
     bundle = None
     if not config.train.overwrite and storage.exists(storage.join(folder, MANIFEST)):
         bundle = _read(folder, config)
-        if _is_done(config, recipe, bundle):
+        if _is_done(_sized_as(config, bundle.training.get("recipe")), bundle):
             return bundle
     url = storage.join(config.run, CHECKPOINTS, LAST)
     if config.train.resume:
@@ -116,8 +115,9 @@ def finished(config: Config) -> Bundle | None:
             _check_lineage(bundle, checkpoint, url)
         if checkpoint is not None:
             made = "the last checkpoint was made"
-            _check_same(config, recipe, checkpoint["identity"], url, made)
-            _check_epochs(config, len(checkpoint["history"]), url)
+            suited = _sized_as(config, checkpoint["identity"])
+            _check_same(suited, checkpoint["identity"], url, made)
+            _check_epochs(suited, len(checkpoint["history"]), url)
     elif not config.train.overwrite and (epochs := len(read_history(config.run))):
         logger.warning(
             "training begins anew: %d epochs of one that did not end are replaced; "
@@ -125,6 +125,11 @@ def finished(config: Config) -> Bundle | None:
             epochs,
         )
     return None
+
+
+def _sized_as(config: Config, made: Mapping[str, Any] | None) -> Config:
+    """The configuration as it suits the samples that a model was trained on; what differs in number is other data."""
+    return config.for_samples((made or {}).get(SIZED_FOR))
 
 
 def _read(folder: str, config: Config) -> Bundle:
@@ -138,13 +143,13 @@ def _read(folder: str, config: Config) -> Bundle:
         ) from None
 
 
-def _is_done(config: Config, recipe: Mapping[str, object], bundle: Bundle) -> bool:
+def _is_done(config: Config, bundle: Bundle) -> bool:
     """Whether a finished model is what these settings ask for; False where it may be trained further."""
     folder = config.folder("model")
     trained_on = bundle.training.get("recipe")
     if trained_on is None:
         raise _refused("the run has a model that does not say what it was trained on", folder)
-    _check_same(config, recipe, trained_on, folder, "the model was trained")
+    _check_same(config, trained_on, folder, "the model was trained")
     now, before = settings_of(config), bundle.training["ranges"][-1]["settings"]
     now["train"] = _as_noted(now["train"], before["train"], config.train)
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
@@ -191,10 +196,9 @@ def _check_lineage(bundle: Bundle, checkpoint: Mapping[str, Any] | None, url: st
         )
 
 
-def _check_same(
-    config: Config, recipe: Mapping[str, Any], made: Mapping[str, Any], where: str, what: str
-) -> None:
+def _check_same(config: Config, made: Mapping[str, Any], where: str, what: str) -> None:
     """Refuses other data and another network; what an earlier version has not noted is not compared."""
+    recipe = recipe_of(config)
     for split in sorted({*recipe["data"], *made.get("data", recipe["data"])}):
         difference = _data_difference(
             split, made.get("data", recipe["data"]).get(split), recipe["data"].get(split)

@@ -31,11 +31,15 @@ def seal(job: Job, num_parts: int) -> Bundle:
     best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
     last = load_checkpoint(storage.join(config.run, CHECKPOINTS, LAST))
     row = best["metrics"]
+    score = config.require_objective().score
     choice: Kept = {
         "epoch": int(row["epoch"]),
         "of": len(last["history"]),
-        "chosen_by": config.require_objective().score.column(row),
+        "chosen_by": score.column(row),
     }
+    best_row = max(last["history"], key=score.rank)
+    if score.rank(best_row) > score.rank(row):
+        choice["best"] = int(best_row["epoch"])
     if choice["of"] < config.train.epochs:
         choice["stopped_before"] = config.train.epochs
     by_validation = choice["chosen_by"].startswith("val_")

@@ -4,22 +4,85 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 from pipeline.config import Config
-from pipeline.engine.decoding.decoded_folder import is_decoded, num_rows, read_labels
+from pipeline.engine.decoding.decoded_folder import (
+    DecodedFolder,
+    is_decoded,
+    num_rows,
+    read_labels,
+    split_input,
+)
 from pipeline.engine.executors.workplace import Workplace
-from pipeline.errors import BadDataError, SampleError
-from pipeline.inspection.survey import Survey, survey_part
+from pipeline.errors import BadDataError, ConfigError, InputError, SampleError
+from pipeline.inspection.survey import Survey, first_fields, survey_part
 from pipeline.limits import Limits
 from pipeline.logs import event
+from pipeline.modalities.section import FEW_SAMPLES, Section
 from pipeline.objectives.base import Learned, ObjectiveSection
-from pipeline.shards.planning.plan import Part
+from pipeline.shards.planning.plan import Part, expand, plan_shard
 
 logger = logging.getLogger(__name__)
 
 FIELDS_TOLD = 20  # the most frequent
+
+
+def sized(config: Config) -> tuple[Config, int | None]:
+    """The configuration as it suits the number of training samples; what is chosen is told in the log.
+
+    Rows that preprocess wrote stay what they are: a modality whose encoder would want others keeps its own.
+
+    Args:
+        config: The whole configuration.
+
+    Returns:
+        The configuration, and what :meth:`Config.for_samples` was told: counting ends where samples are no longer few.
+        None without a training split, or where it is not there, which is for others to say.
+    """
+    try:
+        folders, shards = split_input(config.patterns("train", "input.train"))
+        rows = sum(file.rows for folder in folders for file in folder.manifest.files)
+        parts = (part for shard in expand(shards) for part in plan_shard(shard)) if shards else ()
+        names = islice(first_fields(parts, config.limits), max(0, FEW_SAMPLES - rows))
+        count = min(rows + sum(1 for _ in names), config.input.max_samples or FEW_SAMPLES)
+    except (ConfigError, InputError):
+        return config, None
+    suited = config.for_samples(count)
+    for folder in folders:
+        suited = _as_decoded(config, suited, folder)
+    if chosen := " ".join(_chosen(config, suited)):
+        event(logger, "few_training_samples", samples=count, chosen=chosen)
+    return suited, count
+
+
+def _as_decoded(config: Config, suited: Config, folder: DecodedFolder) -> Config:
+    """The suited configuration, with the modalities that a folder holds otherwise as they were."""
+    written, wanted = folder.identity["modalities"], suited.modalities.decoding()
+    kept = {
+        name: modality
+        for name, modality in config.modalities.by_name().items()
+        if name in written and written[name] != wanted[name]
+    }
+    return suited.model_copy(update={"modalities": suited.modalities.replaced(kept)})
+
+
+def _chosen(config: Config, suited: Config) -> Iterator[str]:
+    """The settings in which two configurations differ that :attr:`Section.FOR_FEW` names: ``train.epochs=40``."""
+    sections: dict[str, tuple[Section | None, Section | None]] = {
+        "objective": (config.objective, suited.objective),
+        "train": (config.train, suited.train),
+    }
+    now = suited.modalities.by_name()
+    for name, modality in config.modalities.by_name().items():
+        sections[f"modalities.{name}"] = (modality, now[name])
+    for path, (before, after) in sections.items():
+        for name in after.FOR_FEW if after is not None else ():
+            value = getattr(after, name)
+            if getattr(before, name) != value:
+                yield f"{path}.{name}={getattr(value, 'kind', value)}"
 
 
 def survey_splits(

@@ -12,10 +12,12 @@ from pipeline.modalities.audio.encoders import (
     AudioCnnConfig,
     AudioEncoderConfig,
     AudioPretrainedConfig,
+    AudioStatisticsConfig,
 )
-from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Verify
 from pipeline.modalities.content import FILMS
 from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class AudioConfig(ModalityConfig):
     FORMATS: ClassVar[tuple[str, ...]] = ("wav", "flac", "mp3", "ogg", "aiff", "aac")
     SHARED_FORMATS: ClassVar[tuple[str, ...]] = FILMS
     MEDIUM: ClassVar[Medium] = "sound"
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": AudioStatisticsConfig(dropout=0.7)}
 
     kind: Literal["audio"] = "audio"
     fields: tuple[str, ...] = Field(

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Verify
 from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
-from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
+from pipeline.modalities.image.encoders import (
+    ImageCnnConfig,
+    ImageEncoderConfig,
+    ImageStatisticsConfig,
+)
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import Medium, Shown
 
 if TYPE_CHECKING:
@@ -91,6 +96,7 @@ class ImageConfig(ModalityConfig):
         "svg",
     )
     MEDIUM: ClassVar[Medium] = "picture"
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": ImageStatisticsConfig()}
 
     kind: Literal["image"] = "image"
     fields: tuple[str, ...] = Field(

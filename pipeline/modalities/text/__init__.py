@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Section, Verify
+from pipeline.modalities.base import Codec, FilterConfig, ModalityConfig, Verify
 from pipeline.modalities.facets import (
     CheapFeatures,
     Corruption,
@@ -19,6 +19,7 @@ from pipeline.modalities.facets import (
     Tokenizing,
 )
 from pipeline.modalities.inputs import CharacterInput, TokenInput
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import MarkedText, Medium
 from pipeline.modalities.text.encoders import (
     TextEncoderConfig,
@@ -78,6 +79,7 @@ class TextConfig(ModalityConfig):
     FORMATS: ClassVar[tuple[str, ...]] = ("text",)
     MEDIUM: ClassVar[Medium] = "text"
     IS_CELL_VALUE: ClassVar[bool] = True
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": TextNgramsConfig(dropout=0.8)}
 
     kind: Literal["text"] = "text"
     fields: tuple[str, ...] = Field(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import SampleError
-from pipeline.modalities.base import Codec, ModalityConfig, Section, Verify
+from pipeline.modalities.base import Codec, ModalityConfig, Verify
 from pipeline.modalities.facets import (
     CheapFeatures,
     Corruption,
@@ -16,6 +16,7 @@ from pipeline.modalities.facets import (
     ProbeRules,
     TrainingStatistics,
 )
+from pipeline.modalities.section import Section
 from pipeline.modalities.shown import Shown
 from pipeline.modalities.vector.encoders import (
     VectorEncoderConfig,

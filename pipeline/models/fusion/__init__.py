@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.errors import ConfigError
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 if TYPE_CHECKING:
     from pipeline.models.fusion.base import Fusion

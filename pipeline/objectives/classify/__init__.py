@@ -71,7 +71,7 @@ class ClassifyConfig(FusedSection):
 
     @property
     def score(self) -> Score:
-        return Score("accuracy", "max")
+        return Score("accuracy", "max", is_share=True)
 
     @property
     def metric(self) -> str:

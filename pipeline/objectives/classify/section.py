@@ -49,7 +49,7 @@ class ClassSection:
     """See :class:`pipeline.reports.section.Section`."""
 
     measure = ACCURACY
-    score = Score("accuracy", "max")
+    score = Score("accuracy", "max", is_share=True)
     curves: Mapping[str, str] = {"Accuracy": "accuracy"}
 
     def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:

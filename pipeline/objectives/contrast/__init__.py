@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EMBEDS = "embeds"
 METRIC = "recall_at_5"
-SCORE = Score("mean_average_precision", "max")
+SCORE = Score("mean_average_precision", "max", is_share=True)
 
 
 class ContrastConfig(ObjectiveSection):

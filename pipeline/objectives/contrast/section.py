@@ -33,7 +33,7 @@ class SpaceSection:
     """See :class:`pipeline.reports.section.Section`."""
 
     measure = RECALL
-    score = Score("mean_average_precision", "max")
+    score = Score("mean_average_precision", "max", is_share=True)
     curves: Mapping[str, str] = {"Mean average precision": "mean_average_precision"}
 
     def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.errors import ConfigError
-from pipeline.models.fusion import AttentionConfig, FusionConfig
+from pipeline.models.fusion import AttentionConfig, ConcatConfig, FusionConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.fused.balance import BalanceConfig, NoBalance
 
@@ -20,6 +20,7 @@ class FusedSection(ObjectiveSection):
     """Settings of a network that fuses any subset of the modalities."""
 
     NEEDS_VALUES = False
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"fusion": ConcatConfig(), "dropout": 0.3}
 
     fusion: FusionConfig = Field(
         default=AttentionConfig(), description="joins the modalities that a sample has"

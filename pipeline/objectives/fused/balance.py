@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.modalities.base import Section
+from pipeline.modalities.section import Section
 
 FUSED = "fused"  # the name of all modalities together; no modality's, whose losses have their name behind a line
 LEAST_OVERFITTING = 1e-3  # nats; a gap between splits that has grown by less says nothing

@@ -42,9 +42,9 @@ class Checkpoint(Callback):
     def epoch_ended(self, training: Training, row: dict[str, float]) -> None:
         """Writes the best checkpoint first, then the last one, then the log, which tells of an epoch that is safe."""
         state = training.state
-        rank = self.score.rank(row)
-        if rank >= state.best:
-            state.best = rank
+        state.best = max(state.best, self.score.rank(row))
+        # Of epochs that only chance tells apart the last is kept: the best of many on few samples is the luckiest.
+        if self.score.is_as_good(row, state.best):
             best = {
                 "weights": training.average.module.state_dict(),
                 "metrics": row,

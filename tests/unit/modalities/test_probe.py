@@ -13,8 +13,8 @@ from support.tones import png, wav
 
 from pipeline.modalities.audio.probe import AudioHeader, probe_audio
 from pipeline.modalities.content import EXTENSIONS, Content, misnamed, sniff
-from pipeline.modalities.formats import kinds_of_formats
 from pipeline.modalities.image.probe import probe_image
+from pipeline.modalities.known_kinds import kinds_of_formats
 
 
 def content(data: bytes) -> Content:

@@ -1,7 +1,9 @@
 """A training that goes on from its checkpoint is the one that was never interrupted."""
 
 import io
+import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -112,3 +114,33 @@ def test_the_best_epoch_is_the_highest_or_the_lowest() -> None:
         score = Score("mae", direction)
         assert max(rows, key=score.rank)["val_mae"] == best
         assert min(rows, key=score.rank) is rows[3], "what is no number is the worst"
+
+
+def kept_of(values: list[float], count: int, score: Score, split: str = "val") -> int:
+    """Number of the epoch that is kept, from 1."""
+    best, kept = -math.inf, 0
+    for number, value in enumerate(values, start=1):
+        row = {f"{split}_{score.name}": value, "rows_val": count}
+        best = max(best, score.rank(row))
+        kept = number if score.is_as_good(row, best) else kept
+    return kept
+
+
+def test_of_epochs_that_only_chance_tells_apart_the_last_is_kept() -> None:
+    values = [0.40, 0.60, 0.50, 0.55, 0.30]
+    share = Score("accuracy", "max", is_share=True)
+    assert kept_of(values, 17, share) == 4, "0.05 of 17 samples is less than one of them"
+    assert kept_of(values, 5000, share) == 2, "0.05 of 5,000 samples is no chance"
+    assert kept_of(values, 17, share, split="train") == 2, "what was trained on has no such error"
+    assert kept_of(values, 17, Score("accuracy", "max")) == 2
+    assert kept_of([1.0, 0.9, math.nan], 17, share) == 1, "none is right by chance where all were"
+    assert kept_of([math.nan, 0.1, math.nan], 17, share) == 2
+    # One standard error of the share of right answers among samples, by drawing them.
+    draws = np.random.default_rng(0).binomial(40, 0.7, 200_000) / 40
+    for distance, kept in ((0.9, 2), (1.1, 1)):
+        assert kept_of([0.7 + distance * draws.std(), 0.7], 40, share) == kept
+
+
+def test_what_was_kept_in_place_of_the_best_is_told() -> None:
+    kept = {"epoch": 40, "of": 40, "chosen_by": "val_accuracy", "best": 8}
+    assert "no worse by the validation split than the best, 8," in kept_epoch(kept)

@@ -81,9 +81,13 @@ class ImageViTConfig(EncoderConfig):
 
 
 class ImageStatisticsConfig(EncoderConfig):
-    """Mean colours of a grid's fields and a histogram of colours: strong where there are few images."""
+    """Histograms of edges and colours: strong where there are few images."""
 
     kind: Literal["statistics"] = "statistics"
+    told: Annotated[
+        Literal["edges", "colours"],
+        Field(description="edges by place with colours, or where which colours are, alone"),
+    ] = "edges"
     layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
     hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128
     dropout: Annotated[
@@ -91,15 +95,15 @@ class ImageStatisticsConfig(EncoderConfig):
     ] = 0.5
 
     def training_statistics(self, modality: ImageConfig) -> TrainingStatistics:  # type: ignore[override]
-        from pipeline.modalities.image.encoders.statistics import ColourStatistics
+        from pipeline.modalities.image.encoders.statistics import PictureStatistics
 
-        return ColourStatistics(modality.size)
+        return PictureStatistics(self.told, modality.size)
 
     def build(self, modality: ImageConfig, width: int) -> nn.Module:
         """Builds the network: uint8 (B, H, W, 3) -> Features of ``width`` channels."""
         from pipeline.modalities.image.encoders.statistics import ImageStatistics
 
-        return ImageStatistics(width, self.layers, self.hidden, self.dropout)
+        return ImageStatistics(self.told, width, self.layers, self.hidden, self.dropout)
 
 
 class ImagePretrainedConfig(PretrainedConfig):

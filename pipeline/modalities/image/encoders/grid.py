@@ -15,6 +15,11 @@ def as_pixels(values: Tensor, dtype: torch.dtype) -> Tensor:
     return values.permute(0, 3, 1, 2).to(dtype) / 127.5 - 1.0
 
 
+def as_unit_range(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """uint8 (B, H, W, 3) -> (B, 3, H, W) in 0..1."""
+    return values.permute(0, 3, 1, 2).to(dtype) / 255.0
+
+
 def grid_features(tokens: Tensor) -> Features:
     """Features of tokens, float (B, L, D), all real."""
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)

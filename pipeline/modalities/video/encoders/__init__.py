@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field
 
 from pipeline.modalities.base import EncoderConfig
-from pipeline.modalities.image.encoders import ImageCnnConfig, ImageEncoderConfig
+from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.image.encoders import (
+    ImageCnnConfig,
+    ImageEncoderConfig,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.modalities.facets import TrainingStatistics
     from pipeline.modalities.inputs import ImageInput
     from pipeline.modalities.video import VideoConfig
     from pipeline.modalities.video.encoders.frames import FrameEncoder
@@ -47,9 +52,15 @@ class _OfFrames(EncoderConfig):
         own = self.model_dump(mode="json", exclude={"frame"})
         return {**own, "frame": self.frame.identity()}
 
+    def training_statistics(self, modality: VideoConfig) -> TrainingStatistics | None:  # type: ignore[override]
+        from pipeline.modalities.video.encoders.frames import FrameStatistics
+
+        size = modality.size
+        of_images = self.frame.training_statistics(ImageConfig(size=size))
+        return None if of_images is None else FrameStatistics(of_images, (size, size, 3))
+
     def build_frames(self, modality: VideoConfig, width: int) -> FrameEncoder:
         """Builds the network that sees frames: uint8 (B, N, H, W, 3) -> tokens of ``width`` channels of each."""
-        from pipeline.modalities.image import ImageConfig
         from pipeline.modalities.video.encoders.frames import FrameEncoder
 
         return FrameEncoder(

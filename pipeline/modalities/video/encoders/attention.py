@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +34,10 @@ class VideoAttention(nn.Module):
             TransformerBlock(width, max(1, width // 32), dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
+
+    def fit(self, statistics: Mapping[str, object]) -> None:
+        """Takes over what is known of the training set's frames."""
+        self.frames.fit(statistics)
 
     def forward(self, values: Tensor) -> Features:
         """Encodes clips.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from pipeline.modalities.codecs import dense_column
+from pipeline.modalities.facets import Fitted, TrainingStatistics
 from pipeline.modalities.layers import Features
 
 MIDDLE = 0.5  # of a stretch, where nothing is drawn
@@ -36,6 +41,10 @@ class FrameEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.frames = frames
+
+    def fit(self, statistics: Mapping[str, object]) -> None:
+        """Takes over what :class:`FrameStatistics` has found of the training set's frames."""
+        cast(Fitted, self.network).fit(statistics)
 
     def forward(self, values: Tensor) -> ClipFeatures:
         """Encodes frames.
@@ -74,3 +83,28 @@ def choose(values: Tensor, num_frames: int, draws: Tensor) -> Tensor:
     index = place[..., None, None, None, None].expand(-1, -1, 1, *values.shape[2:])
     chosen: Tensor = stretches.gather(2, index).squeeze(2)
     return chosen
+
+
+class FrameStatistics:
+    """Collects what a network of images needs to know of frames.
+
+    Args:
+        of_images: Takes columns of images.
+        shape: Of a frame: height, width, channels.
+    """
+
+    def __init__(self, of_images: TrainingStatistics, shape: tuple[int, int, int]) -> None:
+        self._of_images, self._shape = of_images, shape
+
+    def add(self, column: pa.Array) -> None:
+        """Adds a column of clips, those of their frames that are there; nulls do not count."""
+        size = math.prod(self._shape)
+        clips = dense_column(column, (column.type.list_size // size, *self._shape))
+        frames = torch.from_numpy(clips.values[clips.present]).flatten(0, 1)
+        real = frames[are_there(frames)]
+        pixels = pa.array(real.reshape(-1).numpy())
+        self._of_images.add(pa.FixedSizeListArray.from_arrays(pixels, size))
+
+    def result(self) -> Mapping[str, object]:
+        """What was found."""
+        return self._of_images.result()

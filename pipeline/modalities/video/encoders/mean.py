@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from pipeline.modalities.layers import Features
@@ -23,6 +25,10 @@ class VideoMean(nn.Module):
         super().__init__()
         self.frames = frames
         self.norm = nn.LayerNorm(width)
+
+    def fit(self, statistics: Mapping[str, object]) -> None:
+        """Takes over what is known of the training set's frames."""
+        self.frames.fit(statistics)
 
     def forward(self, values: Tensor) -> Features:
         """Encodes clips.

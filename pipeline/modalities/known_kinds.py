@@ -1,12 +1,13 @@
-"""Which kind of modality a file is for, by its format or its extension: the modalities say which formats are theirs."""
+"""What the kinds of modalities say together: which formats are whose, and what the words of the quarantine mean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
 
-from pipeline.modalities import kinds
+from pipeline.modalities import ModalitiesConfig, kinds
 from pipeline.modalities.content import EXTENSIONS, OTHER_KINDS
+from pipeline.sample import FILTERS, NOTES, REASONS
 
 
 @cache
@@ -28,3 +29,15 @@ def is_media(kind: str) -> bool:
     """Whether files of a kind are for a person to look at or to listen to."""
     section = kinds().get(kind)
     return section is not None and section.MEDIUM in ("picture", "sound", "film")
+
+
+def meanings(modalities: ModalitiesConfig | None = None) -> Mapping[str, str]:
+    """Word -> what it means, of everything that a row of the quarantine may have as its reason.
+
+    Args:
+        modalities: Those of the configuration, for the words of a person's own.
+    """
+    words = {**REASONS, **FILTERS, **NOTES}
+    for modality in (*kinds().values(), *(modalities.by_name().values() if modalities else ())):
+        words |= modality.REASONS
+    return words
