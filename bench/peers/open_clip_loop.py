@@ -49,8 +49,10 @@ def main() -> None:
         (Path(folder) / f"{NAME}.json").write_text(json.dumps(ARCHITECTURE))
         open_clip.add_model_config(folder)
         checkpoint = trained(given, folder)
+        # As its loop makes them: with the sigmoid loss a model has a bias.
+        bias = {"init_logit_bias": -10.0} if given.loss == "siglip" else {}
         model, _, preprocess = open_clip.create_model_and_transforms(
-            NAME, pretrained=str(checkpoint), load_weights=True, weights_only=False
+            NAME, pretrained=str(checkpoint), weights_only=False, **bias
         )
     print(json.dumps(judged(model, preprocess, open_clip.get_tokenizer(NAME), given.test)))
 
@@ -101,8 +103,8 @@ def judged(model: Any, preprocess: Any, tokenizer: Any, pattern: str) -> dict[st
             model.encode_text(texts, normalize=True),
         ]
     every = np.ones(len(samples), dtype=bool)
-    names = np.array([text.encode() for _, text in samples], dtype=object)
-    same_text = np.unique(names.astype(str), return_inverse=True)[1].astype(np.int64) + 1
+    names = np.array([text for _, text in samples])
+    same_text = np.unique(names, return_inverse=True)[1].astype(np.int64) + 1
     identities = np.stack([row_digests(images.numpy(), every), same_text], axis=1)
     embeddings = torch.stack(sides, dim=1).numpy()
     found = rankings(embeddings, np.stack([every, every], axis=1), identities)

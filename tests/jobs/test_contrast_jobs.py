@@ -67,9 +67,14 @@ input:
   val: {data}/c-val-*.tar
   test: {data}/c-test-*.tar
 modalities:
-  image: {{fields: [png], size: 8}}
+  image: {{fields: [png], size: 8, encoder: {{kind: statistics, layers: 0, dropout: 0}}}}
   text: {{fields: [txt], max_tokens: 8, vocab_size: 300}}
-  audio: {{fields: [wav], sample_rate_hz: 8000, max_seconds: 0.3, num_mels: 20}}
+  audio:
+    fields: [wav]
+    sample_rate_hz: 8000
+    max_seconds: 0.3
+    num_mels: 20
+    encoder: {{kind: statistics, layers: 0, dropout: 0}}
 objective: {{kind: contrast, width: 32, dropout: 0}}
 train: {{epochs: 10, batch_size: 24, learning_rate: 1e-2, seed: 1, augment: false}}
 evaluate: {{num_bootstrap: 50}}
@@ -190,7 +195,8 @@ def test_labels_and_texts_judge_it_and_groups_are_one(
     assert "cannot be read" in capsys.readouterr().err
     bundle = Bundle.load(str(home / "model"))
     seen = [f"input.train={data}/c-val-*.tar", f"evaluate.input={data}/c-train-*.tar"]
-    for words in (["evaluate.input=train"], seen):
+    others = [f"input.train={data}/c-val-*.tar", "evaluate.input=train"]
+    for words in (["evaluate.input=train"], seen, others):
         asked = partial(pytest.fail, "probes are never fitted on what is judged")
         split = training_split(load(config, words), bundle, asked, asked, "")
         assert split is None
