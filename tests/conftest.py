@@ -51,10 +51,10 @@ input:
   test: {tone_data}/tone-test-*.tar
   metadata: [json]
 modalities:
-  image: {{fields: [png, jpg], size: 16}}
-  text: {{fields: [txt], max_tokens: 16, vocab_size: 300}}
-  audio: {{fields: [wav], sample_rate_hz: 8000, max_seconds: 0.3, num_mels: 20}}
-objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}}}
+  image: {{fields: [png, jpg], size: 16, encoder: {{kind: cnn}}}}
+  text: {{fields: [txt], max_tokens: 16, vocab_size: 300, encoder: {{kind: transformer}}}}
+  audio: {{fields: [wav], sample_rate_hz: 8000, max_seconds: 0.3, num_mels: 20, encoder: {{kind: cnn}}}}
+objective: {{kind: classify, label: cls, width: 32, fusion: {{kind: concat}}, dropout: 0.1}}
 train: {{epochs: 3, batch_size: 16, learning_rate: 3e-3, seed: 1}}
 evaluate: {{num_bootstrap: 50}}
 cluster: {{num_cpus: 1, executor: here}}

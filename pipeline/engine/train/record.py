@@ -27,7 +27,8 @@ MAX_SHARDS = 10_000  # that a bundle names one by one
 
 def embedded_modalities(config: Config) -> tuple[str, ...]:
     """Modalities whose frozen encoders see each sample once; what they make of it stays in the training's cache."""
-    if config.train.cache == "none" or config.require_objective().NEEDS_VALUES:
+    objective = config.objective
+    if config.train.cache == "none" or objective is None or objective.NEEDS_VALUES:
         return ()
     encoders = {name: modality.encoder for name, modality in config.modalities.by_name().items()}
     return tuple(
