@@ -36,7 +36,6 @@ from bench.ingest import environment
 RESULTS = Path(__file__).parents[1] / "results"
 WANTED = 0.95  # of the bare loop's rate
 WANTED_OF_STEPS = 0.97
-STEPS = 20  # of an epoch with each kind of encoder
 PARTS = ("training", *PREDICTORS, "steps", "copies")
 SMALL = "shufflenet_v2_x0_5"
 ON_GPU = Size(
@@ -120,11 +119,8 @@ def _cases(
                 pairs = predicting(kind, size, device, options.rounds, folder, compiled=compiled)
                 yield f"{kind}{ending}", _told(f"{kind}{ending}", pairs, size.count(kind))
     if "steps" in options.only:
-        num_steps = size.steps if options.quick else STEPS
-        for kind, pairs in steps(
-            device, size.dtype, options.rounds, num_steps, quick=options.quick
-        ):
-            yield f"step {kind}", _told(f"step {kind}", pairs, num_steps, WANTED_OF_STEPS)
+        for kind, count, pairs in steps(device, size.dtype, options.rounds, quick=options.quick):
+            yield f"step {kind}", _told(f"step {kind}", pairs, count, WANTED_OF_STEPS)
 
 
 def _options() -> argparse.Namespace:

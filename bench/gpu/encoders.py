@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.gpu.training import CLASSES, Pair, in_turn
+from bench.gpu.figures import seconds_of
+from bench.gpu.training import CLASSES, Bare, Pair, in_turn
 from pipeline.config import Config, validate
 from pipeline.modalities.base import ModalityConfig, Noted
 from pipeline.modalities.chance import CHANCE
@@ -30,6 +31,8 @@ TOKENIZER = train_tokenizer([" ".join(WORDS)], 300)
 LEFT_OUT = "pretrained"
 BATCH, DIFFERENT_MEMBERS = 64, 8
 SECONDS, RATE_HZ = 2.0, 16_000
+# Of a round: so many steps as take so long.
+ROUND_SECONDS, LEAST_STEPS, MOST_STEPS = 2.0, 3, 40
 
 Draw = np.random.Generator
 
@@ -52,14 +55,22 @@ class Members:
 
 
 def steps(
-    device: torch.device, dtype: torch.dtype, rounds: int, num_steps: int, *, quick: bool
-) -> Iterator[tuple[str, list[Pair]]]:
-    """``MODALITY/KIND`` -> (seconds of our steps, seconds of the bare loop's), of each round."""
+    device: torch.device, dtype: torch.dtype, rounds: int, *, quick: bool
+) -> Iterator[tuple[str, int, list[Pair]]]:
+    """``MODALITY/KIND``, steps of a round, and (seconds of ours, seconds of the bare loop's) of each round."""
     for modality, members in MEMBERS.items():
         for kind in kinds_of(modality, members):
             network, batch = _case(modality, members, kind, device, quick=quick)
-            pairs = in_turn(network, [batch], device, dtype, rounds, num_steps)
-            yield f"{modality}/{kind}", pairs
+            bare = Bare(network(), batch, device, dtype)
+            bare.run(1)
+            cost = seconds_of(lambda bare=bare: bare.run(1), device)  # type: ignore[misc]
+            count = LEAST_STEPS if quick else int(min(MOST_STEPS, ROUND_SECONDS / cost))
+            count = max(LEAST_STEPS, count)
+            yield (
+                f"{modality}/{kind}",
+                count,
+                in_turn(network, [batch], device, dtype, rounds, count),
+            )
 
 
 def kinds_of(modality: str, members: Members) -> list[str]:
