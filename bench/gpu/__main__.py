@@ -95,13 +95,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, row in _cases(options, size, device, Path(folder)):
             found["cases"][name] = row
+            _write(options.output, found)
         if device.type == "cuda" and "copies" in options.only:
             found["copies"] = overlap(*traced(size, device, Path(folder)))
             print(f"copies: {found['copies']}")
     found["load_at_end"] = os.getloadavg()[0]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(found, indent=1) + "\n")
+    _write(options.output, found)
     print(f"device: {device.type}; written to {options.output}", file=sys.stderr)
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
+    """Writes what there is so far: a machine may be taken away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _cases(

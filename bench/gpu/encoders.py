@@ -32,7 +32,7 @@ LEFT_OUT = "pretrained"
 BATCH, DIFFERENT_MEMBERS = 64, 8
 SECONDS, RATE_HZ = 2.0, 16_000
 # Of a round: so many steps as take so long.
-ROUND_SECONDS, LEAST_STEPS, MOST_STEPS = 2.0, 3, 40
+ROUND_SECONDS, LEAST_STEPS, MOST_STEPS = 0.7, 3, 40
 
 Draw = np.random.Generator
 

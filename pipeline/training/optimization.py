@@ -118,7 +118,8 @@ def build_schedule(
 def build_average(model: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of a model's weights, often better than the last ones.
 
-    Floating-point weights and buffers are averaged; whatever else a model holds is copied.
+    Floating-point weights and buffers are averaged; whatever else a model holds is copied. Weights that are not trained
+    are the model's own, in the same memory.
 
     Args:
         model: Its present weights are where the average begins.
@@ -130,6 +131,9 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel:
         decay as in Tarvainen & Valpola 2017, "Mean teachers are better role models", section 3.
     """
     average = AveragedModel(model, use_buffers=True)
+    for averaged, latest in zip(average.module.parameters(), model.parameters(), strict=True):
+        if not latest.requires_grad:
+            averaged.data = latest.data
     average.n_averaged.fill_(
         1
     )  # the first weights count, so that the first step does not replace them
@@ -155,4 +159,8 @@ def _average(
         return
     steps = int(count)
     decay = min(highest, steps / (steps + 9.0))
-    torch._foreach_lerp_(list(averaged), list(latest), 1.0 - decay)
+    pairs = zip(averaged, latest, strict=True)
+    moved = [(mean, weight) for mean, weight in pairs if mean.data_ptr() != weight.data_ptr()]
+    if moved:
+        means, weights = zip(*moved, strict=True)
+        torch._foreach_lerp_(list(means), list(weights), 1.0 - decay)

@@ -123,3 +123,19 @@ def test_weight_average_continues_from_its_state() -> None:
         each.update_parameters(model)
     for name, value in average.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name])
+
+
+def test_weights_that_are_not_trained_are_in_memory_once() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    model[0].requires_grad_(False)
+    average = build_average(model, decay=0.5)
+    with torch.no_grad():
+        model[1].weight += 1
+    before = average.module[1].weight.clone()
+    average.update_parameters(model)
+    assert average.module[0].weight.data_ptr() == model[0].weight.data_ptr()
+    assert not average.module[1].weight.equal(before)
+    assert average.module[1].weight.data_ptr() != model[1].weight.data_ptr()
+    frozen = build_average(model.requires_grad_(False), decay=0.5)
+    frozen.update_parameters(model)
+    assert frozen.module[1].weight.equal(model[1].weight)
