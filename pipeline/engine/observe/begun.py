@@ -19,7 +19,8 @@ class Marks:
     """Marks in the cluster's own key-value store, where a worker's last words are safe; picklable.
 
     Ray 2.60 numbers the attempts of a task, but an actor of Ray Data works in a thread that has no task, and nobody
-    else tells which parts an actor had begun. A mark is some hundred bytes and takes about a millisecond.
+    else tells which parts an actor had begun. A mark is some hundred bytes and takes about a millisecond. Where a job
+    fails while other tasks of it are at work, what these mark afterwards stays until the cluster ends.
     """
 
     run: str = field(default_factory=lambda: f"pipeline-begun/{uuid.uuid4().hex}/")

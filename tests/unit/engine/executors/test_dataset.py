@@ -151,6 +151,8 @@ def test_parts_that_are_done_again_are_counted(
         pool = PredictorPool(spec, num_actors=1, num_gpus=0)
         stage = Stage("test", DECODER, shard_of, pool, lambda: die_once)
     losses: list[int] = []
+    # A task that was still at work when another's failure had ended its job may have left one.
+    left_before = set(internal_kv._internal_kv_list("pipeline-begun/"))
     with caplog.at_level("INFO"), plain_errors("test"):
         shards = list(executor.run(parts, stage, lambda: losses.append(1)))
     assert sorted(shards) == [part.shard for part in parts]
@@ -158,4 +160,4 @@ def test_parts_that_are_done_again_are_counted(
     [said] = [line for line in caplog.messages if line.startswith("part_lost")]
     assert "shard=x-3.tar" in said
     assert "again=1" in said
-    assert not internal_kv._internal_kv_list("pipeline-begun/"), "marks are removed"
+    assert set(internal_kv._internal_kv_list("pipeline-begun/")) <= left_before, "marks are removed"
