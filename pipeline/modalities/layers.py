@@ -15,6 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.modalities.moments import Moments
+
+MOST_DEVIATIONS = 10.0  # an outlier among statistics counts as so many
+
 
 class Features(NamedTuple):
     """What an encoder makes of one modality.
@@ -34,6 +38,79 @@ class Features(NamedTuple):
     def clean(self) -> Tensor:
         """The tokens (B, L, D), exact zeros where masked, whatever stood there, NaN included."""
         return torch.where(self.mask[..., None], self.tokens, self.tokens.new_zeros(()))
+
+
+def perceptron(size: int, width: int, layers: int, hidden: int, dropout: float) -> list[nn.Module]:
+    """The modules of a perceptron with ``layers`` hidden layers: float (B, size) -> (B, width).
+
+    Args:
+        size: Numbers that go in.
+        width: Numbers that come out.
+        layers: Hidden layers.
+        hidden: Their width.
+        dropout: Behind each of them.
+    """
+    blocks: list[nn.Module] = []
+    for _ in range(layers):
+        blocks += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout)]
+        size = hidden
+    return [*blocks, nn.Linear(size, width)]
+
+
+class StatisticsEncoder(nn.Module):
+    """A perceptron over fixed statistics of a value, standardised by the training set, to one token.
+
+    Args:
+        size: Statistics of a value (S).
+        width: D, channels of the token.
+        layers: Hidden layers.
+        hidden: Their width.
+        dropout: Of the statistics, and behind each hidden layer.
+        least_deviation: Added to each statistic's deviation in the training set.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        width: int,
+        layers: int,
+        hidden: int,
+        dropout: float,
+        least_deviation: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
+        self.least_deviation = least_deviation
+        self.layers = nn.Sequential(
+            nn.Dropout(dropout), *perceptron(size, width, layers, hidden, dropout)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def fit(self, moments: Moments) -> None:
+        """Takes over the training set's mean and deviation."""
+        self.mean.copy_(torch.tensor(moments["mean"], dtype=torch.float64))
+        self.deviation.copy_(torch.tensor(moments["deviation"], dtype=torch.float64))
+
+    def encode(self, statistics: Tensor, weight: Tensor | None = None) -> Features:
+        """Encodes statistics.
+
+        Args:
+            statistics: float (B, S).
+            weight: float (S,), how much each counts; all alike where None.
+
+        Returns:
+            Features of one token; real.
+        """
+        distance = (statistics - self.mean) / (self.deviation + self.least_deviation)
+        distance = distance.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        tokens = self.norm(self.layers(distance if weight is None else distance * weight))[:, None]
+        return Features(
+            tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        )
 
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:

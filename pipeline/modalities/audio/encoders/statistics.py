@@ -7,21 +7,20 @@ import math
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.modalities.audio.encoders.spectrogram import is_sounding, level_below_loudest
 from pipeline.modalities.codecs import dense_column
-from pipeline.modalities.layers import Features
+from pipeline.modalities.layers import Features, StatisticsEncoder
 from pipeline.modalities.moments import Moments, RunningMoments
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 # Of each track: mean and deviation, quantiles, deviation and mean size of the changes from frame to frame.
 NUM_STATISTICS = 2 + len(QUANTILES) + 2
-MOST_DEVIATIONS = 10.0  # an outlier counts as so many
 BLOCK_ROWS = 64  # sounds that are taken at a time
 
 
-class AudioStatistics(nn.Module):
+class AudioStatistics(StatisticsEncoder):
     """Statistics over time of the mel bins and of cepstral coefficients, standardised, to one token.
 
     Args:
@@ -33,8 +32,6 @@ class AudioStatistics(nn.Module):
         dropout: Of the statistics, and behind each hidden layer.
     """
 
-    mean: Tensor
-    deviation: Tensor
     cosines: Tensor
 
     def __init__(
@@ -46,23 +43,9 @@ class AudioStatistics(nn.Module):
         hidden: int,
         dropout: float,
     ) -> None:
-        super().__init__()
-        size = num_statistics(num_mels, num_coefficients)
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
+        super().__init__(num_statistics(num_mels, num_coefficients), width, layers, hidden, dropout)
         cosines = torch.from_numpy(cosine_transform(num_mels, num_coefficients)).float()
         self.register_buffer("cosines", cosines, persistent=False)
-        blocks: list[nn.Module] = [nn.Dropout(dropout)]
-        for _ in range(layers):
-            blocks += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout)]
-            size = hidden
-        self.layers = nn.Sequential(*blocks, nn.Linear(size, width))
-        self.norm = nn.LayerNorm(width)
-
-    def fit(self, moments: Moments) -> None:
-        """Takes over the training set's mean and deviation."""
-        self.mean.copy_(torch.tensor(moments["mean"], dtype=torch.float64))
-        self.deviation.copy_(torch.tensor(moments["deviation"], dtype=torch.float64))
 
     def forward(self, values: Tensor) -> Features:
         """Encodes log-mel spectrograms; how loud the recording is, and what is silent of it, does not matter.
@@ -73,12 +56,7 @@ class AudioStatistics(nn.Module):
         Returns:
             Features of one token; real.
         """
-        statistics = sound_statistics(values.to(self.mean.dtype), self.cosines)
-        distance = (statistics - self.mean) / self.deviation
-        tokens = self.norm(self.layers(distance.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)))[:, None]
-        return Features(
-            tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        )
+        return self.encode(sound_statistics(values.to(self.mean.dtype), self.cosines))
 
 
 def num_statistics(num_mels: int, num_coefficients: int) -> int:

@@ -9,16 +9,15 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.modalities.codecs import dense_column
 from pipeline.modalities.image.encoders import colours, edges
 from pipeline.modalities.image.encoders.grid import as_unit_range
-from pipeline.modalities.layers import Features
+from pipeline.modalities.layers import Features, StatisticsEncoder
 from pipeline.modalities.moments import Moments, RunningMoments
 
 Told = Literal["edges", "colours"]
-MOST_DEVIATIONS = 10.0  # an outlier counts as so many
 BLOCK_ROWS = 64  # images that are taken at a time
 
 
@@ -48,7 +47,7 @@ DESCRIPTIONS: Mapping[Told, Description] = {
 }
 
 
-class ImageStatistics(nn.Module):
+class ImageStatistics(StatisticsEncoder):
     """A description of an image, standardised, to one token.
 
     Args:
@@ -59,30 +58,16 @@ class ImageStatistics(nn.Module):
         dropout: Of the statistics, and behind each hidden layer.
     """
 
-    mean: Tensor
-    deviation: Tensor
     weight: Tensor
 
     def __init__(self, told: Told, width: int, layers: int, hidden: int, dropout: float) -> None:
-        super().__init__()
-        self.description = DESCRIPTIONS[told]
-        size = self.description.size
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("deviation", torch.ones(size))
-        sizes = torch.tensor(self.description.sizes)
+        description = DESCRIPTIONS[told]
+        size, least_deviation = description.size, description.least_deviation
+        super().__init__(size, width, layers, hidden, dropout, least_deviation)
+        self.description = description
+        sizes = torch.tensor(description.sizes)
         share = (size / len(sizes) / sizes).sqrt()
         self.register_buffer("weight", share.repeat_interleave(sizes), persistent=False)
-        blocks: list[nn.Module] = [nn.Dropout(dropout)]
-        for _ in range(layers):
-            blocks += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout)]
-            size = hidden
-        self.layers = nn.Sequential(*blocks, nn.Linear(size, width))
-        self.norm = nn.LayerNorm(width)
-
-    def fit(self, moments: Moments) -> None:
-        """Takes over the training set's mean and deviation."""
-        self.mean.copy_(torch.tensor(moments["mean"], dtype=torch.float64))
-        self.deviation.copy_(torch.tensor(moments["deviation"], dtype=torch.float64))
 
     def forward(self, values: Tensor) -> Features:
         """Encodes images.
@@ -94,12 +79,7 @@ class ImageStatistics(nn.Module):
             Features of one token; real.
         """
         statistics = self.description.of(as_unit_range(values, self.mean.dtype))
-        distance = (statistics - self.mean) / (self.deviation + self.description.least_deviation)
-        distance = distance.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * self.weight
-        tokens = self.norm(self.layers(distance))[:, None]
-        return Features(
-            tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        )
+        return self.encode(statistics, self.weight)
 
 
 class PictureStatistics:

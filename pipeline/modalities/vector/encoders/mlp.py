@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pipeline.modalities.layers import Features
+from pipeline.modalities.layers import Features, perceptron
 from pipeline.modalities.moments import Moments
 from pipeline.modalities.vector.encoders.standardize import Standardize
 
@@ -26,11 +26,7 @@ class VectorMlp(nn.Module):
         super().__init__()
         self.standardize = standardize
         size = 2 * standardize.num_steps * standardize.num_channels
-        blocks: list[nn.Module] = []
-        for _ in range(layers):
-            blocks += [nn.Linear(size, hidden), nn.GELU(), nn.Dropout(dropout)]
-            size = hidden
-        self.layers = nn.Sequential(*blocks, nn.Linear(size, width))
+        self.layers = nn.Sequential(*perceptron(size, width, layers, hidden, dropout))
         self.norm = nn.LayerNorm(width)
 
     def fit(self, moments: Moments) -> None:
