@@ -2,6 +2,9 @@
 
 import io
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -10,8 +13,12 @@ from torch import nn
 
 from pipeline.errors import ConfigError
 from pipeline.models.record import Score, extended, kept_epoch
+from pipeline.training.callbacks.checkpoint import Checkpoint
 from pipeline.training.optimization import build_average, build_optimizer
-from pipeline.training.state import TrainingState
+from pipeline.training.state import TrainingState, load_checkpoint
+
+if TYPE_CHECKING:
+    from pipeline.training.loop import Training
 
 
 def begin(width: int = 4) -> TrainingState:
@@ -144,3 +151,22 @@ def test_of_epochs_that_only_chance_tells_apart_the_last_is_kept() -> None:
 def test_what_was_kept_in_place_of_the_best_is_told() -> None:
     kept = {"epoch": 40, "of": 40, "chosen_by": "val_accuracy", "best": 8}
     assert "no worse by the validation split than the best, 8," in kept_epoch(kept)
+
+
+def test_the_checkpoint_keeps_the_last_of_epochs_that_only_chance_tells_apart(
+    tmp_path: Path,
+) -> None:
+    state = begin()
+    training = cast(
+        "Training",
+        SimpleNamespace(state=state, average=state.average, settled={"temperature": 1.5}),
+    )
+    callback = Checkpoint(str(tmp_path), Score("accuracy", "max", is_share=True), {})
+    for number, value in enumerate([0.40, 0.60, 0.50, 0.55, 0.30], start=1):
+        row = {"epoch": number, "val_accuracy": value, "rows_val": 17}
+        state.add(row, {})
+        callback.epoch_ended(training, row)
+    kept = load_checkpoint(str(tmp_path / "checkpoints" / "best.pt"))
+    assert kept["metrics"]["epoch"] == 4
+    assert kept["learned"] == {"temperature": 1.5}
+    assert state.best == 0.60, "the best stays what later epochs are held against"
