@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from pipeline.evaluation.robustness import Prediction
     from pipeline.prediction.corrupted import Case
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ def corrupted(
 def values_at(
     places: Sequence[str], table: pa.Table, json_depth: int
 ) -> dict[str, list[str | None]]:
-    """Place -> what each sample has there.
+    """Place -> what each sample has there; a place where none has anything is told in the log.
 
     Args:
         places: Fields, or paths in JSON fields, which were carried along.
@@ -198,4 +201,10 @@ def values_at(
         if name.startswith(METADATA_PREFIX)
     }
     rows = [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
-    return {place: [value_at(row, place, json_depth) for row in rows] for place in places}
+    values = {place: [value_at(row, place, json_depth) for row in rows] for place in places}
+    for place, found in values.items():
+        if rows and all(value is None for value in found):
+            logger.warning(
+                "none of %d samples has anything at %s: look at evaluate.slices", len(rows), place
+            )
+    return values
