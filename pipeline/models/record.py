@@ -122,7 +122,7 @@ def kept_epoch(kept: Mapping[str, object] | None) -> str:
         return ""
     how = "the best by the validation split"
     if "best" in kept:
-        how = f"no worse by the validation split than the best, {kept['best']}, by more than chance"
+        how = f"within chance of the best by the validation split, epoch {kept['best']}"
     if not str(kept["chosen_by"]).startswith("val_"):
         how = "chosen on the training data, since there was no validation split"
     early = ""
