@@ -1,0 +1,89 @@
+"""Captions: what does a sample show? A text, written symbol by symbol. Its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.modalities.section import Section
+from pipeline.models.fusion import AttentionConfig, FusionConfig
+from pipeline.models.record import Score
+from pipeline.objectives.base import Arrays, Learned
+from pipeline.objectives.caption import rows
+from pipeline.objectives.texts import TextSection
+from pipeline.objectives.texts.search import BeamConfig, SearchConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pipeline.nets.decoder import SequenceDecoder
+    from pipeline.objectives.caption.model import Captioner
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TransformerDecoderConfig(Section):
+    """Layers of attention to what was written and to what is seen."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: Annotated[int, Field(ge=1, le=48, description="of the decoder")] = 2
+    heads: Annotated[
+        int, Field(ge=1, le=32, description="of the attention; they share the width")
+    ] = 4
+    dropout: Annotated[Probability, Field(description="of the decoder's channels")] = 0.1
+
+    def build(self, symbols: int, width: int, length: int) -> SequenceDecoder:
+        """Builds the network for so many symbols, and texts of at most ``length`` of them."""
+        from pipeline.nets.decoder import TransformerDecoder
+
+        return TransformerDecoder(symbols, width, length, self.layers, self.heads, self.dropout)
+
+
+DecoderConfig = TransformerDecoderConfig
+
+
+class CaptionConfig(TextSection):
+    """A writer about samples with any subset of the modalities."""
+
+    kind: Literal["caption"] = "caption"
+    max_tokens: Annotated[
+        int,
+        Field(
+            ge=2, le=4096, description="symbols of a text, its end included; longer ones are cut"
+        ),
+    ] = 64
+    fusion: FusionConfig = Field(
+        default=AttentionConfig(), description="makes one embedding of a sample, beside its tokens"
+    )
+    decoder: DecoderConfig = Field(
+        default=TransformerDecoderConfig(), description="writes the text"
+    )
+    search: SearchConfig = Field(default=BeamConfig(), description="finds a likely text")
+    label_smoothing: Annotated[
+        Probability, Field(description="share of each symbol's target that is spread over all")
+    ] = 0.1
+    modality_dropout: Annotated[
+        Probability, Field(description="how often training hides a modality; never all of a sample")
+    ] = 0.2
+
+    @property
+    def score(self) -> Score:
+        return Score("perplexity", "min")
+
+    @property
+    def metric(self) -> str:
+        return "cider"
+
+    def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Captioner:
+        from pipeline.objectives.caption.model import Captioner
+
+        return Captioner(self, encoders, self.words(learned))
+
+    def schema(self, learned: Learned) -> list[pa.Field]:  # type: ignore[override]
+        return rows.schema(self.width)
+
+    def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
+        return rows.table(arrays, self.words(learned))
