@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -87,14 +87,14 @@ class TransformerDecoder(SequenceDecoder):
     def forward(self, symbols: Tensor, memory: Features) -> Tensor:
         tokens = self._embedded(symbols, 0)
         attendable = _attendable(memory)
-        for layer in self.layers:
+        for layer in self._layers():
             tokens = layer(tokens, *layer.seen(memory.clean()), attendable)
         return self._logits(tokens)
 
     def begin(self, memory: Features) -> State:
         state = {"attendable": _attendable(memory)}
         tokens = memory.clean()
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._layers()):
             state[f"{index}.seen_key"], state[f"{index}.seen_value"] = layer.seen(tokens)
         return state
 
@@ -102,7 +102,7 @@ class TransformerDecoder(SequenceDecoder):
         known = state.get("0.key")
         tokens = self._embedded(symbols[:, None], 0 if known is None else known.shape[2])
         after = dict(state)
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._layers()):
             name = f"{index}."
             written = (state[f"{name}key"], state[f"{name}value"]) if known is not None else None
             seen = state[f"{name}seen_key"], state[f"{name}seen_value"]
@@ -110,6 +110,9 @@ class TransformerDecoder(SequenceDecoder):
                 tokens, written, *seen, state["attendable"]
             )
         return self._logits(tokens)[:, 0], after
+
+    def _layers(self) -> Iterator[_Layer]:
+        return (layer for layer in self.layers if isinstance(layer, _Layer))
 
     def _embedded(self, symbols: Tensor, first: int) -> Tensor:
         """float (B, T, D) of symbols (B, T) at the places from ``first`` on."""
@@ -186,7 +189,7 @@ class _Layer(nn.Module):
         return output
 
     def _heads(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return tokens.view(*tokens.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _joined(self, heads: Tensor) -> Tensor:
         return heads.transpose(1, 2).flatten(2)

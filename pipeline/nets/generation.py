@@ -68,8 +68,8 @@ def beam_search(
         Wu et al. 2016, "Google's neural machine translation system", equation 14, whose length penalty
         ``((5 + T) / 6) ** alpha`` divides the log-probability.
     """
-    count = next(iter(state.values())).shape[0]
-    device = next(iter(state.values())).device
+    first = next(iter(state.values()))
+    count, device = len(first), first.device
     state = {name: values.repeat_interleave(width, dim=0) for name, values in state.items()}
     last = torch.full((count * width,), alphabet.start, device=device)
     symbols = torch.full((count, width, length), alphabet.pad, device=device)
@@ -82,31 +82,25 @@ def beam_search(
     for place in range(length):
         before = state
         logits, state = step(last, state)
-        gains = _allowed(logits, alphabet).log_softmax(dim=-1).unflatten(0, (count, width))
-        gains = _but_for_ended(gains, ended, alphabet.pad)
+        gains = _allowed(logits, alphabet).log_softmax(dim=-1).view(count, width, -1)
+        totals = score[..., None] + _but_for_ended(gains, ended, alphabet.pad)  # (B, K, V)
         longer = lengths + (~ended).float()
-        totals = score[..., None] + gains  # (B, K, V)
         ranked = (totals / _penalty(longer, length_penalty)[..., None]).flatten(1)
         chosen = ranked.topk(width, dim=1).indices
-        prefix, symbol = chosen // gains.shape[-1], chosen % gains.shape[-1]
+        prefix, symbol = chosen // totals.shape[-1], chosen % totals.shape[-1]
         score = totals.flatten(1).gather(1, chosen)
-        lengths, ended = longer.gather(1, prefix), ended.gather(1, prefix)
         symbols = symbols.gather(1, prefix[..., None].expand_as(symbols)).clone()
         symbols[:, :, place] = symbol
-        ended = ended | (symbol == alphabet.end)
-        rows = (first_row + prefix).flatten()
+        lengths = longer.gather(1, prefix)
+        ended = ended.gather(1, prefix) | (symbol == alphabet.end)
         if width > 1:
-            # What a step leaves as it is belongs to the sample: the same for all of its prefixes.
-            state = {
-                name: values if values is before.get(name) else values[rows]
-                for name, values in state.items()
-            }
+            state = _reordered(before, state, (first_row + prefix).flatten())
         last = symbol.flatten()
         if bool(ended.all()):
             break
     best = (score / _penalty(lengths, length_penalty)).argmax(dim=1)
-    rows = torch.arange(count, device=device)
-    return Generated(symbols[rows, best], score[rows, best])
+    samples = torch.arange(count, device=device)
+    return Generated(symbols[samples, best], score[samples, best])
 
 
 def sample_nucleus(
@@ -133,8 +127,8 @@ def sample_nucleus(
     Source:
         Holtzman et al. 2020, "The curious case of neural text degeneration", equation 2.
     """
-    count = next(iter(state.values())).shape[0]
-    device = next(iter(state.values())).device
+    first = next(iter(state.values()))
+    count, device = len(first), first.device
     last = torch.full((count,), alphabet.start, device=device)
     symbols = torch.full((count, length), alphabet.pad, device=device)
     score = torch.zeros(count, device=device)
@@ -148,7 +142,9 @@ def sample_nucleus(
         nucleus = torch.where(before < share, ordered, 0.0)
         reached = nucleus.cumsum(dim=-1)
         point = uniform().to(reached.dtype)[:, None] * reached[:, -1:]
-        drawn = (reached <= point).sum(dim=-1).clamp(max=reached.shape[-1] - 1)
+        # Rounding must lead to no symbol beyond the nucleus.
+        last_of_nucleus = (nucleus > 0).sum(dim=-1) - 1
+        drawn = torch.minimum((reached <= point).sum(dim=-1), last_of_nucleus)
         symbol = order.gather(1, drawn[:, None])[:, 0]
         symbol = torch.where(ended, alphabet.pad, symbol)
         score = score + torch.where(ended, 0.0, gains.gather(1, symbol[:, None])[:, 0])
@@ -165,6 +161,17 @@ def _allowed(logits: Tensor, alphabet: Alphabet) -> Tensor:
     allowed = logits.float().clone()
     allowed[:, [alphabet.pad, alphabet.start]] = IMPOSSIBLE
     return allowed
+
+
+def _reordered(before: State, after: State, rows: Tensor) -> State:
+    """The state behind a step, of the prefixes that were chosen.
+
+    What the step left as it was belongs to the sample: it is the same for all of its prefixes.
+    """
+    return {
+        name: values if values is before.get(name) else values[rows]
+        for name, values in after.items()
+    }
 
 
 def _but_for_ended(gains: Tensor, ended: Tensor, pad: int) -> Tensor:

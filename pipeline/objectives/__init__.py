@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapValidator
 
 from pipeline.objectives.base import ObjectiveSection
+from pipeline.objectives.caption import CaptionConfig
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.contrast import ContrastConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
@@ -46,7 +47,12 @@ def _in_full(section: object, handler: ValidatorFunctionWrapHandler) -> Any:
 
 
 ObjectiveConfig = Annotated[
-    ClassifyConfig | MultiLabelConfig | RegressConfig | ContrastConfig | PythonObjective,
+    ClassifyConfig
+    | MultiLabelConfig
+    | RegressConfig
+    | ContrastConfig
+    | CaptionConfig
+    | PythonObjective,
     Field(discriminator="kind"),
     WrapValidator(_in_full),
     SerializeAsAny(),

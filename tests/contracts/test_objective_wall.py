@@ -24,6 +24,8 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/api/samples.py": ({"classes"}, "as its batches"),
     "pipeline/packing/census.py": ({"classes"}, "pack counts values of a field that repeat, whatever learns from them"),
     "pipeline/packing/pack.py": ({"classes"}, "as its census"),
+    "pipeline/modalities/content.py": ({"caption"}, "a file's extension, of texts"),
+    "pipeline/packing/tables/columns.py": ({"caption"}, "a column's name in other people's tables of texts"),
     "pipeline/packing/split.py": ({"classes"}, "a stratified split is by such values"),
     "pipeline/inspection/table.py": ({"classes"}, "classes of a style sheet"),
     "pipeline/starter/draft.py": ({"classify"}, "a first configuration proposes one where labels repeat"),

@@ -59,10 +59,16 @@ def sample(**fields: str) -> Sample:
     return Sample("k", "x.tar", 0, members)
 
 
+def holding(objective: ObjectiveSection, text: str) -> Sample:
+    """A sample that has a text wherever the objective looks, unless told otherwise."""
+    target = objective.targets()
+    return sample(**dict.fromkeys(("cls",) if target is None else target.places, text))
+
+
 def surveyed(objective: ObjectiveSection, texts: list[str | None]) -> Any:
     survey = objective.survey()
     for text in texts:
-        survey.add(sample(cls=text), 64)
+        survey.add(holding(objective, text), 64)
     return survey
 
 
@@ -104,7 +110,7 @@ def learned(objective: ObjectiveSection, written: list[str]) -> Learned:
 def texts(objective: ObjectiveSection, written: list[str], learned: Learned) -> list[str | None]:
     """Canonical ones; none of an objective without targets."""
     target = objective.targets(learned)
-    return [None if target is None else target.read(sample(cls=text)) for text in written]
+    return [None if target is None else target.read(holding(objective, text)) for text in written]
 
 
 def targets_of(objective: ObjectiveSection, learned: Learned | None = None) -> Target:
@@ -148,7 +154,7 @@ def test_a_target_is_read_once_and_accepted_again(
         assert json.loads(json.dumps(target.identity)) == target.identity
         assert target.places
         with pytest.raises(SampleError) as caught:
-            target.read(sample(txt="x"))
+            target.read(sample(other="x"))
         with pytest.raises(SampleError) as of_a_row:
             target.accept(None)
         for error in (caught.value, of_a_row.value):
@@ -159,7 +165,7 @@ def test_a_target_reads_its_places_alone(objective: ObjectiveSection, written: l
     """A survey reads no other member."""
     target = targets_of(objective)
     for text in written:
-        whole = sample(cls=text, txt="x", json='{"a": 1}')
+        whole = sample(cls=text, txt=text, other="x", json='{"a": 1}')
         needed = fields_at(target.places)
         spared = {
             name: field if name in needed else Field(memoryview(b""), field.offset, field.size)

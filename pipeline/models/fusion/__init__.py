@@ -27,10 +27,12 @@ class _FusionConfig(Section):
     Attributes:
         TRAINED_ALONE: Whether modalities learn only from the loss of each alone.
         HAS_EXPERTS: Whether each modality answers by itself, so that to ask all of them costs little.
+        JOINS_OUTPUTS: Whether what it joins are answers: there is no one embedding before they are given.
     """
 
     TRAINED_ALONE: ClassVar[bool] = False
     HAS_EXPERTS: ClassVar[bool] = False
+    JOINS_OUTPUTS: ClassVar[bool] = False
 
     dropout: Annotated[float, Field(ge=0, lt=1, description="of the fused channels")] = 0.1
 
@@ -148,6 +150,7 @@ class BottleneckConfig(_FusionConfig):
 class LateConfig(_FusionConfig):
     """Output level: one output per modality, weighted for each sample."""
 
+    JOINS_OUTPUTS = True
     kind: Literal["late"] = "late"
 
     def build(self, width: int, modalities: Sequence[str]) -> Fusion:
@@ -161,6 +164,7 @@ class _OutputFusionConfig(_FusionConfig):
     """Fusions of outputs: an expert per modality, which differ in how their answers become one."""
 
     HAS_EXPERTS = True
+    JOINS_OUTPUTS = True
 
     @property
     def rule(self) -> type[OutputHead]:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
+from pipeline.metrics.columns import Sums
 from pipeline.modalities.section import Section
 from pipeline.models.fusion import AttentionConfig, FusionConfig
 from pipeline.models.record import Score
-from pipeline.objectives.base import Arrays, Learned
+from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.caption import rows
+from pipeline.objectives.caption.summary import summary
 from pipeline.objectives.texts import TextSection
 from pipeline.objectives.texts.search import BeamConfig, SearchConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.metrics.record import EvaluationRecord, SampleScores
     from pipeline.nets.decoder import SequenceDecoder
+    from pipeline.objectives.caption.evaluation import CaptionEvaluation
     from pipeline.objectives.caption.model import Captioner
+    from pipeline.objectives.caption.section import CaptionSection
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -56,7 +61,7 @@ class CaptionConfig(TextSection):
         ),
     ] = 64
     fusion: FusionConfig = Field(
-        default=AttentionConfig(), description="makes one embedding of a sample, beside its tokens"
+        default=AttentionConfig(), description="joins the modalities that a sample has"
     )
     decoder: DecoderConfig = Field(
         default=TransformerDecoderConfig(), description="writes the text"
@@ -87,3 +92,46 @@ class CaptionConfig(TextSection):
 
     def rows(self, arrays: Arrays, learned: Learned) -> pa.Table:
         return rows.table(arrays, self.words(learned))
+
+    def evaluation(self, learned: Learned, judging: Judging) -> CaptionEvaluation:
+        from pipeline.objectives.caption.evaluation import CaptionEvaluation
+
+        return CaptionEvaluation(str(learned["most_frequent"]), judging)
+
+    def difference(
+        self,
+        first: pa.Table,
+        second: pa.Table,
+        evaluation: Mapping[str, JsonValue],
+        judging: Judging,
+    ) -> dict[str, JsonValue]:
+        from pipeline.objectives.caption.evaluation import difference
+
+        return difference(first, second, judging)
+
+    def sample_scores(self, rows: pa.Table, evaluation: Mapping[str, JsonValue]) -> SampleScores:
+        from pipeline.objectives.caption.evaluation import sample_scores
+
+        return sample_scores(rows)
+
+    def summary(self, rows: pa.Table, learned: Learned) -> Sums:
+        return summary(rows)
+
+    def section(self) -> CaptionSection:
+        from pipeline.objectives.caption.section import CaptionSection
+
+        return CaptionSection(self.score)
+
+    def flat(self, evaluation: EvaluationRecord) -> dict[str, float]:
+        from pipeline.objectives.caption.evaluation import summary_metrics
+
+        return summary_metrics(evaluation)
+
+    @model_validator(mode="after")
+    def _fuses_features(self) -> Self:
+        if self.fusion.JOINS_OUTPUTS:
+            raise ValueError(
+                f"objective.fusion.kind={self.fusion.kind} joins the answers of modalities, and {self.kind} writes one "
+                "text from what all of them show; choose a fusion of features or tokens, such as attention"
+            )
+        return self

@@ -104,7 +104,9 @@ class Captioner(Objective):
         with torch.no_grad():
             embedding, memory = self._seen(batch)
             state = self.decoder.begin(memory)
-            seeds = batch[CHANCE] if CHANCE in batch else torch.zeros(len(embedding), dtype=int)
+            seeds = (
+                batch[CHANCE] if CHANCE in batch else torch.zeros(len(embedding), dtype=torch.int64)
+            )
             chance = Chance(seeds.to(embedding.device) ^ seed)
             generated = self.settings.search.run(
                 self.decoder.step, state, self.settings.max_tokens, chance

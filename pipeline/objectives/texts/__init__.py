@@ -1,4 +1,4 @@
-"""What objectives share whose targets are texts: how they are read, what they are written with, and how they are judged."""
+"""What objectives share whose targets are texts: how these are read, what they are written with, how one is found."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TextSection(ObjectiveSection):
         str,
         Field(
             min_length=1,
-            description="field with the text, or json.path inside a JSON field; a list there holds several that are all right",
+            description="field with the text, or json.path inside a JSON field; of a list there, all are right",
         ),
     ] = "txt"
     lower: Annotated[bool, Field(description="puts texts in lower case")] = False
@@ -58,4 +58,7 @@ class TextSection(ObjectiveSection):
         return pa.array(map(references_of, texts.to_pylist()), pa.list_(pa.string()))
 
     def texts(self, truth: pa.Array) -> Sequence[str | None]:  # type: ignore[override]
-        return [TextTarget.written(references) for references in truth.to_pylist()]
+        return [
+            None if references is None else TextTarget.written(references)
+            for references in truth.to_pylist()
+        ]

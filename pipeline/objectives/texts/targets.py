@@ -22,7 +22,7 @@ REASON = "bad_label"
 
 @dataclass(frozen=True)
 class TextTarget:
-    """The text of a sample, or the several that are all right; see :class:`pipeline.modalities.decoding.targets.Target`.
+    """The text of a sample, or several that are all right; see :class:`pipeline.modalities.decoding.targets.Target`.
 
     Texts are cleaned as the text modality's are. The canonical text is a JSON list of them, in their order, each once.
 
@@ -89,9 +89,9 @@ class TextTarget:
         return self.written(list(dict.fromkeys(texts)))
 
     @staticmethod
-    def written(references: Sequence[str] | None) -> str | None:
-        """The canonical text of texts that were read; None for none."""
-        return None if references is None else json.dumps(references, ensure_ascii=False)
+    def written(references: Sequence[str]) -> str:
+        """The canonical text of texts that were read."""
+        return json.dumps(references, ensure_ascii=False)
 
 
 @lru_cache(maxsize=1 << 14)

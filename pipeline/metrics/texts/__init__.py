@@ -1,0 +1,1 @@
+"""How texts that a model has written are judged against texts that are right."""
