@@ -130,13 +130,11 @@ def seal(config_path: Path, folder: Path) -> None:
     objective, learned = config.require_objective(), {"classes": ["a", "b"]}
     torch.manual_seed(0)
     weights = build(objective, config.modalities, learned).state_dict()
-    Bundle(
+    Bundle.of(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
         learned=learned,
         tokenizer=None,
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in weights.items()}),
     ).save(str(folder))
 

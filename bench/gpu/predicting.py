@@ -96,13 +96,11 @@ def _seal(folder: str, size: Size) -> None:
     objective, learned = config.require_objective(), {"classes": CLASSES}
     torch.manual_seed(0)
     state = build(objective, config.modalities, learned).state_dict()
-    Bundle(
+    Bundle.of(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
         learned=learned,
         tokenizer=None,
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in state.items()}),
     ).save(folder)
 

@@ -116,13 +116,11 @@ def write_bundle(folder: Path, settings: Mapping[str, Any] = MODALITIES) -> None
     )
     torch.manual_seed(0)
     weights = build(objective, modalities, LEARNED).state_dict()
-    Bundle(
+    Bundle.of(
         objective=objective.model_dump(mode="json"),
         modalities=modalities,
         learned=LEARNED,
         tokenizer=None,
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in weights.items()}),
     ).save(str(folder))
 

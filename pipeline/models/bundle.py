@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ from pydantic import JsonValue, ValidationError
 from pipeline import storage
 from pipeline.errors import ModelError, in_words
 from pipeline.modalities import ModalitiesConfig
+from pipeline.models.card import card
 from pipeline.models.differences import differences, shown
-from pipeline.models.record import SIZED_FOR, kept_epoch
+from pipeline.models.record import SIZED_FOR
 from pipeline.plugins import CLASS, KIND, SETTINGS, class_names
 
 if TYPE_CHECKING:
@@ -31,63 +32,102 @@ WEIGHTS, MANIFEST, TOKENIZER, CARD = (
 )
 
 
-MAX_SHOWN = 50  # values of a list that the model card shows
-
-
 @dataclass(frozen=True)
 class Bundle:
     """A trained model with its preprocessing.
 
+    What it is known by is its description as it was written: a setting that was not there yet, and has its default
+    since, changes nothing of it.
+
     Attributes:
-        objective: The objective's section of the configuration, as JSON.
-        modalities: The preprocessing that the model was trained with.
-        learned: What the objective has learned of the targets, as JSON.
+        description: What ``bundle.json`` says, the fingerprint aside, as JSON.
+        modalities: The preprocessing that the model was trained with, as the description says it; what it does not say
+            has its default.
         tokenizer: JSON of the tokenizer, None where there is no text.
-        metrics: Metrics of the validation split at the epoch that was kept.
-        training: How it was trained: settings, seed, versions.
         weights: Serialized weights (safetensors).
-        format: Of ``bundle.json``: the one that it was read in, so that its fingerprint stays.
     """
 
-    objective: Mapping[str, Any]
+    description: Mapping[str, Any]
     modalities: ModalitiesConfig
-    learned: Mapping[str, JsonValue]
     tokenizer: str | None
-    metrics: Mapping[str, float]
-    training: Mapping[str, Any]
     weights: bytes
-    format: int = FORMAT
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        objective: Mapping[str, Any],
+        modalities: ModalitiesConfig,
+        learned: Mapping[str, JsonValue],
+        tokenizer: str | None,
+        weights: bytes,
+        metrics: Mapping[str, float] | None = None,
+        training: Mapping[str, Any] | None = None,
+    ) -> Bundle:
+        """The bundle of a model that was trained now.
+
+        Args:
+            objective: The objective's section of the configuration, as JSON.
+            modalities: The preprocessing that the model was trained with.
+            learned: What the objective has learned of the targets, as JSON.
+            tokenizer: JSON of the tokenizer, None where there is no text.
+            weights: Serialized weights (safetensors).
+            metrics: Metrics of the validation split at the epoch that was kept.
+            training: How it was trained: settings, seed, versions.
+        """
+        description = {
+            "format": FORMAT,
+            "objective": objective,
+            "modalities": modalities.decoding(exclude_none=False, filters=False, encoders="sealed"),
+            "learned": learned,
+            "metrics": metrics or {},
+            "training": training or {},
+        }
+        return cls(json.loads(json.dumps(description)), modalities, tokenizer, weights)
+
+    @property
+    def objective(self) -> Mapping[str, Any]:
+        """The objective's section of the configuration, as JSON."""
+        section: Mapping[str, Any] = self.description["objective"]
+        return section
+
+    @property
+    def learned(self) -> Mapping[str, JsonValue]:
+        """What the objective has learned of the targets, as JSON."""
+        if self.description["format"] == FORMAT:
+            learned: Mapping[str, JsonValue] = self.description["learned"]
+            return learned
+        common = ("format", "objective", "modalities", "metrics", "training")
+        return {name: value for name, value in self.description.items() if name not in common}
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Metrics of the validation split at the epoch that was kept."""
+        metrics: Mapping[str, float] = self.description["metrics"]
+        return metrics
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """How it was trained: settings, seed, versions."""
+        training: Mapping[str, Any] = self.description["training"]
+        return training
 
     @property
     def fingerprint(self) -> str:
         """Digest of all that the bundle holds: what predictions depend on, and what is said of them."""
         digest = blake2b(digest_size=16)
-        digest.update(json.dumps(self._content(), sort_keys=True).encode())
+        digest.update(json.dumps(self.description, sort_keys=True).encode())
         digest.update((self.tokenizer or "").encode())
         digest.update(self.weights)
         return digest.hexdigest()
 
-    def _content(self) -> dict[str, Any]:
-        """What ``bundle.json`` says, its fingerprint aside."""
-        learned = dict(self.learned)
-        return {
-            "format": self.format,
-            "objective": dict(self.objective),
-            "modalities": self.modalities.decoding(
-                exclude_none=False, filters=False, encoders="sealed"
-            ),
-            **(learned if self.format == FLAT_FORMAT else {"learned": learned}),
-            "metrics": dict(self.metrics),
-            "training": dict(self.training),
-        }
-
     def save(self, folder: str) -> None:
         """Writes the bundle; ``bundle.json`` comes last and makes it whole."""
-        manifest = {**self._content(), "fingerprint": self.fingerprint}
+        manifest = {**self.description, "fingerprint": self.fingerprint}
         storage.write_bytes(storage.join(folder, WEIGHTS), self.weights)
         if self.tokenizer is not None:
             storage.write_bytes(storage.join(folder, TOKENIZER), self.tokenizer.encode())
-        storage.write_bytes(storage.join(folder, CARD), self.card().encode())
+        storage.write_bytes(storage.join(folder, CARD), card(self).encode())
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         storage.write_bytes(storage.join(folder, MANIFEST), text.encode())
 
@@ -116,16 +156,8 @@ class Bundle:
             modalities = ModalitiesConfig.model_validate(manifest["modalities"])
             needs_tokenizer = bool(modalities.tokenized())
             text = storage.read_bytes(storage.join(folder, TOKENIZER)) if needs_tokenizer else None
-            bundle = cls(
-                objective=manifest["objective"],
-                modalities=modalities,
-                learned=_learned(manifest),
-                tokenizer=text.decode() if text is not None else None,
-                metrics=manifest["metrics"],
-                training=manifest["training"],
-                weights=weights,
-                format=manifest["format"],
-            )
+            fingerprint = manifest.pop("fingerprint", None)
+            bundle = cls(manifest, modalities, None if text is None else text.decode(), weights)
         except FileNotFoundError as error:
             missing = str(error.filename or error).rpartition("/")[2]
             raise ModelError(
@@ -139,18 +171,13 @@ class Bundle:
                 where=folder,
                 fix="train the model again",
             ) from None
-        content = {name: value for name, value in manifest.items() if name != "fingerprint"}
-        if manifest.get("fingerprint") != bundle.fingerprint or content != bundle._said():
+        if fingerprint != bundle.fingerprint:
             raise ModelError(
                 "the bundle's files do not belong together: the fingerprint does not hold",
                 where=folder,
                 fix="copy the whole folder again, or train the model again",
             )
         return bundle
-
-    def _said(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(json.dumps(self._content()))
-        return content
 
     def state(self) -> dict[str, Tensor]:
         """The weights, name -> tensor."""
@@ -203,19 +230,6 @@ class Bundle:
                         fix=f"set {setting}={shown(ours_of_it)}",
                     )
 
-    def card(self) -> str:
-        """The model card, Markdown."""
-        inputs = ", ".join(self.modalities.by_name())
-        numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in self.metrics.items())
-        return CARD_TEXT.format(
-            kind=self.objective.get("kind"),
-            inputs=inputs,
-            learned="\n\n".join(_in_words(self.learned)),
-            numbers=numbers,
-            kept=kept_epoch(self.training.get("kept")) or "an epoch that is not known",
-            fingerprint=self.fingerprint,
-        )
-
 
 def check_classes(manifest: Mapping[str, Any], plugged: Collection[str], folder: str) -> None:
     """Refuses a bundle that names a class which nobody else names, before anything is imported for it.
@@ -239,40 +253,3 @@ def check_classes(manifest: Mapping[str, Any], plugged: Collection[str], folder:
                     fix=f"if you trust it, set {setting}.kind={KIND} and {setting}.{CLASS}={name}; in Python, "
                     f"load_model(..., trusted=[{name!r}])",
                 )
-
-
-def _learned(manifest: Mapping[str, Any]) -> dict[str, JsonValue]:
-    if manifest["format"] == FORMAT:
-        return dict(manifest["learned"])
-    common = ("format", "objective", "modalities", "metrics", "training", "fingerprint")
-    return {name: value for name, value in manifest.items() if name not in common}
-
-
-def _in_words(learned: Mapping[str, JsonValue]) -> Iterator[str]:
-    """What was learned, a paragraph each."""
-    for name, value in learned.items():
-        title = name.replace("_", " ").capitalize()
-        values = value if isinstance(value, list) else [value]
-        shown = ", ".join(map(str, values[:MAX_SHOWN]))
-        more = " ..." if len(values) > MAX_SHOWN else ""
-        yield f"**{title} ({len(values)}).** {shown}{more}"
-
-
-CARD_TEXT = """# Model card
-
-A `{kind}` model over {inputs}; any subset of them may be given.
-
-{learned}
-
-**Metrics of {kept}**
-
-| metric | value |
-| --- | --- |
-{numbers}
-
-The metrics say how it does on data like that which its epoch was chosen by, and nothing of other data. Its errors, by
-modality too, are in the run's report.
-
-Files: `weights.safetensors`, `bundle.json` (architecture, preprocessing, what it learned of its targets), and
-`tokenizer.json` where it reads text. Loading them runs no code. Fingerprint `{fingerprint}`.
-"""

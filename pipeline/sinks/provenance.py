@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline import runs, storage
 from pipeline.errors import ConfigError
@@ -38,9 +39,8 @@ class Provenance:
 
     def difference(self) -> str | None:
         """In what the settings of the rows that are there differ; empty where in nothing, None where none are there."""
-        try:
-            identity = json.loads(storage.read_bytes(self._url(IDENTITY)))
-        except FileNotFoundError:
+        identity = noted_identity(self.output)
+        if identity is None:
             return None
         return next(runs.differences(identity, self._whole_identity()), "")
 
@@ -118,6 +118,17 @@ class Provenance:
 
     def _url(self, name: str) -> str:
         return storage.join(self.output, COMMIT, name)
+
+
+def noted_identity(output: str) -> dict[str, Any] | None:
+    """What an output says that its rows depend on; None where no job has written there."""
+    try:
+        identity: dict[str, Any] = json.loads(
+            storage.read_bytes(storage.join(output, COMMIT, IDENTITY))
+        )
+    except FileNotFoundError:
+        return None
+    return identity
 
 
 def identity_digest(identity: Mapping[str, object]) -> str:

@@ -80,13 +80,11 @@ def check_step(network: Any, batch: dict[str, torch.Tensor]) -> None:
 def unsealed(network: Any, folder: Path) -> Any:
     """The network of a bundle that was written and read."""
     section = network.settings
-    Bundle(
+    Bundle.of(
         objective=section.model_dump(mode="json"),
         modalities=modalities_of("image", "text"),
         learned=LEARNED[section.kind][0],
         tokenizer="{}",
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in network.state_dict().items()}),
     ).save(str(folder))
     return restore(Bundle.load(str(folder)))

@@ -408,13 +408,11 @@ def test_a_bundle_gives_back_the_network(
     objective: ObjectiveSection, learned: Learned, network: Any, tmp_path: Path
 ) -> None:
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    Bundle(
+    Bundle.of(
         objective=objective.model_dump(mode="json"),
         modalities=MODALITIES_CONFIG,
         learned=learned,
         tokenizer="{}",
-        metrics={},
-        training={},
         weights=save(weights),
     ).save(str(tmp_path))
     bundle = Bundle.load(str(tmp_path))

@@ -38,7 +38,7 @@ def seal(
         learned = {"classes": list(learned)}
     torch.manual_seed(0)
     weights = build(objective, config.modalities, learned).state_dict()
-    bundle = Bundle(
+    bundle = Bundle.of(
         objective=objective.model_dump(mode="json"),
         modalities=config.modalities,
         learned=learned,

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from pipeline import runs, storage
 from pipeline.config import Patterns
 from pipeline.errors import BadDataError, ConfigError, in_words
+from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoded import SUFFIX, open_parquet, read_decoded, read_rows
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.models.noted import modalities_as_noted
 from pipeline.sample import LABEL, MODALITIES
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.folder import COMMIT, IDENTITY, MANIFEST
@@ -53,6 +55,10 @@ class DecodedFolder:
             return storage.read_bytes(storage.join(self.url, COMMIT, TOKENIZER)).decode()
         except FileNotFoundError:
             return None
+
+    def as_written(self, modalities: ModalitiesConfig) -> dict[str, Any]:
+        """What rows of some modalities depend on, by the settings that there were when the folder was written."""
+        return modalities_as_noted(modalities, modalities.decoding(), self.identity["modalities"])
 
     def check(self, where: str, metadata: Sequence[str] = (), **wanted: Any) -> None:
         """Compares settings with those that the rows were made with.
@@ -207,8 +213,7 @@ def num_rows(parts: Sequence[Part]) -> int:
 def read_modalities(part: Part) -> list[list[str]]:
     """The modalities that each of a decoded part's rows has."""
     rows = read_rows(part.url, part.start, part.end or 0, [MODALITIES])
-    modalities: list[list[str]] = rows[MODALITIES].to_pylist()
-    return modalities
+    return rows[MODALITIES].to_pylist()  # type: ignore[no-any-return]
 
 
 def read_labels(part: Part) -> list[str]:

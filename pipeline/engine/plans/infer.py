@@ -15,11 +15,13 @@ from pipeline.engine.infer.predictors import model_spec, precision_of, predictor
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.errors import ConfigError
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.models.noted import modalities_as_noted
 from pipeline.nightly.drift import Profile
 from pipeline.prediction.spec import Model, open_model
 from pipeline.sinks.base import Sink
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.output import Output
+from pipeline.sinks.provenance import noted_identity
 
 
 def with_version(config: Config, *, follows: bool = False) -> Config:
@@ -50,9 +52,10 @@ def inference_sink(config: Config, model: Model, output: str, partition: str = "
 
 
 def _output(config: Config, model: Model, folder: str, partition: str = "") -> Output:
+    noted = (noted_identity(folder) or {}).get("modalities", {})
     identity: dict[str, Any] = {
         "model": model.fingerprint,
-        "modalities": model.decoding(),
+        "modalities": modalities_as_noted(model.modalities, model.decoding(), noted),
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
         "precision": precision_of(config),

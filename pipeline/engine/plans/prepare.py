@@ -74,11 +74,11 @@ def plan_parts(
         BadDataError: There are shards, and nothing in them can be read.
     """
     folders, shards = split_input(config.patterns(patterns, where))
-    identity: dict[str, Any] = {"modalities": config.modalities.decoding()} if folders else {}
-    identity |= {} if target is None else {"label": target.identity}
+    identity: dict[str, Any] = {} if target is None else {"label": target.identity}
     identity |= {} if tokenizer is None else {"tokenizer": tokenizer_digest(tokenizer)}
     for folder in folders:
-        folder.check(where, metadata, **identity)
+        modalities = folder.as_written(config.modalities)
+        folder.check(where, metadata, modalities=modalities, **identity)
     parts = [part for folder in folders for part in folder.parts()]
     num_left = config.input.max_samples
     if num_left is not None:

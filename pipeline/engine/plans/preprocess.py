@@ -14,10 +14,12 @@ from pipeline.engine.plans.checks import second_column
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
 from pipeline.metrics.statistics import Measure, statistics
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.models.noted import modalities_as_noted
 from pipeline.sample import KEY, LABEL, MODALITIES, ORDINAL, SHARD
 from pipeline.sinks.base import Sink
 from pipeline.sinks.origin import Origin
 from pipeline.sinks.output import Output
+from pipeline.sinks.provenance import noted_identity
 
 STATISTICS = "stats.json"
 
@@ -81,17 +83,21 @@ def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
     if config.sink.keeps_rows:
         for name in {KEY, SHARD, MODALITIES, *columns} & set(decoder.metadata):
             raise second_column(name)
+    folder = config.folder("decoded", config.preprocess.output)
+    modalities, noted = config.modalities, noted_identity(folder) or {}
     identity = {
         "kind": KIND,
         "version": VERSION,
-        "modalities": config.modalities.decoding(),
+        "modalities": modalities_as_noted(
+            modalities, modalities.decoding(), noted.get("modalities", {})
+        ),
         "metadata": list(decoder.metadata),
         "label": decoder.target.identity if decoder.target else None,
         "tokenizer": tokenizer_digest(tokenizer),
         **config.cleaning.identity(training=config.preprocess.input == "train"),
     }
     output = Output(
-        config.folder("decoded", config.preprocess.output),
+        folder,
         identity,
         footer={"config": runs.fingerprint(identity), "pipeline_version": __version__},
         columns=columns,

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from pipeline import runs, storage
 from pipeline.config import Config, Patterns
 from pipeline.engine.decoding.decoded_folder import DecodedFolder, split_input
@@ -15,6 +13,7 @@ from pipeline.engine.train.progress import read_history
 from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.facets import KeepsFeatures
 from pipeline.models.bundle import MANIFEST, Bundle
+from pipeline.models.noted import as_noted, modalities_as_noted
 from pipeline.models.record import CHECKPOINTS, LAST, SIZED_FOR
 from pipeline.shards.planning.plan import expand, shard_fingerprint
 from pipeline.sinks.origin import Origin, full_location, shown
@@ -152,7 +151,10 @@ def _is_done(config: Config, bundle: Bundle) -> bool:
         raise _refused("the run has a model that does not say what it was trained on", folder)
     _check_same(config, trained_on, folder, "the model was trained")
     now, before = settings_of(config), bundle.training["ranges"][-1]["settings"]
-    now["train"] = _as_noted(now["train"], before["train"], config.train)
+    now["train"] = as_noted(config.train, now["train"], before["train"])
+    now["modalities"] = modalities_as_noted(
+        config.modalities, now["modalities"], before["modalities"]
+    )
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
     epochs, asked_epochs = bundle.training["kept"]["of"], config.train.epochs
     if not changed:
@@ -210,17 +212,13 @@ def _check_same(config: Config, made: Mapping[str, Any], where: str, what: str) 
     mine = {name: recipe[name] for name in comparable}
     if "objective" in mine:
         objective = config.require_objective()
-        mine["objective"] = _as_noted(mine["objective"], made["objective"], objective)
+        mine["objective"] = as_noted(objective, mine["objective"], made["objective"])
+    if "modalities" in mine:
+        mine["modalities"] = modalities_as_noted(
+            config.modalities, mine["modalities"], made["modalities"]
+        )
     for difference in runs.differences(comparable, mine):
         raise _refused(f"{what} with other settings: {difference}", where)
-
-
-def _as_noted(
-    now: Mapping[str, Any], before: Mapping[str, Any], section: BaseModel
-) -> dict[str, Any]:
-    """A section's settings without those that an earlier version did not have, where they have their defaults."""
-    changed = section.model_dump(mode="json", exclude_defaults=True)
-    return {name: value for name, value in now.items() if name in before or name in changed}
 
 
 def _refused(what: str, where: str, fix: str = "") -> ConfigError:

@@ -46,7 +46,7 @@ def seal(job: Job, num_parts: int) -> Bundle:
     logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(choice))
     weights = {name: value.contiguous() for name, value in best["weights"].items()}
     chosen = "val_" if by_validation else "train_"
-    return Bundle(
+    return Bundle.of(
         objective=config.require_objective().model_dump(mode="json"),
         modalities=config.modalities,
         learned={**job.learned, **best["learned"]},

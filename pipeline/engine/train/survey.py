@@ -60,7 +60,7 @@ def sized(config: Config) -> tuple[Config, int | None]:
 
 def _as_decoded(config: Config, suited: Config, folder: DecodedFolder) -> Config:
     """The suited configuration, with the modalities that a folder holds otherwise as they were."""
-    written, wanted = folder.identity["modalities"], suited.modalities.decoding()
+    written, wanted = folder.identity["modalities"], folder.as_written(suited.modalities)
     kept = {
         name: modality
         for name, modality in config.modalities.by_name().items()

@@ -1,6 +1,7 @@
 """A preprocessed folder gives the rows that decoding its shards again would give."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from pipeline.sample import (
     SHARD,
 )
 from pipeline.shards.planning.plan import expand, plan
+from pipeline.sinks.provenance import identity_digest
 
 SETTINGS = {
     "image": {"fields": ["png"], "size": 8},
@@ -221,6 +223,28 @@ def test_other_settings_are_refused_by_name(folder: Path, tmp_path: Path) -> Non
     )
     lacking = configure(tmp_path, input={"train": str(tmp_path / "run" / "decoded")})
     assert "modalities.audio was None" in refuse(lacking)
+
+
+def test_a_folder_of_before_a_setting_was_there_means_its_default(
+    folder: Path, tmp_path: Path
+) -> None:
+    """It is an input as ever, and preprocess goes on with it."""
+    shutil.copytree(folder / "run", tmp_path / "run")
+    written = tmp_path / "run" / "decoded"
+    identity = json.loads((written / "_commit" / "_identity.json").read_text())
+    del identity["modalities"]["text"]["encoding"]
+    (written / "_commit" / "_identity.json").write_text(json.dumps(identity))
+    manifest = json.loads((written / "_manifest.json").read_text())
+    manifest["fingerprint"] = identity_digest(identity)
+    (written / "_manifest.json").write_text(json.dumps(manifest))
+    given = {"input": {"train": str(written)}}
+    assert plan_parts(configure(tmp_path, **given), "train", "input.train")
+    latin = {"text": {**SETTINGS["text"], "encoding": "latin-1"}}
+    assert "text.encoding was None" in refuse(configure(tmp_path, **given, modalities=latin))
+    config = configure(tmp_path, input={"train": str(folder / "data"), "metadata": ["json"]})
+    job = preprocess_job(config, Workplace(config.cluster))
+    job.begin()
+    assert job.todo == []
 
 
 def test_what_is_no_folder_of_preprocess(folder: Path, tmp_path: Path) -> None:

@@ -154,17 +154,27 @@ def test_more_epochs_or_leave_to_overwrite_go_on(config: Path) -> None:
 
 
 def test_settings_that_are_newer_than_a_model_matter_where_they_are_set(config: Path) -> None:
-    resolved = load(config)
+    encoder = "modalities.image.encoder={kind: vit, layers: 1}"
+    resolved = load(config, [encoder])
     noted = record(resolved)
     for name in ("class_weights", "balanced_sampling", "loss", "gamma"):
         del noted["recipe"]["objective"][name]
+    del noted["recipe"]["objective"]["fusion"]["dropout"]
+    del noted["recipe"]["modalities"]["image"]["encoder"]["dropout"]
+    del noted["ranges"][0]["settings"]["modalities"]["image"]["augment"]["erase_probability"]
     for name in ("lanes", "early_stopping"):
         del noted["ranges"][0]["settings"]["train"][name]
     seal(config, Path(resolved.folder("model")), ["high", "low"], [], noted)
     assert finished(resolved) is not None, "done already, as it was before there were such settings"
-    for words in ("objective.class_weights=balanced", "train.lanes=2"):
+    for words in (
+        "objective.class_weights=balanced",
+        "objective.fusion.dropout=0.3",
+        "modalities.image.encoder.dropout=0.3",
+        "modalities.image.augment.erase_probability=0.3",
+        "train.lanes=2",
+    ):
         with pytest.raises(ConfigError, match=rf"{words.split('=')[0]} was None and is now "):
-            finished(load(config, [words]))
+            finished(load(config, [encoder, words]))
 
 
 def test_data_that_has_changed_is_other_data(config: Path) -> None:

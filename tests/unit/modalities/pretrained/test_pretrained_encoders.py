@@ -193,13 +193,11 @@ def test_the_embedding_is_that_of_the_encoder_alone(resnet: dict[str, str]) -> N
 def sealed(configured: ModalitiesConfig, model: nn.Module) -> Bundle:
     from safetensors.torch import save
 
-    return Bundle(
+    return Bundle.of(
         objective=OBJECTIVE.model_dump(mode="json"),
         modalities=configured,
         learned=LEARNED,
         tokenizer=None,
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in model.state_dict().items()}),
     )
 

@@ -141,13 +141,11 @@ def test_a_bundle_gives_the_same_rows_without_the_files(
     configured = modalities(name, {**encoder, "trainable_blocks": 1})
     model, _ = trained(configured)
     expected = model.eval().predict(batch_of(configured))["probabilities"]
-    Bundle(
+    Bundle.of(
         objective=OBJECTIVE.model_dump(mode="json"),
         modalities=configured,
         learned=LEARNED,
         tokenizer=tokenizer_of(configured),
-        metrics={},
-        training={},
         weights=save({path: value.contiguous() for path, value in model.state_dict().items()}),
     ).save(str(tmp_path / "model"))
     shutil.rmtree(elsewhere) if elsewhere.is_dir() else elsewhere.unlink()

@@ -129,13 +129,11 @@ def test_a_bundle_gives_the_same_rows_without_the_folder(tmp_path: Path) -> None
     tokenizing = configured.by_name()["text"].tokenizing()
     assert tokenizing is not None
     assert tokenizing.ready is not None
-    Bundle(
+    Bundle.of(
         objective=OBJECTIVE.model_dump(mode="json"),
         modalities=configured,
         learned=LEARNED,
         tokenizer=tokenizing.ready(),
-        metrics={},
-        training={},
         weights=save({name: value.contiguous() for name, value in model.state_dict().items()}),
     ).save(str(tmp_path / "model"))
     shutil.rmtree(folder)
