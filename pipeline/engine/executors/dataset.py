@@ -60,7 +60,7 @@ class DatasetExecutor(RayExecutor):
         """See :class:`pipeline.engine.executors.base.Executor`."""
         if not parts:
             return
-        marks = Marks()
+        marks = Marks.opened()
         with plain_errors(stage.name), contextlib.ExitStack() as at_the_end:
             at_the_end.callback(marks.forget)
             results = self._results(parts, stage, marks)

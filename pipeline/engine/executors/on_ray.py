@@ -58,7 +58,7 @@ class RayExecutor:
         cpus_each: float = 1,
         at_once: int | None = None,
     ) -> Iterator[Written]:
-        marks = Marks()
+        marks = Marks.opened()
         work = _Marked(WholeWay(stage), marks)
         try:
             for part, times, result in work_through(parts, work, num_cpus(), cpus_each, at_once):

@@ -6,24 +6,42 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.logs import event
 from pipeline.shards.planning.plan import Part
 
 logger = logging.getLogger(__name__)
 
+MARKS, OPEN = "pipeline-begun/", "open"
+
 
 @dataclass(frozen=True)
 class Marks:
-    """Marks in the cluster's own key-value store, where a worker's last words are safe; picklable.
+    """Marks of one run over parts, in the cluster's own key-value store; picklable.
 
-    Ray 2.60 numbers the attempts of a task, but an actor of Ray Data works in a thread that has no task, and nobody
-    else tells which parts an actor had begun. A mark is some hundred bytes and takes about a millisecond. Where a job
-    fails while other tasks of it are at work, what these mark afterwards stays until the cluster ends.
+    There a worker's last words are safe. Ray 2.60 numbers the attempts of a task, but an actor of Ray Data works in a
+    thread that has no task, and nobody else tells which parts an actor had begun. A mark is some hundred bytes and
+    takes about two milliseconds. A run is open until its marks are forgotten: work that goes on behind the failure of
+    another takes its mark away again. What a driver that was killed left is swept by the next one of the cluster.
+
+    Attributes:
+        run: What the keys of this run begin with: those of its Ray job, and of no other run.
     """
 
-    run: str = field(default_factory=lambda: f"pipeline-begun/{uuid.uuid4().hex}/")
+    run: str
+
+    @classmethod
+    def opened(cls) -> Marks:
+        """Those of a new run, on the driver."""
+        import ray
+        from ray.experimental import internal_kv
+
+        job = ray.get_runtime_context().get_job_id()
+        _sweep(job)
+        run = f"{MARKS}{job}/{uuid.uuid4().hex}/"
+        internal_kv._internal_kv_put(run + OPEN, b"")
+        return cls(run)
 
     def begin(self, part: Part, stage: str) -> int:
         """Notes, on the worker, that a stage of a part begins; returns how often it had begun before."""
@@ -34,16 +52,36 @@ class Marks:
             f"{self.run}{part.id}/{stage}/{before}", b"", overwrite=False
         ):  # True where it is there already
             before += 1
+        # Looked at behind the mark: what is put before the run is closed goes with it, and what is put later goes here.
+        if not internal_kv._internal_kv_exists(self.run + OPEN):
+            internal_kv._internal_kv_del(f"{self.run}{part.id}/{stage}/{before}")
         return before
 
     def forget(self) -> None:
-        """Removes all of them, if the cluster is still there."""
-        from ray.exceptions import RayError
-        from ray.experimental import internal_kv
+        """Closes the run and removes all of them, if the cluster is still there."""
+        _remove(self.run)
 
-        if internal_kv._internal_kv_initialized():  # type: ignore[no-untyped-call]
-            with contextlib.suppress(RayError):
-                internal_kv._internal_kv_del(self.run, del_by_prefix=True)
+
+def _sweep(own_job: str) -> None:
+    """Removes what jobs of this cluster that are no longer alive have left."""
+    from ray._private import state
+    from ray.experimental import internal_kv
+
+    keys: list[bytes] = internal_kv._internal_kv_list(MARKS)
+    jobs = {key.decode().removeprefix(MARKS).partition("/")[0] for key in keys} - {own_job}
+    if jobs:
+        table = state.jobs()  # type: ignore[no-untyped-call]
+        for job in jobs - {entry["JobID"] for entry in table if not entry["IsDead"]}:
+            _remove(f"{MARKS}{job}/")
+
+
+def _remove(prefix: str) -> None:
+    from ray.exceptions import RayError
+    from ray.experimental import internal_kv
+
+    if internal_kv._internal_kv_initialized():  # type: ignore[no-untyped-call]
+        with contextlib.suppress(RayError):
+            internal_kv._internal_kv_del(prefix, del_by_prefix=True)
 
 
 def tell_lost(part: Part, stage: str, times: int, on_loss: Callable[[], None]) -> None:

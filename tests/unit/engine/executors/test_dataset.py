@@ -22,8 +22,9 @@ from pipeline.engine.executors import dataset
 from pipeline.engine.executors.base import Executor, Stage, handed_over
 from pipeline.engine.executors.dataset import DatasetExecutor, read_parts
 from pipeline.engine.executors.on_ray import RayExecutor
-from pipeline.engine.executors.tasks import group_parts, work_through
+from pipeline.engine.executors.tasks import TASKS_AHEAD, group_parts, work_through
 from pipeline.engine.infer.predictors import PredictorPool
+from pipeline.engine.observe.begun import MARKS, Marks
 from pipeline.errors import SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
@@ -151,8 +152,6 @@ def test_parts_that_are_done_again_are_counted(
         pool = PredictorPool(spec, num_actors=1, num_gpus=0)
         stage = Stage("test", DECODER, shard_of, pool, lambda: die_once)
     losses: list[int] = []
-    # A task that was still at work when another's failure had ended its job may have left one.
-    left_before = set(internal_kv._internal_kv_list("pipeline-begun/"))
     with caplog.at_level("INFO"), plain_errors("test"):
         shards = list(executor.run(parts, stage, lambda: losses.append(1)))
     assert sorted(shards) == [part.shard for part in parts]
@@ -160,4 +159,42 @@ def test_parts_that_are_done_again_are_counted(
     [said] = [line for line in caplog.messages if line.startswith("part_lost")]
     assert "shard=x-3.tar" in said
     assert "again=1" in said
-    assert set(internal_kv._internal_kv_list("pipeline-begun/")) <= left_before, "marks are removed"
+    assert internal_kv._internal_kv_list(MARKS) == [], "marks are removed"
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_job_that_fails_leaves_no_marks_though_work_goes_on_behind_it(
+    parts: list[Part], tmp_path: Path
+) -> None:
+    """Its tasks that wait in a queue begin their parts when the job is over."""
+    (tmp_path / "begun").mkdir()
+
+    def fail_first(table: pa.Table) -> None:
+        shard = table["shard"][0].as_py()
+        (tmp_path / "begun" / shard).touch()
+        if shard == "x-0.tar":
+            raise SinkError("the disk is full", where=shard, fix="free some space")
+        while not (tmp_path / "failed").exists():
+            time.sleep(0.01)
+        (tmp_path / f"{shard}.ended").touch()
+
+    with pytest.raises(SinkError), plain_errors("test"):
+        list(RayExecutor().run(parts, Stage("test", DECODER, fail_first)))
+    (tmp_path / "failed").touch()
+    ahead = TASKS_AHEAD * 2 - 1  # that were handed out beside the first
+    while len(list(tmp_path.glob("*.ended"))) < ahead:
+        time.sleep(0.01)
+    assert internal_kv._internal_kv_list(MARKS) == []
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_sweeps_the_marks_of_jobs_that_are_no_longer_alive() -> None:
+    internal_kv._internal_kv_put(f"{MARKS}ffffffff/0/part/decode/0", b"")
+    alive = Marks.opened()
+    other = Marks.opened()
+    assert len(internal_kv._internal_kv_list(MARKS)) == 2
+    assert alive.begin(Part("x", "", ""), "decode") == 0
+    other.forget()
+    assert alive.begin(Part("x", "", ""), "decode") == 1, "of another run of the same job"
+    alive.forget()
+    assert internal_kv._internal_kv_list(MARKS) == []
