@@ -19,7 +19,9 @@ def work(config: Config, summary: Summary) -> None:
     """Looks through the shards; see :mod:`pipeline.engine.lint.plan`."""
     from pipeline.engine.lint.page import build
     from pipeline.engine.lint.plan import REPORT, check, lint, metrics, stretches
+    from pipeline.engine.train.survey import sized
 
+    config, _ = sized(config)  # as preprocess and a training of these samples will choose
     folder = output(config)
     todo = stretches(config)
     summary.first_sample = process_clock()

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.tones import make_samples, write_tar
 
-from jobs import _job, infer, preprocess, train
+from jobs import _job, infer, lint, preprocess, train
 from pipeline.config import Config, load
 from pipeline.modalities.section import FEW_SAMPLES
 from pipeline.models.bundle import Bundle
@@ -117,3 +117,19 @@ def test_what_preprocess_wrote_is_trained_on_as_it_is(config: Path, tmp_path: Pa
         assert _job.main(preprocess.JOB, words) == 0
         folder = f"input.train={tmp_path}/decoded-{split}"
         assert trained(config, folder, f"run={tmp_path}/{split}", "train.epochs=1") == expected
+
+
+def test_lint_looks_with_the_settings_that_a_training_chooses(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What preprocess would write of texts are characters of few, and tokens of many."""
+
+    def decoded_bytes(*overrides: str) -> int:
+        assert _job.main(lint.JOB, [str(config), "lint.estimate_samples=4", *overrides]) == 0
+        report = json.loads(Path(load(config).folder("lint"), "lint.json").read_text())
+        return int(report["estimate"]["decoded_bytes"])
+
+    chosen_bytes = decoded_bytes()
+    assert "modalities.text.encoder=ngrams" in capsys.readouterr().err
+    assert chosen_bytes == decoded_bytes("modalities.text.encoder.kind=ngrams")
+    assert chosen_bytes > decoded_bytes("modalities.text.encoder.kind=transformer")
