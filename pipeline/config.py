@@ -147,7 +147,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _objective_fits(self) -> Config:
         if self.objective is not None:
-            self.objective.check_modalities(tuple(self.modalities.by_name()))
+            modalities = self.modalities.by_name()
+            self.objective.check_modalities(tuple(modalities))
+            self.objective.check_fields(
+                {name: modality.fields for name, modality in modalities.items()}
+            )
         return self
 
     def patterns(self, wanted: Patterns, where: str) -> Patterns:

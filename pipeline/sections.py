@@ -122,6 +122,9 @@ class InferConfig(Section):
         description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
     )
     compile: bool = Field(default=False, description="compiles the model with torch.compile")
+    seed: int = Field(
+        default=0, description="of what a model draws for a sample, beside its shard and key"
+    )
     replace: bool = Field(
         default=False,
         description="replaces rows of another input, model or settings, once the new ones are whole",

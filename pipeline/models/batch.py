@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from pipeline.modalities.base import Codec, Dense
+from pipeline.models.seeds import sample_seeds
+from pipeline.sample import KEY, SHARD
 
 
 class Collates(Protocol):
@@ -42,6 +44,25 @@ def to_tensors(table: pa.Table, codecs: Mapping[str, Collates]) -> dict[str, Ten
         batch[name] = torch.from_numpy(writable(values))
         batch[f"{name}_present"] = torch.from_numpy(writable(present))
     return batch
+
+
+def chance_column(
+    table: pa.Table, seed: int, epoch: int, repeats: np.ndarray | None = None
+) -> Tensor:
+    """The column ``chance`` of a batch: what its samples' chance in an epoch is drawn from.
+
+    Args:
+        table: B samples, with their keys and shards.
+        seed: Of the configuration.
+        epoch: Counted from 0.
+        repeats: int64 (B,), how often the epoch has had each sample before; never where None.
+
+    Returns:
+        int64 (B,).
+    """
+    before = np.zeros(table.num_rows, dtype=np.int64) if repeats is None else repeats
+    shards, keys = table[SHARD].to_pylist(), table[KEY].to_pylist()
+    return torch.from_numpy(sample_seeds(seed, epoch, shards, keys, before))
 
 
 def contents_of(table: pa.Table, codecs: Mapping[str, Codec]) -> dict[str, np.ndarray]:

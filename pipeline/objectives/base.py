@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
-from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.modalities.section import Section
 from pipeline.models.record import Score
 from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
@@ -65,9 +65,12 @@ class ObjectiveSection(Section, Pluggable, ABC):
 
     Attributes:
         NEEDS_VALUES: Whether its network looks at samples' values itself, beside what encoders make of them.
+        SUBSETS_UP_TO: Modalities up to which an evaluation predicts every subset of them; of more, the whole and each
+            alone. None: every subset, whatever their number.
     """
 
     NEEDS_VALUES: ClassVar[bool] = True
+    SUBSETS_UP_TO: ClassVar[int | None] = None
 
     kind: str = KIND
     width: Annotated[
@@ -83,6 +86,11 @@ class ObjectiveSection(Section, Pluggable, ABC):
     @abstractmethod
     def metric(self) -> str:
         """The metric of an evaluation that subsets and other models are compared by, such as ``accuracy``."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether its network draws what it predicts, from the batch's column ``chance``, which only then is there."""
+        return False
 
     def said(self) -> dict[str, Any]:
         """What a configuration says of it, as JSON: what it leaves open is the model's."""
@@ -112,6 +120,26 @@ class ObjectiveSection(Section, Pluggable, ABC):
         Raises:
             ValueError: They do not do; names the setting.
         """
+
+    def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:
+        """Refuses modalities that read what is to be found out, which would hand the network its answer.
+
+        Args:
+            fields: Modality -> the fields that it reads.
+
+        Raises:
+            ValueError: One does; names the setting.
+        """
+        target = self.targets()
+        places = () if target is None else target.places
+        for place in places:
+            for name, read in fields.items():
+                shared = sorted(fields_at([place]).intersection(read))
+                if target is not None and shared:
+                    raise ValueError(
+                        f"{target.setting}: {place} is what the model is to find out, and modalities.{name} would show "
+                        f"it {shared[0]}; leave {name} out, or set modalities.{name}.fields to other fields"
+                    )
 
     def check_training(self, *, validates: bool) -> None:
         """Refuses settings that a training could not keep to.
@@ -150,6 +178,18 @@ class ObjectiveSection(Section, Pluggable, ABC):
         Raises:
             ConfigError: They are not what the objective is for.
         """
+
+    def remarks(self, survey: Any, learned: Learned) -> Mapping[str, int]:
+        """What is odd about targets of a split that are used all the same, to be told in the log.
+
+        Args:
+            survey: Of the split's targets.
+            learned: Of :meth:`learn`.
+
+        Returns:
+            A word for each oddity -> how often it is there; nothing that is not there.
+        """
+        return {}
 
     @abstractmethod
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Objective:

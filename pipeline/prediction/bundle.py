@@ -10,8 +10,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.models.batch import to_tensors
+from pipeline.models.batch import chance_column, to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.columns import in_half
 from pipeline.objectives.sealed import objective_of, prediction_fields, restore
@@ -28,7 +29,8 @@ class BundlePredictor:
     """Blocks of decoded samples in, the same rows with predictions in place of their modalities out.
 
     Networks see micro-batches of one shape, so that a sample's prediction does not depend on its neighbours, nor on
-    how many there are. On a GPU they are copied there while the one before is computed.
+    how many there are; what a network draws for a sample comes from the seed, the sample's shard and its key. On a GPU
+    micro-batches are copied there while the one before is computed.
 
     Args:
         spec: Names the folder of the bundle.
@@ -41,7 +43,7 @@ class BundlePredictor:
         self.modalities = loaded.modalities
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.objective, self.learned = objective_of(loaded), loaded.learned
-        self.batch_size = spec.batch_size
+        self.batch_size, self.seed = spec.batch_size, spec.seed
         self.fields = prediction_fields(loaded, float16=spec.float16)
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -59,7 +61,7 @@ class BundlePredictor:
         """Predicts a table of good samples.
 
         Args:
-            table: B rows.
+            table: B rows; with their shards and keys where the model draws.
             modalities: Those that may be looked at; all unless given.
             change: Makes another batch of each before the network sees it.
 
@@ -68,6 +70,7 @@ class BundlePredictor:
         """
         shown = self.codecs if modalities is None else modalities
         names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
+        names += [CHANCE] if self.objective.draws else []
         outputs: dict[str, list[Tensor]] = defaultdict(list)
         batches = ahead(self._micro_batches(table, names, shown, change), self.execution.device)
         for count, inputs in batches:
@@ -92,6 +95,8 @@ class BundlePredictor:
             for name in self.codecs:
                 if name not in shown:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
+            if CHANCE in names:
+                batch[CHANCE] = chance_column(rows, self.seed, epoch=0)
             yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)
 
     def rows(

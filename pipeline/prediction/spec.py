@@ -45,6 +45,7 @@ class ModelSpec:
         description: What was said of a model that is no bundle before; what is loaded must be the same. None asks
             nothing.
         settings: Of a person's own predictor.
+        seed: Of what a bundle draws for a sample, beside the sample's shard and key.
     """
 
     model: str
@@ -59,6 +60,7 @@ class ModelSpec:
     description: Description | None = None
     objective: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
 
     @property
     def plugged(self) -> frozenset[str]:
@@ -117,6 +119,10 @@ class Model(Protocol):
     @property
     def description(self) -> Description | None:
         """What a model that is no bundle takes and gives."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether rows depend on the seed, too."""
 
     def decoding(self) -> Mapping[str, Any]:
         """The settings that decoded rows depend on, ready for JSON."""
@@ -215,6 +221,10 @@ class BundleModel:
     def tokenizer(self) -> str | None:
         return self.bundle.tokenizer
 
+    @property
+    def draws(self) -> bool:
+        return objective_of(self.bundle).draws
+
     def decoding(self) -> Mapping[str, Any]:
         return self.modalities.decoding(exclude_none=False)
 
@@ -234,6 +244,7 @@ class ForeignModel:
     summary: None = None
     tokenizer: str | None = None
     sized_for: None = None
+    draws: bool = False
 
     @classmethod
     def of_encoder(cls, spec: ModelSpec) -> ForeignModel:

@@ -12,9 +12,9 @@ import pyarrow as pa
 from torch import Tensor
 
 from pipeline.modalities.chance import CHANCE
+from pipeline.models.batch import chance_column
 from pipeline.sample import BASE_SCHEMA, KEY, LABEL, SHARD
 from pipeline.shards.planning.plan import Part
-from pipeline.training.augmentation import chance_column
 from pipeline.training.order import EpochOrder, Lanes, Window
 from pipeline.training.parts import PartRows
 

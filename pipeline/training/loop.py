@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pipeline.models.batch import to_device
 from pipeline.models.record import ROWS
+from pipeline.models.seeds import step_seed
 from pipeline.objectives.base import Learned
 from pipeline.objectives.network import Batch, Objective, Turn
 from pipeline.training.augmentation import Augment, augmented
@@ -21,7 +22,6 @@ from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Feed, num_rows
 from pipeline.training.optimization import Schedule, build_average, build_optimizer, build_schedule
 from pipeline.training.ranks import LocalRanks, Ranks
-from pipeline.training.seeds import step_seed
 from pipeline.training.state import TrainingState
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.training.seeds import digest, mixed
+from pipeline.models.seeds import digest, mixed
 
 
 def deal(sizes: Sequence[int], num_bins: int) -> list[list[int]]:

@@ -20,9 +20,9 @@ from pipeline.engine.infer.predictors import model_spec
 from pipeline.engine.plans.examples import parts_of
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.models.batch import chance_column
 from pipeline.prediction.bundle import BundlePredictor
 from pipeline.prediction.corrupted import MISSING, cases
-from pipeline.training.augmentation import chance_column
 
 ASKED = (
     "evaluate.robustness.corruptions=[noise, drop, missing]",

@@ -104,6 +104,7 @@ def model_spec(config: Config) -> ModelSpec:
         float16=config.infer.float16,
         precision=precision_of(config),
         compile=config.infer.compile,
+        seed=config.infer.seed,
         objective=config.objective.said() if config.objective else None,
     )
 

@@ -16,11 +16,11 @@ from pipeline.engine.train.record import embedded_modalities
 from pipeline.modalities.base import ModalityConfig
 from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.models.batch import to_tensors
+from pipeline.models.batch import chance_column, to_tensors
 from pipeline.reports.content import AugmentedSample, AugmentedView
 from pipeline.sample import ERROR, KEY, MODALITIES, SHARD
 from pipeline.shards.planning.plan import Part
-from pipeline.training.augmentation import augmented, chance_column
+from pipeline.training.augmentation import augmented
 
 SAMPLES = 3
 EPOCHS = 3

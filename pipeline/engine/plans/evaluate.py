@@ -89,7 +89,7 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     if config.evaluate.prompts:
         objective.prompted(evaluation, partial(embedded_prompts, config, model_spec(config)))
     whole = subset_name(decoder.codecs)
-    subsets = modality_subsets(tuple(decoder.codecs))
+    subsets = modality_subsets(tuple(decoder.codecs), objective.SUBSETS_UP_TO)
     subsets = subsets if evaluation.by_subset else {whole: subsets[whole]}
     summary.first_sample = process_clock()
     executor = workplace.executor(len(parts))

@@ -59,6 +59,7 @@ def _output(config: Config, model: Model, folder: str, partition: str = "") -> O
         "metadata": list(config.input.metadata),
         "float16": config.infer.float16,
         "precision": precision_of(config),
+        **({"seed": config.infer.seed} if model.draws else {}),
         **config.cleaning.identity(training=config.infer.input == "train"),
     }
     footer = {

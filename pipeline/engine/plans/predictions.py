@@ -46,7 +46,7 @@ class Corrupting:
     def drawn(self, samples: pa.Table) -> np.ndarray:
         """Which good samples of a part are, (B,) bool: by their keys, whatever the model."""
         from pipeline.modalities.chance import Chance
-        from pipeline.training.augmentation import chance_column
+        from pipeline.models.batch import chance_column
 
         draws = Chance(chance_column(samples, self.seed, 0)).stream("drawn").uniform().numpy()
         drawn = np.zeros(len(draws), dtype=bool)
@@ -138,14 +138,20 @@ class PredictSubsets:
 
 
 def _changed(case: Case, seed: int, batch: dict[str, Tensor], rows: pa.Table) -> dict[str, Tensor]:
-    from pipeline.training.augmentation import chance_column
+    from pipeline.models.batch import chance_column
 
     return case(batch, chance_column(rows, seed, 0))
 
 
-def modality_subsets(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Every subset of the modalities but the empty one: name, joined by ``+``, -> modalities."""
-    sizes = range(1, len(names) + 1)
+def modality_subsets(names: Sequence[str], up_to: int | None = None) -> dict[str, tuple[str, ...]]:
+    """Subsets of the modalities but the empty one: name, joined by ``+``, -> modalities.
+
+    Args:
+        names: Of the modalities.
+        up_to: See :attr:`pipeline.objectives.base.ObjectiveSection.SUBSETS_UP_TO`.
+    """
+    few = up_to is None or len(names) <= up_to
+    sizes = range(1, len(names) + 1) if few else (1, len(names))
     subsets = itertools.chain.from_iterable(itertools.combinations(names, size) for size in sizes)
     return {subset_name(subset): subset for subset in subsets}
 

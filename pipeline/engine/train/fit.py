@@ -23,7 +23,7 @@ from pipeline.engine.train.progress import read_history, training_progress
 from pipeline.engine.train.record import embedded_modalities, recipe_of
 from pipeline.engine.train.seal import seal
 from pipeline.engine.train.statistics import training_statistics
-from pipeline.engine.train.survey import check_targets, sized, survey_splits
+from pipeline.engine.train.survey import check_targets, sized, survey_splits, tell_remarks
 from pipeline.engine.train.trainer import Trainer
 from pipeline.engine.train.worker import Job
 from pipeline.errors import BadDataError, ConfigError
@@ -106,6 +106,7 @@ def _trained(
         **objective.about_inputs(tuple(config.modalities.by_name())),
     }
     check_targets(config, surveys, learned)
+    tell_remarks(objective, surveys, learned)
     job = Job(
         config=config,
         learned=learned,

@@ -157,6 +157,22 @@ def _survey_rows(part: Part, objective: ObjectiveSection) -> Survey:
     return Survey(targets, count, reasons)
 
 
+def tell_remarks(
+    objective: ObjectiveSection, surveys: Mapping[str, Survey], learned: Learned
+) -> None:
+    """Tells in the log what is odd about targets that are used all the same.
+
+    Args:
+        objective: Of the training.
+        surveys: Of each split.
+        learned: What it has learned.
+    """
+    for split, survey in surveys.items():
+        remarks = objective.remarks(survey.targets, learned)
+        if remarks:
+            event(logger, "odd_targets", split=split, **remarks)
+
+
 def check_targets(config: Config, surveys: Mapping[str, Survey], learned: Learned) -> None:
     """Ends a training before its first epoch where more samples lack a target than may be bad.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby
 
 Words = tuple[str, ...]
 
@@ -19,13 +21,23 @@ _WITHOUT_SPACES = (
 @lru_cache(maxsize=1)
 def _pattern() -> re.Pattern[str]:
     marks = "".join(
-        re.escape(chr(code))
-        for code in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(code)).startswith("M")
+        f"{chr(first)}-{chr(last)}"
+        for first, last in _runs(
+            code
+            for code in range(sys.maxunicode + 1)
+            if unicodedata.category(chr(code)).startswith("M")
+        )
     )
     # A character of such a script with its marks, or a run of letters, digits and marks, with an apostrophe inside.
     letter = rf"(?:(?![{_WITHOUT_SPACES}])[^\W_]|(?![{_WITHOUT_SPACES}])[{marks}])"
     return re.compile(rf"[{_WITHOUT_SPACES}][{marks}]*|{letter}+(?:['\u2019]{letter}+)*")
+
+
+def _runs(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of each run of rising numbers without a gap."""
+    for _, run in groupby(enumerate(codes), lambda pair: pair[1] - pair[0]):
+        members = [code for _, code in run]
+        yield members[0], members[-1]
 
 
 @lru_cache(maxsize=1 << 16)

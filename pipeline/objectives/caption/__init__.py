@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.objectives.caption.evaluation import CaptionEvaluation
     from pipeline.objectives.caption.model import Captioner
     from pipeline.objectives.caption.section import CaptionSection
+    from pipeline.objectives.texts.survey import TextSurvey
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -47,11 +48,28 @@ class TransformerDecoderConfig(Section):
         return TransformerDecoder(symbols, width, length, self.layers, self.heads, self.dropout)
 
 
-DecoderConfig = TransformerDecoderConfig
+class LSTMDecoderConfig(Section):
+    """A recurrent network that looks anew at what is seen before each symbol: Show, Attend and Tell."""
+
+    kind: Literal["lstm"] = "lstm"
+    dropout: Annotated[
+        Probability, Field(description="of symbols, and of what the next one is chosen by")
+    ] = 0.3
+
+    def build(self, symbols: int, width: int, length: int) -> SequenceDecoder:
+        """Builds the network for so many symbols; it writes texts of any length."""
+        from pipeline.nets.recurrent import AttentiveLSTM
+
+        return AttentiveLSTM(symbols, width, self.dropout)
+
+
+DecoderConfig = Annotated[TransformerDecoderConfig | LSTMDecoderConfig, Field(discriminator="kind")]
 
 
 class CaptionConfig(TextSection):
     """A writer about samples with any subset of the modalities."""
+
+    SUBSETS_UP_TO = 3  # a text is written symbol by symbol
 
     kind: Literal["caption"] = "caption"
     max_tokens: Annotated[
@@ -81,6 +99,17 @@ class CaptionConfig(TextSection):
     @property
     def metric(self) -> str:
         return "cider"
+
+    def remarks(self, survey: TextSurvey, learned: Learned) -> Mapping[str, int]:
+        longer = survey.longer(self.words(learned), self.max_tokens - 1)
+        return {
+            **super().remarks(survey, learned),
+            **({"texts_cut_to_max_tokens": longer} if longer else {}),
+        }
+
+    @property
+    def draws(self) -> bool:
+        return self.search.DRAWS
 
     def build(self, encoders: Mapping[str, nn.Module], learned: Learned) -> Captioner:
         from pipeline.objectives.caption.model import Captioner
@@ -126,6 +155,16 @@ class CaptionConfig(TextSection):
         from pipeline.objectives.caption.evaluation import summary_metrics
 
         return summary_metrics(evaluation)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        heads = self.decoder.heads if isinstance(self.decoder, TransformerDecoderConfig) else 1
+        if self.width % heads:
+            raise ValueError(
+                f"objective.decoder.heads: {heads} heads cannot share objective.width={self.width}; choose a number "
+                "that divides it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fuses_features(self) -> Self:

@@ -117,6 +117,9 @@ class ContrastConfig(ObjectiveSection):
                 f"objective.hub: there is no modality {self.hub}; choose one of {', '.join(modalities)}"
             )
 
+    def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:
+        """All fields may be read: samples of one text are a group, and labels are never trained on."""
+
     def about_inputs(self, modalities: Sequence[str]) -> Learned:
         return {EMBEDS: list(modalities)}
 

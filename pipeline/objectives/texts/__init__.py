@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import pyarrow as pa
@@ -48,6 +48,10 @@ class TextSection(ObjectiveSection):
             "vocabulary": survey.vocabulary(self.vocabulary).to_json(),
             "most_frequent": survey.most_frequent(),
         }
+
+    def remarks(self, survey: TextSurvey, learned: Learned) -> Mapping[str, int]:
+        unknown = survey.unknown(self.words(learned))
+        return {"unknown_characters": unknown} if unknown else {}
 
     def words(self, learned: Learned) -> Vocabulary:
         """The vocabulary that was learned."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from pipeline.nets.generation import Generated, State, Step
 
 
-class GreedyConfig(Section):
+class _SearchConfig(Section):
+    """What all searches have.
+
+    Attributes:
+        DRAWS: Whether a text depends on chance.
+    """
+
+    DRAWS: ClassVar[bool] = False
+
+
+class GreedyConfig(_SearchConfig):
     """The likeliest symbol each time."""
 
     kind: Literal["greedy"] = "greedy"
@@ -26,7 +36,7 @@ class GreedyConfig(Section):
         return beam_search(step, state, Alphabet(PAD, START, END), length=length)
 
 
-class BeamConfig(Section):
+class BeamConfig(_SearchConfig):
     """Several beginnings of a text are followed at once, and the likeliest whole text is taken."""
 
     kind: Literal["beam"] = "beam"
@@ -49,8 +59,10 @@ class BeamConfig(Section):
         )
 
 
-class NucleusConfig(Section):
+class NucleusConfig(_SearchConfig):
     """Symbols by chance, of the likeliest: other texts with another seed."""
+
+    DRAWS = True
 
     kind: Literal["nucleus"] = "nucleus"
     share: Annotated[

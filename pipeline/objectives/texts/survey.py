@@ -82,6 +82,18 @@ class TextSurvey:
         """The text that most samples have; the first by its characters of several."""
         return min(self.texts, key=lambda text: (-self.texts[text], text))
 
+    def unknown(self, vocabulary: Vocabulary) -> int:
+        """Characters of all texts that a vocabulary has no symbol of."""
+        return sum(
+            count for character, count in self.characters.items() if not vocabulary.has(character)
+        )
+
+    def longer(self, vocabulary: Vocabulary, length: int) -> int:
+        """Texts of the sample that have more symbols than so many."""
+        return sum(
+            count for text, count in self.texts.items() if len(vocabulary.encode(text)) > length
+        )
+
     def _keep(self, most: int) -> None:
         if len(self.texts) <= most:
             return

@@ -58,9 +58,25 @@ class TextTarget:
         field, path = label_place(self.place, sample.fields)
         if field not in sample.fields:
             raise missing_label(field, "the sample has no text", SETTING)
+        try:
+            return self._canonical(self._references(sample, field, path, json_depth), field)
+        except SampleError as error:
+            if error.setting:
+                raise
+            raise SampleError(
+                error.what, reason=error.reason, field=error.field, setting=SETTING
+            ) from None
+
+    def accept(self, text: str | None) -> str:
+        if text is None:
+            raise missing_label(self.place, "the sample has no text", SETTING)
+        return text
+
+    def _references(self, sample: Sample, field: str, path: str, json_depth: int) -> Sequence[str]:
+        """The texts in a field that is there, as they are written."""
         data = sample.fields[field].data
         if not path:
-            return self._canonical([field_text(data, field, REASON)], field)
+            return [field_text(data, field, REASON)]
         value = field_json(data, field, REASON, json_depth)
         for step in path.split("."):
             if not isinstance(value, dict) or step not in value:
@@ -69,23 +85,15 @@ class TextTarget:
         references = value if isinstance(value, list) else [value]
         if not all(isinstance(reference, str) for reference in references):
             raise SampleError(
-                f"{path} is not a text, nor a list of texts",
-                reason=REASON,
-                field=field,
-                setting=SETTING,
+                f"{path} is not a text, nor a list of texts", reason=REASON, field=field
             )
-        return self._canonical(references, field)
-
-    def accept(self, text: str | None) -> str:
-        if text is None:
-            raise missing_label(self.place, "the sample has no text", SETTING)
-        return text
+        return references
 
     def _canonical(self, references: Sequence[str], field: str) -> str:
         cleaned = [clean(reference).strip() for reference in references]
         texts = [text.lower() if self.lower else text for text in cleaned if text]
         if not texts:
-            raise SampleError("the text is empty", reason=REASON, field=field, setting=SETTING)
+            raise SampleError("the text is empty", reason=REASON, field=field)
         return self.written(list(dict.fromkeys(texts)))
 
     @staticmethod

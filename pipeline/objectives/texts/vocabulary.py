@@ -40,6 +40,10 @@ class Vocabulary(ABC):
         """The text of symbols; PAD, START and END say nothing."""
 
     @abstractmethod
+    def has(self, character: str) -> bool:
+        """Whether texts with the character are written as they are."""
+
+    @abstractmethod
     def to_json(self) -> dict[str, JsonValue]:
         """What :meth:`from_json` makes it of."""
 
@@ -77,6 +81,9 @@ class Characters(Vocabulary):
         )
         return "".join(shown)
 
+    def has(self, character: str) -> bool:
+        return character in self._symbols
+
     def to_json(self) -> dict[str, JsonValue]:
         return {"kind": "characters", "characters": self.characters}
 
@@ -103,6 +110,9 @@ class Pieces(Vocabulary):
     def decode(self, symbols: Sequence[int]) -> str:
         text: str = self._engine.decode([symbol for symbol in symbols if symbol > END])
         return text
+
+    def has(self, character: str) -> bool:
+        return True
 
     def to_json(self) -> dict[str, JsonValue]:
         return {"kind": "bpe", "tokenizer": self.tokenizer}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.modalities.chance import Chance
-from pipeline.training.seeds import mixed, sample_seeds, step_seed
+from pipeline.models.seeds import mixed, sample_seeds, step_seed
 
 MASK = (1 << 64) - 1
 
