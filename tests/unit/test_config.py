@@ -60,7 +60,7 @@ def test_overrides_are_yaml(path: Path) -> None:
                 "only objective.fusion.kind=attention or cross_attention or bottleneck has it",
             ],
         ),
-        ("objective.target=cls", ["only objective.kind=regress has it"]),
+        ("objective.target=cls", ["only objective.kind=regress or caption", "has it"]),
         ("train.epochs=many", ["train.epochs", "valid integer", "'many'", "command line"]),
         ("train.epochs=0", ["train.epochs", "greater than or equal to 1"]),
         ("objective.fusion.kind=lte", ["objective.fusion", "'concat'", "'late'"]),
