@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipeline.errors import ConfigError
 from pipeline.models.batch import to_device
 from pipeline.models.record import ROWS
 from pipeline.models.seeds import step_seed
@@ -230,6 +232,7 @@ class Training:
             {**numbers, "rows": float(rows), "samples": float(self.feed.samples)}
         )
         added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
+        self._check_finite(epoch, added)
         row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
         row |= {f"train_{name}": value for name, value in self.metrics(added).items()}
         row |= {f"{ROWS}train": round(totals["samples"]), "seconds": round(seconds, 3)}
@@ -237,6 +240,19 @@ class Training:
         self.state.add(row, self.recipe.settings)
         for callback in self.callbacks:
             callback.epoch_ended(self, row)
+
+    def _check_finite(self, epoch: int, sums: Mapping[str, float]) -> None:
+        """Ends a training that cannot recover; every worker sees the same sums.
+
+        Raises:
+            ConfigError: A sum over the epoch is not finite.
+        """
+        if not all(map(math.isfinite, sums.values())):
+            raise ConfigError(
+                f"the loss of epoch {epoch + 1} is not finite: the training has diverged",
+                where=f"train.learning_rate={self.recipe.learning_rate:g}",
+                fix="set it lower, train.max_gradient_norm lower, or train.precision=float32",
+            )
 
 
 def _seed(seed: int, device: torch.device) -> None:
