@@ -92,8 +92,8 @@ class Objective(nn.Module, ABC):
         """What the model makes of samples; targets are not looked at.
 
         Args:
-            batch: Samples.
-            seed: Of what a generating model draws.
+            batch: Samples; of an objective that draws, with the column ``chance``, as of :meth:`loss`.
+            seed: Changes what is drawn from the same chance.
 
         Returns:
             Name -> float32 tensor with B rows, on the batch's device.
