@@ -5,7 +5,6 @@ B batch      L tokens that are looked at     T symbols      V symbols that there
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
@@ -76,9 +75,9 @@ class TransformerDecoder(SequenceDecoder):
         super().__init__()
         self.symbols = nn.Embedding(symbols, width)
         self.places = nn.Parameter(torch.zeros(length, width))
-        nn.init.normal_(self.symbols.weight, std=width**-0.5)
+        # Small, or what a symbol's own embedding leaves in the output would say that it comes again.
+        nn.init.normal_(self.symbols.weight, std=0.02)
         nn.init.normal_(self.places, std=0.02)
-        self.scale = math.sqrt(width)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(_Layer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -117,7 +116,7 @@ class TransformerDecoder(SequenceDecoder):
     def _embedded(self, symbols: Tensor, first: int) -> Tensor:
         """float (B, T, D) of symbols (B, T) at the places from ``first`` on."""
         places = self.places[first : first + symbols.shape[1]]
-        embedded: Tensor = self.dropout(self.symbols(symbols) * self.scale + places)
+        embedded: Tensor = self.dropout(self.symbols(symbols) + places)
         return embedded
 
     def _logits(self, tokens: Tensor) -> Tensor:

@@ -18,9 +18,10 @@ from pydantic import Field, JsonValue
 
 from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
-from pipeline.modalities.decoding.targets import Target, fields_at
+from pipeline.modalities.decoding.targets import Target
 from pipeline.modalities.section import Section
 from pipeline.models.record import Score
+from pipeline.objectives.checks import Checks
 from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
 from pipeline.objectives.sampling import Repeats
 from pipeline.objectives.survey import TargetSurvey
@@ -60,7 +61,7 @@ class Judging:
     num_bootstrap: int
 
 
-class ObjectiveSection(Section, Pluggable, ABC):
+class ObjectiveSection(Checks, Section, Pluggable, ABC):
     """The configuration of an objective, through which jobs ask all that they must know of it.
 
     Attributes:
@@ -96,60 +97,10 @@ class ObjectiveSection(Section, Pluggable, ABC):
         """What a configuration says of it, as JSON: what it leaves open is the model's."""
         return {"kind": self.kind, **self.model_dump(mode="json", exclude_unset=True)}
 
-    def check_modalities(self, names: Sequence[str]) -> None:
-        """Refuses settings that do not go with the configured modalities.
-
-        Args:
-            names: Theirs.
-
-        Raises:
-            ValueError: Names the setting.
-        """
-
     @property
     def preset(self) -> Learned | None:
         """What the configuration says of what is otherwise learned; None where it says nothing."""
         return None
-
-    def check_inputs(self, modalities: Sequence[str]) -> None:
-        """Refuses modalities that it can do nothing with.
-
-        Args:
-            modalities: Their names, in the order of the configuration.
-
-        Raises:
-            ValueError: They do not do; names the setting.
-        """
-
-    def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:
-        """Refuses modalities that read what is to be found out, which would hand the network its answer.
-
-        Args:
-            fields: Modality -> the fields that it reads.
-
-        Raises:
-            ValueError: One does; names the setting.
-        """
-        target = self.targets()
-        places = () if target is None else target.places
-        for place in places:
-            for name, read in fields.items():
-                shared = sorted(fields_at([place]).intersection(read))
-                if target is not None and shared:
-                    raise ValueError(
-                        f"{target.setting}: {place} is what the model is to find out, and modalities.{name} would show "
-                        f"it {shared[0]}; leave {name} out, or set modalities.{name}.fields to other fields"
-                    )
-
-    def check_training(self, *, validates: bool) -> None:
-        """Refuses settings that a training could not keep to.
-
-        Args:
-            validates: Whether there is a validation split.
-
-        Raises:
-            ConfigError: Names the setting.
-        """
 
     def about_inputs(self, modalities: Sequence[str]) -> Learned:
         """What it must know of the modalities later on, beside what :meth:`learn` has found; plain JSON.

@@ -116,7 +116,7 @@ def test_a_beam_of_all_prefixes_finds_the_best_of_all_texts(
         ranked = scores / ((5 + lengths) / 6) ** penalty
         winner = int(ranked.argmax())
         assert best.symbols[row].tolist() == texts[winner].tolist()
-        assert float(best.score[row]) == pytest.approx(float(scores[winner]), abs=1e-4)
+        assert best.score[row].item() == pytest.approx(scores[winner].item(), abs=1e-4)
 
 
 def test_wider_beams_find_no_worse_texts_and_say_what_they_are_worth(

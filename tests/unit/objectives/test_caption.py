@@ -214,8 +214,11 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], 
 # What a network learns.
 
 
-@pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=lambda kind: kind["kind"])
-@pytest.mark.parametrize("decoder", DECODERS, ids=lambda kind: kind["kind"])
+@pytest.mark.parametrize(
+    ("decoder", "vocabulary"),
+    [*zip(DECODERS, VOCABULARIES, strict=True), (DECODERS[0], VOCABULARIES[1])],
+    ids=lambda kind: kind["kind"],
+)
 def test_it_overfits_a_batch(decoder: dict[str, Any], vocabulary: dict[str, Any]) -> None:
     objective = config(
         decoder={**decoder, "dropout": 0.0},
@@ -226,14 +229,14 @@ def test_it_overfits_a_batch(decoder: dict[str, Any], vocabulary: dict[str, Any]
     )
     network = network_of(objective)
     taught = batch() | network.targets([written(text) for text in TEXTS])
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
-    for _ in range(120):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for _ in range(60):
         optimizer.zero_grad()
         loss, _ = network.train().loss(taught)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-    sums = {name: float(value) for name, value in network.eval().loss(taught)[1].items()}
+    sums = {name: value.item() for name, value in network.eval().loss(taught)[1].items()}
     metrics = network.metrics(sums)
     assert metrics["perplexity"] < 1.1
     assert metrics["token_accuracy"] == 1.0
@@ -257,9 +260,9 @@ def test_the_loss_is_the_mean_over_texts_of_the_mean_over_symbols() -> None:
         seen = type(memory)(*(part[row : row + 1] for part in memory))
         logits = network.decoder(torch.tensor([[START, *said[:-1]]]), seen)[0]
         nats = -logits.log_softmax(-1)[range(len(said)), said]
-        expected.append(float(nats.mean()))
-        total, symbols = total + float(nats.sum()), symbols + len(said)
-    assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5), "not smoothed in validation"
+        expected.append(nats.mean().item())
+        total, symbols = total + nats.sum().item(), symbols + len(said)
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-5), "not smoothed in validation"
     metrics = network.metrics({name: float(value) for name, value in sums.items()})
     assert metrics["perplexity"] == pytest.approx(np.exp(total / symbols), rel=1e-5)
     assert metrics["loss"] == pytest.approx(np.mean(expected), rel=1e-5)
@@ -277,7 +280,7 @@ def test_smoothing_moves_the_training_loss_alone() -> None:
         network.train()
         loss, sums = network.loss(taught)
         network.eval()
-        losses.append((float(loss), float(sums["nll"]), float(network.loss(taught)[0])))
+        losses.append((loss.item(), sums["nll"].item(), network.loss(taught)[0].item()))
     (plain, nll, validation), (smoothed, same_nll, same_validation) = losses
     assert abs(plain - smoothed) > 1e-3
     assert nll == pytest.approx(same_nll, rel=1e-5)

@@ -1,0 +1,66 @@
+"""What an objective refuses in a configuration, before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.modalities.decoding.targets import Target, fields_at
+
+
+class Checks:
+    """What the configuration asks an objective of itself; all but one refuse nothing unless an objective does."""
+
+    def targets(self, learned: Any = None) -> Target | None:
+        """See :meth:`pipeline.objectives.base.ObjectiveSection.targets`."""
+        raise NotImplementedError
+
+    def check_modalities(self, names: Sequence[str]) -> None:
+        """Refuses settings that do not go with the configured modalities.
+
+        Args:
+            names: Theirs.
+
+        Raises:
+            ValueError: Names the setting.
+        """
+
+    def check_inputs(self, modalities: Sequence[str]) -> None:
+        """Refuses modalities that it can do nothing with.
+
+        Args:
+            modalities: Their names, in the order of the configuration.
+
+        Raises:
+            ValueError: They do not do; names the setting.
+        """
+
+    def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:
+        """Refuses modalities that read what is to be found out, which would hand the network its answer.
+
+        Args:
+            fields: Modality -> the fields that it reads.
+
+        Raises:
+            ValueError: One does; names the setting.
+        """
+        target = self.targets()
+        places = () if target is None else target.places
+        for place in places:
+            for name, read in fields.items():
+                shared = sorted(fields_at([place]).intersection(read))
+                if target is not None and shared:
+                    raise ValueError(
+                        f"{target.setting}: {place} is what the model is to find out, and modalities.{name} would show "
+                        f"it {shared[0]}; leave {name} out, or set modalities.{name}.fields to other fields"
+                    )
+
+    def check_training(self, *, validates: bool) -> None:
+        """Refuses settings that a training could not keep to.
+
+        Args:
+            validates: Whether there is a validation split.
+
+        Raises:
+            ConfigError: Names the setting.
+        """
