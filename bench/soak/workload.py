@@ -55,13 +55,14 @@ class Workload:
     num_parts: int
 
 
-def make_workload(folder: Path, num_shards: int, samples: int) -> Workload:
+def make_workload(folder: Path, num_shards: int, samples: int, executor: str = "ray") -> Workload:
     """Writes shards, a bundle and a configuration, and runs two jobs in peace.
 
     Args:
         folder: Where all of it goes.
         num_shards: Of the input that the killed jobs have.
         samples: Of a shard.
+        executor: Of all jobs.
     """
     pictures = _pictures()
 
@@ -71,7 +72,7 @@ def make_workload(folder: Path, num_shards: int, samples: int) -> Workload:
     for index in range(OLD_SHARDS):
         write(index, index)
     write_bundle(folder / "model")
-    config = _write_config(folder)
+    config = _write_config(folder, executor)
     before, after = folder / "before", folder / "after"
     run_unkilled(config, before)
     write(CHANGED, 1000)
@@ -90,14 +91,14 @@ def make_workload(folder: Path, num_shards: int, samples: int) -> Workload:
     )
 
 
-def _write_config(folder: Path) -> Path:
+def _write_config(folder: Path, executor: str) -> Path:
     path = folder / "job.yaml"
     settings = {
         "run": str(folder / "run"),
         "modalities": MODALITIES,
         "infer": {"input": f"{folder}/in/*.tar", "model": f"{folder}/model", "batch_size": 32},
         "input": {"metadata": ["json"], "max_bad_fraction": 0.5},
-        "cluster": {"num_cpus": 2, "executor": "ray"},
+        "cluster": {"num_cpus": 2, "executor": executor},
     }
     path.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     return path

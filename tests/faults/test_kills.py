@@ -74,13 +74,12 @@ def test_without_ray_a_job_is_killed_and_its_rows_are_those_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:
     """A killed decoding process costs nothing; a killed driver takes its decoding processes with it."""
-    workload = make_workload(tmp_path, 24, 6)
-    output, overrides = tmp_path / "out", ["cluster.executor=here"]
+    workload, output = make_workload(tmp_path, 24, 6, executor="here"), tmp_path / "out"
     random, jobs = np.random.default_rng(20261129), list[InferenceJob]()
     try:
         for kinds in ([DECODING, "driver"], [DECODING, DECODING, "whole tree"], [DECODING]):
             log = tmp_path / f"{len(jobs)}.log"
-            jobs.append(InferenceJob(workload.config, output, log, overrides=overrides))
+            jobs.append(InferenceJob(workload.config, output, log))
             killed = [
                 jobs[-1].strike(kind, Point(at, 0.05), random) for at, kind in enumerate(kinds)
             ]

@@ -4,6 +4,7 @@ A test needs Ray where it has a fixture that starts one, or is of an executor th
 in a process of its own is marked ``ray`` by hand, and cannot start it otherwise.
 """
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -39,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(
                 f"{item.nodeid} needs Ray, and its file has none of the words that say so: {WORDS.pattern}"
             )
+
+
+def pytest_collection_finish() -> None:
+    """All that was imported stays: to look through it for garbage again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries look at the end for what was left behind."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

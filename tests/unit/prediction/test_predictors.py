@@ -120,8 +120,31 @@ def small_config(folder: Path, modalities: dict[str, object]) -> Path:
     return path
 
 
-@needs_compiler
-def test_a_compiled_bundle_predicts_the_same(tmp_path: Path) -> None:
+@pytest.fixture
+def compiled_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Networks that were compiled, by the front end of the compiler alone: its C++ takes a minute for some."""
+    real, names = torch.compile, list[str]()
+
+    def compile_in_python(model: torch.nn.Module, **options: object) -> object:
+        names.append(type(model).__name__)
+        return real(model, **{**options, "backend": "eager"})
+
+    monkeypatch.setattr(torch, "compile", compile_in_python)
+    return names
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        "its front end",
+        pytest.param("its C++", marks=[pytest.mark.slow, needs_compiler]),
+    ],
+)
+def test_a_compiled_bundle_predicts_the_same(
+    tmp_path: Path, by: str, request: pytest.FixtureRequest
+) -> None:
+    if by == "its front end":
+        compiled_names: list[str] = request.getfixturevalue("compiled_names")
     samples = [sample(f"k{n}", n, csv=b"%d, 1, 2.5" % n) for n in range(11)]
     modalities = {"vector": {"fields": ["csv"], "shape": [3]}}
     seal(small_config(tmp_path, modalities), tmp_path / "model", CLASSES, [])
@@ -132,19 +155,11 @@ def test_a_compiled_bundle_predicts_the_same(tmp_path: Path) -> None:
     assert compiled.schema == plain.schema
     for name in ("embedding", "probabilities"):
         np.testing.assert_allclose(matrix(compiled, name), matrix(plain, name), atol=1e-4)
+    if by == "its front end":
+        assert len(compiled_names) > 0
 
 
-def test_a_compiled_encoder_embeds_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the front end of the compiler alone: its C++ takes a minute for a network of this size."""
-    real, compiled_names = torch.compile, list[str]()
-
-    def compile_in_python(model: torch.nn.Module, **options: object) -> object:
-        compiled_names.append(type(model).__name__)
-        return real(model, **{**options, "backend": "eager"})
-
-    monkeypatch.setattr(torch, "compile", compile_in_python)
+def test_a_compiled_encoder_embeds_the_same(tmp_path: Path, compiled_names: list[str]) -> None:
     weights = tmp_path / "vit.safetensors"
     save_file(timm.create_model("test_vit", pretrained=False).state_dict(), weights)
     samples = [sample(f"k{number}", number, png=png(number)) for number in range(11)]

@@ -1,6 +1,5 @@
-"""Our log-mel against brute force and librosa, and against itself when its room is used again."""
+"""Our log-mel against brute force, and against itself when its room is used again; test_codecs.py has librosa's."""
 
-import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,14 +56,6 @@ def test_as_brute_force(case: tuple[int, int, int, int, int]) -> None:
         expected = brute_force(sound, rate, length, window, hop, mels)
         assert ours.shape == expected.shape == (mels, 1 + length // hop)
         assert np.abs(ours - expected).max() <= 0.02
-
-
-def test_as_librosa() -> None:
-    sound = noise(32_000)
-    sound[8000:9000] += np.sin(np.arange(1000) / 3).astype(np.float32)
-    mel = librosa.feature.melspectrogram(y=sound, sr=16000, n_fft=400, hop_length=160, n_mels=80)
-    ours = LogMel(16000, 32_000, 400, 160, 80).decibels(sound)
-    assert np.abs(ours - librosa.power_to_db(mel)).max() <= 0.02
 
 
 @settings(max_examples=40)

@@ -20,6 +20,8 @@ from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
 
 SAMPLES = [sample(f"k{i}", i, png=png(i)) for i in range(11)]
+# The smallest network of torchvision; the name of its weights says how images are made ready.
+SMALL, SMALL_WEIGHTS = "torchvision:shufflenet_v2_x0_5", "shufflenetv2_x0.5-f707e7126e.pth"
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +29,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of small networks, random, as their libraries write them."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
+    network = torchvision.models.shufflenet_v2_x0_5(weights=None)
+    for module in network.modules():  # the statistics of a batch, so that images are told apart
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network.train()(torch.randn(8, 3, 8, 8).repeat_interleave(28, 2).repeat_interleave(28, 3))
+    torch.save(network.state_dict(), folder / SMALL_WEIGHTS)
+    torch.save({"state_dict": network.state_dict()}, folder / "wrapped.pth")
     resnet = torchvision.models.resnet18(weights=None)
-    for module in resnet.modules():  # random statistics, so that normalisation does something
+    for module in resnet.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    torch.save(resnet.state_dict(), folder / "resnet18-f37072fd.pth")
-    torch.save({"state_dict": resnet.state_dict()}, folder / "wrapped.pth")
+    torch.save(resnet.state_dict(), folder / "resnet18.pth")
     vit = timm.create_model("test_vit", pretrained=False)
     save_file(vit.state_dict(), folder / "vit.safetensors")
     return folder
@@ -57,17 +66,17 @@ def psnr(left: np.ndarray, right: np.ndarray) -> float:
 
 
 def test_torchvision_gives_what_the_last_layer_is_given(saved: Path) -> None:
-    wanted = spec("torchvision:resnet18", saved / "resnet18-f37072fd.pth")
-    network = torchvision.models.resnet18(weights=None).eval()
-    network.load_state_dict(torch.load(saved / "resnet18-f37072fd.pth", weights_only=True))
-    preset = get_model_weights("resnet18").IMAGENET1K_V1.transforms()
+    wanted = spec(SMALL, saved / SMALL_WEIGHTS)
+    network = torchvision.models.shufflenet_v2_x0_5(weights=None).eval()
+    network.load_state_dict(torch.load(saved / SMALL_WEIGHTS, weights_only=True))
+    preset = get_model_weights("shufflenet_v2_x0_5").IMAGENET1K_V1.transforms()
     images = pixels_of(wanted)
     given = []
     network.fc.register_forward_hook(lambda _module, inputs, _out: given.append(inputs[0]))
     with torch.inference_mode():
         network(scaled(images, preset.mean, preset.std))
     found = matrix(embed(wanted, SAMPLES))
-    assert found.shape == (11, 512)
+    assert found.shape == (11, 1024)
     np.testing.assert_allclose(found, given[0].numpy(), atol=2e-5, rtol=1e-4)
 
 
@@ -142,15 +151,15 @@ def test_timm_converts_weights_of_other_formats(tmp_path: Path) -> None:
 
 def test_wrapped_weights_are_the_same_weights(saved: Path) -> None:
     rows = [
-        matrix(embed(spec("torchvision:resnet18", saved / name), SAMPLES[:3]))
-        for name in ("resnet18-f37072fd.pth", "wrapped.pth")
+        matrix(embed(spec(SMALL, saved / name), SAMPLES[:3]))
+        for name in (SMALL_WEIGHTS, "wrapped.pth")
     ]
     np.testing.assert_array_equal(*rows)
 
 
 def test_rows_do_not_depend_on_how_parts_meet_actors(saved: Path) -> None:
     """One actor, or several, each with the parts that come to it: a part's rows are the same bytes."""
-    wanted = spec("torchvision:resnet18", saved / "resnet18-f37072fd.pth")
+    wanted = spec(SMALL, saved / SMALL_WEIGHTS)
     decoded = decode(wanted, SAMPLES)
     parts = [decoded.slice(start, 3) for start in range(0, 11, 3)]
     alone = load_predictor(wanted)
@@ -163,7 +172,7 @@ def test_rows_do_not_depend_on_how_parts_meet_actors(saved: Path) -> None:
 
 def test_micro_batches_are_padded_to_one_shape(saved: Path, monkeypatch) -> None:
     """As on a GPU: every micro-batch has the whole size, and the padding is not seen in the rows."""
-    wanted = spec("torchvision:resnet18", saved / "resnet18-f37072fd.pth", batch_size=4)
+    wanted = spec("torchvision:resnet18", saved / "resnet18.pth", batch_size=4)
     predictor = load_predictor(wanted)
     decoded = decode(wanted, SAMPLES)
     expected = matrix(predictor(decoded))
@@ -176,7 +185,7 @@ def test_micro_batches_are_padded_to_one_shape(saved: Path, monkeypatch) -> None
 
 
 def test_bfloat16_is_near_float32(saved: Path) -> None:
-    weights = saved / "resnet18-f37072fd.pth"
+    weights = saved / "resnet18.pth"
     exact, rough = (
         matrix(embed(spec("torchvision:resnet18", weights, precision=each), SAMPLES[:3]))
         for each in ("float32", "bfloat16")
@@ -187,9 +196,9 @@ def test_bfloat16_is_near_float32(saved: Path) -> None:
 
 
 def test_float16_columns(saved: Path) -> None:
-    wanted = spec("torchvision:resnet18", saved / "resnet18-f37072fd.pth", float16=True)
+    wanted = spec(SMALL, saved / SMALL_WEIGHTS, float16=True)
     table = embed(wanted, SAMPLES[:2])
-    assert str(table["embedding"].type) == "fixed_size_list<item: halffloat>[512]"
+    assert str(table["embedding"].type) == "fixed_size_list<item: halffloat>[1024]"
     assert open_model(wanted).fields == [table.schema.field("embedding")]
 
 
@@ -200,7 +209,7 @@ def test_samples_without_an_image(saved: Path) -> None:
         sample("bad", 3, png=b"no image"),
         sample("none", 4, cls=b"3"),
     ]
-    table = embed(spec("torchvision:resnet18", saved / "wrapped.pth"), samples)
+    table = embed(spec(SMALL, saved / "wrapped.pth"), samples)
     reasons = [error and error["reason"] for error in table["error"].to_pylist()]
     assert reasons == [None, None, "filtered_modality", "bad_image", "no_modality"]
     assert table["embedding"].is_null().to_pylist() == [False, False, True, True, True]
@@ -212,17 +221,17 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
     state = torch.load(saved / "wrapped.pth", weights_only=True)["state_dict"]
     moved, changed = tmp_path / "moved.pth", tmp_path / "changed.pth"
     moved.write_bytes((saved / "wrapped.pth").read_bytes())
-    state["conv1.weight"][0, 0, 0, 0] += 1
+    state["conv1.0.weight"][0, 0, 0, 0] += 1
     torch.save(state, changed)
     first, second, third = (
-        open_model(spec("torchvision:resnet18", path)).fingerprint
+        open_model(spec(SMALL, path)).fingerprint
         for path in (saved / "wrapped.pth", moved, changed)
     )
     assert first == second != third
-    known = open_model(spec("torchvision:resnet18", moved)).description
+    known = open_model(spec(SMALL, moved)).description
     moved.write_bytes(changed.read_bytes())
     with pytest.raises(ModelError, match="others than when the job began"):
-        load_predictor(spec("torchvision:resnet18", moved, description=known))
+        load_predictor(spec(SMALL, moved, description=known))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +245,7 @@ def test_the_fingerprint_is_that_of_content(saved: Path, tmp_path: Path) -> None
             r"no weights.* infer\.weights=\S*nowhere",
         ),
         ("torchvision:resnet19", "wrapped.pth", ConfigError, "did you mean resnet18"),
-        ("torchvision:resnet34", "wrapped.pth", ModelError, "do not fit"),
+        ("torchvision:resnet18", "wrapped.pth", ModelError, "do not fit"),
         ("torchvision:squeezenet1_0", "wrapped.pth", ConfigError, "no linear layer"),
         ("torchvision:", "wrapped.pth", ConfigError, "names no model"),
         ("torchvison:resnet18", "wrapped.pth", ConfigError, "did you mean torchvision:"),
@@ -267,7 +276,7 @@ def test_weights_that_do_not_fit_are_found_before_they_are_loaded(saved: Path) -
     with pytest.raises(
         ModelError, match="do not fit the network: .* differ, the first is layer1.2"
     ):
-        open_model(spec("torchvision:resnet34", saved / "resnet18-f37072fd.pth"))
+        open_model(spec("torchvision:resnet34", saved / "resnet18.pth"))
 
 
 def test_weights_that_carry_code_are_not_run(tmp_path: Path) -> None:
@@ -277,12 +286,12 @@ def test_weights_that_carry_code_are_not_run(tmp_path: Path) -> None:
 
     torch.save({"conv1.weight": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(ModelError, match="cannot be read"):
-        load_predictor(spec("torchvision:resnet18", tmp_path / "evil.pth"))
+        load_predictor(spec(SMALL, tmp_path / "evil.pth"))
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_configuration_without_its_modality_is_refused(saved: Path) -> None:
-    wanted = spec("torchvision:resnet18", saved / "wrapped.pth", modalities={"text": {}})
+    wanted = spec(SMALL, saved / "wrapped.pth", modalities={"text": {}})
     with pytest.raises(ConfigError, match="takes image, and the configuration has text"):
         open_model(wanted)
 
@@ -291,13 +300,11 @@ def test_two_images_of_a_sample_go_through_one_network(saved: Path) -> None:
     """Each by the name that the configuration gives it, in the space that they share."""
     both = [sample(f"k{i}", i, **{"left.png": png(i), "right.png": png(i + 50)}) for i in range(3)]
     names = {name: {"kind": "image", "fields": [f"{name}.png"]} for name in ("left", "right")}
-    weights = saved / "resnet18-f37072fd.pth"
-    embedded = embed(spec("torchvision:resnet18", weights, modalities=names), both)
+    weights = saved / SMALL_WEIGHTS
+    embedded = embed(spec(SMALL, weights, modalities=names), both)
     alone = [sample(f"k{i}", i, png=png(i)) for i in range(3)]
-    plain = matrix(embed(spec("torchvision:resnet18", weights), alone))
+    plain = matrix(embed(spec(SMALL, weights), alone))
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     np.testing.assert_allclose(matrix(embedded, "left_embedding"), plain, atol=1e-5)
     assert not np.allclose(matrix(embedded, "right_embedding"), plain, atol=1e-3)
-    assert (
-        open_model(spec("torchvision:resnet18", weights, modalities=names)).description is not None
-    )
+    assert open_model(spec(SMALL, weights, modalities=names)).description is not None

@@ -29,7 +29,7 @@ from pipeline.training.optimization import build_average, build_optimizer, build
 CLASSES = ("even", "odd")
 LEARNED = {"classes": list(CLASSES)}
 OBJECTIVE = ClassifyConfig(width=32)
-SAMPLES = [sample(f"k{i}", i, png=png(i), cls=CLASSES[i % 2].encode()) for i in range(6)]
+SAMPLES = [sample(f"k{i}", i, png=png(i), cls=CLASSES[i % 2].encode()) for i in range(4)]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def batch_of(configured: ModalitiesConfig) -> dict[str, Tensor]:
     return {**to_tensors(table, decoder.codecs), "label": labels}
 
 
-def trained(configured: ModalitiesConfig, steps: int = 3) -> Iterator[nn.Module]:
+def trained(configured: ModalitiesConfig, steps: int = 1) -> Iterator[nn.Module]:
     """The model before training, and after some steps of it, with averaged weights."""
     torch.manual_seed(0)
     model = build(OBJECTIVE, configured, LEARNED)
