@@ -134,6 +134,12 @@ def choose_language(rng: np.random.Generator) -> str:
     return str(rng.choice(list(LANGUAGES)))
 
 
+def naming_sentences(language: str, digit: int) -> list[str]:
+    """All sentences of a language that say ``digit``."""
+    words = LANGUAGES[language]
+    return [sentence.format(words.digits[digit]) for sentence in words.naming]
+
+
 def naming_sentence(language: str, digit: int, rng: np.random.Generator) -> str:
     """Draws a sentence that says ``digit``."""
     words = LANGUAGES[language]

@@ -83,6 +83,14 @@ def test_sentences_say_the_digit_unless_degraded(samples):
             assert words[digit] in text
 
 
+def test_captions_say_the_digit_in_english(samples):
+    for sample in samples.values():
+        captions = json.loads(sample["json"])["captions"]
+        word = sentences.LANGUAGES["en"].digits[int(sample["cls"])]
+        assert len(set(captions)) == 5
+        assert all(word in caption for caption in captions)
+
+
 @pytest.mark.parametrize("language", sentences.LANGUAGES)
 def test_silent_sentences_name_no_number(language):
     words = sentences.LANGUAGES[language]

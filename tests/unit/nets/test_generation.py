@@ -85,6 +85,12 @@ def test_a_masked_token_changes_nothing(decoder: SequenceDecoder) -> None:
     changed = Features(torch.where(seen.mask[..., None], seen.tokens + 1, seen.tokens), seen.mask)
     differs = (decoder(symbols, seen) != decoder(symbols, changed)).flatten(1).any(dim=1)
     assert differs.tolist() == seen.mask.any(dim=1).tolist()
+    for row in (0, 1, 3):
+        real = seen.tokens[row][seen.mask[row]][None]
+        alone = Features(real, torch.ones(real.shape[:2], dtype=torch.bool))
+        torch.testing.assert_close(
+            decoder(symbols[row : row + 1], alone)[0], decoder(symbols, seen)[row]
+        )
 
 
 def found_by(
