@@ -59,7 +59,7 @@ modalities:
   image: {{fields: [png], size: 16, encoder: {{kind: statistics}}}}
   audio: {{fields: [wav], sample_rate_hz: 8000, max_seconds: 0.3, num_mels: 20, encoder: {{kind: statistics}}}}
 objective: {{kind: caption, target: json.captions, width: 32, max_tokens: 20, fusion: {{kind: concat}}}}
-train: {{epochs: 30, batch_size: 16, learning_rate: 1e-2, seed: 1, augment: false}}
+train: {{epochs: 20, batch_size: 16, learning_rate: 1e-2, seed: 1, augment: false}}
 infer: {{batch_size: 8}}
 evaluate: {{num_bootstrap: 50}}
 cluster: {{num_cpus: 1, executor: here}}

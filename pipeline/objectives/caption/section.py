@@ -104,6 +104,7 @@ class CaptionSection:
                 )
                 for name in NAMES
             ],
+            "resampled": bool(overall.intervals),
             "undefined": [
                 (TITLES[name], words) for name, words in (overall.undefined or {}).items()
             ],
