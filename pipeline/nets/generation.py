@@ -142,7 +142,7 @@ def sample_nucleus(
         nucleus = torch.where(before < share, ordered, 0.0)
         reached = nucleus.cumsum(dim=-1)
         point = uniform().to(reached.dtype)[:, None] * reached[:, -1:]
-        # Rounding must lead to no symbol beyond the nucleus.
+        # Sums in another order, as on a GPU, must lead to no symbol beyond the nucleus.
         last_of_nucleus = (nucleus > 0).sum(dim=-1) - 1
         drawn = torch.minimum((reached <= point).sum(dim=-1), last_of_nucleus)
         symbol = order.gather(1, drawn[:, None])[:, 0]
