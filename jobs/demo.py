@@ -204,7 +204,8 @@ class _Demo:
             name: The modality.
             masked: What the whole model reaches with this modality, whose numbers are those to compare.
         """
-        from pipeline.engine.plans.evaluate import METRICS, predictions_of_both
+        from pipeline.engine.comparing.runs import predictions_of_both
+        from pipeline.engine.plans.evaluate import METRICS
 
         alone = self._alone(name)
         _job.run(evaluate.JOB, alone, began=process_clock())

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from pydantic import JsonValue, TypeAdapter
 
 from pipeline.evaluation.judged import Entrant, Judged, check_comparable
-from pipeline.evaluation.presence import (
-    Presence,
-    Slice,
-    Worsened,
-    by_corruption,
-    by_presence,
-    by_slice,
-)
+from pipeline.evaluation.presence import Presence, Slice, by_presence, by_slice
 from pipeline.evaluation.significance import holm, mcnemar, paired_bootstrap
 from pipeline.evaluation.words import verdict
+from pipeline.evaluation.worsened import Worsened, WorsenedPair, by_corruption, worsened_pairs
 from pipeline.metrics.record import Interval, SampleScores
 from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.resampling.estimate import paired_difference
 from pipeline.metrics.subsets import named_seed
 from pipeline.objectives.base import Judging
+from pipeline.reports.section import in_sentence, titles_of
 
 MCNEMAR, BOOTSTRAP = "McNemar, exact", "paired bootstrap"
 
@@ -112,7 +107,9 @@ class Comparison:
         presence: The score by what samples have, where that is not the same of all.
         slices: The score by the metadata that predictions were written with.
         robustness: The metric as samples are, and with each modality at its worst.
+        worsened: Each other network against the best one, where both were made worse.
         notes: What else is to be known of it.
+        titles: Metric -> its title, as the objective knows them.
     """
 
     split: str
@@ -129,7 +126,18 @@ class Comparison:
     presence: tuple[Presence, ...] = ()
     slices: tuple[Slice, ...] = ()
     robustness: tuple[Worsened, ...] = ()
+    worsened: tuple[WorsenedPair, ...] = ()
     notes: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, metric: str) -> str:
+        """A metric as a heading."""
+        words = metric.replace("_", " ")
+        return self.titles.get(metric, words[:1].upper() + words[1:])
+
+    def words(self, metric: str) -> str:
+        """A metric within a sentence."""
+        return in_sentence(self.title(metric))
 
     def to_json(self) -> dict[str, JsonValue]:
         """Ready for JSON."""
@@ -150,7 +158,8 @@ def compare(entrants: Sequence[Entrant], judging: Judging, notes: Sequence[str] 
     """
     check_comparable([model for entrant in entrants for model in entrant.models])
     whole = entrants[0].models[0]
-    measure = whole.objective.section().measure
+    section = whole.objective.section()
+    measure = section.measure
     rows = {entrant.name: _row(entrant, judging) for entrant in entrants}
     sign = -1 if measure.best == "max" else 1
 
@@ -174,7 +183,9 @@ def compare(entrants: Sequence[Entrant], judging: Judging, notes: Sequence[str] 
         presence=by_presence(ordered, judging),
         slices=by_slice(ordered, judging),
         robustness=by_corruption(ordered, measure.name),
+        worsened=worsened_pairs(ordered, judging),
         notes=tuple(notes),
+        titles=titles_of(section),
     )
     return replace(comparison, verdict=verdict(comparison))
 

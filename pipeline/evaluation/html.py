@@ -49,12 +49,14 @@ class Table:
         header: Of its columns, that of the names first.
         rows: The models, or pairs.
         plots: Beside it.
+        note: What is to be said before it.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[TableRow]
     plots: Sequence[Plot] = ()
+    note: str = ""
 
 
 def to_html(comparison: Comparison, measure: Measure) -> str:
@@ -84,12 +86,12 @@ def _models(comparison: Comparison, measure: Measure) -> Table:
     validated = any(row.validation.value is not None for row in comparison.rows)
     header = [
         "Model",
-        _words(comparison.metric),
-        *([f"Validation {_words(comparison.validation)}"] if validated else []),
+        comparison.title(comparison.metric),
+        *([f"Validation {comparison.words(comparison.validation)}"] if validated else []),
         "Parameters",
         "Training, s",
         "Samples/s",
-        *(_words(name) for name in names[1:]),
+        *map(comparison.title, names[1:]),
     ]
     rows = [
         TableRow(row.name, _cells(row, names, validated=validated), row.baseline)
@@ -123,9 +125,9 @@ def _plot_of(comparison: Comparison, metric: str, measure: Measure) -> Plot | No
     is_measure = metric == measure.name
     if not dots or not (is_measure or any(dot.interval for dot in dots)):
         return None
-    title = measure.title if is_measure else _titled(metric)
+    title, words = comparison.title(metric), comparison.words(metric)
     percent = is_measure and measure.percent
-    return forest(f"metric-{metric.replace('_', '-')}", title, dots, title.lower(), percent=percent)
+    return forest(f"metric-{metric.replace('_', '-')}", title, dots, words, percent=percent)
 
 
 def _pairs(comparison: Comparison, measure: Measure) -> Table:
@@ -148,11 +150,11 @@ def _pairs(comparison: Comparison, measure: Measure) -> Table:
         for pair in comparison.pairs
         if pair.first == best and pair.difference is not None
     ][:MAX_DOTS]
-    score = _words(comparison.score)
+    score = comparison.words(comparison.score)
     plots = []
     if dots:
         title = f"{best} minus each of the others"
-        axis = f"difference in {score}; grey where it may be chance"
+        axis = f"difference in {score}"
         plots = [forest("differences", title, dots, axis, percent=False, reference=0.0)]
     header = ["First − second", f"Difference in {score}", "p", "p, corrected", "Clear"]
     return Table("Differences on the same samples", header, rows, plots)
@@ -160,7 +162,7 @@ def _pairs(comparison: Comparison, measure: Measure) -> Table:
 
 def _portions(comparison: Comparison, measure: Measure) -> list[Table]:
     """Scores by what samples have, by each place of their metadata, and by what was made worse."""
-    score = _words(comparison.score)
+    score = comparison.title(comparison.score)
     tables = []
     if comparison.presence:
         by_modalities = {each.modalities: each for each in comparison.presence}
@@ -175,7 +177,30 @@ def _portions(comparison: Comparison, measure: Measure) -> list[Table]:
         }
         title = f"{measure.title} while a modality gets worse, as it is and at the worst"
         tables.append(_portion(title, by_way, comparison))
+    if comparison.worsened:
+        tables.append(_worsened(comparison))
     return tables
+
+
+def _worsened(comparison: Comparison) -> Table:
+    """The best network minus each other one, a row for each severity; of many, the first few."""
+    seconds = list(dict.fromkeys(pair.second for pair in comparison.worsened))[:MAX_DOTS]
+    cells: dict[str, dict[str, Cell]] = {}
+    for pair in comparison.worsened:
+        name = f"{pair.modality}, {pair.corruption}: {pair.severity} (n = {pair.num_samples})"
+        number = Number(pair.difference, pair.interval)
+        cells.setdefault(name, {})[pair.second] = _cell(number, signed=True)
+    first = comparison.worsened[0].first
+    return Table(
+        "Differences while a modality gets worse",
+        ["Samples", *(f"{first} − {second}" for second in seconds)],
+        [
+            TableRow(name, [row.get(second, Cell()) for second in seconds])
+            for name, row in cells.items()
+        ],
+        note=f"Differences in {comparison.words(comparison.score)}, sample by sample, with 95 % intervals of the "
+        "pairs; they are not corrected for how many they are.",
+    )
 
 
 def _portion(title: str, portions: Mapping[str, Portion], comparison: Comparison) -> Table:
@@ -192,7 +217,7 @@ def _portion(title: str, portions: Mapping[str, Portion], comparison: Comparison
         if any(row.name in each.scores for each in portions.values())
     ]
     header = ["Model", *(f"{name} (n = {each.num_samples})" for name, each in portions.items())]
-    return Table(title[:1].upper() + title[1:], header, rows)
+    return Table(title, header, rows)
 
 
 def _is_clear(pair: Pair) -> bool:
@@ -216,12 +241,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
-
-
-def _titled(name: str) -> str:
-    words = _words(name)
-    return words[:1].upper() + words[1:]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

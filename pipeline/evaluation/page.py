@@ -39,8 +39,8 @@ def _lines(comparison: Comparison) -> Iterator[str]:
 
 
 def _header(comparison: Comparison) -> list[str]:
-    names = _metrics(comparison)
-    validation = [f"val {comparison.validation}"] * _has_validation(comparison)
+    names = map(comparison.words, _metrics(comparison))
+    validation = [f"val {comparison.words(comparison.validation)}"] * _has_validation(comparison)
     return ["model", *validation, *names, "parameters", "training s", "samples/s"]
 
 
@@ -68,7 +68,7 @@ def _cells(row: Row, comparison: Comparison) -> list[str]:
 
 
 def _by_presence(comparison: Comparison) -> Iterator[str]:
-    yield f"## {comparison.score} by what a sample has"
+    yield f"## {comparison.title(comparison.score)} by what a sample has"
     yield ""
     names = [row.name for row in comparison.rows if row.name in comparison.presence[0].scores]
     header = [
@@ -93,7 +93,7 @@ def _pairs(comparison: Comparison) -> Iterator[str]:
     shown = comparison.pairs
     if len(shown) > MAX_PAIRS:
         shown = tuple(pair for pair in shown if best in (pair.first, pair.second))[:MAX_PAIRS]
-    yield f"## Differences in {comparison.score}"
+    yield f"## Differences in {comparison.words(comparison.score)}"
     yield ""
     header = ["first", "second", "first - second", "p", "p, corrected", "clear"]
     yield from _table(header, [_pair(pair) for pair in shown])

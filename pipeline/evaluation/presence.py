@@ -1,4 +1,4 @@
-"""How well models do on portions of the samples: by what those have, by their metadata, and by what was made worse."""
+"""How well models do on portions of the samples: by what those have, and by their metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation.judged import Entrant
 from pipeline.evaluation.slices import sliced
-from pipeline.metrics.record import CorruptedScores, Interval
+from pipeline.metrics.record import Interval
 from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.subsets import named_seed, subset_name
 from pipeline.modalities.decoding.rows import METADATA_PREFIX
@@ -56,21 +56,6 @@ class Slice(Portion):
 
     place: str
     value: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Worsened(Portion):
-    """Samples of which a modality was made worse; the scores are the metric that models are compared by.
-
-    Attributes:
-        modality: Which.
-        corruption: How.
-        severity: How much, with its unit.
-    """
-
-    modality: str
-    corruption: str
-    severity: str
 
 
 def by_presence(entrants: Sequence[Entrant], judging: Judging) -> tuple[Presence, ...]:
@@ -119,61 +104,6 @@ def by_slice(entrants: Sequence[Entrant], judging: Judging) -> tuple[Slice, ...]
             for value, portion in zip(groups, portions, strict=True)
         ]
     return tuple(found)
-
-
-def by_corruption(entrants: Sequence[Entrant], metric: str) -> tuple[Worsened, ...]:
-    """The metric as samples are, and at the worst severity of each way in which a modality was made worse.
-
-    Only ways that every network was judged by, on as many samples, are told; of several seeds, the mean.
-
-    Args:
-        entrants: Of which baselines are passed over.
-        metric: That models are compared by.
-    """
-    tables = {
-        entrant.name: [_ends(model.record.robustness or (), metric) for model in entrant.models]
-        for entrant in entrants
-        if not entrant.baseline
-    }
-    every = [table for models in tables.values() for table in models]
-    found = []
-    for what, row in (every[0] if every else {}).items():
-        if all(what in table and table[what].num_samples == row.num_samples for table in every):
-            found.append(
-                Worsened(
-                    modality=row.modality,
-                    corruption=row.corruption,
-                    severity="as it is"
-                    if row.severity is None
-                    else f"{row.severity:g} ({row.unit})",
-                    num_samples=row.num_samples or 0,
-                    scores={
-                        name: float(np.mean([table[what].metrics[metric] for table in models]))
-                        for name, models in tables.items()
-                    },
-                    intervals={
-                        name: ends
-                        for name, models in tables.items()
-                        if len(models) == 1 and (ends := models[0][what].interval_of(metric))
-                    },
-                )
-            )
-    return tuple(found)
-
-
-def _ends(
-    table: Sequence[CorruptedScores], metric: str
-) -> dict[tuple[str, str, float | None], CorruptedScores]:
-    """The uncorrupted row of each way, and that of the worst severity."""
-    ways: dict[tuple[str, str], list[CorruptedScores]] = {}
-    for row in table:
-        if row.metrics.get(metric) is not None:
-            ways.setdefault((row.modality, row.corruption), []).append(row)
-    return {
-        (row.modality, row.corruption, row.severity): row
-        for rows in ways.values()
-        for row in (rows[0], rows[-1])
-    }
 
 
 def _portions(

@@ -22,19 +22,19 @@ def verdict(comparison: Comparison) -> str:
         f"{row.name} has {_text(row.metrics[comparison.metric].value)}"
         for row in (network, baseline)
     )
+    metric = comparison.words(comparison.metric)
     sure = pair.p_corrected is not None and pair.p_corrected < LEVEL
     if pair.p is None and pair.interval is not None:
         sure = pair.interval[0] > 0 or pair.interval[1] < 0
     if not sure:
         return (
-            f"No network here is clearly better than the best cheap baseline ({comparison.metric}: {numbers}): "
+            f"No network here is clearly better than the best cheap baseline ({metric}: {numbers}): "
             "on these samples a network is not worth it yet."
         )
     if comparison.rows.index(network) > comparison.rows.index(baseline):
-        return f"The best cheap baseline beats every network here ({comparison.metric}: {numbers})."
+        return f"The best cheap baseline beats every network here ({metric}: {numbers})."
     return (
-        f"The best network beats the best cheap baseline by more than chance "
-        f"({comparison.metric}: {numbers})."
+        f"The best network beats the best cheap baseline by more than chance ({metric}: {numbers})."
     )
 
 
@@ -45,9 +45,10 @@ def choice(comparison: Comparison) -> str:
         return "No network has a score on a validation split, so none is chosen: set input.val."
     sign = 1 if comparison.validation_best == "max" else -1
     best = max(valued, key=lambda row: sign * (row.validation.value or 0.0))
+    chosen_by, metric = comparison.words(comparison.validation), comparison.words(comparison.metric)
     return (
-        f"The validation split chooses {best.name} (val {comparison.validation} {_spread(best.validation)}), "
-        f"which has {comparison.metric} {_spread(best.metrics[comparison.metric])} on {comparison.split}."
+        f"The validation split chooses {best.name} (val {chosen_by} {_spread(best.validation)}), "
+        f"which has {metric} {_spread(best.metrics[comparison.metric])} on {comparison.split}."
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.metrics.record import Interval
 from pipeline.reports.content import ReportData
-from pipeline.reports.section import Measure
+from pipeline.reports.section import Measure, in_sentence
 from pipeline.reports.svg import (
     INK,
     MUTED,
@@ -136,7 +136,7 @@ def slice_views(data: ReportData) -> list[SliceView]:
             if row.score is not None
         ]
         if dots:
-            axis = measure.title.lower() + " (dotted: of all samples)"
+            axis = in_sentence(measure.title) + " (dotted: of all samples)"
             plot = forest(
                 f"slices-{index}",
                 f"{measure.title} by {place}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.reports.comparison import ALONE, ComparisonRow
 from pipeline.reports.content import SplitCounts
-from pipeline.reports.section import Measure
+from pipeline.reports.section import Measure, in_sentence
 from pipeline.reports.svg import (
     INK,
     SERIES,
@@ -83,7 +83,9 @@ def by_modality(
         if measure.percent:
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
             axes.xaxis.set_major_formatter(percent_tick)
-        axes.set_xlabel(measure.title.lower() + (f" (dotted: {reference[1]})" if reference else ""))
+        axes.set_xlabel(
+            in_sentence(measure.title) + (f" (dotted: {reference[1]})" if reference else "")
+        )
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         legend_above(axes, 2)

@@ -10,7 +10,7 @@ from pipeline.metrics.record import CorruptedScores, Interval
 from pipeline.reports.content import ReportData
 from pipeline.reports.curves import DASHES
 from pipeline.reports.plots import written
-from pipeline.reports.section import Measure
+from pipeline.reports.section import Measure, in_sentence
 from pipeline.reports.svg import (
     INK,
     SERIES,
@@ -108,7 +108,7 @@ def _plot(modality: str, table: Sequence[CorruptedScores], measure: Measure) -> 
         axes.set_xticklabels([CLEAN, *map(str, range(1, steps))], color=INK)
         axes.set_xlim(-0.5, steps - 0.75)
         axes.set_xlabel("severity, from the mildest to the worst")
-        axes.set_ylabel(measure.title.lower(), labelpad=2)
+        axes.set_ylabel(in_sentence(measure.title), labelpad=2)
         if measure.percent:
             axes.set_ylim(0, 1.02)
             percent_axis(axes.yaxis)

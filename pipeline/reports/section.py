@@ -161,3 +161,16 @@ class Section(Protocol):
 
     def groups(self, examples: Sequence[Example]) -> list[Group]:
         """Those of :meth:`choose` as samples, below headings."""
+
+
+def titles_of(section: Section) -> dict[str, str]:
+    """Metric -> its title, as an objective's section has it; some have more of them, as ``titles``."""
+    titles: Mapping[str, str] = getattr(section, "titles", {})
+    curves = {name: title for title, name in section.curves.items()}
+    return {**curves, section.measure.name: section.measure.title, **titles}
+
+
+def in_sentence(title: str) -> str:
+    """A title as it stands within a sentence: with a small letter, unless it begins with an abbreviation or a name."""
+    first = title.partition(" ")[0]
+    return title[:1].lower() + title[1:] if first[1:].isalpha() and first[1:].islower() else title

@@ -10,7 +10,15 @@ from pipeline.models.record import Kept, Score, seen_in_words
 from pipeline.reports import comparison, curves, plots
 from pipeline.reports.content import AugmentedSample, Example, QuarantineRow, ReportData
 from pipeline.reports.media import Media, clipped, shown_media
-from pipeline.reports.section import KeyFigure, Measure, Part, Section, Targets
+from pipeline.reports.section import (
+    KeyFigure,
+    Measure,
+    Part,
+    Section,
+    Targets,
+    in_sentence,
+    titles_of,
+)
 from pipeline.reports.svg import Plot
 from pipeline.sample import FILTERS, NOTES, REASONS
 
@@ -140,11 +148,10 @@ def key_figures(data: ReportData) -> list[KeyFigure]:
 
 def _validation(section: Section, best: Mapping[str, float], epochs: int) -> KeyFigure:
     name, measure = section.score.name, section.measure
-    of_measure = name == measure.name
     return KeyFigure(
-        f"Validation {measure.title.lower() if of_measure else name}",
+        f"Validation {in_sentence(titles_of(section).get(name, name))}",
         best[f"val_{name}"],
-        measure.kind if of_measure else "number",
+        measure.kind if name == measure.name else "number",
         note=f"kept epoch {best.get('epoch', '?')} of {epochs}",
     )
 

@@ -74,6 +74,7 @@ def test_each_row_is_what_sample_by_sample_comes_to(config: Path, tmp_path: Path
         for name in predictor.codecs
     }
     labels = samples["label"].to_pylist()
+    kept = pq.read_table(tmp_path / "run" / "evaluation" / "predictions.parquet")
     found = cases(predictor.modalities, predictor.codecs, ("noise", "drop", "missing"))
     assert {(case.corrupted.modality, case.corrupted.corruption) for case in found} == {
         ("image", "noise"), ("image", MISSING), ("text", "drop"), ("text", MISSING),
@@ -90,6 +91,9 @@ def test_each_row_is_what_sample_by_sample_comes_to(config: Path, tmp_path: Path
             alone = samples.slice(row, 1)
             said = predictor.rows(alone, change=lambda b, r: case(b, chance_column(r, 0, 0)))  # noqa: B023
             right.append(said["prediction"][0].as_py() == labels[row])
+        column = kept[f"robustness.{case.name}"].to_pylist()
+        expected_by_row = dict(zip(rows.tolist(), right, strict=True))
+        assert column == [expected_by_row.get(row) for row in range(len(labels))], what
         row_written = table[what.modality, what.corruption, what.severity]
         assert row_written["num_samples"] == len(rows)
         assert row_written["accuracy"] == pytest.approx(np.mean(right)), what
@@ -123,6 +127,17 @@ def check_slices(tmp_path: Path) -> None:
     record = EvaluationRecord.from_json(metrics(tmp_path / "run"))
     assert record.slices is not None
     assert record.robustness is not None
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_ray_finds_the_same(config: Path, tmp_path: Path) -> None:
+    records, predictions = [], []
+    for executor in ("here", "ray"):
+        assert evaluate.main([str(config), *ASKED, f"cluster.executor={executor}"]) == 0
+        records.append(metrics(tmp_path / "run"))
+        predictions.append(pq.read_table(tmp_path / "run" / "evaluation" / "predictions.parquet"))
+    assert records[0] == records[1]
+    assert predictions[0].equals(predictions[1])
 
 
 def test_some_samples_are_enough_and_nothing_is_corrupted_unless_asked(

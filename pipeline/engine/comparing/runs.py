@@ -36,6 +36,7 @@ from pipeline.objectives.base import Judging
 from pipeline.objectives.sealed import objective_of
 from pipeline.reports.section import Measure
 from pipeline.runs import SUMMARY, Summary
+from pipeline.sample import KEY, SHARD
 
 FOLDER, CONTENT, TEXT = "comparison", "comparison.json", "comparison.md"
 PAGE = "comparison.html"
@@ -192,3 +193,26 @@ def _json(url: str) -> Mapping[str, Any] | None:
 
 def _predictions(run: str) -> pa.Table:
     return pq.read_table(pa.BufferReader(storage.read_bytes(_evaluated(run, PREDICTIONS))))
+
+
+def predictions_of_both(first: str, second: str) -> tuple[pa.Table, pa.Table]:
+    """The predictions in two evaluation folders for the samples that both have judged, in the same order."""
+    tables = [
+        pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
+        for folder in (first, second)
+    ]
+    rows_by_sample = [
+        {
+            name: row
+            for row, name in enumerate(
+                zip(table[SHARD].to_pylist(), table[KEY].to_pylist(), strict=True)
+            )
+        }
+        for table in tables
+    ]
+    both = sorted(rows_by_sample[0].keys() & rows_by_sample[1].keys())
+    ours, theirs = (
+        table.take([rows[name] for name in both])
+        for table, rows in zip(tables, rows_by_sample, strict=True)
+    )
+    return ours, theirs

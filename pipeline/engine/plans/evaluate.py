@@ -38,12 +38,13 @@ from pipeline.errors import BadDataError, ConfigError
 from pipeline.evaluation.portion import JudgedSamples
 from pipeline.evaluation.robustness import robustness
 from pipeline.evaluation.slices import slices
+from pipeline.evaluation.worsened import SampleColumns
 from pipeline.metrics.subsets import subset_name
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
 from pipeline.modalities.decoding.targets import fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
-from pipeline.objectives.base import CONTENTS, Judging, ObjectiveSection
+from pipeline.objectives.base import CONTENTS, Judging
 from pipeline.objectives.evaluation import Evaluation
 from pipeline.objectives.sealed import objective_of
 from pipeline.prediction.spec import BundleModel
@@ -78,9 +79,8 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     objective = objective_of(bundle)
     split, patterns = judged_as(config)
     parts, decoder = _labelled(config, bundle, workplace)
-    cleaned = clean(
-        config, "evaluate", {split_name(config.evaluate.input): parts}, decoder, workplace
-    )
+    named = {split_name(config.evaluate.input): parts}
+    cleaned = clean(config, "evaluate", named, decoder, workplace)
     [parts] = cleaned.parts.values()
     cases = _cases(config, bundle, decoder)
     clear_quarantine(output)
@@ -102,25 +102,34 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     equal = [] if samples.contents is None else [samples.contents]
     evaluation.update(samples.texts, predictions, samples.present, *equal)
     objective.fitted(evaluation, partial(training_split, config, bundle, stage, executor, whole))
-    seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
-    if seen:
-        logger.warning("%s", seen_in_words(seen))
+    seen = _seen(bundle, config)
     places = values_at(config.evaluate.slices, table, config.limits.json_depth)
+    found, truth = evaluation.compute(), objective.truth(table[LABEL].combine_chunks())
+    worsened = SampleColumns(objective, truth, found.to_json())
+    judged = worsened.following(corrupted(table, cases, samples.present))
     record = replace(
-        evaluation.compute(),
+        found,
         input=patterns,
         seen_in_training=seen or None,
-        robustness=robustness(samples, predictions[whole], corrupted(table, cases, samples.present))
-        or None,
+        robustness=robustness(samples, predictions[whole], judged) or None,
         slices=slices(samples, predictions[whole], places) or None,
     )
-    _write_predictions(table, objective, predictions[whole], places, output)
+    beside = {LABEL: truth, **_metadata(places), **worsened.columns}
+    _write_predictions(table, predictions[whole], beside, output)
     write_metrics(record.to_json(), output)
     summary.parts_done, summary.fingerprint = len(parts), bundle.fingerprint
     summary.metrics |= objective.flat(record) | cleaned.metrics
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report.to_json()
+
+
+def _seen(bundle: Bundle, config: Config) -> dict[str, int]:
+    """See :func:`pipeline.engine.train.record.seen_in_training`; the log warns of what was."""
+    seen = seen_in_training(bundle, config.patterns(config.evaluate.input, "evaluate.input"))
+    if seen:
+        logger.warning("%s", seen_in_words(seen))
+    return seen
 
 
 def judged_as(config: Config) -> tuple[str, tuple[str, ...]]:
@@ -236,29 +245,6 @@ def sliced_fields(config: Config) -> tuple[str, ...]:
     return tuple(names)
 
 
-def predictions_of_both(first: str, second: str) -> tuple[pa.Table, pa.Table]:
-    """The predictions in two evaluation folders for the samples that both have judged, in the same order."""
-    tables = [
-        pq.read_table(str(storage.local_path(storage.join(folder, PREDICTIONS))))
-        for folder in (first, second)
-    ]
-    rows_by_sample = [
-        {
-            name: row
-            for row, name in enumerate(
-                zip(table[SHARD].to_pylist(), table[KEY].to_pylist(), strict=True)
-            )
-        }
-        for table in tables
-    ]
-    both = sorted(rows_by_sample[0].keys() & rows_by_sample[1].keys())
-    ours, theirs = (
-        table.take([rows[name] for name in both])
-        for table, rows in zip(tables, rows_by_sample, strict=True)
-    )
-    return ours, theirs
-
-
 def _predict(
     parts: Sequence[Part],
     executor: Executor,
@@ -284,16 +270,16 @@ def _nothing_judged(config: Config, output: str) -> BadDataError:
     )
 
 
+def _metadata(places: Mapping[str, Sequence[str | None]]) -> dict[str, pa.Array]:
+    """Columns of what samples have at places of their metadata."""
+    return {METADATA_PREFIX + name: pa.array(row, pa.string()) for name, row in places.items()}
+
+
 def _write_predictions(
-    table: pa.Table,
-    objective: ObjectiveSection,
-    predicted: pa.Table,
-    values: Mapping[str, Sequence[str | None]],
-    output: str,
+    table: pa.Table, predicted: pa.Table, beside: Mapping[str, pa.Array], output: str
 ) -> None:
-    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)}
-    columns |= {LABEL: objective.truth(table[LABEL].combine_chunks())}
-    columns |= {METADATA_PREFIX + name: pa.array(row, pa.string()) for name, row in values.items()}
+    """Writes predictions.parquet: which samples, what is known of them, and what the model says of each."""
+    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | dict(beside)
     columns |= {name: predicted[name] for name in predicted.column_names}
     columns |= {CONTENTS: table[CONTENTS]} if CONTENTS in table.column_names else {}
     with storage.create(storage.join(output, PREDICTIONS)) as file:

@@ -107,7 +107,7 @@ class PredictSubsets:
             )
             if samples.num_rows:
                 columns.append(self._contents(samples))
-        kind = pa.struct([schema.field(column) for column in self.columns])
+        kind = pa.struct(list(schema))
         fields += [pa.field(case.name, kind) for case in self.cases]
         if samples.num_rows:
             columns += self._corrupted(samples, kind)
@@ -127,7 +127,9 @@ class PredictSubsets:
                 continue
             change = partial(_changed, case, self.corrupting.seed)
             predicted = self.predictor.rows(chosen, change=change)
-            predicted = predicted.select(self.columns).combine_chunks().to_struct_array()
+            predicted = (
+                predicted.select(field.name for field in kind).combine_chunks().to_struct_array()
+            )
             yield predicted.combine_chunks().take(places)
 
     def _contents(self, samples: pa.Table) -> pa.StructArray:

@@ -47,7 +47,7 @@ class CaptionSection:
         score: What chose the epoch that was kept.
     """
 
-    measure = CIDER
+    measure, titles = CIDER, TITLES
     curves: Mapping[str, str] = {
         "Perplexity of a symbol": "perplexity",
         "Symbols that are right": "token_accuracy",

@@ -30,11 +30,15 @@ from pipeline.sample import KEY, LABEL, SHARD
 
 ACCURACY = Measure("accuracy", "Accuracy", "max", percent=True)
 UNEVEN = 10.0  # times as many samples of the largest class as of the smallest, above which the page warns
+HEADLINE = ("accuracy", "f1_macro", "roc_auc")
 MAX_CONFUSION = 30
 MAX_MISTAKES = 8
 MAX_CLASSES = 100
 SHOWN_PROBABILITIES = 5
 TITLES = {
+    "accuracy": "Accuracy",
+    "f1_macro": "Macro F1",
+    "roc_auc": "ROC AUC",
     "balanced_accuracy": "Balanced accuracy",
     "precision_macro": "Macro precision",
     "recall_macro": "Macro recall",
@@ -48,21 +52,20 @@ TITLES = {
 class ClassSection:
     """See :class:`pipeline.reports.section.Section`."""
 
-    measure = ACCURACY
+    measure, titles = ACCURACY, TITLES
     score = Score("accuracy", "max", is_share=True)
     curves: Mapping[str, str] = {"Accuracy": "accuracy"}
 
     def figures(self, evaluation: EvaluationRecord) -> list[KeyFigure]:
         overall = evaluation.overall
-        names = (("accuracy", "Accuracy"), ("f1_macro", "Macro F1"), ("roc_auc", "ROC AUC"))
         return [
             KeyFigure(
-                title,
+                TITLES[name],
                 value,
                 "percent" if name == "accuracy" else "number",
                 ends=overall.interval_of(name),
             )
-            for name, title in names
+            for name in HEADLINE
             if (value := overall.metrics.get(name)) is not None
         ]
 
@@ -171,7 +174,8 @@ def _metrics(evaluation: EvaluationRecord) -> dict[str, object]:
         class_curves(details.pr, per_class, "pr"),
         reliability(calibration),
     ]
-    numbers = [(title, metrics[name]) for name, title in TITLES.items() if name in metrics]
+    below = [name for name in TITLES if name in metrics and name not in HEADLINE]
+    numbers = [(TITLES[name], metrics[name]) for name in below]
     numbers += [
         ("Calibration error", calibration.expected_calibration_error),
         ("Brier score", calibration.brier_score),

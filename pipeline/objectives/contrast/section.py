@@ -32,7 +32,7 @@ CARDS_OF_A_QUERY = 4  # itself, and the three nearest
 class SpaceSection:
     """See :class:`pipeline.reports.section.Section`."""
 
-    measure = RECALL
+    measure, titles = RECALL, TITLES
     score = Score("mean_average_precision", "max", is_share=True)
     curves: Mapping[str, str] = {"Mean average precision": "mean_average_precision"}
 

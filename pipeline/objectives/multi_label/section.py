@@ -41,7 +41,7 @@ class LabelsSection:
         score: What chose the epoch that was kept.
     """
 
-    measure = PRECISION
+    measure, titles = PRECISION, TITLES
     curves: Mapping[str, str] = {PRECISION.title: PRECISION.name, "Micro F1": "f1_micro"}
 
     def __init__(self, score: Score) -> None:

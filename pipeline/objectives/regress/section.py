@@ -38,7 +38,7 @@ class NumberSection:
         score: What chose the epoch that was kept.
     """
 
-    measure = MAE
+    measure, titles = MAE, TITLES
     curves: Mapping[str, str] = {"Mean absolute error": "mae", "R²": "r2"}
 
     def __init__(self, places: Sequence[str], score: Score) -> None:

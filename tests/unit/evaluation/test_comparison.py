@@ -9,59 +9,16 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save
+from support.compared import JUDGING, LABELS, judged, model
 
 from pipeline.errors import ConfigError
 from pipeline.evaluation.common import on_common_samples
 from pipeline.evaluation.comparison import BOOTSTRAP, MCNEMAR, compare
 from pipeline.evaluation.html import to_html
-from pipeline.evaluation.judged import Entrant, Judged, num_parameters, short_names
+from pipeline.evaluation.judged import Entrant, num_parameters, short_names
 from pipeline.evaluation.page import to_markdown
-from pipeline.metrics.record import CorruptedScores
-from pipeline.objectives.base import Judging, ObjectiveSection
-from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
-
-JUDGING = Judging("test", 0, 200)
-LABELS = ["a", "b"] * 20
-
-
-def model(
-    where: str, wrong: int, labels: list[str] = LABELS, first: int = 0, keys: str = "k"
-) -> Judged:
-    """A classifier that has ``wrong`` of the samples from the place ``first`` on wrong."""
-    objective, learned = ClassifyConfig(), {"classes": ["a", "b"]}
-    is_b = np.array([label == "b" for label in labels])
-    said = is_b ^ ((np.arange(len(labels)) >= first) & (np.arange(len(labels)) < first + wrong))
-    probabilities = np.where(np.stack([~said, said], axis=1), 0.9, 0.1).astype(np.float32)
-    return judged(
-        where,
-        objective,
-        learned,
-        labels,
-        {"probabilities": probabilities},
-        [f"{keys}{index:02d}" for index in range(len(labels))],
-    )
-
-
-def judged(
-    where: str,
-    objective: ObjectiveSection,
-    learned: dict[str, object],
-    texts: list[str],
-    arrays: dict[str, np.ndarray],
-    keys: list[str],
-) -> Judged:
-    predicted = objective.rows(
-        {**arrays, "embedding": np.zeros((len(texts), 64), np.float32)}, learned
-    )
-    evaluation = objective.evaluation(learned, JUDGING)
-    evaluation.update(texts, {"text": predicted}, {"text": np.ones(len(texts), bool)})
-    columns = {"key": keys, "shard": ["x.tar"] * len(texts)}
-    columns |= {"modalities": [["text"]] * len(texts)}
-    columns |= {"label": objective.truth(pa.array(texts))}
-    columns |= {name: predicted[name] for name in predicted.column_names}
-    return Judged(where, objective, learned, evaluation.compute(), pa.table(columns))
 
 
 def test_rows_are_ordered_and_tested_pair_by_pair() -> None:
@@ -229,40 +186,20 @@ def test_the_page_needs_nothing_beside_it_and_shows_every_number() -> None:
     assert "&lt;b&gt;one" in page
     assert "Models: " not in page
     assert "default-src 'none'" in page
-    for shown in ("0.900", "roc auc", "log loss", "McNemar, exact", "runs/one", "+0.200"):
+    for shown in (
+        "0.900",
+        "ROC AUC",
+        "Macro F1",
+        "Log loss",
+        "McNemar, exact",
+        "runs/one",
+        "+0.200",
+    ):
         assert shown in page, shown
     plots = page.count('role="img"')
     assert plots == page.count("<figure>")
     assert plots >= 4, "accuracy, others that have intervals, and the differences"
     assert "&lt;b&gt;one&lt;/b&gt; 90.0 %, 95 %" in page, "said to whom cannot see it"
-
-
-def test_scores_by_metadata_and_by_what_was_made_worse() -> None:
-    one, other = model("runs/a", 4), model("runs/b", 8)
-    languages = ["en" if index < 10 else "zh" for index in range(len(LABELS))]
-    one = replace(one, rows=one.rows.append_column("meta.json.lang", pa.array(languages)))
-    what = {"modality": "text", "corruption": "cut", "unit": "share", "num_samples": 40}
-    one, other = (
-        replace(each, record=replace(each.record, robustness=tuple(
-            CorruptedScores(**what, severity=severity, metrics={"accuracy": value - (severity or 0)})
-            for severity in (None, 0.1, 0.3)
-        )))
-        for each, value in ((one, 0.9), (other, 0.8))
-    )  # fmt: skip
-    found = compare([Entrant("a", (one,)), Entrant("b", (other,))], JUDGING)
-    assert [(each.place, each.value, each.num_samples) for each in found.slices] == [
-        ("json.lang", "zh", 30),
-        ("json.lang", "en", 10),
-    ]
-    assert found.slices[1].scores == {"a": 0.6, "b": pytest.approx(0.2)}
-    assert [each.severity for each in found.robustness] == ["as it is", "0.3 (share)"]
-    assert found.robustness[1].scores == {"a": pytest.approx(0.6), "b": pytest.approx(0.5)}
-    page = to_html(found, one.objective.section().measure)
-    assert "Accuracy by json.lang" in page
-    assert "text, cut: 0.3 (share) (n = 40)" in page
-    alone = replace(other, record=replace(other.record, robustness=None))
-    only = compare([Entrant("a", (one,)), Entrant("b", (alone,))], JUDGING)
-    assert only.robustness == (), "not every network was judged so"
 
 
 def test_on_the_samples_that_all_have_judged() -> None:
