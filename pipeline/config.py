@@ -200,8 +200,9 @@ class Config(Section):
             modalities: Of the model.
             sized_for: See :attr:`pipeline.models.bundle.Bundle.sized_for`.
         """
-        config = self.for_samples(sized_for)
-        return config.model_copy(update={"modalities": config.modalities.with_encoders(modalities)})
+        suited = self.modalities.for_samples(sized_for, modalities)
+        update = {"modalities": suited.with_encoders(modalities)}
+        return self.for_samples(sized_for).model_copy(update=update)
 
     def for_samples(self, count: int | None) -> Config:
         """This configuration as it suits a training split of so many samples; see :meth:`Section.for_samples`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     ConfigDict,
@@ -232,11 +232,11 @@ class ModalitiesConfig(RootModel[dict[str, AnyModality | None]]):
             }
         )
 
-    def for_samples(self, count: int | None) -> ModalitiesConfig:
+    def for_samples(self, count: int | None, made: Self | None = None) -> ModalitiesConfig:
         """These as they suit a training split of so many samples; see :meth:`Section.for_samples`."""
-        return self.replaced(
-            {name: config.for_samples(count) for name, config in self.by_name().items()}
-        )
+        made_by_name = {} if made is None else made.by_name()
+        pairs = [(name, config, made_by_name.get(name)) for name, config in self.by_name().items()]
+        return self.replaced({name: config.for_samples(count, its) for name, config, its in pairs})
 
     def replaced(self, sections: Mapping[str, ModalityConfig]) -> ModalitiesConfig:
         """These with other sections for some of the names."""

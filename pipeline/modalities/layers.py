@@ -9,6 +9,7 @@ statistics), so what a sample becomes never depends on its neighbours in the bat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional
 from pipeline.modalities.moments import Moments
 
 MOST_DEVIATIONS = 10.0  # an outlier among statistics counts as so many
+SMALL_DEVIATION = 0.001  # of weights that what is learned soon outgrows
 
 
 class Features(NamedTuple):
@@ -67,6 +69,8 @@ class StatisticsEncoder(nn.Module):
         hidden: Their width.
         dropout: Of the statistics, and behind each hidden layer.
         least_deviation: Added to each statistic's deviation in the training set.
+        small_start: The first layer begins so small that what is learned soon outgrows it: of large random weights a
+            network learns few samples by heart.
     """
 
     mean: Tensor
@@ -80,6 +84,8 @@ class StatisticsEncoder(nn.Module):
         hidden: int,
         dropout: float,
         least_deviation: float = 0.0,
+        *,
+        small_start: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
@@ -88,6 +94,10 @@ class StatisticsEncoder(nn.Module):
         self.layers = nn.Sequential(
             nn.Dropout(dropout), *perceptron(size, width, layers, hidden, dropout)
         )
+        if small_start:
+            first = next(layer for layer in self.layers if isinstance(layer, nn.Linear))
+            nn.init.normal_(first.weight, std=SMALL_DEVIATION)
+            nn.init.zeros_(first.bias)
         self.norm = nn.LayerNorm(width)
 
     def fit(self, moments: Moments) -> None:
@@ -111,6 +121,20 @@ class StatisticsEncoder(nn.Module):
         return Features(
             tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         )
+
+
+def alike(sizes: Sequence[int]) -> Tensor:
+    """Weights of numbers in groups, by which each group counts as much as any other, however many numbers it has.
+
+    Args:
+        sizes: Numbers of each group; S together.
+
+    Returns:
+        float32 (S,), whose squares are 1 in the mean; exact ones where there is one group.
+    """
+    counts = torch.tensor(sizes)
+    share = (sum(sizes) / len(sizes) / counts).sqrt()
+    return share.repeat_interleave(counts)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:

@@ -21,15 +21,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def for_samples(self, count: int | None) -> Self:
+    def for_samples(self, count: int | None, made: Section | None = None) -> Self:
         """This section as it suits a training split of so many samples: what was said stays as it is.
 
         Args:
             count: None leaves all as it is.
+            made: That of a model of so many samples, which has what suited them when it was trained.
         """
         if count is None or count >= FEW_SAMPLES:
             return self
         left_out = {
-            name: value for name, value in self.FOR_FEW.items() if name not in self.model_fields_set
+            name: getattr(made, name) if type(made) is type(self) else value
+            for name, value in self.FOR_FEW.items()
+            if name not in self.model_fields_set
         }
         return self.model_copy(update=left_out) if left_out else self

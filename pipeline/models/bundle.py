@@ -206,7 +206,7 @@ class Bundle:
         Raises:
             ModelError: They differ; names the setting.
         """
-        configured = configured.for_samples(self.sized_for)
+        configured = configured.for_samples(self.sized_for, self.modalities)
         ours = self.modalities.decoding(filters=False, encoders="identity")
         theirs = configured.decoding(filters=False, encoders="identity")
         for name in sorted({*ours, *theirs}):

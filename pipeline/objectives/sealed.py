@@ -102,7 +102,7 @@ def check_objective(bundle: Bundle, configured: Mapping[str, Any] | None, where:
     theirs = dict(configured)
     if theirs.get("kind") == ours["kind"]:
         config: ObjectiveSection = TypeAdapter(ObjectiveConfig).validate_python(configured)
-        config = config.for_samples(bundle.sized_for)
+        config = config.for_samples(bundle.sized_for, objective_of(bundle))
         theirs = config.resolved(bundle.learned)
     for name, left, right in differences("objective", ours, theirs):
         raise ModelError(

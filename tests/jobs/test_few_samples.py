@@ -9,8 +9,10 @@ from support.tones import make_samples, write_tar
 
 from jobs import _job, infer, lint, preprocess, train
 from pipeline.config import Config, load
+from pipeline.errors import ModelError
 from pipeline.modalities.section import FEW_SAMPLES
 from pipeline.models.bundle import Bundle
+from pipeline.objectives.sealed import check_objective
 
 
 @pytest.fixture
@@ -101,6 +103,16 @@ def test_a_model_of_few_samples(
     assert (tmp_path / "run" / "model" / "bundle.json").stat().st_mtime_ns == before
     assert trained(config, *said, "train.epochs=2", "train.resume=true")["text"] == "ngrams"
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+    bundle = Bundle.load(str(tmp_path / "run" / "model"))
+    left_open = load(config)
+    bundle.check_modalities(left_open.modalities, "a job's configuration")
+    check_objective(bundle, {"kind": "classify", "width": 32}, "a job's configuration")
+    encoder = left_open.with_encoders(bundle.modalities, bundle.sized_for).modalities.by_name()
+    assert encoder["audio"].encoder.kind == "cnn", "as the model was trained, not as one would be"
+    other = load(config, ["modalities.audio.encoder.kind=statistics"])
+    with pytest.raises(ModelError, match=r"modalities\.audio\.encoder"):
+        bundle.check_modalities(other.modalities, "a job's configuration")
 
     assert _job.main(infer.JOB, [str(config), *said]) == 0
     files = (tmp_path / "run" / "embeddings").glob("part-*.parquet")

@@ -87,7 +87,7 @@ class AudioConfig(ModalityConfig):
     FORMATS: ClassVar[tuple[str, ...]] = ("wav", "flac", "mp3", "ogg", "aiff", "aac")
     SHARED_FORMATS: ClassVar[tuple[str, ...]] = FILMS
     MEDIUM: ClassVar[Medium] = "sound"
-    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": AudioStatisticsConfig(dropout=0.7)}
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": AudioStatisticsConfig(told="traits")}
 
     kind: Literal["audio"] = "audio"
     fields: tuple[str, ...] = Field(

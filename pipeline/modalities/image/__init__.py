@@ -96,7 +96,7 @@ class ImageConfig(ModalityConfig):
         "svg",
     )
     MEDIUM: ClassVar[Medium] = "picture"
-    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": ImageStatisticsConfig()}
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": ImageStatisticsConfig(told="looks")}
 
     kind: Literal["image"] = "image"
     fields: tuple[str, ...] = Field(

@@ -13,7 +13,11 @@ from pipeline.modalities.content import FILMS
 from pipeline.modalities.facets import CheapFeatures, Corruption, Facts, Likeness, ProbeRules
 from pipeline.modalities.image import ImageAugmentConfig
 from pipeline.modalities.shown import Medium, Shown
-from pipeline.modalities.video.encoders import VideoAttentionConfig, VideoEncoderConfig
+from pipeline.modalities.video.encoders import (
+    VideoAttentionConfig,
+    VideoEncoderConfig,
+    VideoStatisticsConfig,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +53,7 @@ class VideoConfig(ModalityConfig):
     FORMATS: ClassVar[tuple[str, ...]] = FILMS
     MEDIUM: ClassVar[Medium] = "film"
     REASONS: ClassVar[Mapping[str, str]] = {"bad_video": "the video cannot be decoded"}
+    FOR_FEW: ClassVar[Mapping[str, object]] = {"encoder": VideoStatisticsConfig()}
 
     kind: Literal["video"] = "video"
     fields: tuple[str, ...] = Field(

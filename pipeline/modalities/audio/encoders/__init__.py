@@ -98,6 +98,13 @@ class AudioStatisticsConfig(EncoderConfig):
     """Statistics over time of mel bins and cepstral coefficients: strong where there are few sounds."""
 
     kind: Literal["statistics"] = "statistics"
+    told: Annotated[
+        Literal["tracks", "traits"],
+        Field(
+            description="bins and coefficients alone, or beside them loudness, shape of the spectrum, rhythm, course "
+            "and correlations, each of which counts as much as all the bins"
+        ),
+    ] = "tracks"
     coefficients: Annotated[
         int, Field(ge=1, le=256, description="cepstral coefficients, of num_mels at most")
     ] = 20
@@ -106,15 +113,17 @@ class AudioStatisticsConfig(EncoderConfig):
     dropout: Annotated[Dropout, Field(description="of the statistics, and behind the layers")] = 0.5
 
     def training_statistics(self, modality: AudioConfig) -> TrainingStatistics:  # type: ignore[override]
-        from pipeline.modalities.audio.encoders.statistics import TrackStatistics
+        from pipeline.modalities.audio.encoders.statistics import SoundStatistics
 
-        return TrackStatistics(*modality.spectrograms().shape, self._coefficients(modality))
+        shape = modality.spectrograms().shape
+        return SoundStatistics(self.told, *shape, self._coefficients(modality))
 
     def build(self, modality: AudioConfig, width: int) -> nn.Module:
         """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
         from pipeline.modalities.audio.encoders.statistics import AudioStatistics
 
         return AudioStatistics(
+            self.told,
             modality.num_mels,
             self._coefficients(modality),
             width,

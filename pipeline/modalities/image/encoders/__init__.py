@@ -85,8 +85,11 @@ class ImageStatisticsConfig(EncoderConfig):
 
     kind: Literal["statistics"] = "statistics"
     told: Annotated[
-        Literal["edges", "colours"],
-        Field(description="edges by place with colours, or where which colours are, alone"),
+        Literal["edges", "colours", "looks"],
+        Field(
+            description="edges by place with colours, where which colours are alone, or edges with colours, hues and "
+            "how uneven fields are"
+        ),
     ] = "edges"
     layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
     hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128

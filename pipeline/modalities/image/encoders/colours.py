@@ -8,7 +8,8 @@ from torch.nn import functional
 
 GRID = 4  # mean colours are those of GRID x GRID fields
 BINS = (8, 3, 3)  # of hue, saturation and value
-SIZES = (3 * GRID * GRID + BINS[0] * BINS[1] * BINS[2],)
+NUM_BINS = BINS[0] * BINS[1] * BINS[2]
+SIZES = (3 * GRID * GRID + NUM_BINS,)
 # Added to a deviation: a colour that hardly any image has is not blown up to the size of the others.
 LEAST_DEVIATION = 0.02
 
@@ -28,7 +29,22 @@ def colour_statistics(pixels: Tensor) -> Tensor:
         Zisserman 2012, "Three things everyone should know to improve object retrieval", section 3.
     """
     fields = functional.adaptive_avg_pool2d(pixels, GRID)
-    hues, saturations, values = BINS
+    return torch.cat([fields.permute(0, 2, 3, 1).flatten(1), hue_shares(pixels)], dim=1)
+
+
+def hue_shares(pixels: Tensor) -> Tensor:
+    """Square roots of the shares of the pixels that each bin of hue, saturation and value has.
+
+    Args:
+        pixels: float (B, 3, H, W), red, green and blue in 0..1.
+
+    Returns:
+        float (B, NUM_BINS).
+
+    Source:
+        See :func:`colour_statistics`.
+    """
+    _, saturations, values = BINS
     places = [
         (channel * count).long().clamp(max=count - 1).flatten(1)
         for channel, count in zip(
@@ -36,10 +52,9 @@ def colour_statistics(pixels: Tensor) -> Tensor:
         )
     ]
     bins = (places[0] * saturations + places[1]) * values + places[2]
-    counts = pixels.new_zeros(len(pixels), hues * saturations * values)
+    counts = pixels.new_zeros(len(pixels), NUM_BINS)
     counts = counts.scatter_add(1, bins, pixels.new_ones(()).expand(bins.shape))
-    shares = counts / bins.shape[1]
-    return torch.cat([fields.permute(0, 2, 3, 1).flatten(1), shares.sqrt()], dim=1)
+    return (counts / bins.shape[1]).sqrt()
 
 
 def hue_saturation_value(pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

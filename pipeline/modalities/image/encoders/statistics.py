@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from pipeline.modalities.codecs import dense_column
-from pipeline.modalities.image.encoders import colours, edges
+from pipeline.modalities.image.encoders import colours, edges, looks
 from pipeline.modalities.image.encoders.grid import as_unit_range
-from pipeline.modalities.layers import Features, StatisticsEncoder
+from pipeline.modalities.layers import Features, StatisticsEncoder, alike
 from pipeline.modalities.moments import Moments, RunningMoments
 
-Told = Literal["edges", "colours"]
+Told = Literal["edges", "colours", "looks"]
 BLOCK_ROWS = 64  # images that are taken at a time
 
 
@@ -29,11 +29,13 @@ class Description:
         of: float (B, 3, H, W) in 0..1 -> float (B, S).
         sizes: Of its groups of numbers, which count alike however many numbers each has; S together.
         least_deviation: Added to each number's deviation in the training set.
+        small_start: See :class:`StatisticsEncoder`.
     """
 
     of: Callable[[Tensor], Tensor]
     sizes: Sequence[int]
     least_deviation: float = 0.0
+    small_start: bool = False
 
     @property
     def size(self) -> int:
@@ -44,6 +46,7 @@ class Description:
 DESCRIPTIONS: Mapping[Told, Description] = {
     "edges": Description(edges.edge_statistics, edges.SIZES),
     "colours": Description(colours.colour_statistics, colours.SIZES, colours.LEAST_DEVIATION),
+    "looks": Description(looks.look_statistics, looks.SIZES, small_start=True),
 }
 
 
@@ -62,12 +65,17 @@ class ImageStatistics(StatisticsEncoder):
 
     def __init__(self, told: Told, width: int, layers: int, hidden: int, dropout: float) -> None:
         description = DESCRIPTIONS[told]
-        size, least_deviation = description.size, description.least_deviation
-        super().__init__(size, width, layers, hidden, dropout, least_deviation)
+        super().__init__(
+            description.size,
+            width,
+            layers,
+            hidden,
+            dropout,
+            description.least_deviation,
+            small_start=description.small_start,
+        )
         self.description = description
-        sizes = torch.tensor(description.sizes)
-        share = (size / len(sizes) / sizes).sqrt()
-        self.register_buffer("weight", share.repeat_interleave(sizes), persistent=False)
+        self.register_buffer("weight", alike(description.sizes), persistent=False)
 
     def forward(self, values: Tensor) -> Features:
         """Encodes images.

@@ -95,4 +95,39 @@ class VideoAttentionConfig(_OfFrames):
         return VideoAttention(frames, width, self.layers, self.dropout)
 
 
-VideoEncoderConfig = Annotated[VideoAttentionConfig | VideoMeanConfig, Field(discriminator="kind")]
+class VideoStatisticsConfig(EncoderConfig):
+    """Edges and colours of the frames, and how they change over time: strong where there are few clips."""
+
+    kind: Literal["statistics"] = "statistics"
+    told: Annotated[
+        Literal["edges", "colours", "looks"],
+        Field(description="of a frame, as of an image"),
+    ] = "looks"
+    layers: Annotated[int, Field(ge=0, le=24, description="hidden layers")] = 1
+    hidden: Annotated[int, Field(ge=8, le=65536, description="width of the hidden layers")] = 128
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="of the statistics, and behind the layers")
+    ] = 0.5
+
+    @property
+    def frame_inputs(self) -> ImageInput | None:
+        """Frames are taken as the modality says."""
+        return None
+
+    def training_statistics(self, modality: VideoConfig) -> TrainingStatistics:  # type: ignore[override]
+        from pipeline.modalities.video.encoders.statistics import ClipStatistics
+
+        return ClipStatistics(self.told, modality.frames, modality.size)
+
+    def build(self, modality: VideoConfig, width: int) -> nn.Module:
+        """Builds the network: uint8 (B, N, H, W, 3) -> Features of ``width`` channels."""
+        from pipeline.modalities.video.encoders.statistics import VideoStatistics
+
+        return VideoStatistics(
+            self.told, modality.frames, width, self.layers, self.hidden, self.dropout
+        )
+
+
+VideoEncoderConfig = Annotated[
+    VideoAttentionConfig | VideoMeanConfig | VideoStatisticsConfig, Field(discriminator="kind")
+]

@@ -52,15 +52,29 @@ class FrameEncoder(nn.Module):
         Args:
             values: uint8 (B, N, H, W, 3), zeros where there is no frame; N is T, or a multiple of it.
         """
-        if values.shape[1] != self.frames:
-            draws = torch.full((len(values), self.frames), MIDDLE, device=values.device)
-            values = choose(values, self.frames, draws)
+        values = as_many(values, self.frames)
         return ClipFeatures(self.network(values.flatten(0, 1)), are_there(values))
 
 
 def are_there(values: Tensor) -> Tensor:
     """Which of uint8 (..., H, W, 3) frames are there: not zeros alone; bool (...)."""
     return values.flatten(-3).any(dim=-1).bool()  # any() of uint8 is uint8
+
+
+def as_many(values: Tensor, num_frames: int) -> Tensor:
+    """The middle one of each stretch of frames, where there are more than ``num_frames``.
+
+    Args:
+        values: uint8 (B, N, H, W, 3), N a multiple of T.
+        num_frames: T.
+
+    Returns:
+        uint8 (B, T, H, W, 3).
+    """
+    if values.shape[1] == num_frames:
+        return values
+    draws = torch.full((len(values), num_frames), MIDDLE, device=values.device)
+    return choose(values, num_frames, draws)
 
 
 def choose(values: Tensor, num_frames: int, draws: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from pipeline.modalities.image import ImageConfig
+from pipeline.modalities.image.encoders import looks
+from pipeline.modalities.image.encoders.colours import hue_shares
 from pipeline.modalities.image.encoders.edges import (
     CLIPPED,
     COARSE,
@@ -137,6 +139,29 @@ def test_statistics_are_standardised_by_the_training_set_and_groups_count_alike(
         torch.stack([group.square().sum() for group in groups]),
         torch.full((len(SIZES),), NUM_STATISTICS / len(SIZES)),
     )
+
+
+def test_looks_are_edges_hues_and_the_deviations_of_fields() -> None:
+    values = images()
+    pixels = as_pixels(values)
+    edge, hue, uneven = looks.look_statistics(pixels).split(
+        (NUM_STATISTICS, *looks.SIZES[-2:]), dim=1
+    )
+    torch.testing.assert_close(edge, edge_statistics(pixels))
+    torch.testing.assert_close(hue, hue_shares(pixels))
+    fields = (values / 255).reshape(2, looks.FIELDS, 4, looks.FIELDS, 4, 3).std(axis=(2, 4))
+    np.testing.assert_allclose(uneven, fields.transpose(0, 3, 1, 2).reshape(2, -1), atol=1e-9)
+    even = torch.full((1, 3, SIZE, SIZE), 0.3)
+    assert looks.unevenness(even).max() < 1e-3
+    assert torch.isfinite(looks.look_statistics(even)).all()
+
+
+def test_looks_begin_small_and_edges_as_any_layer() -> None:
+    """Of large random weights a network learns few samples by heart."""
+    for told, is_small in (("edges", False), ("looks", True)):
+        section = ImageConfig(size=SIZE, encoder={"kind": "statistics", "told": told, "layers": 0})
+        weight = section.build_encoder(8).layers[1].weight
+        assert (weight.std().item() < 0.002) == is_small
 
 
 def test_clips_are_standardised_by_their_frames() -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.fft import dct
 from support.chances import chances
 from support.encoder_cases import vit
 
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.chance import Chance
 from pipeline.modalities.image.augment import ImageAugmentation
+from pipeline.modalities.image.encoders.statistics import DESCRIPTIONS
+from pipeline.modalities.video import VideoConfig
 from pipeline.modalities.video.augment import VideoAugmentation
-from pipeline.modalities.video.encoders.frames import are_there, choose
+from pipeline.modalities.video.encoders.frames import are_there, as_many, choose
+from pipeline.modalities.video.encoders.statistics import NUM_COSINES, clip_statistics
 
 WIDTH = 32
 
@@ -61,6 +65,52 @@ def _with_noise(features, batch):
     return features._replace(tokens=tokens)
 
 
+def test_statistics_of_clips_by_definition() -> None:
+    batch = values(frames=5)
+    batch[1, 3:] = 0  # not there
+    batch[2, 1:] = 0
+    description = DESCRIPTIONS["looks"]
+    rows = clip_statistics(batch, description, torch.float64).numpy()
+    for row, clip, count in zip(rows, batch, (5, 3, 1), strict=True):
+        pixels = clip[:count].permute(0, 3, 1, 2).double() / 255
+        told = description.of(pixels).numpy()  # (T, S)
+        steps = np.abs(np.diff(told, axis=0))
+        changes = steps.mean(axis=0) if count > 1 else np.zeros(description.size)
+        waves = np.zeros((NUM_COSINES, description.size))
+        course = dct(told, axis=0)[1 : NUM_COSINES + 1] / (2 * count)
+        waves[: len(course)] = course
+        expected = np.concatenate([told.mean(axis=0), changes, *waves])
+        np.testing.assert_allclose(row, expected, atol=1e-9)
+
+
+def test_statistics_of_clips_are_standardised_by_the_training_set() -> None:
+    section = VideoConfig(frames=4, candidates=3, size=16, encoder={"kind": "statistics"})
+    network, collector = section.build_encoder(WIDTH), section.training_statistics()
+    clips = values(5, 12)
+    clips[0, 6:] = 0
+    column = section.codec(None).to_arrow([*clips.numpy(), None])
+    collector.add(column[:2])
+    collector.add(column[2:])
+    network.fit(collector.result())
+    seen = network.description, torch.float32
+    rows = clip_statistics(as_many(clips, 4), *seen)
+    torch.testing.assert_close(network.mean, rows.mean(dim=0), atol=1e-5, rtol=1e-4)
+
+
+def test_statistics_tell_which_way_a_thing_goes() -> None:
+    clips = values(1, 4)
+    forth, back = network_of_statistics(clips), network_of_statistics(clips.flip(1))
+    size = forth.shape[1] // 4
+    torch.testing.assert_close(forth[:, : 2 * size], back[:, : 2 * size])
+    first = slice(2 * size, 3 * size)
+    torch.testing.assert_close(forth[:, first], -back[:, first], atol=1e-6, rtol=1e-4)
+    assert forth[:, first].abs().max() > 0.01
+
+
+def network_of_statistics(clips: torch.Tensor) -> torch.Tensor:
+    return clip_statistics(clips, DESCRIPTIONS["edges"], torch.float32)
+
+
 def test_attention_knows_the_order_and_the_mean_does_not() -> None:
     batch, backwards = values(), values().flip(1)
     mean, attention = encoder("mean"), encoder("attention")
@@ -70,7 +120,7 @@ def test_attention_knows_the_order_and_the_mean_does_not() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["mean", "attention"])
+@pytest.mark.parametrize("kind", ["mean", "attention", "statistics"])
 def test_of_candidates_the_middle_ones_are_seen(kind: str) -> None:
     batch = values(frames=12)
     torch.testing.assert_close(
