@@ -41,6 +41,8 @@ def trait_sizes(num_mels: int, num_coefficients: int) -> tuple[int, ...]:
 def sound_traits(level: Tensor, coefficients: Tensor, sounding: Tensor) -> Tensor:
     """Statistics of a sound in groups, of which each says something else.
 
+    All of it is products and sums, which autocast leaves in full precision, as it does not a matrix product.
+
     Args:
         level: float (B, F, N), dB below the loudest bin of the sound.
         coefficients: float (B, C, N), cepstral coefficients of the frames.
@@ -136,7 +138,7 @@ def rhythm(energy: Tensor, sounding: Tensor) -> Tensor:
     time = torch.arange(energy.shape[1], dtype=energy.dtype, device=energy.device)
     rates = energy.new_tensor(MODULATIONS_HZ)[:, None] * (2 * math.pi / FRAMES_PER_SECOND)
     waves = torch.cat([torch.cos(rates * time), torch.sin(rates * time)])  # (2 R, N)
-    parts = (envelope @ waves.T).unflatten(1, (2, OCTAVES, STEPS))
+    parts = (envelope[:, None] * waves).sum(dim=2).unflatten(1, (2, OCTAVES, STEPS))
     power = parts.square().sum(dim=1).mean(dim=2)  # (B, OCTAVES)
     modulation = (power / count + LEAST_MODULATION).log()
     inside = (real.cumsum(dim=1) > 0) & (real.flip(1).cumsum(dim=1).flip(1) > 0)
@@ -163,7 +165,7 @@ def course(tracks: Tensor, sounding: Tensor) -> Tensor:
     order = torch.arange(1, NUM_COSINES + 1, device=tracks.device)[:, None, None]
     waves = torch.cos(order * turn) * real / count  # (NUM_COSINES, B, N)
     distance = tracks - moments(tracks, sounding)[0][..., None]
-    return torch.einsum("kbn,bsn->bks", waves, distance).flatten(1)
+    return torch.cat([(wave[:, None] * distance).sum(dim=2) for wave in waves], dim=1)
 
 
 def correlations(tracks: Tensor, sounding: Tensor) -> Tensor:
@@ -179,6 +181,6 @@ def correlations(tracks: Tensor, sounding: Tensor) -> Tensor:
     mean, deviation = moments(tracks, sounding)
     real = sounding[:, None].to(tracks.dtype)
     distance = (tracks - mean[..., None]) * real / deviation.clamp(min=1e-4)[..., None]
-    together = distance @ distance.transpose(1, 2) / real.sum(dim=2, keepdim=True).clamp(min=1.0)
     rows, columns = torch.triu_indices(tracks.shape[1], tracks.shape[1], 1, device=tracks.device)
-    return together[:, rows, columns]
+    together = (distance[:, rows] * distance[:, columns]).sum(dim=2)
+    return together / real.sum(dim=2).clamp(min=1.0)

@@ -93,8 +93,9 @@ def clip_statistics(values: Tensor, description: Description, dtype: torch.dtype
     turn = (shown.cumsum(dim=1) - 0.5) / count * math.pi
     order = torch.arange(1, NUM_COSINES + 1, device=values.device)[:, None, None]
     waves = torch.cos(order * turn) * shown / count  # (NUM_COSINES, B, T)
-    course = torch.einsum("kbt,bts->bks", waves, told - mean[:, None]).flatten(1)
-    return torch.cat([mean, changes, course], dim=1)
+    # Products and sums, which autocast leaves in full precision, as it does not a matrix product.
+    course = [(wave[..., None] * (told - mean[:, None])).sum(dim=1) for wave in waves]
+    return torch.cat([mean, changes, *course], dim=1)
 
 
 class ClipStatistics:
