@@ -204,12 +204,12 @@ class Config(Section):
         update = {"modalities": suited.with_encoders(modalities)}
         return self.for_samples(sized_for).model_copy(update=update)
 
-    def for_samples(self, count: int | None) -> Config:
+    def for_samples(self, count: int | None, made: Section | None = None) -> Config:
         """This configuration as it suits a training split of so many samples; see :meth:`Section.for_samples`."""
-        sections = {"modalities": self.modalities, "objective": self.objective, "train": self.train}
+        sections = {name: getattr(self, name) for name in ("modalities", "objective", "train")}
         return self.model_copy(
             update={
-                name: section.for_samples(count)
+                name: section.for_samples(count, getattr(made, name, None))
                 for name, section in sections.items()
                 if section is not None
             }

@@ -138,7 +138,7 @@ def rhythm(energy: Tensor, sounding: Tensor) -> Tensor:
     time = torch.arange(energy.shape[1], dtype=energy.dtype, device=energy.device)
     rates = energy.new_tensor(MODULATIONS_HZ)[:, None] * (2 * math.pi / FRAMES_PER_SECOND)
     waves = torch.cat([torch.cos(rates * time), torch.sin(rates * time)])  # (2 R, N)
-    parts = (envelope[:, None] * waves).sum(dim=2).unflatten(1, (2, OCTAVES, STEPS))
+    parts = (envelope[:, None] * waves).sum(dim=2).reshape(-1, 2, OCTAVES, STEPS)
     power = parts.square().sum(dim=1).mean(dim=2)  # (B, OCTAVES)
     modulation = (power / count + LEAST_MODULATION).log()
     inside = (real.cumsum(dim=1) > 0) & (real.flip(1).cumsum(dim=1).flip(1) > 0)

@@ -82,7 +82,7 @@ def clip_statistics(values: Tensor, description: Description, dtype: torch.dtype
     """
     real = are_there(values)  # (B, T)
     frames = as_unit_range(values.flatten(0, 1), dtype)
-    told = description.of(frames).unflatten(0, real.shape)  # (B, T, S)
+    told = description.of(frames).reshape(*real.shape, description.size)  # (B, T, S)
     shown = real.to(dtype)
     told = torch.where(real[..., None], told, told.new_zeros(()))
     count = shown.sum(dim=1, keepdim=True).clamp(min=1.0)
