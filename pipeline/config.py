@@ -101,7 +101,11 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_that_fit(self) -> Config:
         if self.objective is not None:
-            self.objective.check_inputs(tuple(self.modalities.by_name()))
+            modalities = self.modalities.by_name()
+            self.objective.check_inputs(modalities)
+            self.objective.check_fields(
+                {name: modality.fields for name, modality in modalities.items()}
+            )
         if self.evaluate.prompts and not readable(self.modalities.media()):
             raise ValueError(
                 f"evaluate.prompts: they are texts, and no modality of {', '.join(self.modalities.by_name())} "
@@ -142,16 +146,6 @@ class Config(Section):
                     f"sweep.parallel: each run side by side has one worker, and cluster.workers is "
                     f"{self.cluster.workers}; set one of the two to 1"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _objective_fits(self) -> Config:
-        if self.objective is not None:
-            modalities = self.modalities.by_name()
-            self.objective.check_modalities(tuple(modalities))
-            self.objective.check_fields(
-                {name: modality.fields for name, modality in modalities.items()}
-            )
         return self
 
     def patterns(self, wanted: Patterns, where: str) -> Patterns:

@@ -57,19 +57,28 @@ def _section(section: type[BaseModel], path: str) -> Iterator[str]:
 
 
 def _below(members: Sequence[type[BaseModel]], path: str) -> Iterator[str]:
-    """The sections that lie in members of a union, each name once."""
-    fields = {name: field for member in members for name, field in member.model_fields.items()}
-    for name, field in fields.items():
-        if sections := sections_of(field.annotation):
-            yield from _titled(f"{path}.{name}".lstrip("."), field, sections)
+    """The sections that lie in members of a union: each name once, unless it means something else in each."""
+    fields: dict[str, dict[tuple[type[BaseModel], ...], FieldInfo]] = {}
+    kinds: dict[tuple[type[BaseModel], ...], list[str]] = {}
+    for member in members:
+        for name, field in member.model_fields.items():
+            if sections := tuple(sections_of(field.annotation)):
+                fields.setdefault(name, {})[sections] = field
+                kinds.setdefault(sections, []).extend(kinds_of([member]) if members[1:] else [])
+    for name, meanings in fields.items():
+        for sections, field in meanings.items():
+            of = f", kind: {', '.join(kinds[sections])}" if len(meanings) > 1 else ""
+            yield from _titled(f"{path}.{name}".lstrip("."), field, sections, of)
 
 
-def _titled(path: str, field: FieldInfo, sections: Sequence[type[BaseModel]]) -> Iterator[str]:
+def _titled(
+    path: str, field: FieldInfo, sections: Sequence[type[BaseModel]], of: str = ""
+) -> Iterator[str]:
     """A section below its heading: one class, a union of classes by kind, or sections that a person names."""
     first = sections[0]
     if len(sections) == 1 and not first.model_fields:
         return
-    yield f"{'#' * min(4, 2 + path.count('.'))} {path}\n"
+    yield f"{'#' * min(4, 2 + path.count('.'))} {path}{of}\n"
     is_off = len(sections) == 1 and field.default is None and not field.description
     about = field.description or (_about(first) if len(sections) == 1 else "")
     if about:

@@ -30,7 +30,7 @@ SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2}
 MODALITIES = ("image", "audio", "text")
 COLUMNS = {"png": "image", "wav": "audio", "txt": "text", "cls": "digit", "json": "details"}
 
-_VERSION = 2  # raise it whenever the same arguments make other samples
+_VERSION = 3  # raise it whenever the same arguments make other samples
 _MARKER = f"_{NAME}.json"
 _MISSING_FRACTION = 0.07
 _DEGRADED_FRACTION = 0.39  # of those present, before the rule that one stays intact
@@ -53,8 +53,9 @@ def make_demo_data(folder: Path, seed: int = 0, num_samples: int | None = None) 
 
     The fields are png (32x32 RGB), wav (one second, 16 kHz, 16 bits), txt, cls (the digit), and
     json with how the sample was made, which is not for models to see; json.captions are English
-    sentences that say the digit, whatever is degraded. The same arguments make the same bytes. If
-    the folder holds this very data set already, nothing is done.
+    sentences that say the digit, whatever is degraded, and json.spoken is the digit's word in the
+    language of the sound. The same arguments make the same bytes. If the folder holds this very
+    data set already, nothing is done.
 
     Args:
         folder: Where the shards go.
@@ -166,6 +167,7 @@ def _make_row(
         "captions": sentences.naming_sentences("en", digit),
         **asdict(plan),
         "voice": asdict(voice),
+        "spoken": sentences.LANGUAGES[speech.LANGUAGES[voice.language]].digits[digit],
         "snr_db": round(float(snr_db), 1),
         "text_language": language,
         "text_names": named,

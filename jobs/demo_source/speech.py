@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 
 SAMPLE_RATE_HZ = 16_000
-LANGUAGES = ("en-us", "cmn", "es", "de")
+# eSpeak's name of a language -> its code among the sentences'.
+LANGUAGES = {"en-us": "en", "cmn": "zh", "es": "es", "de": "de"}
 VARIANTS = ("", "+m1", "+m3", "+f1", "+f2", "+f4")
 
 _NUM_SAMPLES = SAMPLE_RATE_HZ  # each recording lasts one second
@@ -46,7 +47,7 @@ class Voice:
 def choose_voice(rng: np.random.Generator) -> Voice:
     """Draws a voice; no two samples need share one."""
     return Voice(
-        language=str(rng.choice(LANGUAGES)),
+        language=str(rng.choice(list(LANGUAGES))),
         variant=str(rng.choice(VARIANTS)),
         words_per_minute=int(rng.integers(130, 210)),
         pitch=int(rng.integers(30, 70)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,26 @@ class Frozen(Protocol):
 
     def embed(self, values: Tensor) -> Tensor:
         """Runs the frozen network: the codec's values (B, ...) -> float (B, D')."""
+
+
+class Timing(NamedTuple):
+    """When an encoder's tokens are.
+
+    Attributes:
+        seconds: From the beginning of one token to that of the next; the first begins with the value.
+        tokens: Most of a value, the longest there is.
+    """
+
+    seconds: float
+    tokens: int
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """The configuration of an encoder whose tokens follow one another in time, up to the end of what there is."""
+
+    def timing(self, modality: Any) -> Timing:
+        """When its tokens are, under the settings of its modality."""
 
 
 @dataclass(frozen=True)

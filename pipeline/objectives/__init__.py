@@ -17,6 +17,7 @@ from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.contrast import ContrastConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
+from pipeline.objectives.transcribe import TranscribeConfig
 from pipeline.plugins import Plugin
 
 
@@ -52,6 +53,7 @@ ObjectiveConfig = Annotated[
     | RegressConfig
     | ContrastConfig
     | CaptionConfig
+    | TranscribeConfig
     | PythonObjective,
     Field(discriminator="kind"),
     WrapValidator(_in_full),

@@ -7,7 +7,7 @@ An objective is one folder. No module outside that folder knows what it predicts
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.modalities.base import ModalityConfig
     from pipeline.objectives.baselines import Baselines
     from pipeline.objectives.network import Objective
     from pipeline.reports.section import Section as ReportSection
@@ -102,13 +103,23 @@ class ObjectiveSection(Checks, Section, Pluggable, ABC):
         """What the configuration says of what is otherwise learned; None where it says nothing."""
         return None
 
-    def about_inputs(self, modalities: Sequence[str]) -> Learned:
+    def about_inputs(self, modalities: Mapping[str, ModalityConfig]) -> Learned:
         """What it must know of the modalities later on, beside what :meth:`learn` has found; plain JSON.
 
         Args:
-            modalities: Their names, in the order of the configuration.
+            modalities: As of :meth:`check_inputs`.
         """
         return {}
+
+    def check_learned(self, learned: Learned) -> None:
+        """Refuses targets that its network could not learn, before a sample is decoded.
+
+        Args:
+            learned: Of :meth:`learn` and :meth:`about_inputs`.
+
+        Raises:
+            ConfigError: Names the setting.
+        """
 
     @abstractmethod
     def targets(self, learned: Learned | None = None) -> Target | None:

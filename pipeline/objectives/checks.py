@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.modalities.decoding.targets import Target, fields_at
+
+if TYPE_CHECKING:
+    from pipeline.modalities.base import ModalityConfig
 
 
 class Checks:
@@ -15,24 +18,14 @@ class Checks:
         """See :meth:`pipeline.objectives.base.ObjectiveSection.targets`."""
         raise NotImplementedError
 
-    def check_modalities(self, names: Sequence[str]) -> None:
-        """Refuses settings that do not go with the configured modalities.
+    def check_inputs(self, modalities: Mapping[str, ModalityConfig]) -> None:
+        """Refuses modalities that it can do nothing with, and settings that do not go with them.
 
         Args:
-            names: Theirs.
+            modalities: Name -> section, in the order of the configuration.
 
         Raises:
             ValueError: Names the setting.
-        """
-
-    def check_inputs(self, modalities: Sequence[str]) -> None:
-        """Refuses modalities that it can do nothing with.
-
-        Args:
-            modalities: Their names, in the order of the configuration.
-
-        Raises:
-            ValueError: They do not do; names the setting.
         """
 
     def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:

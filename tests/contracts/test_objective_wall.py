@@ -15,7 +15,7 @@ LEARNED = {
     "classes": ["a", "b"], "mean": [0.0], "deviation": [1.0], "thresholds": [0.5, 0.5], "embeds": ["image", "text"],
 }  # fmt: skip
 # Words of the field that say nothing of one objective.
-GENERAL = {"embedding", "score", "loss", "targets", "thresholds", "mean", "deviation"}
+GENERAL = {"embedding", "score", "loss", "targets", "thresholds", "mean", "deviation", "tokens"}
 # Kinds that are words of the field, too: names of variables are that (the contrast of a picture), strings are kinds.
 HOMONYMS = {"contrast"}
 # Module -> words that it may say, and why.
@@ -25,7 +25,7 @@ ALLOWED: Mapping[str, tuple[set[str], str]] = {
     "pipeline/packing/census.py": ({"classes"}, "pack counts values of a field that repeat, whatever learns from them"),
     "pipeline/packing/pack.py": ({"classes"}, "as its census"),
     "pipeline/modalities/content.py": ({"caption"}, "a file's extension, of texts"),
-    "pipeline/packing/tables/columns.py": ({"caption"}, "a column's name in other people's tables of texts"),
+    "pipeline/packing/tables/columns.py": ({"caption", "transcript"}, "columns of other people's tables of texts"),
     "pipeline/packing/split.py": ({"classes"}, "a stratified split is by such values"),
     "pipeline/inspection/table.py": ({"classes"}, "classes of a style sheet"),
     "pipeline/starter/draft.py": ({"classify"}, "a first configuration proposes one where labels repeat"),

@@ -6,8 +6,10 @@ import json
 import pickle
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from safetensors.torch import save
 from pipeline.errors import ConfigError, SampleError
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.metrics.statistics import add_sums
+from pipeline.metrics.subsets import subset_name
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.models.bundle import Bundle
@@ -44,10 +47,15 @@ TARGETS = (
     ["1.5", "2", "-3e1", "4", "0", "7.25"],
     ['["a"]', '["a", "b"]', "[]", '["b"]', '["b"]', '["a"]'],
 )
-MODALITIES_CONFIG = ModalitiesConfig.model_validate(
-    {"image": {"size": 8}, "text": {"vocab_size": 300, "max_tokens": 4}}
-)
-SUBSETS = ("image", "text", "image+text")
+# What samples may have; of each objective, the first serve that it takes.
+TIMED = {"encoder": {"kind": "sequence"}, "sample_rate_hz": 8000, "max_seconds": 0.5, "num_mels": 8}
+MODALITIES_CONFIGS = [
+    ModalitiesConfig.model_validate(tree)
+    for tree in (
+        {"image": {"size": 8}, "text": {"vocab_size": 300, "max_tokens": 4}},
+        {"audio": TIMED},
+    )
+]
 JUDGING = Judging("test", 0, 20)
 INTERVALS = "Lines are 95 % bootstrap intervals"
 B = 6
@@ -79,6 +87,28 @@ def rounded(learned: Learned) -> str:
     )
 
 
+def modalities_of(objective: ObjectiveSection) -> ModalitiesConfig:
+    for config in MODALITIES_CONFIGS:
+        with suppress(ValueError):
+            objective.check_inputs(config.by_name())
+            return config
+    raise AssertionError(f"{objective.kind} takes none of the modalities here")
+
+
+def names_of(objective: ObjectiveSection) -> list[str]:
+    return list(modalities_of(objective).by_name())
+
+
+def subsets_of(objective: ObjectiveSection) -> list[str]:
+    names = names_of(objective)
+    sizes = range(1, len(names) + 1)
+    return [subset_name(chosen) for size in sizes for chosen in combinations(names, size)]
+
+
+def whole_of(objective: ObjectiveSection) -> str:
+    return subset_name(names_of(objective))
+
+
 def fitting(objective: ObjectiveSection) -> Iterator[list[str]]:
     for texts in TARGETS:
         try:
@@ -102,7 +132,7 @@ def written(objective: ObjectiveSection) -> list[str]:
 
 @pytest.fixture(scope="module")
 def learned(objective: ObjectiveSection, written: list[str]) -> Learned:
-    inputs = objective.about_inputs(tuple(MODALITIES_CONFIG.by_name()))
+    inputs = objective.about_inputs(modalities_of(objective).by_name())
     return {**objective.learn(surveyed(objective, written)), **inputs}
 
 
@@ -124,23 +154,26 @@ def targets_of(objective: ObjectiveSection, learned: Learned | None = None) -> T
 @pytest.fixture(scope="module")
 def network(objective: ObjectiveSection, learned: Learned) -> Any:
     torch.manual_seed(0)
-    return build(objective, MODALITIES_CONFIG, learned)
+    return build(objective, modalities_of(objective), learned)
 
 
-def make_batch() -> dict[str, torch.Tensor]:
+def make_batch(objective: ObjectiveSection) -> dict[str, torch.Tensor]:
+    """Samples of which the first has no text, where there are images."""
     generator = torch.Generator().manual_seed(0)
-    present = torch.ones(B, dtype=torch.bool)
-    return {
+    values = {
         "image": torch.randint(0, 256, (B, 8, 8, 3), generator=generator, dtype=torch.uint8),
         "text": torch.randint(1, 50, (B, 4), generator=generator),
-        "image_present": present,
-        "text_present": present & (torch.arange(B) > 0),
+        "audio": torch.randn(B, 8, 51, generator=generator).half(),
     }
+    batch = {name: values[name] for name in names_of(objective)}
+    for name in names_of(objective):
+        batch[f"{name}_present"] = torch.arange(B) > (0 if name == "text" else -1)
+    return batch
 
 
 @pytest.fixture(scope="module")
-def arrays(network: Any) -> dict[str, np.ndarray]:
-    predicted = network.eval().predict(make_batch())
+def arrays(network: Any, objective: ObjectiveSection) -> dict[str, np.ndarray]:
+    predicted = network.eval().predict(make_batch(objective))
     return {name: values.numpy() for name, values in predicted.items()}
 
 
@@ -182,7 +215,7 @@ def test_a_survey_may_be_shared_and_what_it_teaches_is_json(
     again = objective.survey()
     for text in texts:
         again.add_text(text or "")  # as rows that preprocess wrote
-    inputs = objective.about_inputs(tuple(MODALITIES_CONFIG.by_name()))
+    inputs = objective.about_inputs(modalities_of(objective).by_name())
     target = objective.targets(learned)
     for survey in (shared, again):
         assert survey.count == len(written)
@@ -197,7 +230,7 @@ def test_a_survey_may_be_shared_and_what_it_teaches_is_json(
 def test_it_learns_from_a_batch(
     network: Any, texts: list[str | None], objective: ObjectiveSection
 ) -> None:
-    batch = make_batch() | network.targets(texts)
+    batch = make_batch(objective) | network.targets(texts)
     assert all(len(values) == B for values in batch.values())
     network.train()
     sums: dict[str, float] = {}
@@ -221,8 +254,10 @@ def test_it_learns_from_a_batch(
     assert objective.score.name in metrics
 
 
-def test_a_validation_batch_is_predicted_once(network: Any, texts: list[str | None]) -> None:
-    batch = make_batch() | network.targets(texts)
+def test_a_validation_batch_is_predicted_once(
+    network: Any, texts: list[str | None], objective: ObjectiveSection
+) -> None:
+    batch = make_batch(objective) | network.targets(texts)
     network.eval()
     passes = Counter[str]()
     hooks = [
@@ -254,9 +289,9 @@ def test_predictions_need_no_targets_and_are_the_schemas_columns(
 
 def tables(objective: ObjectiveSection, learned: Learned, network: Any) -> dict[str, pa.Table]:
     found = {}
-    for subset in SUBSETS:
-        batch = make_batch()
-        for name in ("image", "text"):
+    for subset in subsets_of(objective):
+        batch = make_batch(objective)
+        for name in names_of(objective):
             batch[f"{name}_present"] &= name in subset.split("+")
         predicted = network.eval().predict(batch)
         found[subset] = objective.rows({k: v.numpy() for k, v in predicted.items()}, learned)
@@ -275,7 +310,10 @@ def evaluated(
     for cut in cuts:
         evaluation = objective.evaluation(learned, judging)
         rows = tables(objective, learned, network)
-        present = {name: make_batch()[f"{name}_present"].numpy()[cut] for name in ("image", "text")}
+        present = {
+            name: make_batch(objective)[f"{name}_present"].numpy()[cut]
+            for name in names_of(objective)
+        }
         cut_rows = {
             name: table.select(list(evaluation.columns)).slice(cut.start, cut.stop - cut.start)
             for name, table in rows.items()
@@ -296,11 +334,14 @@ def test_an_evaluation_may_be_shared_is_json_and_judges_every_subset(
     text = json.dumps(whole.to_json(), allow_nan=False)
     assert text == json.dumps(shared.to_json())
     assert EvaluationRecord.from_json(json.loads(text)) == whole, "read as it was written"
-    assert set(whole.subsets) == set(SUBSETS)
+    assert set(whole.subsets) == set(subsets_of(objective))
     assert whole.overall.num_samples == B
-    assert whole.subsets["text"].num_samples == B - 1, "those that have it"
+    *_, last = names_of(objective)
+    having = int(make_batch(objective)[f"{last}_present"].sum())
+    assert whole.subsets[last].num_samples == having, "those that have it"
     numbers = objective.flat(whole)
-    assert {objective.metric, *(f"{objective.metric}_{name}" for name in SUBSETS)} <= set(numbers)
+    by_subset = {f"{objective.metric}_{name}" for name in subsets_of(objective)}
+    assert {objective.metric, *by_subset} <= set(numbers)
     json.dumps(numbers, allow_nan=False)
 
 
@@ -308,7 +349,7 @@ def test_a_model_does_not_differ_from_itself(
     objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> None:
     whole = evaluated(objective, learned, network, texts, [slice(0, B)])
-    rows = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
+    rows = tables(objective, learned, network)[whole_of(objective)].drop_columns([EMBEDDING])
     rows = rows.append_column(LABEL, objective.truth(pa.array(texts, pa.string())))
     difference = objective.difference(rows, rows, whole.to_json(), JUDGING)
     assert difference == {"difference": 0.0, "difference_interval": [0.0, 0.0]}
@@ -333,7 +374,7 @@ def judged(
     objective: ObjectiveSection, learned: Learned, network: Any, texts: list[str | None]
 ) -> pa.Table:
     """What evaluate writes of each sample."""
-    predicted = tables(objective, learned, network)["image+text"].drop_columns([EMBEDDING])
+    predicted = tables(objective, learned, network)[whole_of(objective)].drop_columns([EMBEDDING])
     predicted = predicted.append_column(LABEL, objective.truth(pa.array(texts, pa.string())))
     for name in ("key", "shard"):
         predicted = predicted.append_column(name, pa.array([f"{name}{row}" for row in range(B)]))
@@ -376,7 +417,7 @@ def test_without_resamples_there_are_numbers_and_no_intervals(
     predicted = judged(objective, learned, network, texts)
     difference = objective.difference(predicted, predicted, evaluation.to_json(), judging)
     assert difference == {"difference": 0.0, "difference_interval": None}
-    for name in SUBSETS:
+    for name in subsets_of(objective):
         assert evaluation.subsets[name].difference == resampled.subsets[name].difference
     page = page_of(objective, evaluation, predicted, texts)
     assert f"{objective.section().measure.title} by modality" in page
@@ -410,9 +451,9 @@ def test_a_bundle_gives_back_the_network(
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     Bundle.of(
         objective=objective.model_dump(mode="json"),
-        modalities=MODALITIES_CONFIG,
+        modalities=modalities_of(objective),
         learned=learned,
-        tokenizer="{}",
+        tokenizer="{}" if modalities_of(objective).tokenized() else None,
         weights=save(weights),
     ).save(str(tmp_path))
     bundle = Bundle.load(str(tmp_path))
@@ -420,7 +461,7 @@ def test_a_bundle_gives_back_the_network(
     assert prediction_fields(bundle, float16=True)[0].type == pa.list_(pa.float16(), 32)
     check_objective(bundle, objective.model_dump(mode="json"), "here")
     check_objective(bundle, objective.resolved(learned), "here")
-    again, batch = restore(bundle), make_batch()
+    again, batch = restore(bundle), make_batch(objective)
     for name, values in network.eval().predict(batch).items():
         assert torch.equal(values, again.predict(batch)[name]), name
 

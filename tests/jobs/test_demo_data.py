@@ -91,6 +91,14 @@ def test_captions_say_the_digit_in_english(samples):
         assert all(word in caption for caption in captions)
 
 
+def test_the_spoken_word_is_the_digit_in_the_language_of_the_voice(samples):
+    words = {"en-us": "en", "cmn": "zh", "es": "es", "de": "de"}
+    for sample in samples.values():
+        details = json.loads(sample["json"])
+        language = words[details["voice"]["language"]]
+        assert details["spoken"] == sentences.LANGUAGES[language].digits[int(sample["cls"])]
+
+
 @pytest.mark.parametrize("language", sentences.LANGUAGES)
 def test_silent_sentences_name_no_number(language):
     words = sentences.LANGUAGES[language]

@@ -103,8 +103,9 @@ def _trained(
     surveys = survey_splits(cleaned.parts, objective, config.limits, workplace)
     learned = {
         **objective.learn(surveys["train"].targets),
-        **objective.about_inputs(tuple(config.modalities.by_name())),
+        **objective.about_inputs(config.modalities.by_name()),
     }
+    objective.check_learned(learned)
     check_targets(config, surveys, learned)
     tell_remarks(objective, surveys, learned)
     job = Job(

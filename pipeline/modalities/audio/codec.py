@@ -69,6 +69,11 @@ class AudioCodec:
         return (self.num_mels, 1 + self.num_samples // self.hop)
 
     @property
+    def seconds_per_frame(self) -> float:
+        """From one frame to the next."""
+        return self.hop / self.sample_rate_hz
+
+    @property
     def column(self) -> pa.Field:
         """``audio``: fixed_size_list<float16>[F * N]."""
         kind = pa.list_(pa.float16(), self.shape[0] * self.shape[1])

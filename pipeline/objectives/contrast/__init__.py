@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord
+    from pipeline.modalities.base import ModalityConfig
     from pipeline.objectives.contrast.evaluation import SpaceEvaluation
     from pipeline.objectives.contrast.model import SharedSpace
     from pipeline.objectives.contrast.section import SpaceSection
@@ -106,7 +107,7 @@ class ContrastConfig(ObjectiveSection):
             pair for pair in combinations(modalities, 2) if self.hub is None or self.hub in pair
         ]
 
-    def check_inputs(self, modalities: Sequence[str]) -> None:
+    def check_inputs(self, modalities: Mapping[str, ModalityConfig]) -> None:
         if len(modalities) < 2:
             raise ValueError(
                 f"objective.kind: contrast compares modalities with each other, and modalities has only "
@@ -120,7 +121,7 @@ class ContrastConfig(ObjectiveSection):
     def check_fields(self, fields: Mapping[str, Sequence[str]]) -> None:
         """All fields may be read: samples of one text are a group, and labels are never trained on."""
 
-    def about_inputs(self, modalities: Sequence[str]) -> Learned:
+    def about_inputs(self, modalities: Mapping[str, ModalityConfig]) -> Learned:
         return {EMBEDS: list(modalities)}
 
     def targets(self, learned: Learned | None = None) -> Target | None:

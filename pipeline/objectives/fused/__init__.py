@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from pipeline.errors import ConfigError
 from pipeline.models.fusion import AttentionConfig, ConcatConfig, FusionConfig
 from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.fused.balance import BalanceConfig, NoBalance
+
+if TYPE_CHECKING:
+    from pipeline.modalities.base import ModalityConfig
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
@@ -39,12 +42,12 @@ class FusedSection(ObjectiveSection):
         default=NoBalance(), description="keeps one modality from drowning another"
     )
 
-    def check_modalities(self, names: Sequence[str]) -> None:
+    def check_inputs(self, modalities: Mapping[str, ModalityConfig]) -> None:
         """Refuses weights of modalities that there are not."""
         for name in self.unimodal_weights:
-            if name not in names:
+            if name not in modalities:
                 raise ValueError(
-                    f"objective.unimodal_weights names {name}, and the modalities are {', '.join(names)}"
+                    f"objective.unimodal_weights names {name}, and the modalities are {', '.join(modalities)}"
                 )
 
     def check_training(self, *, validates: bool) -> None:

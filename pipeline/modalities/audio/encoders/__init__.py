@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipeline.modalities.base import EncoderConfig
+from pipeline.modalities.facets import Timing
 from pipeline.modalities.pretrained.section import PretrainedConfig
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class AudioPatchesConfig(EncoderConfig):
             num_mels, num_frames, width, self.patch, self.stride, self.layers, self.dropout
         )
 
+    def timing(self, modality: AudioConfig) -> Timing:
+        from pipeline.modalities.audio.encoders.patches import columns_of
+
+        codec = modality.spectrograms()
+        frames, columns = columns_of(codec.shape[1], self.patch, self.stride)
+        return Timing(frames * codec.seconds_per_frame, columns)
+
 
 class AudioCrnnConfig(EncoderConfig):
     """A small CNN, and a recurrent network along what it leaves of the time: for sounds whose order matters."""
@@ -92,6 +100,44 @@ class AudioCrnnConfig(EncoderConfig):
 
         num_mels, num_frames = modality.spectrograms().shape
         return AudioCrnn(num_mels, num_frames, width, self.layers, self.dropout)
+
+    def timing(self, modality: AudioConfig) -> Timing:
+        from pipeline.modalities.audio.encoders.crnn import tokens_of
+
+        codec = modality.spectrograms()
+        tokens = tokens_of(*codec.shape)
+        return Timing(codec.shape[1] / tokens * codec.seconds_per_frame, tokens)
+
+
+class AudioSequenceConfig(EncoderConfig):
+    """A small CNN, and what reads its tokens in both directions, one every so many milliseconds: for what is said."""
+
+    kind: Literal["sequence"] = "sequence"
+    token_ms: Annotated[
+        Literal[10, 20, 40, 80],
+        Field(description="milliseconds of a token; speech wants one or two for each symbol"),
+    ] = 40
+    context: Annotated[
+        Literal["lstm", "gru", "transformer"], Field(description="network that reads the tokens")
+    ] = "lstm"
+    layers: Annotated[Layers, Field(description="of that network")] = 2
+    dropout: Annotated[Dropout, Field(description="before that network, and inside")] = 0.1
+
+    @property
+    def _halvings(self) -> int:
+        return (self.token_ms // 10).bit_length() - 1
+
+    def build(self, modality: AudioConfig, width: int) -> nn.Module:
+        """Builds the network: float16 (B, F, N), dB -> Features of ``width`` channels."""
+        from pipeline.modalities.audio.encoders.sequence import AudioSequence
+
+        return AudioSequence(
+            modality.num_mels, width, self._halvings, self.context, self.layers, self.dropout
+        )
+
+    def timing(self, modality: AudioConfig) -> Timing:
+        codec, frames = modality.spectrograms(), 1 << self._halvings
+        return Timing(frames * codec.seconds_per_frame, -(-codec.shape[1] // frames))
 
 
 class AudioStatisticsConfig(EncoderConfig):
@@ -147,6 +193,7 @@ AudioEncoderConfig = Annotated[
     | AudioTransformerConfig
     | AudioPatchesConfig
     | AudioCrnnConfig
+    | AudioSequenceConfig
     | AudioStatisticsConfig
     | AudioPretrainedConfig,
     Field(discriminator="kind"),

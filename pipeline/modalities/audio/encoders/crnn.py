@@ -41,10 +41,10 @@ class AudioCrnn(nn.Module):
             ConvBlock(2, channels[0], kernel_size=5),
             *(ConvBlock(before, after) for before, after in pairwise(channels)),
         )
-        bins, frames = num_mels, num_frames
+        bins = num_mels
         for _ in channels:
-            bins, frames = math.ceil(bins / 2), math.ceil(frames / 2)
-        self.num_tokens = min(MAX_TOKENS, frames)
+            bins = math.ceil(bins / 2)
+        self.num_tokens = tokens_of(num_mels, num_frames)
         self.pool = nn.AdaptiveAvgPool2d((bins, self.num_tokens))
         self.join = nn.Linear(bins * channels[-1], width)
         self.norm_join = nn.LayerNorm(width)
@@ -72,6 +72,13 @@ class AudioCrnn(nn.Module):
         """Whether a token's stretch begins before the end of the sound: bool (B, N) -> (B, L)."""
         places = torch.arange(self.num_tokens, device=real.device)
         return real[:, places * real.shape[1] // self.num_tokens]
+
+
+def tokens_of(num_mels: int, num_frames: int) -> int:
+    """Tokens of a spectrogram."""
+    for _ in range(_num_stages(num_mels, num_frames)):
+        num_frames = math.ceil(num_frames / 2)
+    return min(MAX_TOKENS, num_frames)
 
 
 def _num_stages(num_mels: int, num_frames: int) -> int:

@@ -90,6 +90,12 @@ class AudioPatches(nn.Module):
         return real[:, starts]
 
 
+def columns_of(num_frames: int, patch: int, stride: int) -> tuple[int, int]:
+    """Frames from one column of patches to the next, and how many columns there are."""
+    averaged = math.ceil(num_frames / MAX_FRAMES)
+    return stride * averaged, _num_patches(math.ceil(num_frames / averaged), patch, stride)
+
+
 def _num_patches(size: int, patch: int, stride: int) -> int:
     """As many as it takes to cover ``size``."""
     return 1 + math.ceil(max(0, size - patch) / stride)
