@@ -131,6 +131,7 @@ NOTES: Mapping[str, str] = {
     "noted_count": "the header's count does not fit, and every frame of the sound is whole",
     "noted_tracks": "the file holds several sounds side by side; the first is used",
     "noted_rest": "behind the sound or array, the file holds bytes that belong to nothing",
+    "noted_cut_text": "the text that a model wrote is cut at infer.settings.max_new_tokens",
 }
 
 

@@ -10,6 +10,7 @@ from pipeline.evaluation import RobustnessConfig
 from pipeline.locations import SPLITS, Location, ModelName, Patterns
 from pipeline.modalities.base import Verify
 from pipeline.modalities.decoding.rows import OnBadField
+from pipeline.modalities.pretrained import is_encoder
 from pipeline.modalities.section import Section
 from pipeline.prediction.own import is_own, with_all_methods
 
@@ -100,7 +101,8 @@ class InferConfig(Section):
     model: Annotated[ModelName, AfterValidator(with_all_methods)] | None = Field(
         default=None,
         description="folder of a bundle, RUN/model by default; a pretrained encoder: torchvision:NAME, timm:NAME, "
-        "open_clip:NAME, hf:FOLDER; or a predictor of your own: python:package.module:Class",
+        "open_clip:NAME, hf:FOLDER; a pretrained generator of texts: hf:FOLDER; or a predictor of your own: "
+        "python:package.module:Class",
     )
     weights: Location | None = Field(
         default=None,
@@ -108,7 +110,8 @@ class InferConfig(Section):
         "nothing is ever downloaded",
     )
     settings: dict[str, Any] = Field(
-        default={}, description="of a predictor of your own, which it is made with"
+        default={},
+        description="of a pretrained generator, such as max_new_tokens and num_beams, or of a predictor of your own",
     )
     output: Location | None = Field(
         default=None, description="folder to write; RUN/embeddings by default"
@@ -140,8 +143,10 @@ class InferConfig(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> InferConfig:
-        if self.settings and not is_own(self.model or ""):
-            raise ValueError("settings are those of a python:package.module:Class in model")
+        if self.settings and not (is_own(self.model or "") or is_encoder(self.model or "")):
+            raise ValueError(
+                "settings are those of a python:package.module:Class in model, or of a generator, hf:FOLDER"
+            )
         ways = ("replace", "new_version", "retry_quarantined")
         chosen = [name for name in ways if getattr(self, name)]
         if self.replace and len(chosen) > 1:

@@ -95,6 +95,22 @@ class AudioInput:
 
 
 @dataclass(frozen=True)
+class WholeSoundInput:
+    """Whole sounds, as long as ``max_minutes`` of their modality lets them be.
+
+    Attributes:
+        sample_rate_hz: Rate that they are resampled to.
+    """
+
+    sample_rate_hz: int
+
+    def codec(self, config: ModalityConfig, *, verify: Verify) -> Codec:
+        """Bytes -> (T,) float32, within the limits and filters of ``config``."""
+        seconds = cast("AudioConfig", config).max_minutes * 60
+        return _waveforms(AudioInput(self.sample_rate_hz, seconds), config, verify)
+
+
+@dataclass(frozen=True)
 class SoundInput:
     """Sounds of one length, which the network makes features of its own of.
 
@@ -159,7 +175,7 @@ class CharacterInput:
         )
 
 
-Input = ImageInput | TextInput | AudioInput
+Input = ImageInput | TextInput | AudioInput | WholeSoundInput
 # What a network within a model is given: tokens and sounds of one length, where one that only embeds makes them itself.
 TowerInput = ImageInput | TokenInput | CharacterInput | SoundInput
 

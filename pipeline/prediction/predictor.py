@@ -41,6 +41,7 @@ def load_predictor(spec: ModelSpec) -> Predictor:
     kinds: dict[Kind, Callable[[ModelSpec], Predictor]] = {
         "bundle": _bundle,
         "encoder": _encoder,
+        "generator": _generator,
         "own": _own,
     }
     return kinds[spec.kind](spec)
@@ -56,6 +57,12 @@ def _encoder(spec: ModelSpec) -> Predictor:
     from pipeline.prediction.encoder import EncoderPredictor
 
     return EncoderPredictor(spec)
+
+
+def _generator(spec: ModelSpec) -> Predictor:
+    from pipeline.prediction.generator.runner import GeneratorPredictor
+
+    return GeneratorPredictor(spec)
 
 
 def _own(spec: ModelSpec) -> Predictor:

@@ -13,17 +13,20 @@ from pipeline.errors import ConfigError
 from pipeline.metrics.columns import Sums
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.pretrained import EncoderDescription, describe, is_encoder
+from pipeline.modalities.pretrained import EncoderDescription, describe, generators, is_encoder
+from pipeline.modalities.pretrained.generators import GeneratorDescription
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.sealed import check_objective, objective_of, prediction_fields
 from pipeline.plugins import class_names
+from pipeline.prediction.generator import generator_of
+from pipeline.prediction.generator.summary import summary
 from pipeline.prediction.own import is_own
-from pipeline.prediction.own.description import OwnDescription
+from pipeline.prediction.own.description import OwnDescription, own_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Kind = Literal["bundle", "encoder", "own"]
+Kind = Literal["bundle", "encoder", "generator", "own"]
 # What is known of a model that is no bundle.
-Description = EncoderDescription | OwnDescription
+Description = EncoderDescription | GeneratorDescription | OwnDescription
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,9 @@ class ModelSpec:
     """Which model is asked, and how it runs; picklable.
 
     Attributes:
-        model: Folder of a bundle, an encoder as ``KIND:NAME`` (:mod:`pipeline.modalities.pretrained`), or a person's
-            own predictor as ``python:package.module:Class`` (:mod:`pipeline.prediction.own`).
+        model: Folder of a bundle, an encoder as ``KIND:NAME`` (:mod:`pipeline.modalities.pretrained`), a generator of
+            texts as ``hf:FOLDER`` (:mod:`pipeline.modalities.pretrained.generators`), or a person's own predictor as
+            ``python:package.module:Class`` (:mod:`pipeline.prediction.own`).
         modalities: Those that the job is configured with.
         objective: The objective that the job is configured with, as JSON; None where there is none.
         weights: File or folder of an encoder's weights, or of a person's own predictor.
@@ -44,7 +48,7 @@ class ModelSpec:
         device: ``cpu`` or ``cuda``; None takes a GPU where there is one.
         description: What was said of a model that is no bundle before; what is loaded must be the same. None asks
             nothing.
-        settings: Of a person's own predictor.
+        settings: Of a person's own predictor, or of a generator.
         seed: Of what a bundle draws for a sample, beside the sample's shard and key.
     """
 
@@ -79,10 +83,13 @@ def kind_of(model: str) -> Kind:
 
     Raises:
         ConfigError: It looks like an encoder's, of a kind that there is not.
+        ModelError: It is a folder whose config.json is damaged.
     """
     if is_own(model):
         return "own"
-    return "encoder" if is_encoder(model) else "bundle"
+    if not is_encoder(model):
+        return "bundle"
+    return "generator" if generators.is_generator(model) else "encoder"
 
 
 class Model(Protocol):
@@ -142,6 +149,7 @@ def open_model(spec: ModelSpec) -> Model:
     kinds: dict[Kind, Callable[[ModelSpec], Model]] = {
         "bundle": BundleModel.open,
         "encoder": ForeignModel.of_encoder,
+        "generator": ForeignModel.of_generator,
         "own": ForeignModel.of_own,
     }
     return kinds[spec.kind](spec)
@@ -153,28 +161,15 @@ def encoder_of(spec: ModelSpec) -> EncoderDescription:
     Raises:
         ConfigError: As :func:`open_model`, as ModelError.
     """
+    if spec.settings:
+        raise ConfigError(
+            f"{spec.model} is an encoder, which has no settings",
+            where="infer.settings",
+            fix="leave them out, or name a generator in infer.model",
+        )
     known = spec.description
     encoder = known if isinstance(known, EncoderDescription) else describe(spec.model, spec.weights)
     return encoder.for_job(spec.modalities.kinds())
-
-
-def own_of(spec: ModelSpec) -> OwnDescription:
-    """The person's own predictor that is asked for.
-
-    Raises:
-        ConfigError: As :func:`open_model`, as ModelError.
-    """
-    if spec.compile:
-        raise ConfigError(
-            "a predictor of your own is not compiled from outside",
-            where="infer.compile=true",
-            fix="leave it out, and call torch.compile in its load()",
-        )
-    if isinstance(spec.description, OwnDescription):
-        return spec.description
-    return OwnDescription.of(
-        spec.model, spec.settings, spec.weights, spec.modalities, float16=spec.float16
-    )
 
 
 @dataclass(frozen=True)
@@ -234,17 +229,22 @@ class BundleModel:
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A pretrained encoder, or a person's own predictor; see :class:`Model`."""
+    """A pretrained encoder or generator, or a person's own predictor; see :class:`Model`.
+
+    Attributes:
+        keeps_others: Whether a sample without anything that it takes has a row of nulls, rather than none.
+    """
 
     description: Description
     modalities: ModalitiesConfig
     fields: list[pa.Field]
     fingerprint: str
     footer: Mapping[str, str] = field(default_factory=dict)
-    summary: None = None
+    summary: Callable[[pa.Table], Sums] | None = None
     tokenizer: str | None = None
     sized_for: None = None
     draws: bool = False
+    keeps_others: bool = False
 
     @classmethod
     def of_encoder(cls, spec: ModelSpec) -> ForeignModel:
@@ -252,6 +252,19 @@ class ForeignModel:
         encoder = encoder_of(spec)
         fields = encoder.fields(float16=spec.float16)
         return cls(encoder, spec.modalities, fields, encoder.fingerprint)
+
+    @classmethod
+    def of_generator(cls, spec: ModelSpec) -> ForeignModel:
+        """Describes a generator for the modality that the job is configured with."""
+        generator = generator_of(spec)
+        return cls(
+            generator,
+            spec.modalities,
+            list(generator.fields),
+            generator.fingerprint,
+            summary=partial(summary, column=generator.text),
+            keeps_others=True,
+        )
 
     @classmethod
     def of_own(cls, spec: ModelSpec) -> ForeignModel:
@@ -272,4 +285,6 @@ class ForeignModel:
     def decoder(self, **handling: Any) -> Decoder:
         verify = handling.pop("verify", "full")
         codecs = self.description.codecs(self.modalities, verify)
-        return Decoder.with_codecs(codecs, self.modalities, **handling)
+        return Decoder.with_codecs(
+            codecs, self.modalities, keeps_others=self.keeps_others, **handling
+        )

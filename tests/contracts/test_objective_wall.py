@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.objectives import kinds
 
 ROOT = Path(__file__).parents[2]
-# Where objectives live, and the formulas that they are judged by.
-INSIDE = ("pipeline/objectives/", "pipeline/metrics/")
+# Where objectives live, the formulas that they are judged by, and pretrained models with columns of the same names.
+INSIDE = ("pipeline/objectives/", "pipeline/metrics/", "pipeline/modalities/pretrained/generators/")
 LEARNED = {
     "classes": ["a", "b"], "mean": [0.0], "deviation": [1.0], "thresholds": [0.5, 0.5], "embeds": ["image", "text"],
 }  # fmt: skip

@@ -75,7 +75,8 @@ def test_the_set_is_large_and_its_names_are_its_own() -> None:
     assert len(names) == len(set(names))
     assert len(names) >= 170
     assert {case.reason for case in SAMPLE_CASES} <= {"", *REASONS}
-    assert {case.noted for case in SAMPLE_CASES} == {"", *NOTES}
+    # Of what a model writes, and not of what is decoded.
+    assert {case.noted for case in SAMPLE_CASES} == {"", *NOTES} - {"noted_cut_text"}
 
 
 @named(IMAGES)

@@ -34,6 +34,7 @@ class Decoder:
         limits: What is not read, however good it may be.
         others: Extensions of configured modalities that are not decoded, since no one asks for them. A sample that has
             nothing else is filtered.
+        keeps_others: Such a sample is kept, without any of the modalities, rather than filtered.
         media: Modality -> how its members are shown to a person.
         reads: The fields whose content is read; all where None, which is faster where most of a shard is decoded.
     """
@@ -47,6 +48,7 @@ class Decoder:
     keep_bytes: bool = False
     limits: Limits = field(default_factory=Limits)
     others: frozenset[str] = frozenset()
+    keeps_others: bool = False
     media: Mapping[str, Medium] = field(default_factory=dict)
     reads: frozenset[str] | None = None
 
@@ -86,6 +88,7 @@ class Decoder:
         codecs: Mapping[str, Codec],
         modalities: ModalitiesConfig,
         *,
+        keeps_others: bool = False,
         metadata: Iterable[str] = (),
         on_bad_field: OnBadField = "quarantine",
         keep_bytes: bool = False,
@@ -103,6 +106,7 @@ class Decoder:
             limits=limits or Limits(),
             media=modalities.media(),
             others=frozenset(name for fields in unused for name in fields),
+            keeps_others=keeps_others,
         )
 
     def sparing(self) -> Decoder:
@@ -148,6 +152,7 @@ class Decoder:
             self.metadata,
             on_bad_field=self.on_bad_field,
             keep_bytes=self.keep_bytes,
+            keeps_empty=self.keeps_others,
             watch=watch,
             care=care,
         )
@@ -179,6 +184,8 @@ class Decoder:
         if not any(field in sample.fields for fields in self.fields.values() for field in fields):
             names = ", ".join(sorted(sample.fields))
             if not self.others.isdisjoint(sample.fields):
+                if self.keeps_others:
+                    return label, metadata
                 what = f"no modality that the model takes; there are: {names}"
                 raise SampleError(what, reason="filtered_modality", setting="infer.model")
             what = f"none of the configured fields; there are: {names}"

@@ -126,6 +126,7 @@ class Rows:
         metadata: Fields that are carried along.
         on_bad_field: Whether a sample with a bad field is left out, or kept without that modality.
         keep_bytes: Whether the raw member at fault is kept.
+        keeps_empty: Whether a sample without any of the modalities is good.
         watch: Told of every step.
         care: What is not decoded again.
     """
@@ -138,12 +139,13 @@ class Rows:
         *,
         on_bad_field: OnBadField = "quarantine",
         keep_bytes: bool = False,
+        keeps_empty: bool = False,
         watch: Watch | None = None,
         care: Care | None = None,
     ) -> None:
         self._fields = fields
         self._drop = on_bad_field == "drop"
-        self._keep_bytes = keep_bytes
+        self._keep_bytes, self._keeps_empty = keep_bytes, keeps_empty
         self._watch = watch or Unwatched()
         self._condemned = care.condemned if care else {}
         self._values = {name: Values(codec, self._watch) for name, codec in codecs.items()}
@@ -176,7 +178,8 @@ class Rows:
                     row.present.append(name)
         self._watch.rests()
         for number, row in enumerate(rows):
-            if row.fault is None and not row.present:  # nothing is left of it
+            if row.fault is None and not row.present and (row.dropped or not self._keeps_empty):
+                # Nothing is left of it.
                 row.fault = row.dropped[0] if row.dropped else self._fault(row.item, NOTHING)
             if row.fault is not None:
                 for values in self._values.values():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from pipeline.plugins import source_digest
 from pipeline.prediction.own import WHERE, made, own_code
 from pipeline.prediction.own.columns import in_half, is_embedding
 from pipeline.sample import BASE_SCHEMA
+
+if TYPE_CHECKING:
+    from pipeline.prediction.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,25 @@ class OwnDescription:
         """Modality -> what decodes it."""
         configs = modalities.by_name()
         return {name: _codec(way, configs[name], verify) for name, way in self.inputs.items()}
+
+
+def own_of(spec: ModelSpec) -> OwnDescription:
+    """The person's own predictor that is asked for.
+
+    Raises:
+        ConfigError: As :func:`open_model`, as ModelError.
+    """
+    if spec.compile:
+        raise ConfigError(
+            "a predictor of your own is not compiled from outside",
+            where="infer.compile=true",
+            fix="leave it out, and call torch.compile in its load()",
+        )
+    if isinstance(spec.description, OwnDescription):
+        return spec.description
+    return OwnDescription.of(
+        spec.model, spec.settings, spec.weights, spec.modalities, float16=spec.float16
+    )
 
 
 def files_digest(path: Path) -> tuple[str, int]:

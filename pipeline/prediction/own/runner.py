@@ -21,8 +21,8 @@ from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
 from pipeline.prediction.own import OwnPredictor, made, own_code
 from pipeline.prediction.own.columns import column_of
-from pipeline.prediction.own.description import OwnDescription, files_digest
-from pipeline.prediction.spec import ModelSpec, own_of
+from pipeline.prediction.own.description import OwnDescription, files_digest, own_of
+from pipeline.prediction.spec import ModelSpec
 from pipeline.sample import KEY, PART, SHARD
 from pipeline.shards.planning.plan import Part
 
