@@ -48,12 +48,12 @@ def load_model(
     """Loads a model that training left, or a pretrained encoder; nothing is ever downloaded.
 
     Args:
-        model: Folder of a bundle, such as RUN/model; an encoder as in ``infer.model``: ``timm:NAME``, ``hf:FOLDER``; or
-            a predictor of your own, ``python:package.module:Class``.
+        model: Folder of a bundle, such as RUN/model; an encoder as in ``infer.model``: ``timm:NAME``, ``hf:FOLDER``; a
+            generator of texts, ``hf:FOLDER``; or a predictor of your own, ``python:package.module:Class``.
         modalities: Name -> settings of what an encoder reads, by default one of each kind that it takes. A bundle has
             its own.
         weights: File or folder of the weights of an encoder, or of a predictor of your own.
-        settings: Of a predictor of your own.
+        settings: Of a generator, or of a predictor of your own.
         trusted: Classes of your own that a bundle may ask for, or their names, ``package.module:Class``; it is refused
             where it asks for another, before that is imported.
         batch_size: Samples of a micro-batch.
