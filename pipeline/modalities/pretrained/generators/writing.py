@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ class Written:
     prompt: Sequence[int] = ()
 
 
-class Generator:
+class Generator(ABC):
     """A network that writes texts about values of one modality.
 
     Attributes:
@@ -79,29 +80,29 @@ class Generator:
 
     network: Any
 
+    @abstractmethod
     def passes(self, column: pa.Array) -> Iterator[list[Piece]]:
         """The pieces of a part, all at once, or such as need what was written about others behind those.
 
         Args:
             column: Decoded values, none null.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self, pieces: Sequence[Piece]) -> tuple[Tensor, ...]:
         """Pieces of one size -> tensors (B, ...) on the CPU."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generate(self, *inputs: Tensor) -> Tensor:
         """What :meth:`prepare` made, on the device -> tokens (B, L) int64."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, tokens: list[int], piece: Piece) -> Written:
         """What was written about a piece; remembers what the pieces of a later pass need."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self, samples: Sequence[Sequence[tuple[Piece, Written]]]) -> dict[str, list[Any]]:
         """The columns of samples whose pieces were written about, in the order of the windows."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
