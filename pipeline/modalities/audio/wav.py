@@ -1,7 +1,8 @@
-"""Plain WAV bytes -> samples, straight from the file."""
+"""Plain WAV bytes -> samples, straight from the file; and samples -> plain WAV bytes."""
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ _SUBFORMAT_TAIL = bytes.fromhex(
 )  # of a GUID made of a format code
 _FMT_BYTES, _EXTENSIBLE_BYTES = 16, 40
 _DS64_BYTES = 16
+_RIFF_BYTES = 36  # of the header behind the size that it states
 _WAVES = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 # By the bytes of a sample; those of 3 bytes have no type.
 _INTEGERS = {1: "u1", 2: "<i2", 3: "u1", 4: "<i4"}
@@ -104,6 +106,24 @@ def read_wav(data: memoryview, field: str) -> Waves | None:
             return None
         offset = content + size + size % 2
     return None
+
+
+def write_wav(waveform: np.ndarray, rate_hz: int) -> bytes:
+    """A sound as WAV of one channel and 16-bit integers; :func:`read_wav` gives it back to half a step.
+
+    Args:
+        waveform: (T,) float32; beyond -1..1 it is cut.
+        rate_hz: Samples a second.
+
+    Raises:
+        ValueError: It holds NaN or infinite samples.
+    """
+    if not np.isfinite(waveform).all():
+        raise ValueError("a sound with NaN or infinite samples cannot be written as WAV")
+    steps = np.clip(np.rint(waveform * 2.0**15), -(2**15), 2**15 - 1).astype("<i2").tobytes()
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", _FMT_BYTES, _PCM, 1, rate_hz, 2 * rate_hz, 2, 16)
+    head = struct.pack("<4sI4s", b"RIFF", _RIFF_BYTES + len(steps), b"WAVE")
+    return head + layout + struct.pack("<4sI", b"data", len(steps)) + steps
 
 
 def _sound_bytes(
