@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.modalities.content import Content
     from pipeline.modalities.facets import CheapFeatures, Corruption, TrainingStatistics
     from pipeline.modalities.inputs import TowerInput
+    from pipeline.modalities.rendering.base import Rendering
 
 
 # Whether members are decoded to their end, so that damage anywhere is seen, or only as far as they are kept.
@@ -252,6 +253,10 @@ class ModalityConfig(Section, Pluggable):
     def corruptions(self, codec: Codec) -> Mapping[str, Corruption]:
         """Name -> how values of its codec are made worse, to see what a model stands; empty where no way is known."""
         return {}
+
+    def rendering(self, tokenizer: str | None) -> Rendering | None:
+        """How networks make values of it; None where none can. Without the tokenizer's JSON, tokens stay numbers."""
+        return None
 
     def measure(self) -> ColumnMeasure | None:
         """What is measured of its decoded values; None counts only how many there are."""

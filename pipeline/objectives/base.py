@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +110,10 @@ class ObjectiveSection(Checks, Section, Pluggable, ABC):
             modalities: As of :meth:`check_inputs`.
         """
         return {}
+
+    def with_tokenizer(self, tokenizer: str | None) -> Self:
+        """This section as it writes texts of a modality, where it does, with the tokenizer of its model."""
+        return self
 
     def check_learned(self, learned: Learned) -> None:
         """Refuses targets that its network could not learn, before a sample is decoded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +49,13 @@ class Objective(nn.Module, ABC):
         Args:
             texts: Canonical texts of B targets; see :class:`pipeline.modalities.decoding.targets.Target`. None, each of
                 them, for an objective without targets.
+        """
+
+    def fit(self, statistics: Mapping[str, Mapping[str, Any]]) -> None:
+        """Takes over what is known of the training set's values before the first step; nothing by default.
+
+        Args:
+            statistics: Modality -> what its encoder was fitted with; see :class:`pipeline.modalities.facets.Fitted`.
         """
 
     def identified(self, batch: Batch) -> dict[str, Tensor]:

@@ -44,7 +44,9 @@ def build(
         cast(Fitted, encoders[name]).fit(values)
     for name in embedded:
         cast(Frozen, encoders[name]).takes_embeddings = True
-    return config.build(encoders, learned)
+    network = config.build(encoders, learned)
+    network.fit(statistics or {})
+    return network
 
 
 def restore(bundle: Bundle) -> Objective:

@@ -42,7 +42,8 @@ class BundlePredictor:
         self.network = self.execution.runner(self.execution.ready(restore(loaded)).predict)
         self.modalities = loaded.modalities
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
-        self.objective, self.learned = objective_of(loaded), loaded.learned
+        self.objective = objective_of(loaded).with_tokenizer(loaded.tokenizer)
+        self.learned = loaded.learned
         self.batch_size, self.seed = spec.batch_size, spec.seed
         self.fields = prediction_fields(loaded, float16=spec.float16)
 

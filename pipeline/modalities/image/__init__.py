@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
+    from pipeline.modalities.image.decoders import ImageRendering
 
 _USUAL_SIZES = (32, 64, 128)  # below the default
 
@@ -192,6 +193,11 @@ class ImageConfig(ModalityConfig):
         from pipeline.modalities.image.corrupt import corruptions
 
         return corruptions()
+
+    def rendering(self, tokenizer: str | None) -> ImageRendering | None:
+        from pipeline.modalities.image.decoders import ImageRendering
+
+        return ImageRendering(self.size) if self.encoder.inputs is None else None
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import ChannelMeasure

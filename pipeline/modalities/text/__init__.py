@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.content import Content
+    from pipeline.modalities.text.decoders import TextRendering
     from pipeline.modalities.text.ids import IdCodec
 
 
@@ -214,6 +215,17 @@ class TextConfig(ModalityConfig):
 
         assert isinstance(codec, TextCodec)
         return corruptions(codec)
+
+    def rendering(self, tokenizer: str | None) -> TextRendering | None:
+        from pipeline.modalities.text.codec import NUM_BYTES, SPECIAL_TOKENS, TextCodec
+        from pipeline.modalities.text.decoders import TextRendering
+
+        if self.encoder.inputs is not None:
+            return None
+        codec = None if tokenizer is None else self.codec(tokenizer)
+        assert codec is None or isinstance(codec, TextCodec)
+        symbols = max(self.vocab_size, NUM_BYTES + len(SPECIAL_TOKENS))
+        return TextRendering(self.max_tokens, symbols, self.encoding, codec)
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import LengthMeasure

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.modalities.content import Content
     from pipeline.modalities.vector.codec import VectorCodec
+    from pipeline.modalities.vector.decoders import VectorRendering
     from pipeline.modalities.vector.measure import VectorMeasure
 
 NonFinite = Literal["quarantine", "zero", "mean", "mask"]
@@ -182,6 +183,11 @@ class VectorConfig(ModalityConfig):
         from pipeline.modalities.vector.corrupt import corruptions
 
         return corruptions(is_series=len(self.shape) == 2)
+
+    def rendering(self, tokenizer: str | None) -> VectorRendering:
+        from pipeline.modalities.vector.decoders import VectorRendering
+
+        return VectorRendering(self.shape)
 
     def measure(self) -> VectorMeasure:
         from pipeline.modalities.vector.measure import VectorMeasure

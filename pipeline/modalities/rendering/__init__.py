@@ -1,0 +1,1 @@
+"""How networks make values of modalities: what a modality says of that, and layers that its decoders share."""
