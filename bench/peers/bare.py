@@ -84,7 +84,7 @@ def _write(part: Part) -> int:
     with open(Path(_STATE["folder"], f"{part.id}.parquet"), "wb") as file:
         if _STATE["layout"] == "ours":
             from pipeline.sinks import ParquetConfig
-            from pipeline.sinks.layout import write_tables
+            from pipeline.sinks.files.parquet import write_tables
 
             write_tables(file, [table], ParquetConfig().row_group_mb << 20)
             file.flush()

@@ -12,7 +12,6 @@ from pipeline.errors import ConfigError
 from pipeline.sinks.folder import COMMIT, IDENTITY
 from pipeline.sinks.origin import INPUT, Origin
 from pipeline.sinks.records import Records
-from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import FORMAT
 from pipeline.sinks.snapshots.retention import shown_files
 
@@ -53,13 +52,10 @@ class Provenance:
         origin = self.made_from()
         return origin is None or self.origin is None or origin.patterns == self.origin.patterns
 
-    def check(
-        self, config: ParquetSettings, recorded: Collection[str], planned: Collection[str] | None
-    ) -> None:
+    def check(self, recorded: Collection[str], planned: Collection[str] | None) -> None:
         """Refuses what must not be written to this output; changes nothing.
 
         Args:
-            config: Of the sink.
             recorded: Identities of the parts that are done.
             planned: Identities of those of the input; None where the job follows its input wherever it leads.
 
@@ -111,7 +107,7 @@ class Provenance:
         stranger = next(shown_files(self.output), None)
         if stranger is not None:
             raise ConfigError(
-                "the folder holds Parquet files that no job of this kind has written",
+                "the folder holds files that no job of this kind has written",
                 where=stranger.url,
                 fix="choose a folder that is empty, or not there yet",
             )

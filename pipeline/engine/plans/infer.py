@@ -60,6 +60,7 @@ def _output(config: Config, model: Model, folder: str, partition: str = "") -> O
         "float16": config.infer.float16,
         "precision": precision_of(config),
         **({"seed": config.infer.seed} if model.draws else {}),
+        **config.sink.identity,
         **config.cleaning.identity(training=config.infer.input == "train"),
     }
     footer = {
@@ -141,8 +142,14 @@ def _comparing(config: Config, model: Model, decoder: Decoder) -> Decoder:
 
 
 def _check_input(config: Config, model: Model) -> None:
-    """Refuses what preprocess wrote, where a model decodes samples in its own way."""
+    """Refuses what preprocess wrote, where shards are needed: by the model, or by the sink."""
     folders, _ = split_input(config.patterns(config.infer.input, "infer.input"))
+    if folders and config.sink.copies_members:
+        raise ConfigError(
+            f"sink.kind={config.sink.kind} copies the members of samples, and preprocessed rows have none",
+            where=f"infer.input={config.infer.input}",
+            fix="set infer.input to the shards, or sink.kind to parquet",
+        )
     if folders and model.description is not None:
         raise ConfigError(
             "a model that is no bundle reads shards: preprocessed rows are no longer what it looks at",

@@ -12,6 +12,7 @@ from pipeline.engine.executors.batch import BatchJob
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.plans.checks import second_column
 from pipeline.engine.plans.prepare import ensure_tokenizer, plan_parts
+from pipeline.errors import ConfigError
 from pipeline.metrics.statistics import Measure, statistics
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.models.noted import modalities_as_noted
@@ -78,6 +79,12 @@ def write_statistics(config: Config, job: BatchJob, output: str) -> str:
 
 
 def _sink(config: Config, decoder: Decoder, tokenizer: str | None) -> Sink:
+    if config.sink.copies_members:
+        raise ConfigError(
+            "preprocess writes decoded arrays, which training reads again, and no members of samples",
+            where=f"sink.kind={config.sink.kind}",
+            fix="set sink.kind to parquet",
+        )
     measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
     columns = (*([LABEL] if decoder.target else []), *decoder.codecs)
     if config.sink.keeps_rows:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import runs, storage
-from pipeline.errors import ConfigError, SinkError, in_words
+from pipeline.errors import ConfigError
 from pipeline.sample import ORDINAL
+from pipeline.sinks.files.base import RowFiles
+from pipeline.sinks.files.parquet import ParquetFiles
 from pipeline.sinks.folder import PREFIX, QUARANTINE, attempt_name
-from pipeline.sinks.layout import write_tables
 from pipeline.sinks.quarantine import as_quarantine
-from pipeline.sinks.records import PartFile
-from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import PartRows, SnapshotFile
+from pipeline.sinks.snapshots.settings import SnapshotSettings
 
 SMALL_FILES = 32  # of one folder, from which on they are merged with one another
 PUBLISHED_BYTES = 256 << 20  # of rows of earlier files, that are kept for the next parts
@@ -79,14 +78,18 @@ def places(files: Iterable[SnapshotFile]) -> dict[str, Place]:
     return place_by_part
 
 
-def groups(pieces: Iterable[Piece], config: ParquetSettings) -> Iterator[list[Piece]]:
-    """Neighbouring pieces of one folder that together fill a file; a large one is a file of its own."""
+def groups(pieces: Iterable[Piece], config: SnapshotSettings) -> Iterator[list[Piece]]:
+    """Neighbouring pieces of one folder that together fill a file; a large one is a file of its own.
+
+    Where files do not mix shards, those of a group are of one shard as well.
+    """
     limit, large = config.file_mb << 20, config.min_file_mb << 20
     group: list[Piece] = []
-    filled = 0
+    filled, family = 0, ("", "")
     for piece in pieces:
+        before, family = family, _family(piece.folder, piece.shard, config)
         full = filled + piece.size > limit or piece.size >= large
-        if group and (full or piece.folder != group[0].folder):
+        if group and (full or family != before):
             yield group
             group, filled = [], 0
         if piece.size >= large:
@@ -98,18 +101,23 @@ def groups(pieces: Iterable[Piece], config: ParquetSettings) -> Iterator[list[Pi
         yield group
 
 
-def too_many(files: Sequence[SnapshotFile], config: ParquetSettings) -> set[str]:
-    """Names of small files, where a folder has ``SMALL_FILES`` of them or more.
+def too_many(files: Sequence[SnapshotFile], config: SnapshotSettings) -> set[str]:
+    """Names of small files, where a folder has ``SMALL_FILES`` of them or more that could be one.
 
     Every night leaves one that it had no others to merge with. A row is rewritten once in so many nights, until its
     file is large.
     """
     limit = min(config.min_file_mb << 20, (config.file_mb << 20) // 8)  # many fit into one
-    small = defaultdict[str, list[str]](list)
+    small = defaultdict[tuple[str, str], list[str]](list)
     for file in files:
         if file.bytes < limit:
-            small[folder_of(file.name)].append(file.name)
+            small[_family(folder_of(file.name), file.parts[0].shard, config)].append(file.name)
     return {name for names in small.values() if len(names) >= SMALL_FILES for name in names}
+
+
+def _family(folder: str, shard: str, config: SnapshotSettings) -> tuple[str, str]:
+    """What rows of one file have in common: the folder, and the shard where files of data do not mix shards."""
+    return folder, "" if config.MIXES_SHARDS or folder == f"{QUARANTINE}/" else shard
 
 
 def folder_of(name: str) -> str:
@@ -123,14 +131,14 @@ class Merger:
 
     Attributes:
         output: The output folder.
-        config: Sizes of files and row groups.
+        config: Sizes of files, and how rows lie in them.
         order: What the rows of a part are sorted by where two attempts are joined; empty where the last one has all.
         fingerprint: Of what the rows depend on: the same parts with other rows are another file.
         room: Folder in the output where the files wait until they are shown; ends with a slash unless it is empty.
     """
 
     output: str
-    config: ParquetSettings
+    config: SnapshotSettings
     order: tuple[str, ...]
     fingerprint: str
     room: str = ""
@@ -141,7 +149,8 @@ class Merger:
         names = [attempt_name(piece.part, piece.retry) for piece in pieces]
         digest = runs.fingerprint([self.fingerprint, *names])[:16]
         first = pieces[0]
-        name = f"{first.folder}{PREFIX}{digest}.parquet"
+        files = self._files(first.folder)
+        name = f"{first.folder}{PREFIX}{digest}{files.suffix}"
         rows = sum(piece.rows for piece in pieces)
         if len(pieces) == 1 and first.place is None and len(first.names) == 1:
             size = first.size
@@ -151,8 +160,10 @@ class Merger:
             new = storage.read_ahead(self._new_rows, pieces, lambda piece: piece.size)
             tables = (self._rows(piece, tables) for piece, tables in zip(pieces, new, strict=True))
             url = self._url(self.room + name)
-            with storage.create(url, replace=False, check=has_rows(rows)) as file:
-                write_tables(file, tables, self.config.row_group_mb << 20)
+            with storage.create(
+                url, replace=False, check=lambda file: files.check(file, rows)
+            ) as file:
+                files.write(file, tables)
             size = file.num_bytes
         parts = tuple(
             PartRows(piece.part, piece.shard, piece.rows, piece.retry) for piece in pieces
@@ -200,63 +211,15 @@ class Merger:
         return table.slice(place.first, place.rows)
 
     def _table(self, name: str) -> pa.Table:
-        rows = read_table(self._url(name))
+        rows = self._files(folder_of(name)).read(self._url(name))
         return as_quarantine(rows) if name.startswith(f"{QUARANTINE}/") else rows
+
+    def _files(self, folder: str) -> RowFiles:
+        """How rows lie in the files of a folder: the quarantine is always Parquet."""
+        return ParquetFiles() if folder == f"{QUARANTINE}/" else self.config.files
 
     def _held(self) -> int:
         return sum(int(table.nbytes) for table in self._read.values())
 
     def _url(self, name: str) -> str:
         return storage.join(self.output, name)
-
-
-def write_rows(
-    output: str, folder: str, name: str, rows: pa.Table, config: ParquetSettings
-) -> PartFile:
-    """Writes rows of one attempt at a part; the file's name tells of its content, so that two never disagree.
-
-    Args:
-        output: The output folder.
-        folder: In it, ``_parts`` or ``_quarantine``.
-        name: Begin of the file's name.
-        rows: What is written.
-        config: Size of row groups.
-
-    """
-    url = storage.join(output, folder, f"{name}.parquet")
-    with storage.create(url, replace=False, check=has_rows(rows.num_rows)) as file:
-        write_tables(file, [rows], config.row_group_mb << 20)
-        full_name = f"{name}.{file.crc32:08x}.parquet"
-        file.url = storage.join(output, folder, full_name)
-    return PartFile(f"{folder}/{full_name}", rows.num_rows, file.num_bytes, f"{file.crc32:08x}")
-
-
-def has_rows(rows: int) -> Callable[[IO[bytes]], None]:
-    """Checks that a file that was written can be opened, and has so many rows."""
-
-    def check(file: IO[bytes]) -> None:
-        try:
-            num_rows = pq.ParquetFile(file).metadata.num_rows
-        except pa.ArrowInvalid as error:
-            raise SinkError(
-                f"the file that was just written cannot be read: {in_words(error)}",
-                fix="check the disk, and run the job again",
-            ) from error
-        if num_rows != rows:
-            raise SinkError(
-                f"the file that was just written has {num_rows} rows instead of {rows}",
-                fix="check the disk, and run the job again",
-            )
-
-    return check
-
-
-def read_table(url: str) -> pa.Table:
-    """All rows of a Parquet file.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    if storage.is_local(url):
-        return pq.ParquetFile(storage.local_path(url), memory_map=True).read()
-    return pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))).read()

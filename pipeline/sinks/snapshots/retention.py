@@ -21,8 +21,8 @@ from pipeline.sinks.folder import (
     SNAPSHOTS,
     base_name,
 )
-from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots.manifest import Manifest
+from pipeline.sinks.snapshots.settings import SnapshotSettings
 from pipeline.storage import FileInfo
 
 
@@ -36,7 +36,7 @@ class Retention:
     """
 
     output: str
-    config: ParquetSettings
+    config: SnapshotSettings
 
     def keep(self, manifest: Manifest) -> None:
         """Keeps the snapshot of a manifest that is going to be replaced."""

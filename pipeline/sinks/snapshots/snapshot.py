@@ -19,11 +19,11 @@ from pipeline.sinks.folder import (
     part_of,
 )
 from pipeline.sinks.records import BOOK, STATISTICS, Book, Record, Records, write_sums
-from pipeline.sinks.settings import ParquetSettings
 from pipeline.sinks.snapshots import showing
 from pipeline.sinks.snapshots.manifest import Manifest, SnapshotFile
 from pipeline.sinks.snapshots.merge import Merger, Piece, Place, folder_of, groups, places, too_many
 from pipeline.sinks.snapshots.retention import Retention
+from pipeline.sinks.snapshots.settings import SnapshotSettings
 from pipeline.storage.locking import locks
 
 Make = Callable[[Sequence[Sequence[Piece]]], Iterable[SnapshotFile]]
@@ -38,7 +38,7 @@ class Snapshot:
 
     Attributes:
         output: The folder.
-        config: Sizes of files and row groups, and what is kept of earlier snapshots.
+        config: Sizes of files, how rows lie in them, and what is kept of earlier snapshots.
         fingerprint: Of what the rows depend on.
         order: What the rows of a part are sorted by.
         keep_statistics: Whether the sums of parts are wanted after they are published.
@@ -47,7 +47,7 @@ class Snapshot:
     """
 
     output: str
-    config: ParquetSettings
+    config: SnapshotSettings
     fingerprint: str
     order: tuple[str, ...]
     keep_statistics: bool = False

@@ -15,9 +15,11 @@ from pipeline.errors import LockedError, SinkError
 from pipeline.modalities import ModalitiesConfig
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.shards.planning.plan import Part, expand, plan
-from pipeline.sinks import ParquetConfig, layout
+from pipeline.sinks import ParquetConfig
+from pipeline.sinks.files import parquet
+from pipeline.sinks.files.parquet import write_tables
 from pipeline.sinks.parquet import ParquetSink
-from pipeline.sinks.snapshots import merge, showing
+from pipeline.sinks.snapshots import showing
 from pipeline.storage.locking import locks
 from pipeline.storage.locking.numbered import NumberedFile
 
@@ -52,12 +54,12 @@ def files(sink: ParquetSink, pattern: str) -> list[str]:
 
 def without_a_row(file: Any, tables: Iterable[pa.Table], size: int) -> None:
     tables = list(tables)
-    layout.write_tables(file, [tables[0].slice(1), *tables[1:]], size)
+    write_tables(file, [tables[0].slice(1), *tables[1:]], size)
 
 
 def without_its_end(file: Any, tables: Iterable[pa.Table], size: int) -> None:
     whole = io.BytesIO()
-    layout.write_tables(whole, tables, size)
+    write_tables(whole, tables, size)
     file.write(whole.getvalue()[:-10])
 
 
@@ -71,7 +73,7 @@ FAULTS = [
 def test_a_part_is_opened_again_before_it_is_committed(
     sink: ParquetSink, parts: list[Part], monkeypatch: pytest.MonkeyPatch, fault: Write, words: str
 ) -> None:
-    monkeypatch.setattr(merge, "write_tables", fault)
+    monkeypatch.setattr(parquet, "write_tables", fault)
     with pytest.raises(SinkError, match=words) as raised:
         write(sink, parts)
     assert "check the disk" in str(raised.value)
@@ -84,7 +86,7 @@ def test_a_merged_file_is_opened_again_before_it_is_shown(
     sink: ParquetSink, parts: list[Part], monkeypatch: pytest.MonkeyPatch, fault: Write, words: str
 ) -> None:
     write(sink, parts)
-    monkeypatch.setattr(merge, "write_tables", fault)
+    monkeypatch.setattr(parquet, "write_tables", fault)
     with pytest.raises(SinkError, match=words):
         sink.commit(parts)
     assert files(sink, "**/part-*.parquet") == []

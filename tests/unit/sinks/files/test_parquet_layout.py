@@ -11,7 +11,7 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.sinks.layout import write_tables
+from pipeline.sinks.files.parquet import write_tables
 
 PIXELS = 32 * 32 * 3
 

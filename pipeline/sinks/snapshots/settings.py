@@ -1,23 +1,31 @@
-"""How Parquet files are written: their sizes, and what is kept of earlier ones."""
+"""Of what size the files of a snapshot are, and what is kept of earlier ones."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from pipeline.modalities.section import Section
 
+if TYPE_CHECKING:
+    from pipeline.sinks.files.base import RowFiles
 
-class ParquetSettings(Section):
-    """Of Parquet files that readers see, and of those that they may still be at."""
 
-    kind: Literal["parquet"] = "parquet"
+class SnapshotSettings(Section):
+    """Of files that readers see, and of those that they may still be at.
+
+    Attributes:
+        MIXES_SHARDS: Whether a file may hold rows of several shards.
+    """
+
+    MIXES_SHARDS: ClassVar[bool] = True
+
+    kind: str
     file_mb: int = Field(default=256, ge=1, le=4096, description="size of the files, in MB")
     min_file_mb: int = Field(
         default=16, ge=1, le=4096, description="parts that are larger are not merged with others"
     )
-    row_group_mb: int = Field(default=32, ge=1, le=1024, description="size of a row group, in MB")
     keep_snapshots: int = Field(
         default=1, ge=0, description="earlier snapshots that stay in _snapshots"
     )
@@ -26,3 +34,8 @@ class ParquetSettings(Section):
         ge=0,
         description="that files of an object store stay after no manifest lists them any more",
     )
+
+    @property
+    def files(self) -> RowFiles:
+        """How rows lie in files."""
+        raise TypeError(f"{type(self).__name__} is abstract")

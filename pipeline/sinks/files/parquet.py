@@ -3,9 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import IO, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from pipeline import storage
+from pipeline.errors import in_words
+from pipeline.sinks.files.base import damaged
+
+ROW_GROUP_MB = 32
+
+
+@dataclass(frozen=True)
+class ParquetFiles:
+    """Rows in Parquet; see :class:`pipeline.sinks.files.base.RowFiles`.
+
+    Attributes:
+        row_group_mb: About how large a row group is in memory, in MB.
+    """
+
+    suffix: ClassVar[str] = ".parquet"
+    row_group_mb: int = ROW_GROUP_MB
+
+    def write(self, file: Any, tables: Iterable[pa.Table]) -> None:
+        """Writes tables; see :func:`write_tables`."""
+        write_tables(file, tables, self.row_group_mb << 20)
+
+    def check(self, file: IO[bytes], rows: int) -> None:
+        """Opens the file, and counts what its footer says."""
+        try:
+            num_rows = pq.ParquetFile(file).metadata.num_rows
+        except pa.ArrowInvalid as error:
+            raise damaged(f"cannot be read: {in_words(error)}") from error
+        if num_rows != rows:
+            raise damaged(f"has {num_rows} rows instead of {rows}")
+
+    def read(self, url: str) -> pa.Table:
+        """All rows, mapped where the file is local."""
+        if storage.is_local(url):
+            return pq.ParquetFile(storage.local_path(url), memory_map=True).read()
+        return pq.ParquetFile(pa.BufferReader(storage.read_bytes(url))).read()
 
 
 def write_tables(file: object, tables: Iterable[pa.Table], row_group_bytes: int) -> None:
