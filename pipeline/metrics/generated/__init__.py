@@ -1,0 +1,1 @@
+"""How near made values are to real ones, by features of both."""
