@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from jobs import _job
 from jobs._job import Job, settings_help
+from jobs._job.given import add_given, flags_in_words, given
 from pipeline import storage
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.modalities import kinds
 from pipeline.reports.neighbours import SearchAnswer, render_table
 from pipeline.runs import Summary, process_clock
 
@@ -95,7 +95,7 @@ def _question(options: argparse.Namespace) -> Question:
     from pipeline.engine.search.query import Question
 
     question = Question(
-        given=_given(options),
+        given=given(options),
         key=options.key,
         shard=options.shard,
         column=options.column,
@@ -117,31 +117,9 @@ def _question(options: argparse.Namespace) -> Question:
     elif question.top is not None and not 1 <= question.top <= MAX_TOP:
         wrong = f"--top is {question.top}, and not between 1 and {MAX_TOP}"
     if wrong:
-        fix = f"give {_flags(' or ')}, or --key of a row"
+        fix = f"give {flags_in_words()}, or --key of a row"
         raise ConfigError(wrong, where="command line", fix=fix if "ask" in wrong else "see --help")
     return question
-
-
-def _given(options: argparse.Namespace) -> dict[str, str]:
-    """Modality -> what is given of it.
-
-    Raises:
-        ConfigError: ``--give`` is not NAME=VALUE.
-    """
-    terms = {kind: value for kind in kinds() if (value := getattr(options, kind)) is not None}
-    for text in options.give:
-        name, separator, value = text.partition("=")
-        if not name or not separator:
-            raise ConfigError(
-                f"cannot read --give {text}", where="command line", fix="write --give NAME=VALUE"
-            )
-        terms[name] = value
-    return terms
-
-
-def _flags(last: str) -> str:
-    *flags, end = [f"--{kind}" for kind in kinds()]
-    return f"{', '.join(flags)}{last}{end}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -154,16 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     _job.add_configuration(parser, SECTIONS)
-    for kind, section in kinds().items():
-        metavar = kind.upper() if section.IS_CELL_VALUE else "FILE"
-        add(f"--{kind}", metavar=metavar, help=f"what to search for, of the modality {kind}")
-    add(
-        "--give",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="of a modality with another name",
-    )
+    add_given(parser, "what to search for")
     add("--key", help="key of a row, whose neighbours are wanted; the row itself is left out")
     add("--shard", help="of --key, where several shards have it")
     add("--top", type=int, metavar="K", help="neighbours wanted; 10, or as many as there are")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline import storage
 from pipeline.config import Config
-from pipeline.engine.decoding.isolated import decode_alone, end_child, show
+from pipeline.engine.decoding.isolated import end_child, show
+from pipeline.engine.given.decoded import decode_given, read_given, single_spec
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.modalities.known_kinds import meanings
 from pipeline.modalities.shown import Shown
-from pipeline.prediction.spec import ModelSpec, open_model
-from pipeline.sample import ERROR
+from pipeline.prediction.spec import open_model
 from pipeline.search.written import EMBEDDING, Place, Written
 
 NAMED_SHARDS = 8  # in an error
@@ -142,16 +137,7 @@ def given_query(config: Config, written: Written, question: Question, column: st
         ConfigError: It is bad, or of a modality that the model does not take, or the model makes no such column.
         ModelError: No model, one that does not fit the configuration, or another one than wrote the rows.
     """
-    spec = ModelSpec(
-        model=config.folder("model", config.infer.model),
-        modalities=config.modalities.unfiltered(),
-        weights=config.infer.weights,
-        settings=config.infer.settings,
-        batch_size=1,
-        num_threads=config.cluster.num_cpus or os.cpu_count() or 1,
-        precision=config.infer.precision,
-        objective=config.objective.said() if config.objective else None,
-    )
+    spec = single_spec(config)
     model = open_model(spec)
     if model.fingerprint != written.model:
         raise ConfigError(
@@ -162,9 +148,9 @@ def given_query(config: Config, written: Written, question: Question, column: st
         )
     decoder = model.decoder(**config.handling())
     model_column = _own_column(question, column, [field.name for field in model.fields])
-    data = {name: _read(name, value, decoder, config) for name, value in question.given.items()}
+    data = read_given(question.given, decoder, config)
     try:
-        table = _decode(decoder, question, data, config.modalities.is_value)
+        table = decode_given(question.given, data, decoder, config.modalities.is_value)
         shown = {name: _show(decoder, name, content) for name, content in data.items()}
     finally:
         end_child()
@@ -195,73 +181,6 @@ def _own_column(question: Question, column: str, made: list[str]) -> str:
             fix=f"it makes {', '.join(made)}; choose another --column, or --key",
         )
     return model_column
-
-
-def _read(name: str, value: str, decoder: Decoder, config: Config) -> bytes:
-    """The bytes of what is given of a modality.
-
-    Raises:
-        ConfigError: The model does not take it, or there is no such file, or it is too large.
-    """
-    is_value = config.modalities.is_value(name)
-    where = f"--{name}" if is_value else f"--{name} {value}"
-    if name not in decoder.codecs:
-        raise ConfigError(
-            f"the model takes no {name}", where=where, fix=f"it takes {', '.join(decoder.codecs)}"
-        )
-    if is_value:
-        encoding = config.modalities.by_name()[name].text_encoding()
-        # What came from the command line as bytes that are no text is refused as such.
-        errors = "surrogateescape" if encoding == "utf-8" else "strict"
-        try:
-            return value.encode(encoding, errors)
-        except UnicodeEncodeError as error:
-            raise ConfigError(
-                f"the text cannot be written in {encoding}: {error.reason}", where=where
-            ) from None
-    info = storage.file_info(value)
-    if info is None:
-        raise ConfigError("there is no such file", where=where, fix="check the path")
-    if info.size > config.limits.member_bytes:
-        raise ConfigError(
-            f"the file has {info.size} bytes, over the limit of {config.limits.member_bytes}",
-            where=where,
-            fix="give a smaller one, or raise limits.member_bytes",
-        )
-    try:
-        return storage.read_bytes(value)
-    except OSError as error:
-        raise ConfigError(
-            f"the file cannot be read: {error.strerror or error}",
-            where=where,
-            fix="check that you may read it",
-        ) from None
-
-
-def _decode(
-    decoder: Decoder,
-    question: Question,
-    data: Mapping[str, bytes],
-    is_value: Callable[[str], bool],
-) -> pa.Table:
-    """One good row.
-
-    Raises:
-        ConfigError: What is given is bad.
-    """
-    table = decode_alone(
-        decoder, {decoder.fields[name][0]: content for name, content in data.items()}
-    )
-    error: dict[str, Any] | None = table[ERROR][0].as_py()
-    for problem in [error] if error else table["dropped"][0].as_py():
-        bad = next((n for n in data if decoder.fields[n][0] == problem["field"]), next(iter(data)))
-        path = "" if is_value(bad) else f" {question.given[bad]}"
-        raise ConfigError(
-            problem["detail"],
-            where=f"--{bad}{path}",
-            fix=f"as a sample it would be quarantined ({problem['reason']}: {meanings().get(problem['reason'], '')})",
-        )
-    return table
 
 
 def _show(decoder: Decoder, name: str, data: bytes) -> Shown:

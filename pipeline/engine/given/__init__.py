@@ -1,0 +1,1 @@
+"""One sample that is given on the command line: what a model says of it."""
