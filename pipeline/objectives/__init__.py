@@ -18,6 +18,7 @@ from pipeline.objectives.contrast import ContrastConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
 from pipeline.objectives.transcribe import TranscribeConfig
+from pipeline.objectives.vae import VaeConfig
 from pipeline.plugins import Plugin
 
 
@@ -54,6 +55,7 @@ ObjectiveConfig = Annotated[
     | ContrastConfig
     | CaptionConfig
     | TranscribeConfig
+    | VaeConfig
     | PythonObjective,
     Field(discriminator="kind"),
     WrapValidator(_in_full),

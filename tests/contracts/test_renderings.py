@@ -20,7 +20,9 @@ from pipeline.modalities.rendering.base import Rendering
 
 WIDTH = 32
 # Modalities whose values no network here makes.
-NOT_MADE = {"audio", "video"}
+NOT_MADE = {"video"}
+# Modalities that are written by what is looked for, so that reading gives them back nearly.
+NEARLY = {"audio"}
 
 
 def config(name: str) -> ModalityConfig:
@@ -94,10 +96,12 @@ def test_what_is_written_can_be_read_by_the_codec_and_is_the_value(name: str) ->
     for row in (0, 2):
         cell = column[row].as_py()
         data, field = rendering.member(cell)
-        again = codec.collate(codec.to_arrow([codec.decode(memoryview(data), field)])).values[0]
-        np.testing.assert_allclose(
-            again.astype(np.float64), values[row].numpy().astype(np.float64), rtol=1e-4, atol=1e-4
-        )
+        read = codec.collate(codec.to_arrow([codec.decode(memoryview(data), field)])).values[0]
+        again, value = read.astype(np.float64), values[row].numpy().astype(np.float64)
+        if name in NEARLY:
+            assert np.corrcoef(again.ravel(), value.ravel())[0, 1] > 0.9
+        else:
+            np.testing.assert_allclose(again, value, rtol=1e-4, atol=1e-4)
         shown = rendering.show(cell)
         assert shown.medium == config(name).MEDIUM
         assert shown.content

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.metrics.columns import ColumnMeasure
     from pipeline.modalities.audio.codec import AudioCodec
+    from pipeline.modalities.audio.decoders import SoundRendering
     from pipeline.modalities.content import Content
 
 WINDOW_SECONDS = 0.025
@@ -209,6 +210,16 @@ class AudioConfig(ModalityConfig):
         from pipeline.modalities.audio.corrupt import of_spectrograms, of_waveforms
 
         return of_waveforms() if self._is_of_waveforms else of_spectrograms()
+
+    def rendering(self, tokenizer: str | None) -> SoundRendering | None:
+        from pipeline.modalities.audio.decoders import SoundRendering
+
+        if self.encoder.inputs is not None:
+            return None
+        codec = self.spectrograms()
+        return SoundRendering(
+            codec.sample_rate_hz, codec.num_samples, codec.window, codec.hop, codec.num_mels
+        )
 
     def measure(self) -> ColumnMeasure:
         from pipeline.metrics.columns import BinMeasure

@@ -77,8 +77,10 @@ class GeneratingSection(ObjectiveSection):
         """Modality -> how its values are made, in the order of the configuration.
 
         Args:
-            learned: With what :meth:`about_inputs` says.
+            learned: With what :meth:`about_inputs` says; without, there are none.
         """
+        if GENERATES not in learned:
+            return {}
         sections = ModalitiesConfig.model_validate(learned[GENERATES]).by_name()
         renderings = {name: config.rendering(self._tokenizer) for name, config in sections.items()}
         return {name: made for name, made in renderings.items() if made is not None}
