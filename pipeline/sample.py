@@ -98,6 +98,7 @@ REASONS: Mapping[str, str] = {
     "missing_label": "the sample has no label",
     "bad_label": "the label cannot be read",
     "unknown_label": "the label is not one of the model's classes",
+    "too_short": "the sample is too short for its text",
     "missing_file": "a file that the packed table names is not there",
     "bad_key": "the key cannot name a sample of a shard",
     "bad_row": "the row of the packed table cannot be used",
@@ -131,6 +132,7 @@ NOTES: Mapping[str, str] = {
     "noted_count": "the header's count does not fit, and every frame of the sound is whole",
     "noted_tracks": "the file holds several sounds side by side; the first is used",
     "noted_rest": "behind the sound or array, the file holds bytes that belong to nothing",
+    "noted_cut_target": "the text to be learned is cut at objective.max_tokens",
     "noted_cut_text": "the text that a model wrote is cut at infer.settings.max_new_tokens",
 }
 

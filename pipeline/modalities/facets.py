@@ -78,6 +78,14 @@ class Timed(Protocol):
     def timing(self, modality: Any) -> Timing:
         """When its tokens are, under the settings of its modality."""
 
+    def ends(self, modality: Any, values: np.ndarray) -> np.ndarray:
+        """Where values end, behind which they are padded: seconds from their beginning, float64 (B,).
+
+        Args:
+            modality: The settings of its modality.
+            values: (B, ...), as the codec gives them.
+        """
+
 
 @dataclass(frozen=True)
 class ProbeRules:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import storage
+from pipeline.errors import SampleError
 from pipeline.sample import (
     DROPPED,
     ERROR,
@@ -16,12 +19,15 @@ from pipeline.sample import (
     FILTERS,
     KEY,
     NOTED,
+    NOTES,
     ORDINAL,
     OUTCOME,
     QUARANTINE_SCHEMA,
     QUARANTINED,
     REMARKS,
     SHARD,
+    Fault,
+    Source,
 )
 from pipeline.sinks.folder import QUARANTINE
 from pipeline.sinks.ledger import PartResult, ledger
@@ -76,6 +82,32 @@ def _rows(table: pa.Table, errors: pa.StructArray, outcome: pa.Array) -> pa.Tabl
     columns = [table[KEY], table[SHARD], table[ORDINAL]]
     columns += [pc.struct_field(errors, name) for name in ERROR_TYPE.names]
     return pa.Table.from_arrays([*columns, outcome], schema=QUARANTINE_SCHEMA)
+
+
+def judged(table: pa.Table, errors: Mapping[int, SampleError]) -> pa.Table:
+    """A part's rows with what was found of good ones: they are refused, or noted where the reason is one of ``NOTES``.
+
+    Args:
+        table: All rows of the part.
+        errors: Row -> what is wrong or odd.
+    """
+    if not errors:
+        return table
+    refused, remarks = table[ERROR].to_pylist(), table[REMARKS].to_pylist()
+    for row, error in errors.items():
+        where = Source(table[SHARD][row].as_py(), table[KEY][row].as_py(), error.field or None)
+        ordinal = table[ORDINAL][row].as_py()
+        fault = Fault(where, ordinal, error.reason, error.what, error.setting).to_row()
+        if error.reason in NOTES:
+            remarks[row] = [*remarks[row], fault]
+        elif refused[row] is None:
+            refused[row] = fault
+    for name, values in ((ERROR, refused), (REMARKS, remarks)):
+        column = table.schema.get_field_index(name)
+        table = table.set_column(
+            column, table.field(column), pa.array(values, table.field(column).type)
+        )
+    return table
 
 
 def set_bad_aside(table: pa.Table, output: str) -> pa.Table:

@@ -83,11 +83,18 @@ def rows_of(folder: Path) -> list[Mapping[str, object]]:
 
 
 def test_training_tells_what_is_bad_and_what_is_odd(home: Path) -> None:
-    [path] = (home / "run" / "_quarantine").glob("*.parquet")
-    reasons = {
-        row["key"]: (row["reason"], row["setting"]) for row in pq.read_table(path).to_pylist()
-    }
-    assert reasons["s003"] == reasons["s007"] == ("bad_label", "objective.target")
+    rows = [
+        (row["key"], row["outcome"], row["reason"], row["setting"])
+        for path in (home / "run" / "_quarantine").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert sorted(rows) == [
+        ("s000", "noted", "noted_cut_target", "objective.max_tokens"),
+        ("s003", "quarantined", "bad_label", "objective.target"),
+        ("s007", "quarantined", "bad_label", "objective.target"),
+    ]
+    trained = json.loads((home / "run" / "model" / "summary.json").read_text())
+    assert trained["samples_noted"] == 1
     bundle = json.loads((home / "run" / "model" / "bundle.json").read_text())
     assert bundle["learned"]["most_frequent"] in {
         f"{word} {name} one" for word in ("a", "the") for name in COLOURS

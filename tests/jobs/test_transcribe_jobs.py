@@ -42,6 +42,7 @@ def samples(count: int, seed: int, folder: Path) -> dict[str, dict[str, bytes]]:
 def config(tmp_path: Path) -> Path:
     first = samples(80, 0, tmp_path)
     first["s0002"]["txt"] = b" \n"
+    first["s0005"]["txt"] = b"abc" * 14  # 42 symbols, and 0.8 s have 41 tokens
     val = samples(24, 1, tmp_path)
     val["s0003"]["txt"] = b"abz"
     write_tar(tmp_path / "data" / "t-train-000000.tar", first)
@@ -81,7 +82,18 @@ def test_transcripts_from_shards_to_a_report(config: Path, tmp_path: Path) -> No
     home = tmp_path / "run"
     assert run(train.JOB, config) == 0
     trained = json.loads((home / "model" / "summary.json").read_text())
-    assert trained["samples_quarantined"] == 1, "the text that is empty"
+    assert trained["samples_quarantined"] == 2, (
+        "the text that is empty, and the one that is too long"
+    )
+    assert trained["reasons"]["too_short"] == 1
+    rows = [
+        row
+        for path in (home / "_quarantine").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert [row["setting"] for row in rows if row["reason"] == "too_short"] == [
+        "modalities.audio.encoder"
+    ]
     bundle = json.loads((home / "model" / "bundle.json").read_text())
     learned, kept = bundle["learned"], bundle["training"]["kept"]
     assert learned["vocabulary"] == {"kind": "characters", "characters": "abc"}

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
+from pipeline.objectives.checks import SampleCheck
 from pipeline.shards.planning.plan import Part
-from pipeline.sinks.quarantine import set_bad_aside
+from pipeline.sinks.quarantine import judged, set_bad_aside
 from pipeline.training.parts import PartRows
 
 
@@ -23,11 +24,13 @@ class GoodRows:
     Attributes:
         decoder: How; one with a cache looks there first.
         run: The folder whose quarantine takes the bad ones.
+        check: What looks at the good ones beside their targets; None where nothing has to.
         with_index: Whether keys and labels are kept of each part; see :class:`pipeline.training.parts.PartRows`.
     """
 
     decoder: Decoder
     run: str
+    check: SampleCheck | None = None
     with_index: bool = False
 
     def table(self, part: Part) -> pa.Table:
@@ -36,6 +39,8 @@ class GoodRows:
 
     def good(self, table: pa.Table) -> pa.Table:
         """The good samples of a decoded part; the others go to the quarantine."""
+        if self.check is not None:
+            table = judged(table, self.check(table))
         return set_bad_aside(table, self.run)
 
     def describe(self, part: Part, table: pa.Table) -> PartRows:

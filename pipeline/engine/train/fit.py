@@ -148,7 +148,10 @@ def _train(
     everything = [part for parts in cleaned.parts.values() for part in parts]
     repeats = config.require_objective().repeats(job.learned, config.train.seed)
     rows = GoodRows(
-        _with_cache(decoder, job, everything, cleaned), config.run, with_index=repeats is not None
+        _with_cache(decoder, job, everything, cleaned),
+        config.run,
+        config.require_objective().sample_check(config.modalities.by_name(), job.learned),
+        with_index=repeats is not None,
     )
     summary.first_sample = process_clock()
     earlier = len(read_history(config.run)) if job.resume else 0

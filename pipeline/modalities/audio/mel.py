@@ -16,6 +16,20 @@ EMPTY_DB = 0.5  # above the floor of a spectrogram, below which a frame at the e
 BAND_MELS = 16  # mel bins of one matrix product: together they hear only a stretch of the spectrum
 
 
+def seconds_before_end(decibels: np.ndarray, seconds_per_frame: float) -> np.ndarray:
+    """How long spectrograms sound, float64 (B,): what follows is what they were padded with; of silence, all.
+
+    Args:
+        decibels: float (B, F, N), dB.
+        seconds_per_frame: Of the N frames.
+    """
+    loudest = decibels.max(axis=(1, 2), keepdims=True, initial=-np.inf)
+    sounding = (decibels.max(axis=1) - loudest[:, 0]) > 1.0 - TOP_DB
+    behind = np.argmax(sounding[:, ::-1], axis=1)
+    seconds: np.ndarray = (sounding.shape[1] - behind) * seconds_per_frame
+    return seconds
+
+
 class LogMel:
     """Log-mel spectrograms of sounds of at most ``num_samples``, with room that is used again.
 

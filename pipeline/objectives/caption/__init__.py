@@ -15,6 +15,7 @@ from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
 from pipeline.objectives.caption import rows
 from pipeline.objectives.caption.summary import summary
+from pipeline.objectives.checks import SampleCheck
 from pipeline.objectives.texts import TextSection
 from pipeline.objectives.texts.search import BeamConfig, SearchConfig
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.metrics.record import EvaluationRecord, SampleScores
+    from pipeline.modalities.base import ModalityConfig
     from pipeline.nets.decoder import SequenceDecoder
     from pipeline.objectives.caption.evaluation import CaptionEvaluation
     from pipeline.objectives.caption.model import Captioner
@@ -106,6 +108,13 @@ class CaptionConfig(TextSection):
             **super().remarks(survey, learned),
             **({"texts_cut_to_max_tokens": longer} if longer else {}),
         }
+
+    def sample_check(
+        self, modalities: Mapping[str, ModalityConfig], learned: Learned
+    ) -> SampleCheck:
+        from pipeline.objectives.caption.lengths import CutCheck
+
+        return CutCheck(self.max_tokens, self.words(learned), self.target.partition(".")[0])
 
     @property
     def draws(self) -> bool:

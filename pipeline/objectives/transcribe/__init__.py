@@ -15,6 +15,7 @@ from pipeline.modalities.base import EncoderConfig
 from pipeline.modalities.facets import Timed
 from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
+from pipeline.objectives.checks import SampleCheck
 from pipeline.objectives.texts import TextSection
 from pipeline.objectives.texts.survey import TextSurvey
 from pipeline.objectives.transcribe import rows
@@ -97,6 +98,13 @@ class TranscribeConfig(TextSection):
             size = outputs_of(vocabulary)
             learned[LANGUAGE] = learned_grams(counted, size, self.search.language).to_json()
         return learned
+
+    def sample_check(
+        self, modalities: Mapping[str, ModalityConfig], learned: Learned
+    ) -> SampleCheck:
+        from pipeline.objectives.transcribe.lengths import length_check
+
+        return length_check(modalities, self.words(learned))
 
     def check_learned(self, learned: Learned) -> None:
         """Refuses an encoder that half of the texts would be too long for, however long their sounds."""

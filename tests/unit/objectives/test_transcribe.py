@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pipeline.config import validate
 from pipeline.errors import ConfigError
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.layers import Features
 from pipeline.nets.prefix_search import prefix_search
 from pipeline.objectives import ObjectiveConfig
@@ -155,6 +156,44 @@ def test_a_sample_without_a_sound_says_nothing_and_teaches_nothing(taught: Any) 
     rows = objective.rows(arrays, learned).slice(2, 1).to_pylist()[0]
     assert (rows["transcript"], rows["score"], rows["tokens"]) == ("", 0.0, [])
     assert model.loss(silent)[1]["too_short"] == 1
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"kind": "sequence", "token_ms": 20, "layers": 1},
+        {"kind": "sequence", "token_ms": 40, "layers": 1},
+        {"kind": "crnn"},
+        {"kind": "patches", "patch": 4, "stride": 2},
+    ],
+    ids=lambda encoder: "-".join(map(str, encoder.values())),
+)
+def test_what_is_too_short_to_teach_is_known_before_it_is_learned(
+    encoder: dict[str, object],
+) -> None:
+    """The check of decoded samples says what the loss would find, for texts of any length."""
+    sound = {"sample_rate_hz": 8000, "max_seconds": 0.6, "num_mels": 8, "encoder": encoder}
+    modalities = ModalitiesConfig.model_validate({"audio": sound}).by_name()
+    objective = config()
+    vocabulary = learned_of(objective, *WORDS)
+    learned = {**vocabulary, **objective.about_inputs(modalities)}
+    samples = batch(16)
+    network = modalities["audio"].build_encoder(32).eval()
+    tokens = network(samples["audio"]).mask.sum(dim=1).tolist()
+    check = objective.sample_check(modalities, learned)
+    codec = modalities["audio"].codec(None)
+    for more, refused in ((0, False), (1, True)):
+        texts = [json.dumps([("on" * 40)[: count + more]]) for count in tokens]
+        rows = Decoder.build(ModalitiesConfig.model_validate({"audio": sound}), None).schema
+        columns = {
+            name: pa.nulls(16, kind) for name, kind in zip(rows.names, rows.types, strict=True)
+        }
+        columns["audio"] = codec.to_arrow(list(samples["audio"].numpy()))
+        columns["label"] = pa.array(texts)
+        table = pa.table(columns)
+        assert set(check(table)) == (set(range(16)) if refused else set())
+        missing = pa.nulls(16, table.schema.field("audio").type)
+        assert check(table.set_column(rows.names.index("audio"), "audio", missing)) == {}
 
 
 def test_too_few_tokens_are_counted_and_the_loss_stays_a_number() -> None:

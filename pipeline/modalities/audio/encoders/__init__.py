@@ -14,6 +14,7 @@ from pipeline.modalities.facets import Timing
 from pipeline.modalities.pretrained.section import PretrainedConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from pipeline.modalities.audio import AudioConfig
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 Layers = Annotated[int, Field(ge=1, le=24)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class InTimeConfig(EncoderConfig):
+    """An encoder whose tokens follow one another in time, up to the end of a sound."""
+
+    def ends(self, modality: AudioConfig, values: np.ndarray) -> np.ndarray:
+        from pipeline.modalities.audio.mel import seconds_before_end
+
+        return seconds_before_end(values, modality.spectrograms().seconds_per_frame)
 
 
 class AudioCnnConfig(EncoderConfig):
@@ -52,7 +62,7 @@ class AudioTransformerConfig(EncoderConfig):
         return AudioTransformer(num_mels, num_frames, width, self.layers, self.dropout)
 
 
-class AudioPatchesConfig(EncoderConfig):
+class AudioPatchesConfig(InTimeConfig):
     """A transformer over patches of time and frequency: for many sounds."""
 
     kind: Literal["patches"] = "patches"
@@ -87,7 +97,7 @@ class AudioPatchesConfig(EncoderConfig):
         return Timing(frames * codec.seconds_per_frame, columns)
 
 
-class AudioCrnnConfig(EncoderConfig):
+class AudioCrnnConfig(InTimeConfig):
     """A small CNN, and a recurrent network along what it leaves of the time: for sounds whose order matters."""
 
     kind: Literal["crnn"] = "crnn"
@@ -109,7 +119,7 @@ class AudioCrnnConfig(EncoderConfig):
         return Timing(codec.shape[1] / tokens * codec.seconds_per_frame, tokens)
 
 
-class AudioSequenceConfig(EncoderConfig):
+class AudioSequenceConfig(InTimeConfig):
     """A small CNN, and what reads its tokens in both directions, one every so many milliseconds: for what is said."""
 
     kind: Literal["sequence"] = "sequence"
