@@ -78,6 +78,66 @@ def save_vision_encoder_decoder(folder: Path, **search: Any) -> Path:
     return _saved(transformers.VisionEncoderDecoderModel(config), folder, 15, **search)
 
 
+def save_llava(folder: Path, **search: Any) -> Path:
+    """A network that answers a prompt, put together by a template of chats."""
+    tokenizer = _tokenizer_of_images(folder)
+    text = transformers.LlamaConfig(
+        vocab_size=VOCABULARY + 1, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=40, pad_token_id=PAD, bos_token_id=START, eos_token_id=END,
+    )  # fmt: skip
+    vision = small_vision(hidden_size=16, intermediate_size=32, num_hidden_layers=2)
+    vision_config = transformers.CLIPVisionConfig(**vision)
+    config = transformers.LlavaConfig(
+        vision_config=vision_config, text_config=text, image_token_index=VOCABULARY
+    )
+    template = "{% for part in messages[0]['content'] %}{{ part['text'] if part['type'] == 'text' else '<image>' }}"
+    transformers.LlavaProcessor(
+        image_processor=transformers.CLIPImageProcessor(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
+        tokenizer=tokenizer,
+        patch_size=vision_config.patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template + "{% endfor %} on",
+    ).save_pretrained(folder)
+    model = strong(transformers.LlavaForConditionalGeneration(config), 18)
+    model.generation_config.update(**search)
+    model.save_pretrained(folder)
+    return folder
+
+
+def save_paligemma(folder: Path, **search: Any) -> Path:
+    """A network that answers a prompt as it is."""
+    tokenizer = _tokenizer_of_images(folder)
+    vision = transformers.SiglipVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+    )  # fmt: skip
+    text = transformers.GemmaConfig(
+        vocab_size=VOCABULARY + 1, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=40, pad_token_id=PAD, bos_token_id=START,
+        eos_token_id=END,
+    )  # fmt: skip
+    config = transformers.PaliGemmaConfig(
+        vision_config=vision, text_config=text, image_token_index=VOCABULARY, projection_dim=16
+    )
+    images = transformers.SiglipImageProcessor(size={"height": 32, "width": 32})
+    images.image_seq_length = 16
+    transformers.PaliGemmaProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(
+        folder
+    )
+    model = strong(transformers.PaliGemmaForConditionalGeneration(config), 19)
+    model.generation_config.update(**search)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer_of_images(folder: Path) -> Any:
+    tokenizer = save_tokenizer(folder, model_max_length=60)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    return tokenizer
+
+
 def _processor(kind: Any, folder: Path) -> None:
     kind(size={"height": 32, "width": 32}).save_pretrained(folder)
 

@@ -47,6 +47,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folders of small models, each saved once."""
     savers: dict[str, Save] = {
         "t5": small.save_t5, "bart": small.save_bart, "marian": small.save_marian, "blip": small.save_blip,
+        "llava": small.save_llava, "paligemma": small.save_paligemma,
         "vision": small.save_vision_encoder_decoder, "whisper": small.save_whisper,
         "english": lambda folder: small.save_whisper(folder, multilingual=False), "wav2vec2": small.save_ctc,
         "grouped": lambda folder: small.save_ctc(folder, norm="group"),
@@ -98,6 +99,21 @@ def plain_caption(value: Any, folder: Path, settings: dict[str, Any]) -> str:
     return str(tokenizer.decode(ids[0], skip_special_tokens=True))
 
 
+def plain_answer(value: Any, folder: Path, settings: dict[str, Any]) -> str:
+    model = loaded(folder, "AutoModelForImageTextToText")
+    processor = loaded(folder, "AutoProcessor")
+    text = processor.image_token + settings["prompt"]
+    if processor.chat_template:
+        content = [{"type": "image"}, {"type": "text", "text": settings["prompt"]}]
+        message = {"role": "user", "content": content}
+        text = processor.apply_chat_template([message], add_generation_prompt=True)
+    inputs = processor(images=Image.open(io.BytesIO(value)), text=text, return_tensors="pt")
+    inputs.pop("labels", None)
+    ids = model.generate(**inputs, do_sample=False, **search(settings))
+    answer = ids[0, inputs["input_ids"].shape[1] :]
+    return str(processor.decode(answer, skip_special_tokens=True))
+
+
 def plain_whisper(value: Any, folder: Path, settings: dict[str, Any]) -> str:
     """Window by window; the language of the first is that of the others."""
     model = loaded(folder, "WhisperForConditionalGeneration")
@@ -143,6 +159,8 @@ CASES: dict[str, tuple[str, dict[str, Any], Plain]] = {
     "marian": ("marian", GREEDY, plain_text),
     "blip": ("blip", GREEDY, plain_caption),
     "blip with a prompt": ("blip", {**BEAMS, "prompt": "a photo of"}, plain_caption),
+    "llava": ("llava", {**GREEDY, "prompt": "a photo of"}, plain_answer),
+    "paligemma": ("paligemma", {**BEAMS, "prompt": "a red dog"}, plain_answer),
     "vision": ("vision", GREEDY, plain_caption),
     "whisper": ("whisper", GREEDY, plain_whisper),
     "whisper in german": ("whisper", {**BEAMS, "language": "german"}, plain_whisper),
@@ -326,6 +344,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("whisper", {"task": "sing"}, "input should be 'transcribe' or 'translate'"),
     ("english", {"language": "en"}, "the network has no languages to choose among | infer.settings.language"),
     ("vision", {"prompt": "a"}, "VisionEncoderDecoderModel takes no prompt"),
+    ("llava", {}, "answers a prompt, and there is none | infer.settings.prompt | set it"),
+    ("llava", {"prompt": "a dog " * 12}, "image and prompt take 43 tokens, and the network has 40"),
+    ("paligemma", {"prompt": "a", "max_new_tokens": 40}, "the network writes at most 22 tokens"),
     ("hubert", {"num_beams": 2}, "unknown setting num_beams"),
 ]  # fmt: skip
 

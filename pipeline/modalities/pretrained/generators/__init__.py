@@ -44,6 +44,12 @@ def _images() -> Family:
     return images
 
 
+def _prompted() -> Family:
+    from pipeline.modalities.pretrained.generators import prompted
+
+    return prompted
+
+
 def _texts() -> Family:
     from pipeline.modalities.pretrained.generators import texts
 
@@ -57,6 +63,8 @@ FAMILIES: Mapping[str, Callable[[], Family]] = {
     "HubertForCTC": _ctc,
     "BlipForConditionalGeneration": _images,
     "VisionEncoderDecoderModel": _images,
+    "LlavaForConditionalGeneration": _prompted,
+    "PaliGemmaForConditionalGeneration": _prompted,
     "T5ForConditionalGeneration": _texts,
     "BartForConditionalGeneration": _texts,
     "MarianMTModel": _texts,

@@ -50,6 +50,11 @@ def read_extractor(folder: Path) -> Any:
     return _read(folder, PREPROCESSOR, transformers.AutoFeatureExtractor.from_pretrained)
 
 
+def read_processor(folder: Path) -> Any:
+    """What puts images and texts together for a network that reads both."""
+    return _read(folder, "the processor", transformers.AutoProcessor.from_pretrained)
+
+
 def read_generation(folder: Path) -> Any:
     """How texts are searched for, as generation_config.json says, or else config.json."""
     if (folder / GENERATION).is_file():
