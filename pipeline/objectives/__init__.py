@@ -15,6 +15,7 @@ from pipeline.objectives.base import ObjectiveSection
 from pipeline.objectives.caption import CaptionConfig
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.contrast import ContrastConfig
+from pipeline.objectives.gan import GanConfig
 from pipeline.objectives.multi_label import MultiLabelConfig
 from pipeline.objectives.regress import RegressConfig
 from pipeline.objectives.transcribe import TranscribeConfig
@@ -56,6 +57,7 @@ ObjectiveConfig = Annotated[
     | CaptionConfig
     | TranscribeConfig
     | VaeConfig
+    | GanConfig
     | PythonObjective,
     Field(discriminator="kind"),
     WrapValidator(_in_full),

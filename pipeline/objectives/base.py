@@ -67,11 +67,12 @@ class ObjectiveSection(Checks, Section, Pluggable, ABC):
 
     Attributes:
         NEEDS_VALUES: Whether its network looks at samples' values itself, beside what encoders make of them.
-        SUBSETS_UP_TO: Modalities up to which an evaluation predicts every subset of them; of more, the whole and each
-            alone. None: every subset, whatever their number.
+        TAKES_TARGETS: Whether its network is given what is read beside the modalities also where it predicts.
+        SUBSETS_UP_TO: Modalities up to which every subset is judged; of more, the whole and each alone. None: always.
     """
 
     NEEDS_VALUES: ClassVar[bool] = True
+    TAKES_TARGETS: ClassVar[bool] = False
     SUBSETS_UP_TO: ClassVar[int | None] = None
 
     kind: str = KIND

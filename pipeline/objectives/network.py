@@ -27,11 +27,13 @@ class Turn:
         name: Given to :meth:`Objective.loss`.
         parameters: The weights that this loss moves.
         optimizer: Of these weights; None for the configured one.
+        betas: Of the configured one: how much of the gradients, and of their squares, it keeps from step to step.
     """
 
     name: str
     parameters: Sequence[nn.Parameter]
     optimizer: torch.optim.Optimizer | None = None
+    betas: tuple[float, float] = (0.9, 0.98)
 
 
 class Objective(nn.Module, ABC):

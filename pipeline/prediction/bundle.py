@@ -20,6 +20,7 @@ from pipeline.prediction.ahead import Prepared, ahead
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.execution import Execution
 from pipeline.prediction.spec import ModelSpec
+from pipeline.sample import LABEL
 
 # (batch, its B rows of the table) -> batch
 Change = Callable[[dict[str, Tensor], pa.Table], dict[str, Tensor]]
@@ -39,7 +40,8 @@ class BundlePredictor:
     def __init__(self, spec: ModelSpec) -> None:
         loaded = Bundle.load(spec.model, spec.plugged)
         self.execution = Execution(spec)
-        self.network = self.execution.runner(self.execution.ready(restore(loaded)).predict)
+        network = self.execution.ready(restore(loaded))
+        self.network, self.targets = self.execution.runner(network.predict), network.targets
         self.modalities = loaded.modalities
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.objective = objective_of(loaded).with_tokenizer(loaded.tokenizer)
@@ -72,6 +74,7 @@ class BundlePredictor:
         shown = self.codecs if modalities is None else modalities
         names = [*self.codecs, *(f"{name}_present" for name in self.codecs)]
         names += [CHANCE] if self.objective.draws else []
+        names += [*self.targets([])] if self.objective.TAKES_TARGETS else []
         outputs: dict[str, list[Tensor]] = defaultdict(list)
         batches = ahead(self._micro_batches(table, names, shown, change), self.execution.device)
         for count, inputs in batches:
@@ -96,6 +99,8 @@ class BundlePredictor:
             for name in self.codecs:
                 if name not in shown:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
+            if self.objective.TAKES_TARGETS:
+                batch |= self.targets(rows[LABEL].to_pylist())
             if CHANCE in names:
                 batch[CHANCE] = chance_column(rows, self.seed, epoch=0)
             yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)

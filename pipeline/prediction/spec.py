@@ -224,6 +224,9 @@ class BundleModel:
         return self.modalities.decoding(exclude_none=False)
 
     def decoder(self, **handling: Any) -> Decoder:
+        objective = objective_of(self.bundle)
+        if objective.TAKES_TARGETS:
+            handling = {"target": objective.targets(self.bundle.learned), **handling}
         return Decoder.build(self.modalities, self.bundle.tokenizer, **handling)
 
 

@@ -26,6 +26,8 @@ from pipeline.training.optimization import Schedule, build_average, build_optimi
 from pipeline.training.ranks import LocalRanks, Ranks
 from pipeline.training.state import TrainingState
 
+DIVERGED = "diverged_"  # before a turn's name, among the numbers of an epoch
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -96,6 +98,9 @@ class Training:
         self.state = TrainingState(network, optimizers, self.average)
         self.stop = ""
         self.settled: Learned = {}
+        # The turn, of all that were taken, whose loss was the first that was not finite; infinite while all were.
+        self._diverged = torch.full((), math.inf, device=self.device)
+        self._turns_taken = 0
 
     def run(self) -> None:
         """Trains the epochs that are not done yet."""
@@ -115,7 +120,7 @@ class Training:
             return turn.optimizer
         recipe = self.recipe
         return build_optimizer(
-            self.network, recipe.learning_rate, recipe.weight_decay, turn.parameters
+            self.network, recipe.learning_rate, recipe.weight_decay, turn.parameters, turn.betas
         )
 
     def _any_stops(self) -> bool:
@@ -180,6 +185,7 @@ class Training:
                 self._modulate(counted, seed)
                 nn.utils.clip_grad_norm_(turn.parameters, self.recipe.max_gradient_norm)
                 optimizer.step()
+        self._turns_taken += len(self.turns)
         self.average.update_parameters(self.network)
         for name, value in counted.items():
             sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -189,6 +195,9 @@ class Training:
         precision = self.recipe.precision
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             loss, counted = self.network.loss(batch, turn.name)
+        taken = self._turns_taken + self.turns.index(turn)
+        finite = torch.isfinite(loss.detach())
+        self._diverged = torch.where(finite, self._diverged, self._diverged.clamp(max=taken))
         (loss if self.ranks.size == 1 else loss * rows).backward()  # type: ignore[no-untyped-call]
         return dict(counted)
 
@@ -228,11 +237,13 @@ class Training:
     ) -> None:
         """Writes the row of an epoch, and lets the callbacks add to it."""
         numbers = {f"sum_{name}": float(value) for name, value in sums.items()}
-        totals = self.ranks.merge(
-            {**numbers, "rows": float(rows), "samples": float(self.feed.samples)}
-        )
+        numbers |= {"rows": float(rows), "samples": float(self.feed.samples)}
+        if math.isfinite(first := float(self._diverged)):
+            numbers[f"{DIVERGED}{self.turns[int(first) % len(self.turns)].name}"] = 1.0
+        totals = self.ranks.merge(numbers)
         added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
-        self._check_finite(epoch, added)
+        players = [name.removeprefix(DIVERGED) for name in totals if name.startswith(DIVERGED)]
+        self._check_finite(epoch, added, players)
         row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
         row |= {f"train_{name}": value for name, value in self.metrics(added).items()}
         row |= {f"{ROWS}train": round(totals["samples"]), "seconds": round(seconds, 3)}
@@ -241,15 +252,22 @@ class Training:
         for callback in self.callbacks:
             callback.epoch_ended(self, row)
 
-    def _check_finite(self, epoch: int, sums: Mapping[str, float]) -> None:
+    def _check_finite(self, epoch: int, sums: Mapping[str, float], players: Sequence[str]) -> None:
         """Ends a training that cannot recover; every worker sees the same sums.
 
+        Args:
+            epoch: Counted from 0.
+            sums: Over the epoch.
+            players: The turn whose loss was the first that was not finite, on each worker that had one.
+
         Raises:
-            ConfigError: A sum over the epoch is not finite.
+            ConfigError: A sum over the epoch is not finite, or a loss was not.
         """
-        if not all(map(math.isfinite, sums.values())):
+        if players or not all(map(math.isfinite, sums.values())):
+            several = len(self.turns) > 1 and players
+            first = f", that of the {' and the '.join(players)} first" if several else ""
             raise ConfigError(
-                f"the loss of epoch {epoch + 1} is not finite: the training has diverged",
+                f"the loss of epoch {epoch + 1} is not finite{first}: the training has diverged",
                 where=f"train.learning_rate={self.recipe.learning_rate:g}",
                 fix="set it lower, train.max_gradient_norm lower, or train.precision=float32",
             )

@@ -22,6 +22,7 @@ def build_optimizer(
     learning_rate: float,
     weight_decay: float,
     parameters: Iterable[nn.Parameter] | None = None,
+    betas: tuple[float, float] = (0.9, 0.98),
 ) -> torch.optim.AdamW:
     """AdamW that decays the weights of linear and convolution layers only.
 
@@ -34,6 +35,7 @@ def build_optimizer(
         learning_rate: Highest learning rate, see :func:`rate_factor`.
         weight_decay: Share of a weight, per unit of learning rate, that is lost in each step.
         parameters: Those of the model that are meant; all where None.
+        betas: Of the moving averages of gradients and of their squares.
 
     Source:
         Loshchilov & Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
@@ -56,7 +58,7 @@ def build_optimizer(
             (free.get(factor, []), 0.0),
         )
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas)
 
 
 def _with_factors(model: nn.Module) -> Iterator[tuple[nn.Module, float]]:

@@ -25,6 +25,7 @@ LEARNED: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"vocabulary": {"kind": "characters", "characters": "ab "}, "most_frequent": "a"},
         ['["a"]', '["b a", "a"]', '["abba"]', '["b"]'],
     ),
+    "gan": ({}, [""] * 4),
 }
 OBJECTIVES = [kind for kind in kinds() if "fusion" in kind.model_fields]  # those that fuse
 B = 4
@@ -46,10 +47,18 @@ def section_of(objective: Any, fusion: str) -> Any:
         pytest.skip("refuses this fusion")
 
 
-def network_of(objective: Any, fusion: str, *modalities: str) -> Any:
+def learned_of(section: Any, modalities: ModalitiesConfig) -> dict[str, Any]:
+    return {**LEARNED[section.kind][0], **section.about_inputs(modalities.by_name())}
+
+
+def network_of(objective: Any, fusion: str, *names: str) -> Any:
     torch.manual_seed(0)
-    section = section_of(objective, fusion)
-    return build(section, modalities_of(*modalities), LEARNED[section.kind][0])
+    section, modalities = section_of(objective, fusion), modalities_of(*names)
+    try:
+        section.check_inputs(modalities.by_name())
+    except ValueError:
+        pytest.skip("refuses these modalities")
+    return build(section, modalities, learned_of(section, modalities))
 
 
 def batch_of(network: Any, objective: Any, missing: str = "") -> dict[str, torch.Tensor]:
@@ -66,11 +75,14 @@ def batch_of(network: Any, objective: Any, missing: str = "") -> dict[str, torch
 
 
 def check_step(network: Any, batch: dict[str, torch.Tensor]) -> None:
-    loss, sums = network.train()(batch)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert all(torch.isfinite(value) for value in sums.values())
+    for turn in network.train().turns:
+        loss, sums = network(batch, turn.name)
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(value) for value in sums.values())
     for name, weight in network.named_parameters():
+        if not weight.requires_grad:
+            continue
         assert weight.grad is not None, name
         assert torch.isfinite(weight.grad).all(), name
     for name, values in network.eval().predict(batch).items():
@@ -83,7 +95,7 @@ def unsealed(network: Any, folder: Path) -> Any:
     Bundle.of(
         objective=section.model_dump(mode="json"),
         modalities=modalities_of("image", "text"),
-        learned=LEARNED[section.kind][0],
+        learned=learned_of(section, modalities_of("image", "text")),
         tokenizer="{}",
         weights=save({name: value.contiguous() for name, value in network.state_dict().items()}),
     ).save(str(folder))

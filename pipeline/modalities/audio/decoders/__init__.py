@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.modalities.audio.wav import write_wav
 from pipeline.modalities.rendering.base import LikelihoodName
 from pipeline.modalities.shown import Shown
 
@@ -50,18 +50,10 @@ class SoundRendering:
 
     def encode(self, values: np.ndarray) -> pa.Array:
         """16-bit WAV of each, for float32 (B, T) in -1..1."""
-        return pa.array([_wav(sound, self.sample_rate_hz) for sound in values], self.type)
+        return pa.array([write_wav(sound, self.sample_rate_hz) for sound in values], self.type)
 
     def member(self, cell: bytes) -> tuple[bytes, str]:
         return cell, "wav"
 
     def show(self, cell: bytes) -> Shown:
         return Shown("sound", cell)
-
-
-def _wav(waveform: np.ndarray, rate_hz: int) -> bytes:
-    import soundfile
-
-    data = io.BytesIO()
-    soundfile.write(data, waveform.clip(-1, 1), rate_hz, format="WAV", subtype="PCM_16")
-    return data.getvalue()

@@ -1,0 +1,1 @@
+"""The players: what makes values, what tells made ones from real ones, and what both are given."""
