@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 
-.PHONY: help setup demo test test-slow check bench soak validate docs clean
+.PHONY: help setup demo gallery test test-slow check bench soak validate docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -30,6 +30,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup ## the whole path on a small real data set: pack, train, infer, evaluate, report
 	@$(BIN)/python -m jobs.demo
+
+gallery: demo ## captions, transcripts, a VAE and GANs on the demo's data, and one page of them: runs/gallery.html
+	@$(BIN)/python -m jobs.gallery
 
 # Ray has processes for all cores itself, and one Ray serves all tests of the second pass. Both passes run, whatever fails.
 test: setup ## run the tests: those without Ray in two processes, then those with it in one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pipeline.reports.robustness import robustness_view
 from pipeline.reports.section import Measure
 from pipeline.reports.svg import Plot, shortened
 
-__all__ = ["Example", "ReportData", "render"]
+__all__ = ["Example", "ReportData", "render", "render_gallery"]
 
 _FOLDER = Path(__file__).parent
 _NARROW_SPACE = "\u202f"
@@ -59,6 +60,44 @@ def render(data: ReportData) -> str:
         configured=bool(data.config_yaml or data.environment or data.summary),
         summary={k: v for k, v in data.summary.items() if k != "seconds"},
     )
+
+
+def render_gallery(title: str, runs: Mapping[str, ReportData]) -> str:
+    """Renders one page of several runs: of each what its objective tells, and a link to its report.
+
+    Args:
+        title: Of the page.
+        runs: Address of a run's report, from the page on -> what that shows.
+
+    Returns:
+        As of :func:`render`.
+    """
+    shown = []
+    for number, (page, data) in enumerate(runs.items(), 1):
+        run = {
+            "title": data.title,
+            "page": page,
+            "lede": views.lede(data),
+            "figures": views.key_figures(data),
+            "metrics": views.metrics_view(data),
+        }
+        content = _environment().get_template("gallery_run.html").render(run=run)
+        anchor = f"run-{number}"
+        shown.append(
+            {"title": data.title, "anchor": anchor, "content": _named_apart(content, anchor)}
+        )
+    generated = max((data.generated for data in runs.values()), default="")
+    return render_template("gallery.html", title=title, generated=generated, runs=shown)
+
+
+def _named_apart(content: str, name: str) -> Markup:
+    """HTML whose identities, equal plots' among them, are no other run's: ``run`` is ``name``, all others follow it."""
+    names = {
+        identity: name if identity == "run" else f"{name}-{identity}"
+        for identity in re.findall(r' id="([^"]+)"', content)
+    }
+    pattern = r'( id="| aria-labelledby="|href="#|url\(#)([^")]+)'
+    return Markup(re.sub(pattern, lambda match: match[1] + names.get(match[2], match[2]), content))
 
 
 def render_template(name: str, **values: object) -> str:
