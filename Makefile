@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
+GALLERY := caption transcribe vae
 
 .PHONY: help setup demo gallery test test-slow check bench soak validate docs clean
 
@@ -32,7 +33,7 @@ demo: setup ## the whole path on a small real data set: pack, train, infer, eval
 	@$(BIN)/python -m jobs.demo
 
 gallery: demo ## captions, transcripts, a VAE and GANs on the demo's data, and one page of them: runs/gallery.html
-	@$(BIN)/python -m jobs.gallery
+	@$(BIN)/python -m jobs.gallery $(GALLERY:%=jobs/configs/%.yaml)
 
 # Ray has processes for all cores itself, and one Ray serves all tests of the second pass. Both passes run, whatever fails.
 test: setup ## run the tests: those without Ray in two processes, then those with it in one

@@ -1,9 +1,8 @@
 """Trains, evaluates and reports several configurations, and makes one page of them.
 
-    python -m jobs.gallery [CONFIG.yaml ...] [dotted.path=value ...] [--out runs/gallery.html]
+    python -m jobs.gallery CONFIG.yaml [CONFIG.yaml ...] [dotted.path=value ...] [--out runs/gallery.html]
 
-Without a configuration, those that make one modality from another on the data that jobs.demo makes: captions,
-transcripts, a VAE, and a GAN of images and one of speech. Overrides are of all of them. What is done is passed over.
+Overrides are of all of them. What is done already is passed over.
 """
 
 from __future__ import annotations
@@ -20,8 +19,6 @@ from pipeline import logs, runs, storage
 from pipeline.config import Config, load
 from pipeline.errors import ConfigError, PipelineError
 
-CONFIGS = Path(__file__).parent / "configs"
-SHIPPED = ("caption", "transcribe", "vae", "gan-image", "gan-speech")
 PAGE, MARKER = "runs/gallery.html", "gallery.txt"
 
 
@@ -31,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.set_up()
     paths = [word for word in options.words if "=" not in word]
     overrides = [word for word in options.words if "=" in word]
-    paths = paths or [str(CONFIGS / f"{name}.yaml") for name in SHIPPED]
     try:
+        if not paths:
+            raise ConfigError(
+                "no configuration is named", where="command line", fix="name one or more YAML files"
+            )
         configs = {path: load(path, overrides) for path in paths}
         _check(configs)
         for number, (path, config) in enumerate(configs.items(), 1):

@@ -66,3 +66,5 @@ def test_what_cannot_be_one_page(
     assert gallery.main([str(tone_config), str(same)]) == 2
     assert "have the same run" in capsys.readouterr().err
     assert gallery.main([str(tmp_path / "none.yaml")]) == 2
+    assert gallery.main(["train.epochs=1"]) == 2
+    assert "no configuration is named" in capsys.readouterr().err
