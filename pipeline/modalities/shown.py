@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
+
+from pydantic import JsonValue
 
 Medium = Literal["picture", "sound", "text", "plot", "film"]
 _LENGTH_BYTES = 4
@@ -21,6 +24,26 @@ class Shown:
 
     medium: Medium
     content: str | bytes
+
+    @classmethod
+    def of_text(cls, text: str) -> Shown:
+        """A text to read."""
+        return cls("text", text)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As a record keeps it: bytes in base 64."""
+        content = self.content
+        if isinstance(content, bytes):
+            return {"medium": self.medium, "bytes": base64.b64encode(content).decode("ascii")}
+        return {"medium": self.medium, "text": content}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, JsonValue]) -> Shown:
+        """What :meth:`to_json` made."""
+        medium = cast(Medium, values["medium"])
+        if "text" in values:
+            return cls(medium, str(values["text"]))
+        return cls(medium, base64.b64decode(str(values["bytes"])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pipeline.modalities.section import Section
 from pipeline.models.record import Score
 from pipeline.objectives.checks import Checks
 from pipeline.objectives.evaluation import Evaluation, Prompts, TrainingSplit
+from pipeline.objectives.made import MakesValues
 from pipeline.objectives.sampling import Repeats
 from pipeline.objectives.survey import TargetSurvey
 from pipeline.plugins import KIND, Pluggable
@@ -62,7 +63,7 @@ class Judging:
     num_bootstrap: int
 
 
-class ObjectiveSection(Checks, Section, Pluggable, ABC):
+class ObjectiveSection(Checks, MakesValues, Section, Pluggable, ABC):
     """The configuration of an objective, through which jobs ask all that they must know of it.
 
     Attributes:
@@ -111,10 +112,6 @@ class ObjectiveSection(Checks, Section, Pluggable, ABC):
             modalities: As of :meth:`check_inputs`.
         """
         return {}
-
-    def with_tokenizer(self, tokenizer: str | None) -> Self:
-        """This section as it writes texts of a modality, where it does, with the tokenizer of its model."""
-        return self
 
     def check_learned(self, learned: Learned) -> None:
         """Refuses targets that its network could not learn, before a sample is decoded.

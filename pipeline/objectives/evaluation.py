@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 if TYPE_CHECKING:
     from pipeline.metrics.record import EvaluationRecord
@@ -40,6 +41,29 @@ class TrainingSplit:
 
     texts: Sequence[str | None]
     rows: pa.Table
+
+
+@dataclass(frozen=True)
+class MadeValues:
+    """Values of modalities that a model made, and what a judge says of them; all of it ready for JSON.
+
+    Attributes:
+        examples: Samples, each with what was made of every subset of its modalities, and with what it is.
+        between: What lies between two samples; empty where the model makes nothing of that.
+        coherence: How often what was made says what it should; None without a judge.
+    """
+
+    examples: list[JsonValue]
+    between: list[JsonValue]
+    coherence: dict[str, JsonValue] | None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As it stands in ``evaluation/metrics.json``."""
+        return {
+            "examples": self.examples,
+            "between": self.between,
+            **({} if self.coherence is None else {"coherence": self.coherence}),
+        }
 
 
 class Evaluation(Protocol):

@@ -109,6 +109,19 @@ class Objective(nn.Module, ABC):
             Name -> float32 tensor with B rows, on the batch's device.
         """
 
+    def originals(self, batch: Batch) -> dict[str, Tensor]:
+        """What a network that makes values is to make, as :meth:`predict` writes it; nothing by default."""
+        return {}
+
+    def between(self, batch: Batch, steps: int) -> dict[str, Tensor]:
+        """What lies on the way between two samples, as :meth:`predict` writes it; nothing by default.
+
+        Args:
+            batch: Two samples.
+            steps: Rows of the result, the first of which is of the first sample, and the last of the second.
+        """
+        return {}
+
     @abstractmethod
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.decoder import Decoder
-from pipeline.models.batch import chance_column, to_tensors
+from pipeline.models.batch import chance_column, to_device, to_tensors
 from pipeline.models.bundle import Bundle
 from pipeline.objectives.columns import in_half
 from pipeline.objectives.sealed import objective_of, prediction_fields, restore
@@ -40,8 +40,8 @@ class BundlePredictor:
     def __init__(self, spec: ModelSpec) -> None:
         loaded = Bundle.load(spec.model, spec.plugged)
         self.execution = Execution(spec)
-        network = self.execution.ready(restore(loaded))
-        self.network, self.targets = self.execution.runner(network.predict), network.targets
+        self.module = self.execution.ready(restore(loaded))
+        self.network, self.targets = self.execution.runner(self.module.predict), self.module.targets
         self.modalities = loaded.modalities
         self.codecs = Decoder.build(loaded.modalities, loaded.tokenizer).codecs
         self.objective = objective_of(loaded).with_tokenizer(loaded.tokenizer)
@@ -113,6 +113,55 @@ class BundlePredictor:
     ) -> pa.Table:
         """What the model says of good samples, as the objective's columns; see :meth:`predict`."""
         return self.objective.rows(self.predict(table, modalities, change), self.learned)
+
+    def originals(self, table: pa.Table) -> dict[str, np.ndarray]:
+        """What a model that makes values is to make of good samples: column name -> (B, ...) float32."""
+        outputs: dict[str, list[Tensor]] = defaultdict(list)
+        for start in range(0, table.num_rows, self.batch_size):
+            made = self.execution.runner(self.module.originals)(
+                self._batch(table.slice(start, self.batch_size))
+            )
+            for name, values in made.items():
+                outputs[name].append(values.float())
+        return {name: torch.cat(values).cpu().numpy() for name, values in outputs.items()}
+
+    def of_targets(self, table: pa.Table) -> pa.Table | None:
+        """The objective's columns for good samples of which the targets alone are given; None where there are none.
+
+        Args:
+            table: B rows with their canonical texts, shards and keys.
+        """
+        given = self.targets(table[LABEL].to_pylist())
+        if not given:
+            return None
+        outputs: dict[str, list[Tensor]] = defaultdict(list)
+        for start in range(0, table.num_rows, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            batch = self._batch(table.slice(start, self.batch_size))
+            absent = {
+                f"{name}_present": torch.zeros_like(batch[f"{name}_present"])
+                for name in self.codecs
+            }
+            targets = {name: values[rows] for name, values in given.items()}
+            targets = to_device(targets, self.execution.device)
+            for name, values in self.network({**batch, **absent, **targets}).items():
+                outputs[name].append(values.float())
+        arrays = {name: torch.cat(values).cpu().numpy() for name, values in outputs.items()}
+        return self.objective.rows(arrays, self.learned)
+
+    def between(self, pair: pa.Table, steps: int) -> pa.Table | None:
+        """The objective's columns of what lies between two samples; None where the model makes nothing of that."""
+        made = self.execution.runner(self.module.between)(self._batch(pair), steps)
+        if not made:
+            return None
+        arrays = {name: values.float().cpu().numpy() for name, values in made.items()}
+        return self.objective.rows(arrays, self.learned)
+
+    def _batch(self, rows: pa.Table) -> dict[str, Tensor]:
+        """Samples as the network takes them, as many as there are."""
+        batch = to_tensors(rows, self.codecs)
+        batch[CHANCE] = chance_column(rows, self.seed, epoch=0)
+        return to_device(batch, self.execution.device)
 
     def _columns(self, table: pa.Table) -> pa.Table:
         """The columns of ``fields``, the embedding in the precision that was asked for."""

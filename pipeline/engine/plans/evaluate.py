@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline import storage
 from pipeline.config import Config
-from pipeline.engine.cleaning.clean import clean, split_name
+from pipeline.engine.cleaning.clean import Cleaned, clean, split_name
 from pipeline.engine.decoding.decoded_folder import split_input
+from pipeline.engine.evaluating.making import MakingJob
 from pipeline.engine.evaluating.prompts import embedded_prompts
 from pipeline.engine.evaluating.training_split import training_split
 from pipeline.engine.executors.base import Executor, PartLedger, Stage, handed_over
@@ -27,10 +27,12 @@ from pipeline.engine.plans.predictions import (
     PredictSubsets,
     contents,
     corrupted,
+    metadata_columns,
     modality_subsets,
     presence,
     unpacked,
     values_at,
+    write_predictions,
 )
 from pipeline.engine.plans.prepare import plan_parts
 from pipeline.engine.train.record import seen_in_training
@@ -40,17 +42,17 @@ from pipeline.evaluation.robustness import robustness
 from pipeline.evaluation.slices import slices
 from pipeline.evaluation.worsened import SampleColumns
 from pipeline.metrics.subsets import subset_name
-from pipeline.modalities.decoding.decoder import METADATA_PREFIX, Decoder
+from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.models.record import seen_in_words
-from pipeline.objectives.base import CONTENTS, Judging
+from pipeline.objectives.base import Judging, ObjectiveSection
 from pipeline.objectives.evaluation import Evaluation
 from pipeline.objectives.sealed import objective_of
 from pipeline.prediction.spec import BundleModel
 from pipeline.runs import Summary, process_clock
 from pipeline.safe_text.redaction import redact
-from pipeline.sample import ERROR, KEY, LABEL, MODALITIES, SHARD
+from pipeline.sample import ERROR, LABEL, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import clear_quarantine, write_quarantine
 
@@ -78,22 +80,21 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     config = config.with_encoders(bundle.modalities, bundle.sized_for)
     objective = objective_of(bundle)
     split, patterns = judged_as(config)
-    parts, decoder = _labelled(config, bundle, workplace)
+    made = MakingJob.of(config, bundle)
+    parts, decoder = _labelled(config, bundle, workplace, made.places if made else ())
     named = {split_name(config.evaluate.input): parts}
     cleaned = clean(config, "evaluate", named, decoder, workplace)
     [parts] = cleaned.parts.values()
     cases = _cases(config, bundle, decoder)
     clear_quarantine(output)
     judging = Judging(split, config.evaluate.seed, config.evaluate.num_bootstrap)
-    evaluation = objective.evaluation(bundle.learned, judging)
-    if config.evaluate.prompts:
-        objective.prompted(evaluation, partial(embedded_prompts, config, model_spec(config)))
+    evaluation = _prompted(config, objective, objective.evaluation(bundle.learned, judging))
     whole = subset_name(decoder.codecs)
     subsets = modality_subsets(tuple(decoder.codecs), objective.SUBSETS_UP_TO)
     subsets = subsets if evaluation.by_subset else {whole: subsets[whole]}
     summary.first_sample = process_clock()
     executor = workplace.executor(len(parts))
-    stage = _stage(config, decoder, parts, evaluation, subsets, executor)
+    stage = _stage(config, decoder, parts, evaluation, subsets, executor, made)
     table = _predict(parts, executor, stage, output, summary)
     if not table.num_rows:
         raise _nothing_judged(config, output)
@@ -102,6 +103,9 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
     equal = [] if samples.contents is None else [samples.contents]
     evaluation.update(samples.texts, predictions, samples.present, *equal)
     objective.fitted(evaluation, partial(training_split, config, bundle, stage, executor, whole))
+    if made is not None:
+        shown = made.found(table, samples.present, list(subsets), judging, config.limits.json_depth)
+        objective.shown_made(evaluation, shown)
     seen = _seen(bundle, config)
     places = values_at(config.evaluate.slices, table, config.limits.json_depth)
     found, truth = evaluation.compute(), objective.truth(table[LABEL].combine_chunks())
@@ -114,11 +118,23 @@ def evaluate(config: Config, workplace: Workplace, summary: Summary, output: str
         robustness=robustness(samples, predictions[whole], judged) or None,
         slices=slices(samples, predictions[whole], places) or None,
     )
-    beside = {LABEL: truth, **_metadata(places), **worsened.columns}
-    _write_predictions(table, predictions[whole], beside, output)
+    beside = {LABEL: truth, **metadata_columns(places), **worsened.columns}
+    write_predictions(table, predictions[whole], beside, storage.join(output, PREDICTIONS))
     write_metrics(record.to_json(), output)
     summary.parts_done, summary.fingerprint = len(parts), bundle.fingerprint
-    summary.metrics |= objective.flat(record) | cleaned.metrics
+    _tell(summary, objective.flat(record), seen, cleaned)
+
+
+def _prompted(config: Config, objective: ObjectiveSection, evaluation: Evaluation) -> Evaluation:
+    if config.evaluate.prompts:
+        objective.prompted(evaluation, partial(embedded_prompts, config, model_spec(config)))
+    return evaluation
+
+
+def _tell(
+    summary: Summary, metrics: Mapping[str, float], seen: Mapping[str, int], cleaned: Cleaned
+) -> None:
+    summary.metrics |= {**metrics, **cleaned.metrics}
     summary.metrics |= {"shards_seen_in_training": sum(seen.values()) - seen["of"]} if seen else {}
     if cleaned.report:
         summary.report["cleaning"] = cleaned.report.to_json()
@@ -162,7 +178,9 @@ def _bundle(config: Config) -> Bundle:
     return BundleModel.open(spec).bundle
 
 
-def _labelled(config: Config, bundle: Bundle, workplace: Workplace) -> tuple[list[Part], Decoder]:
+def _labelled(
+    config: Config, bundle: Bundle, workplace: Workplace, judged_by: Sequence[str]
+) -> tuple[list[Part], Decoder]:
     """The parts of the split, and what decodes them with their targets, as the bundle was trained."""
     target = objective_of(bundle).targets(bundle.learned)
     parts = plan_parts(
@@ -173,7 +191,7 @@ def _labelled(config: Config, bundle: Bundle, workplace: Workplace) -> tuple[lis
         tokenizer=bundle.tokenizer,
         workplace=workplace,
     )
-    metadata = sliced_fields(config)
+    metadata = sliced_fields(config, judged_by)
     decoder = Decoder.build(
         bundle.modalities.for_job(config.modalities),
         bundle.tokenizer,
@@ -205,6 +223,7 @@ def _stage(
     evaluation: Evaluation,
     subsets: Mapping[str, Sequence[str]],
     executor: Executor,
+    made: MakingJob | None,
 ) -> Stage[pa.Table]:
     """What is done with the parts: decoded once, and predicted as often as the evaluation asks."""
     settings, pool = config.evaluate, predictor_pool(config, executor.resources)
@@ -213,7 +232,8 @@ def _stage(
         samples_a_part = -(-settings.robustness.max_samples // len(parts))
         corrupting = Corrupting(settings.robustness.chosen, settings.seed, samples_a_part)
     needed = tuple(evaluation.columns), evaluation.by_content
-    load = partial(PredictSubsets, pool.spec, subsets, *needed, corrupting)
+    making = None if made is None else made.for_parts(config, pool.spec, len(parts))
+    load = partial(PredictSubsets, pool.spec, subsets, *needed, corrupting, making)
     return Stage("evaluate", decoder, handed_over, pool, load)
 
 
@@ -230,16 +250,21 @@ def _judged_samples(
     )
 
 
-def sliced_fields(config: Config) -> tuple[str, ...]:
-    """The fields that the places of ``evaluate.slices`` may be in, of those that every preprocessed folder has kept.
+def sliced_fields(config: Config, judged_by: Sequence[str] = ()) -> tuple[str, ...]:
+    """The fields that some places may be in, of those that every preprocessed folder has kept.
+
+    Args:
+        config: The whole configuration, of whose ``evaluate.slices`` they are.
+        judged_by: Further places, at which a judge's truth stands.
 
     Raises:
         ConfigError: A folder has kept none that a place may be in.
     """
-    names = sorted(fields_at(config.evaluate.slices))
+    wanted = (*config.evaluate.slices, *judged_by)
+    names = sorted(fields_at(wanted))
     for folder in split_input(config.patterns(config.evaluate.input, "evaluate.input"))[0]:
         names = [name for name in names if name in folder.identity["metadata"]]
-        for place in config.evaluate.slices:
+        for place in wanted:
             if not fields_at([place]).intersection(names):
                 folder.check("evaluate.input", [place])
     return tuple(names)
@@ -268,19 +293,3 @@ def _nothing_judged(config: Config, output: str) -> BadDataError:
         where=str(config.evaluate.input),
         fix=f"see {storage.join(output, '_quarantine')} for the reasons",
     )
-
-
-def _metadata(places: Mapping[str, Sequence[str | None]]) -> dict[str, pa.Array]:
-    """Columns of what samples have at places of their metadata."""
-    return {METADATA_PREFIX + name: pa.array(row, pa.string()) for name, row in places.items()}
-
-
-def _write_predictions(
-    table: pa.Table, predicted: pa.Table, beside: Mapping[str, pa.Array], output: str
-) -> None:
-    """Writes predictions.parquet: which samples, what is known of them, and what the model says of each."""
-    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | dict(beside)
-    columns |= {name: predicted[name] for name in predicted.column_names}
-    columns |= {CONTENTS: table[CONTENTS]} if CONTENTS in table.column_names else {}
-    with storage.create(storage.join(output, PREDICTIONS)) as file:
-        pq.write_table(pa.table(columns), file, compression="zstd")

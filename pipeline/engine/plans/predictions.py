@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline import storage
 from pipeline.metrics.subsets import subset_name
 from pipeline.modalities.decoding.decoder import METADATA_PREFIX
 from pipeline.modalities.decoding.targets import value_at
 from pipeline.objectives.base import CONTENTS, EMBEDDING
 from pipeline.prediction.columns import good_rows, with_columns
 from pipeline.prediction.spec import ModelSpec
-from pipeline.sample import MODALITIES
+from pipeline.sample import KEY, MODALITIES, SHARD
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pipeline.evaluation.robustness import Prediction
     from pipeline.prediction.corrupted import Case
+    from pipeline.prediction.made import Making
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class PredictSubsets:
         columns: The predictions that are needed of every subset; of all modalities together, all but the embedding are.
         by_content: Whether a column says which samples are equal in which modality.
         corrupting: What is corrupted; None corrupts nothing.
+        making: What is asked of the values that the model makes; None asks nothing.
     """
 
     def __init__(
@@ -74,13 +78,16 @@ class PredictSubsets:
         columns: Sequence[str],
         by_content: bool = False,
         corrupting: Corrupting | None = None,
+        making: Making | None = None,
     ) -> None:
         from pipeline.prediction.bundle import BundlePredictor
         from pipeline.prediction.corrupted import cases
+        from pipeline.prediction.made import Makes
 
         self.predictor = BundlePredictor(spec)
         self.subsets, self.columns, self.by_content = subsets, columns, by_content
         self.corrupting = corrupting
+        self.makes = None if making is None else Makes(self.predictor, making)
         self.cases: list[Case] = []
         if corrupting is not None:
             codecs = self.predictor.codecs
@@ -91,14 +98,20 @@ class PredictSubsets:
         samples = table.filter(pa.array(good))
         schema = pa.schema(field for field in self.predictor.fields if field.name != EMBEDDING)
         fields, columns = [], []
+        made: dict[str, pa.Table] = {}
         for name, subset in self.subsets.items():
             complete = len(subset) == len(self.predictor.codecs)
             names = schema.names if complete else self.columns
             kind = pa.struct([schema.field(column) for column in names])
             fields.append(pa.field(name, kind))
             if samples.num_rows:
-                rows = self.predictor.rows(samples, subset).select(names).combine_chunks()
+                predicted_rows = self.predictor.rows(samples, subset)
+                made |= {name: predicted_rows} if self.makes is not None else {}
+                rows = predicted_rows.select(names).combine_chunks()
                 columns.append(rows.to_struct_array().combine_chunks())
+        if self.makes is not None:
+            fields += self.makes.fields(list(self.subsets))
+            columns += self.makes.columns(samples, made) if samples.num_rows else []
         if self.by_content:
             fields.append(
                 pa.field(
@@ -216,3 +229,19 @@ def values_at(
                 "none of %d samples has anything at %s: look at evaluate.slices", len(rows), place
             )
     return values
+
+
+def metadata_columns(places: Mapping[str, Sequence[str | None]]) -> dict[str, pa.Array]:
+    """Columns of what samples have at places of their metadata."""
+    return {METADATA_PREFIX + name: pa.array(row, pa.string()) for name, row in places.items()}
+
+
+def write_predictions(
+    table: pa.Table, predicted: pa.Table, beside: Mapping[str, pa.Array], url: str
+) -> None:
+    """Writes which samples there are, what is known of them, and what the model says of each, as Parquet."""
+    columns = {name: table[name] for name in (KEY, SHARD, MODALITIES)} | dict(beside)
+    columns |= {name: predicted[name] for name in predicted.column_names}
+    columns |= {CONTENTS: table[CONTENTS]} if CONTENTS in table.column_names else {}
+    with storage.create(url) as file:
+        pq.write_table(pa.table(columns), file, compression="zstd")

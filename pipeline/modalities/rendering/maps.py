@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 SMALLEST_SIDE = 5  # of the maps that a latent becomes at first; the short side of what is made halves down to it
-LEAST_CHANNELS = 16
+LEAST_CHANNELS = 12
 
 
 class MapDecoder(nn.Module):
@@ -28,7 +28,7 @@ class MapDecoder(nn.Module):
         super().__init__()
         self.sizes = _sizes(size)
         count = len(self.sizes)
-        depths = [max(LEAST_CHANNELS, 2 * width >> place) for place in range(count)]
+        depths = [max(LEAST_CHANNELS, width >> place) for place in range(count)]
         self.first = nn.Linear(width, depths[0] * math.prod(self.sizes[0]))
         self.stages = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)

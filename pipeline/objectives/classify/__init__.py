@@ -138,6 +138,10 @@ class ClassifyConfig(FusedSection):
 
         return difference(first, second, judging)
 
+    def answers(self, rows: pa.Table) -> list[str | None]:
+        said: list[str | None] = rows["prediction"].to_pylist()
+        return said
+
     def sample_scores(self, rows: pa.Table, evaluation: Mapping[str, JsonValue]) -> SampleScores:
         from pipeline.objectives.classify.evaluation import sample_scores
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 from pydantic import Field, PrivateAttr
 
@@ -14,6 +14,7 @@ from pipeline.objectives.base import Learned, ObjectiveSection
 
 if TYPE_CHECKING:
     from pipeline.modalities.base import ModalityConfig
+    from pipeline.objectives.evaluation import Evaluation, MadeValues
 
 GENERATES = "generates"
 
@@ -39,6 +40,10 @@ class GeneratingSection(ObjectiveSection):
         section = self.model_copy()
         section._tokenizer = tokenizer
         return section
+
+    def shown_made(self, evaluation: Evaluation, made: MadeValues) -> None:
+        """Leaves it to the evaluation, which has an attribute ``shown`` for it."""
+        cast(Any, evaluation).shown = made
 
     def check_inputs(self, modalities: Mapping[str, ModalityConfig]) -> None:
         able = [name for name, config in modalities.items() if config.rendering(None) is not None]

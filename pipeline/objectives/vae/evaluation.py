@@ -21,7 +21,9 @@ from pipeline.metrics.resampling.bootstrap import bootstrap_interval
 from pipeline.metrics.resampling.estimate import Estimate, paired_difference
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 from pipeline.objectives.base import Judging
+from pipeline.objectives.evaluation import MadeValues
 from pipeline.objectives.gathered import Gathered
+from pipeline.objectives.generated.coherence import MADE, coherences
 from pipeline.objectives.vae.rows import BOUND, ELBO, GENERATED_LABEL, nll
 from pipeline.sample import LABEL
 
@@ -38,7 +40,12 @@ class VaeEvaluation(Gathered):
         config: The objective's section.
         made: Modalities whose values are made.
         judging: How the split is judged.
+
+    Attributes:
+        shown: Examples of what was made, and what a judge says of it; None before that is known.
     """
+
+    shown: MadeValues | None = None
 
     def __init__(self, config: VaeConfig, made: Sequence[str], judging: Judging) -> None:
         super().__init__()
@@ -66,6 +73,7 @@ class VaeEvaluation(Gathered):
                 )
                 for name, numbers in values.items()
             },
+            details={} if self.shown is None else {MADE: self.shown.to_json()},
         )
 
     def _values(self, rows: pa.Table) -> dict[str, Float]:
@@ -155,6 +163,7 @@ def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
             for name, value in scores.metrics.items()
             if not name.startswith(nll(""))
         }
+    numbers |= coherences(evaluation.details.get(MADE))
     return {name: float(value) for name, value in numbers.items() if value is not None}
 
 

@@ -17,6 +17,7 @@ from pipeline.objectives.vae.experts import ExpertHead, LabelEncoder, LabelRende
 from pipeline.objectives.vae.likelihoods import Likelihood, log_likelihood
 from pipeline.objectives.vae.posteriors import Posterior, Term, importance_bound
 from pipeline.objectives.vae.rows import BOUND, ELBO, NOTHING, nll
+from pipeline.objectives.vae.sums import count
 from pipeline.objectives.vae.targets import number_of
 
 if TYPE_CHECKING:
@@ -90,6 +91,14 @@ class VariationalAutoencoder(Objective):
             return {}
         return {LABEL: torch.tensor([number_of(text, self.places) for text in texts])}
 
+    def identified(self, batch: Batch) -> dict[str, Tensor]:
+        """Values as they are before the augmentation changes them: what is made of changed ones.
+
+        Source:
+            Im et al. 2017, "Denoising criterion for variational auto-encoding framework", equation 5.
+        """
+        return {_unchanged(name): batch[name] for name in self.made if name != LABEL}
+
     def loss_weights(self, history: Sequence[Mapping[str, float]]) -> dict[str, float]:
         """The weight of the divergence in the epoch that begins, which rises to ``objective.beta``."""
         share = min(1.0, (len(history) + 1) / max(1, self.settings.warmup_epochs))
@@ -117,7 +126,7 @@ class VariationalAutoencoder(Objective):
             weighed = sum((self.factors[name] * value for name, value in each.items()), 0.0)
             total = total - term.weight * (weighed - self.beta * free)
             if place == 0 or self.posterior.averages:
-                self._count(sums, term, each, prepared)
+                count(sums, term, each, {name: self.names.index(name) for name in self.made})
         loss = total.mean()
         sums |= {"samples": torch.tensor(len(total)), "loss": loss.detach() * len(total)}
         return loss, {name: value.detach().double() for name, value in sums.items()}
@@ -125,19 +134,41 @@ class VariationalAutoencoder(Objective):
     def predict(self, batch: Batch, seed: int = 0) -> dict[str, Tensor]:
         """Makes all modalities and the label from those that a sample has, from the prior where it has none.
 
+        A label is given to it only where it is in the batch, as when an evaluation asks what is made of it.
+
         Returns:
             ``embedding`` float32 (B, D), the posterior's mean; ``generated_NAME`` as the modalities finish them, of the
-            label logits (B, K); ``elbo`` and, where it is asked for, ``importance_bound``, float32 (B,), nats of what a
-            sample has beside the label; ``nll_NAME`` (B,), nats, below ``NOTHING`` where a sample lacks the modality.
+            label logits (B, K); ``elbo`` and, where it is asked for, ``importance_bound``, float32 (B,), nats of what
+            is given; ``nll_NAME`` (B,), nats, below ``NOTHING`` where a sample lacks the modality.
         """
         with torch.no_grad():
-            shown = {name: values for name, values in batch.items() if name != LABEL}
-            experts, prepared = self._experts(shown), self._prepared(shown)
+            experts, prepared = self._experts(batch), self._prepared(batch)
             chance = _chance(batch, len(experts.present[0]), seed)
             outputs = {EMBEDDING: self.posterior.components(experts).mean()}
             outputs |= self._bounds(experts, prepared, chance.stream("bounds"))
             outputs |= self._generated(self._latent(experts, chance.stream("latent")), chance)
         return {name: values.float() for name, values in outputs.items()}
+
+    def originals(self, batch: Batch) -> dict[str, Tensor]:
+        chance, prepared = _chance(batch, len(next(iter(batch.values())))), self._prepared(batch)
+        return {
+            generated(name): cast(Any, self.renderers[name]).finish(
+                values.values, chance.stream(f"finish {name}")
+            )
+            for name, values in prepared.items()
+            if name != LABEL
+        }
+
+    def between(self, batch: Batch, steps: int) -> dict[str, Tensor]:
+        """Latents on the line between those of two samples."""
+        with torch.no_grad():
+            chance = _chance(batch, 2)
+            ends = self._latent(self._experts(batch), chance.stream("latent"))
+            share = torch.linspace(0, 1, steps, device=ends.device)[:, None]
+            latents = (1 - share) * ends[:1] + share * ends[1:]
+            first = Chance(chance.seeds[:1].expand(steps))
+            made = {EMBEDDING: latents, **self._generated(latents, first)}
+        return {name: values.float() for name, values in made.items()}
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """``loss``, ``elbo``, ``kl``, and ``nll_NAME`` of the samples that have a modality."""
@@ -172,7 +203,7 @@ class VariationalAutoencoder(Objective):
     def _prepared(self, batch: Batch) -> dict[str, Prepared]:
         """What is to be explained, of each modality that is made."""
         prepared = {
-            name: cast(Any, self.renderers[name]).prepare(batch[name])
+            name: cast(Any, self.renderers[name]).prepare(batch.get(_unchanged(name), batch[name]))
             for name in self.made
             if name != LABEL
         }
@@ -190,26 +221,6 @@ class VariationalAutoencoder(Objective):
             )
             each[name] = torch.where(counts, likelihood, torch.zeros_like(likelihood))
         return each
-
-    def _count(
-        self,
-        sums: dict[str, Tensor],
-        term: Term,
-        each: Mapping[str, Tensor],
-        prepared: Mapping[str, Prepared],
-    ) -> None:
-        """Adds the unweighed parts of a term to the sums of a batch."""
-        divergence = term.divergence.sum(dim=1)
-        everything = sum(each.values(), torch.zeros_like(divergence)) - divergence
-        parts = {"kl": divergence, ELBO: everything}
-        parts |= {nll(name): -each.get(name, torch.zeros_like(divergence)) for name in self.made}
-        parts |= {
-            f"has_{name}": term.counts[self.names.index(name)].to(divergence.dtype)
-            for name in self.made
-        }
-        for name, values in parts.items():
-            added = (term.weight * values).sum()
-            sums[name] = sums.get(name, torch.zeros_like(added)) + added
 
     def _latent(self, experts: Experts, chance: Chance) -> Tensor:
         """float (B, D): of what is given the location of one component, or a draw; of nothing, a draw of the prior."""
@@ -274,6 +285,11 @@ def _chance(batch: Batch, count: int, seed: int = 0) -> Chance:
     device = next(iter(batch.values())).device
     seeds = batch.get(CHANCE, torch.arange(count, device=device))
     return Chance(seeds.to(device) ^ seed).stream("vae")
+
+
+def _unchanged(name: str) -> str:
+    """The column of a modality's values before chance changes them."""
+    return f"{name}.unchanged"
 
 
 def _size(shape: Sequence[int]) -> int:

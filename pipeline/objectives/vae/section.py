@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.models.record import Score
+from pipeline.objectives.generated.coherence import MADE, made_view
 from pipeline.objectives.vae.rows import BOUND, ELBO, GENERATED_LABEL, LABEL_SCORE, nll
 from pipeline.reports.content import Example
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
@@ -81,6 +82,7 @@ class VaeSection:
                 (self.titles.get(name, name), words)
                 for name, words in (overall.undefined or {}).items()
             ],
+            "made": made_view(evaluation.details.get(MADE)),
         }
         return Part("objectives/vae/metrics.html", content)
 
