@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.modalities.base import Codec, Verify
     from pipeline.modalities.chance import Chance
+    from pipeline.modalities.shown import InTime
 
 
 class TrainingStatistics(Protocol):
@@ -85,6 +86,14 @@ class Timed(Protocol):
             modality: The settings of its modality.
             values: (B, ...), as the codec gives them.
         """
+
+
+@runtime_checkable
+class ShowsTime(Protocol):
+    """A codec whose members have a picture along their time."""
+
+    def in_time(self, shown: str | bytes) -> InTime:
+        """The picture of a member, from what :meth:`pipeline.modalities.base.Codec.show` gave of it."""
 
 
 @dataclass(frozen=True)

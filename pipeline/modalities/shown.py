@@ -47,6 +47,19 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class InTime:
+    """A picture of what is heard or seen, along its time.
+
+    Attributes:
+        picture: PNG, time to the right.
+        seconds: From its left edge to its right one.
+    """
+
+    picture: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Film:
     """Pictures that move, for those who play them and for those who read.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 from pipeline.cleaning.report import CleaningReport
 from pipeline.metrics.record import EvaluationRecord
-from pipeline.modalities.shown import MarkedText, Shown
+from pipeline.modalities.shown import InTime, MarkedText, Shown
 from pipeline.models.record import Kept
 
 
@@ -32,6 +32,8 @@ class Example:
         probabilities: Class -> probability; all of them, or the largest.
         right: Whether the prediction is right; None where it is a matter of more or less, or not known.
         heading: As of a :class:`pipeline.reports.section.Judgement`.
+        in_time: A picture along the sample's time; None where it has none, or nothing is told of its time.
+        times: As of a judgement.
     """
 
     key: str
@@ -44,6 +46,8 @@ class Example:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     right: bool | None = None
     heading: str = ""
+    in_time: InTime | None = None
+    times: Sequence[tuple[str, float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _media(name: str, value: Shown | MarkedText, is_one_of_several: bool) -> Med
         name,
         medium,
         noun,
-        source=_data_uri(MIMES[medium], value.content),
+        source=data_uri(MIMES[medium], value.content),
         size=_png_size(value.content),
         is_too_large=len(value.content) > MAX_MEDIA_BYTES,
     )
@@ -102,7 +102,8 @@ def _png_size(image: bytes) -> tuple[int, int] | None:
     return int.from_bytes(image[16:20], "big"), int.from_bytes(image[20:24], "big")
 
 
-def _data_uri(kind: str, data: bytes) -> str | None:
+def data_uri(kind: str, data: bytes) -> str | None:
+    """Content within the page; None where it is too large for it."""
     if len(data) > MAX_MEDIA_BYTES:
         return None
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

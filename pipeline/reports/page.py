@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,6 +16,7 @@ from pipeline.reports import views
 from pipeline.reports.cleaning import cleaning_view
 from pipeline.reports.content import Example, ReportData
 from pipeline.reports.forest import slice_views
+from pipeline.reports.media import MIMES, data_uri
 from pipeline.reports.robustness import robustness_view
 from pipeline.reports.section import Measure
 from pipeline.reports.svg import Plot, shortened
@@ -126,6 +128,7 @@ def _environment() -> Environment:
         points=points,
         short=shortened,
         svg=_svg,
+        png=partial(data_uri, MIMES["picture"]),
         measured=measured,
         measured_interval=measured_interval,
         measured_difference=measured_difference,

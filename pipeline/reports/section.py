@@ -95,6 +95,7 @@ class Judgement:
         probabilities: Answer -> probability, the largest.
         heading: What it belongs to, where a sample is shown several times.
         only: The modalities that are shown; all where None.
+        times: What is said or seen when: a text, and the seconds from which and until when.
     """
 
     shard: str
@@ -106,6 +107,7 @@ class Judgement:
     probabilities: Mapping[str, float] = field(default_factory=dict)
     heading: str = ""
     only: Sequence[str] | None = None
+    times: Sequence[tuple[str, float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)

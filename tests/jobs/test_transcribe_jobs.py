@@ -129,6 +129,10 @@ def test_transcripts_from_shards_to_a_report(config: Path, tmp_path: Path) -> No
     page = (home / "report.html").read_text()
     assert "of the characters" in page
     assert "The fewest errors" in page
+    spans = re.findall(r'--from:([\d.]+);--to:([\d.]+)" title="[^"]+"><bdi>[abc]</bdi>', page)
+    assert page.count('class="in-time"') >= 5, "a spectrogram with the symbols below it"
+    assert len(spans) >= 5
+    assert all(0 <= float(start) < float(end) <= 1.1 for start, end in spans)
     assert re.search(r"<bdi>[abc]</bdi> 0\.\d\d–0\.\d\d", page), "when symbols are said"
 
 

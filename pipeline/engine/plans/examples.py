@@ -17,6 +17,7 @@ from pipeline.logs import without_library_noise
 from pipeline.metrics.record import EvaluationRecord
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.decoding.targets import Target
+from pipeline.modalities.facets import ShowsTime
 from pipeline.modalities.shown import Shown
 from pipeline.reports.content import Example
 from pipeline.reports.section import Judgement
@@ -131,7 +132,7 @@ def _of_parts(
         if (sample.shard, sample.key) in wanted
     }
     examples = [
-        _judged(example, judgement)
+        _judged(example, judgement, decoder)
         for judgement in chosen
         if (example := decoded.get((judgement.shard, judgement.key))) is not None
     ]
@@ -140,8 +141,13 @@ def _of_parts(
     return JudgedExamples(examples, "" if examples else redact(missing))
 
 
-def _judged(example: Example, judgement: Judgement) -> Example:
+def _judged(example: Example, judgement: Judgement, decoder: Decoder) -> Example:
     only = judgement.only
+    pictures = (
+        codec.in_time(shown.content)
+        for name, shown in example.shown.items()
+        if judgement.times and isinstance(codec := decoder.codecs[name], ShowsTime)
+    )
     return replace(
         example,
         label=judgement.label,
@@ -153,6 +159,8 @@ def _judged(example: Example, judgement: Judgement) -> Example:
         score=judgement.score,
         probabilities=judgement.probabilities,
         heading=judgement.heading,
+        in_time=next(pictures, None),
+        times=judgement.times,
     )
 
 

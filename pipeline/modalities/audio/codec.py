@@ -18,6 +18,7 @@ from pipeline.modalities.audio.wav import read_wav
 from pipeline.modalities.base import Decoded, Dense, Item, Noted
 from pipeline.modalities.codecs import decode_each, dense_column, fixed_size_column
 from pipeline.modalities.decoding.foreign import Refusing
+from pipeline.modalities.shown import InTime
 
 if TYPE_CHECKING:
     from pipeline.modalities.audio import AudioFilterConfig
@@ -167,6 +168,19 @@ class AudioCodec:
             shown, waveform[:length], self.sample_rate_hz, format="WAV", subtype="PCM_16"
         )
         return shown.getvalue()
+
+    def in_time(self, shown: str | bytes) -> InTime:
+        """The log-mel spectrogram of a sound that :meth:`show` gave, up to its end."""
+        import soundfile
+
+        from pipeline.modalities.audio.show import spectrogram_png
+
+        assert isinstance(shown, bytes)
+        waveform, _ = soundfile.read(io.BytesIO(shown), dtype="float32")
+        frames = min(self.shape[1], 1 + len(waveform) // self.hop)
+        decibels = self.log_mel(waveform)[:, :frames]
+        picture = spectrogram_png(decibels, float(decibels.min()), float(decibels.max()))
+        return InTime(picture, frames * self.seconds_per_frame)
 
     def log_mel(self, waveform: np.ndarray) -> np.ndarray:
         """(T,) float32 -> (F, N) float32, in dB."""

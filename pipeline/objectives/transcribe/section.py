@@ -136,8 +136,9 @@ class TranscriptSection:
                 label=SEPARATOR.join(row[LABEL]),
                 prediction=row[TRANSCRIPT],
                 right=row[TRANSCRIPT] in row[LABEL],
+                times=_times(row.get(TOKENS)),
             )
-            for row in rows.select([SHARD, KEY, LABEL, TRANSCRIPT]).to_pylist()
+            for row in rows.to_pylist()
         ]
 
     def groups(self, examples: Sequence[Example]) -> list[Group]:
