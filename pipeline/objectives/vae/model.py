@@ -15,7 +15,7 @@ from pipeline.objectives.network import Batch, Objective
 from pipeline.objectives.vae.components import Experts
 from pipeline.objectives.vae.experts import ExpertHead, LabelEncoder, LabelRenderer
 from pipeline.objectives.vae.likelihoods import Likelihood, log_likelihood
-from pipeline.objectives.vae.posteriors import Posterior, Term, importance_bound
+from pipeline.objectives.vae.posteriors import Posterior, Term, at_least, importance_bound
 from pipeline.objectives.vae.rows import BOUND, ELBO, NOTHING, nll
 from pipeline.objectives.vae.sums import count
 from pipeline.objectives.vae.targets import number_of
@@ -122,7 +122,7 @@ class VariationalAutoencoder(Objective):
         sums: dict[str, Tensor] = {}
         for place, term in enumerate(terms):
             each = self._log_likelihoods(term, prepared)
-            free = term.divergence.clamp(min=self.settings.free_bits).sum(dim=1)
+            free = at_least(term.divergence, self.settings.free_bits).sum(dim=1)
             weighed = sum((self.factors[name] * value for name, value in each.items()), 0.0)
             total = total - term.weight * (weighed - self.beta * free)
             if place == 0 or self.posterior.averages:

@@ -192,6 +192,18 @@ class MixtureOfProductsPosterior(Posterior):
         return one(*product(experts, prior=whole | nothing))
 
 
+def at_least(divergence: Tensor, nats: float) -> Tensor:
+    """A divergence, at least so many nats of each number; as it is where that is 0.
+
+    A mixture's is estimated by single latents, of which some are below zero.
+
+    Source:
+        Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", equation 15, of each
+        sample by itself, so that it does not depend on its batch.
+    """
+    return divergence.clamp(min=nats) if nats else divergence
+
+
 def importance_bound(log_ratios: Tensor) -> Tensor:
     """The importance-weighted bound of log p(x), nats (B,).
 
