@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from pipeline.metrics.resampling.bootstrap import bootstrap_interval
-from pipeline.metrics.subsets import named_seed
-from pipeline.objectives.base import Judging, ObjectiveSection
+from pipeline.metrics.subsets import named_seed, subset_name
+from pipeline.objectives.base import EMBEDDING, Judging, ObjectiveSection
+from pipeline.objectives.columns import matrix
+from pipeline.objectives.evaluation import JudgedFeatures
 from pipeline.objectives.made import ITSELF, NOTHING, TARGET, column_of
 from pipeline.sample import LABEL
 
@@ -74,6 +76,36 @@ class Judge:
             "conditional": conditional,
             "joint": dict(self._joint(table, names)),
         }
+
+    def features(
+        self, table: pa.Table, present: Mapping[str, NDArray[np.bool_]]
+    ) -> dict[str, JudgedFeatures]:
+        """What it sees of each modality that it judges.
+
+        Args:
+            table: As of :meth:`coherence`.
+            present: Modality -> (N,) bool.
+        """
+        whole = subset_name(present)
+        return {
+            name: self._seen(table, column_of(whole, name), column_of(ITSELF, name), present[name])
+            for name in _names(table)
+            if column_of(ITSELF, name) in table.column_names
+        }
+
+    def _seen(
+        self, table: pa.Table, made: str, real: str, present: NDArray[np.bool_]
+    ) -> JudgedFeatures:
+        rows, own = (
+            pa.Table.from_struct_array(table[name].combine_chunks()) for name in (made, real)
+        )
+        return JudgedFeatures(
+            real=matrix(own[EMBEDDING]),
+            made=matrix(rows[EMBEDDING]),
+            present=present,
+            truths=self.truths,
+            answers=self.objective.answers(rows),
+        )
 
     def _score(
         self, column: pa.ChunkedArray, rows: NDArray[np.bool_], name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -44,6 +44,25 @@ class TrainingSplit:
 
 
 @dataclass(frozen=True)
+class JudgedFeatures:
+    """What a judge sees of a modality of N samples: of their own values, and of those made of all that is given.
+
+    Attributes:
+        real: (N, D) float32, its embeddings of the samples' own values.
+        made: (N, D) float32, of the made ones.
+        present: (N,) bool, which samples have a value of their own.
+        truths: (N,) canonical texts of its targets; None where a sample has none.
+        answers: (N,) what it says of the made values, as such texts; None where answers are not compared.
+    """
+
+    real: NDArray[np.floating]
+    made: NDArray[np.floating]
+    present: NDArray[np.bool_]
+    truths: Sequence[str | None]
+    answers: Sequence[str | None] | None
+
+
+@dataclass(frozen=True)
 class MadeValues:
     """Values of modalities that a model made, and what a judge says of them; all of it ready for JSON.
 
@@ -51,11 +70,13 @@ class MadeValues:
         examples: Samples, each with what was made of every subset of its modalities, and with what it is.
         between: What lies between two samples; empty where the model makes nothing of that.
         coherence: How often what was made says what it should; None without a judge.
+        features: Modality -> what the judge sees of it; no part of the JSON.
     """
 
     examples: list[JsonValue]
     between: list[JsonValue]
     coherence: dict[str, JsonValue] | None
+    features: Mapping[str, JudgedFeatures] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, JsonValue]:
         """As it stands in ``evaluation/metrics.json``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +87,7 @@ class BundlePredictor:
         self,
         table: pa.Table,
         names: Sequence[str],
-        shown: Container[str],
+        shown: Collection[str],
         change: Change | None,
     ) -> Iterator[Prepared]:
         """Rows that count, and the tensors of those names, padded with the last row."""
@@ -100,7 +100,9 @@ class BundlePredictor:
                 if name not in shown:
                     batch[f"{name}_present"] = torch.zeros_like(batch[f"{name}_present"])
             if self.objective.TAKES_TARGETS:
-                batch |= self.targets(rows[LABEL].to_pylist())
+                # Of nothing means of no target, too.
+                texts = rows[LABEL] if len(shown) else pa.nulls(rows.num_rows, pa.string())
+                batch |= self.targets(texts.to_pylist())
             if CHANCE in names:
                 batch[CHANCE] = chance_column(rows, self.seed, epoch=0)
             yield rows.num_rows, tuple(padded(batch[name], self.batch_size) for name in names)

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 
 from pipeline.errors import SampleError
 from pipeline.modalities.rendering.base import Rendering, generated
-from pipeline.objectives.base import EMBEDDING
 from pipeline.objectives.made import BETWEEN, ITSELF, NOTHING, REAL, SHOWN, TARGET, column_of
 from pipeline.prediction.bundle import BundlePredictor
 from pipeline.prediction.spec import ModelSpec
@@ -82,7 +81,7 @@ class Makes:
         fields += [pa.field(REAL, self.kind), pa.field(BETWEEN, pa.list_(self.kind))]
         if self.judge is None:
             return fields
-        kind = pa.struct([field for field in self.judge.fields if field.name != EMBEDDING])
+        kind = pa.struct(self.judge.fields)
         for subset in subsets:
             fields += [pa.field(column_of(subset, name), kind) for name in self.judged]
             fields += [pa.field(column_of(subset, name), pa.string()) for name in self.labels]
@@ -119,7 +118,7 @@ class Makes:
             columns += [self._judged(samples, rows[generated(name)], name) for name in self.judged]
             columns += [rows[generated(name)].combine_chunks() for name in self.labels]
         values = self.predictor.originals(samples)
-        kind = pa.struct([field for field in self.judge.fields if field.name != EMBEDDING])
+        kind = pa.struct(self.judge.fields)
         for name in self.judged:
             made_again = values.get(generated(name))
             columns.append(
@@ -180,8 +179,7 @@ class Makes:
             for each, codec in self.judge.codecs.items()
         }
         said = self.judge.rows(pa.table(columns), [name])
-        names = [field.name for field in self.judge.fields if field.name != EMBEDDING]
-        return said.select(names).combine_chunks().to_struct_array().combine_chunks()
+        return said.combine_chunks().to_struct_array().combine_chunks()
 
 
 def _decoded(

@@ -117,17 +117,18 @@ class MakingJob:
             judging: How the split is judged.
             json_depth: Levels that JSON may have.
         """
-        coherence = None
+        coherence, features = None, {}
         if self.judge is not None:
             truths = self._truths(table, json_depth)
             name = self.where.rstrip("/").rpartition("/")[2]
             judge = Judge(name, objective_of(self.judge), judging, truths)
             coherence = judge.coherence(table, present, subsets)
+            features = judge.features(table, present)
         rows = np.flatnonzero(table[REAL].combine_chunks().is_valid().to_numpy(False))[:EXAMPLES]
         examples: list[JsonValue] = [self._example(table, int(row), subsets) for row in rows]
         between = [steps for steps in table[BETWEEN].to_pylist() if steps is not None][:1]
         walk: list[JsonValue] = [dict(self._cells(step)) for steps in between for step in steps]
-        return MadeValues(examples, walk, coherence)
+        return MadeValues(examples, walk, coherence, features)
 
     def _example(self, table: pa.Table, row: int, subsets: Sequence[str]) -> dict[str, JsonValue]:
         made: dict[str, JsonValue] = {

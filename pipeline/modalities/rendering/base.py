@@ -95,7 +95,7 @@ class Rendering(Protocol):
     def type(self) -> pa.DataType: ...
 
     def build(self, width: int) -> Renderer:
-        """Builds the network for latents of ``width`` numbers."""
+        """Builds the network for latents of ``width`` numbers; 0 builds none, where values are no symbols."""
 
     def encode(self, values: np.ndarray) -> pa.Array:
         """A column of what :meth:`Renderer.finish` made: PNG, WAV, strings, or lists of numbers.

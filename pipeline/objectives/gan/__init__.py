@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
@@ -14,6 +14,7 @@ from pipeline.modalities.decoding.targets import Target
 from pipeline.models.fusion import AttentionConfig, FusionConfig
 from pipeline.models.record import Score
 from pipeline.objectives.base import Arrays, Judging, Learned
+from pipeline.objectives.evaluation import Evaluation, MadeValues
 from pipeline.objectives.gan import rows
 from pipeline.objectives.gan.conditions import ConditionSurvey, ConditionTarget, Vocabulary
 from pipeline.objectives.gan.summary import summary
@@ -77,6 +78,15 @@ class GanConfig(GeneratingSection):
     fusion: FusionConfig = Field(
         default=AttentionConfig(), description="joins the modalities that values are made from"
     )
+    modality_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="how often training hides one of the modalities, or the label, that values are made from; "
+            "never all of a sample",
+        ),
+    ] = 0.2
     noise: Annotated[int, Field(ge=1, le=4096, description="numbers of noise a sample")] = 64
     channels: Annotated[
         int,
@@ -209,6 +219,9 @@ class GanConfig(GeneratingSection):
         from pipeline.objectives.gan.evaluation import GanEvaluation
 
         return GanEvaluation(judging)
+
+    def shown_made(self, evaluation: Evaluation, made: MadeValues) -> None:
+        cast("GanEvaluation", evaluation).shown = made
 
     def difference(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,16 @@ from pipeline.metrics.resampling.estimate import Estimate, estimate
 from pipeline.metrics.subsets import named_seed, rows_of, subset_name
 from pipeline.objectives.base import Judging
 from pipeline.objectives.columns import matrix
+from pipeline.objectives.evaluation import JudgedFeatures, MadeValues
 from pipeline.objectives.gan.conditions import values_of
 from pipeline.objectives.gan.rows import ASKED, FRECHET, REALISM, YARDSTICK, YARDSTICK_REAL
 from pipeline.objectives.gathered import Gathered
+from pipeline.objectives.generated.coherence import MADE, coherences
 
 Features = NDArray[np.floating]
 MOST_RESAMPLES = 200  # each takes the eigenvalues of two matrices
 OF_REAL = "_of_real"  # what real values reach among themselves
+JUDGE, COVERED = "judge_", "classes_covered"
 PRECISION, RECALL, DIVERSITY, QUALITY = "precision", "recall", "diversity", "quality_distance"
 
 
@@ -40,8 +43,12 @@ class GanEvaluation(Gathered):
 
     Args:
         judging: How the split is judged.
+
+    Attributes:
+        shown: Examples of what was made, and what a judge says of it; None before that is known.
     """
 
+    shown: MadeValues | None = None
     columns = (ASKED, REALISM, YARDSTICK, YARDSTICK_REAL)
 
     def __init__(self, judging: Judging) -> None:
@@ -55,7 +62,8 @@ class GanEvaluation(Gathered):
             ``frechet_distance`` of all made values and all real ones; ``quality_distance``, ``precision`` and
             ``recall`` of sets of one size, and beside each, with ``_of_real`` behind its name, what real values reach
             among themselves; ``diversity`` of values asked for the same over that of the real ones; ``realism``, the
-            mean of the discriminator's logits.
+            mean of the discriminator's logits. With a judge also the same with ``judge_`` before their names, by its
+            embeddings, and ``classes_covered``, the share of its answers that some value got that was to.
         """
         present, predictions = self.present, self.predictions
         whole = subset_name(present)
@@ -71,6 +79,8 @@ class GanEvaluation(Gathered):
         asked = predictions[whole][ASKED].to_pylist()
         overall = {FRECHET: distances[whole], **self._more(real, made[whole], rows, asked)}
         logits = predictions[whole][REALISM].to_numpy()[rows]
+        if self.shown is not None:
+            overall |= self._judged(self.shown.features, rows)
         overall[REALISM] = _known(float(logits.mean()) if len(logits) else float("nan"))
         return EvaluationRecord(
             split=self.judging.split,
@@ -80,12 +90,33 @@ class GanEvaluation(Gathered):
                 name: self._subset(name, real, made[name], made[whole], rows)
                 for name, rows in judged.items()
             },
+            details={} if self.shown is None else {MADE: self.shown.to_json()},
         )
 
-    def _more(
-        self, real: Features, made: Features, rows: NDArray[np.bool_], asked: list[str | None]
+    def _judged(
+        self, features: Mapping[str, JudgedFeatures], rows: NDArray[np.bool_]
     ) -> dict[str, Estimate]:
-        """What is known of the whole model beside the distance."""
+        """What the judge's embeddings and answers say of the one modality that is made."""
+        estimates: dict[str, Estimate] = {}
+        for seen in features.values():
+            names = [text or "" for text in seen.truths]
+            numbers = self._more(seen.real, seen.made, rows & seen.present, names)
+            estimates |= {JUDGE + name: value for name, value in numbers.items()}
+            if seen.answers is not None:
+                pairs = zip(names, seen.answers, rows, strict=True)
+                right = {name for name, answer, row in pairs if row and name == answer}
+                wanted = {name for name, row in zip(names, rows, strict=True) if row and name}
+                estimates[COVERED] = _known(len(right & wanted) / max(1, len(wanted)))
+        return estimates
+
+    def _more(
+        self,
+        real: Features,
+        made: Features,
+        rows: NDArray[np.bool_],
+        asked: Sequence[str | None],
+    ) -> dict[str, Estimate]:
+        """How near features of made values are to those of real ones, and how different those of one label are."""
         ours, theirs = qualities(real[rows], made[rows], named_seed(self.judging.seed, "halves"))
         numbers: dict[str, float] = {}
         for suffix, quality in (("", ours), (OF_REAL, theirs)):
@@ -202,4 +233,5 @@ def summary_metrics(evaluation: EvaluationRecord) -> dict[str, float]:
     numbers |= {
         f"{FRECHET}_{name}": scores.metrics[FRECHET] for name, scores in evaluation.subsets.items()
     }
+    numbers |= coherences(evaluation.details.get(MADE))
     return {name: float(value) for name, value in numbers.items() if value is not None}

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
 BETAS = (0.0, 0.98)  # of both players' optimizers: what the other player did a step ago is history
-UNUSED_WIDTH = 1  # of a renderer's own network, which is not used where values are maps
 REAL, MADE, ASKED = "real", "made", "asked"
 
 
@@ -71,8 +70,7 @@ class AdversarialPair(Objective):
         super().__init__()
         self.settings, self.name, self.vocabulary = config, name, vocabulary
         shape, bounded = rendering.shape, rendering.bounded
-        # What prepares and finishes values; its own network is a decoder, which has no noise and no condition.
-        self.renderer = cast(nn.Module, rendering.build(UNUSED_WIDTH)).requires_grad_(False)
+        self.renderer = cast(nn.Module, rendering.build(0))  # prepares and finishes values
         conditions = [
             Condition(encoders, config.fusion, config.width, vocabulary.size) for _ in range(2)
         ]
@@ -120,7 +118,7 @@ class AdversarialPair(Objective):
     def _discriminators(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The discriminator's loss, its sums, and the values (B, *shape): real and made ones, and their presence."""
         present, chance = batch[f"{self.name}_present"], self._chance(batch, DISCRIMINATOR)
-        real = self._real(batch)
+        real, batch = self._real(batch), self._shown(batch, chance)
         with torch.no_grad():
             made, _ = self.generator(batch, chance)
         penalized = self.training and self.settings.r1 > 0
@@ -151,12 +149,32 @@ class AdversarialPair(Objective):
 
     def _generators(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         present, chance = batch[f"{self.name}_present"], self._chance(batch, GENERATOR)
+        batch = self._shown(batch, chance)
         made, _ = self.generator(batch, chance)
         with held(self.discriminator):
             changed = self._changed(self.discriminator.scaled(made), chance)
             logits = self.discriminator(changed, self.discriminator.condition(batch))
         losses = generator_losses(logits, self.settings.loss)
         return _mean(losses, present), _summed(_of_generator(losses, present), present)
+
+    def _shown(self, batch: Batch, chance: Chance) -> Batch:
+        """In training, the batch with some of what values are made from hidden, never all of a sample.
+
+        Source:
+            Neverova et al. 2016, "ModDrop: adaptive multi-modal gesture recognition", section 4.2.
+        """
+        present = [batch[f"{name}_present"] for name in self.encoders]
+        present += [batch[CONDITION].any(dim=1)] if CONDITION in batch else []
+        if not self.training or not self.settings.modality_dropout or len(present) < 2:
+            return batch
+        there = torch.stack(present, dim=1)
+        drawn = chance.stream("modalities").uniform(len(present))
+        shown = there & (drawn >= self.settings.modality_dropout)
+        shown = torch.where(shown.any(dim=1, keepdim=True), shown, there)
+        hidden = {f"{name}_present": shown[:, at] for at, name in enumerate(self.encoders)}
+        if CONDITION in batch:
+            hidden[CONDITION] = batch[CONDITION] * shown[:, -1:]
+        return {**batch, **hidden}
 
     def _changed(self, values: Tensor, chance: Chance) -> Tensor:
         """Values as the discriminator sees them; changed in training alone."""
@@ -237,6 +255,13 @@ class AdversarialPair(Objective):
             presence(YARDSTICK_REAL): present,
         }
         return {name: values.float() for name, values in arrays.items()}
+
+    @torch.no_grad()
+    def originals(self, batch: Batch) -> dict[str, Tensor]:
+        finished = cast(Any, self.renderer).finish(
+            self._real(batch), self._chance(batch, "").stream("finish")
+        )
+        return {generated(self.name): finished.float()}
 
     def _asked(self, batch: Batch, count: int) -> Tensor:
         """The conditions, float32 (B, V): what is asked of all samples in place of their own."""

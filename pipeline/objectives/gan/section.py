@@ -13,13 +13,16 @@ from pipeline.modalities.shown import Shown
 from pipeline.models.record import Score
 from pipeline.objectives.gan.conditions import in_words
 from pipeline.objectives.gan.evaluation import (
+    COVERED,
     DIVERSITY,
+    JUDGE,
     OF_REAL,
     PRECISION,
     QUALITY,
     RECALL,
 )
 from pipeline.objectives.gan.rows import ASKED, FRECHET, REALISM
+from pipeline.objectives.generated.coherence import MADE, made_view
 from pipeline.reports.content import Example
 from pipeline.reports.media import Media, shown_media
 from pipeline.reports.section import Group, Judgement, KeyFigure, Measure, Part, Targets
@@ -46,9 +49,12 @@ class GanSection:
     titles: Mapping[str, str] = {
         FRECHET: DISTANCE.title,
         DIVERSITY: "Diversity over that of real values",
+        JUDGE + DIVERSITY: "Diversity over that of real values, by the judge's features",
+        COVERED: "Answers of the judge that some value got that was to",
         REALISM: "Mean logit of the discriminator",
         **PAIRS,
         **{name + OF_REAL: f"{title}; real ones instead" for name, title in PAIRS.items()},
+        **{JUDGE + name: f"{title}, by the judge's features" for name, title in PAIRS.items()},
     }
     curves: Mapping[str, str] = {
         DISTANCE.title: FRECHET,
@@ -92,13 +98,21 @@ class GanSection:
         made = None if predicted is None else _made_column(predicted)
         content = {
             "pairs": [
-                (title, overall.metrics.get(name), overall.metrics.get(name + OF_REAL))
+                (
+                    title + by,
+                    overall.metrics[which + name],
+                    overall.metrics.get(which + name + OF_REAL),
+                )
+                for which, by in (("", ", by random features"), (JUDGE, ", by the judge's"))
                 for name, title in PAIRS.items()
+                if which + name in overall.metrics
             ],
             "alone": [
-                (self.titles[name], overall.metrics.get(name), overall.interval_of(name))
-                for name in (FRECHET, DIVERSITY, REALISM)
+                (self.titles[name], overall.metrics[name], overall.interval_of(name))
+                for name in (FRECHET, DIVERSITY, JUDGE + DIVERSITY, COVERED, REALISM)
+                if name in overall.metrics
             ],
+            "made": made_view(evaluation.details.get(MADE)),
             "undefined": [
                 (self.titles.get(name, name), words)
                 for name, words in (overall.undefined or {}).items()

@@ -24,13 +24,13 @@ class SoundRenderer(nn.Module):
 
     Args:
         rendering: What is made.
-        width: Numbers of a latent (D).
+        width: Numbers of a latent (D); 0 for no network.
     """
 
     def __init__(self, rendering: SoundRendering, width: int) -> None:
         super().__init__()
         self.rendering = rendering
-        self.decoder = MapDecoder(width, 1, rendering.shape[1:])
+        self.decoder = MapDecoder(width, 1, rendering.shape[1:]) if width else nn.Identity()
 
     def prepare(self, values: Tensor) -> Prepared:
         """float (B, F, N) in dB -> float32 (B, 1, F, N) from 0 to 1."""

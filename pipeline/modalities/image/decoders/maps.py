@@ -17,12 +17,12 @@ class ImageRenderer(nn.Module):
 
     Args:
         size: Height and width, pixels.
-        width: Numbers of a latent (D).
+        width: Numbers of a latent (D); 0 for no network.
     """
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.decoder = MapDecoder(width, 3, (size, size))
+        self.decoder = MapDecoder(width, 3, (size, size)) if width else nn.Identity()
 
     def prepare(self, values: Tensor) -> Prepared:
         """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) from 0 to 1."""

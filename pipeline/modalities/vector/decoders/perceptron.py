@@ -21,7 +21,7 @@ class VectorRenderer(nn.Module):
 
     Args:
         shape: (L,) features, or (T, C) of a series.
-        width: Numbers of a latent (D).
+        width: Numbers of a latent (D); 0 for no network.
     """
 
     mean: Tensor
@@ -32,7 +32,7 @@ class VectorRenderer(nn.Module):
         self.shape = shape
         self.register_buffer("mean", torch.zeros(shape[-1]))
         self.register_buffer("deviation", torch.ones(shape[-1]))
-        layers = perceptron(width, math.prod(shape), LAYERS, 2 * width, 0.0)
+        layers = perceptron(width, math.prod(shape), LAYERS, 2 * width, 0.0) if width else []
         self.decoder = nn.Sequential(*layers)
 
     def prepare(self, values: Tensor) -> Prepared:

@@ -107,7 +107,7 @@ class MapCritic(nn.Module):
         for block in self.blocks:
             maps = block(maps)
         maps = functional.leaky_relu(self.last(functional.leaky_relu(maps, SLOPE)), SLOPE)
-        features: Tensor = maps.sum(dim=(2, 3)) / math.sqrt(maps.shape[2] * maps.shape[3])
+        features: Tensor = maps.sum(dim=(2, 3))
         return features
 
 

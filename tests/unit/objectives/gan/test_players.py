@@ -267,6 +267,23 @@ def test_without_a_present_value_nothing_is_learned_and_nothing_breaks() -> None
         assert all(float(value) == 0.0 for value in sums.values())
 
 
+def test_training_hides_some_of_what_values_are_made_from_and_never_all() -> None:
+    network = pair(modality_dropout=0.5).train()
+    batch = batch_of(network)
+    rows = dict.fromkeys(("text", "label", "both"), 0)
+    for seed in range(40):
+        shown = network._shown(batch, Chance(torch.arange(B) + 100 * seed))
+        text, label = shown["text_present"], shown["condition"].any(dim=1)
+        assert (text | label).all()
+        assert not (text & ~batch["text_present"]).any()
+        assert torch.equal(shown["condition"][label], batch["condition"][label])
+        rows["text"] += int((text & ~label).sum())
+        rows["label"] += int((label & ~text)[1:].sum())
+        rows["both"] += int((text & label).sum())
+    assert min(rows.values()) > 40, rows
+    assert network.eval()._shown(batch, Chance(torch.arange(B))) is batch
+
+
 def test_turns_are_named_in_the_order_they_are_taken() -> None:
     assert [turn.name for turn in pair().turns] == [DISCRIMINATOR, GENERATOR]
     assert Turn("model", ()).betas == (0.9, 0.98), "of all other objectives"
