@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.pt", "best.pt"  # in the run folder
+EARLIER = "earlier-"  # begin of the names of checkpoints before the last
 SIZED_FOR = (
     "sized_for"  # in a recipe: training samples that settings were chosen for which nobody had said
 )

@@ -27,19 +27,31 @@ Repeats = Callable[[pa.Table, int], np.ndarray]
 
 
 class Feed(Protocol):
-    """Batches in an order that has a position: the number of the global batch.
+    """Batches in an order that has a position: how many rows of the epoch, of all workers, lie before it.
 
     Attributes:
         samples: Different samples that this worker has been given since :meth:`batches` was called.
+        position: Just behind the last global batch that was given.
+        order: What the order of an epoch follows from, beside its number; ready for JSON.
     """
 
     samples: int
+    position: int
+
+    @property
+    def order(self) -> Mapping[str, int]:
+        """See above."""
 
     def num_batches(self, epoch: int) -> int:
         """Global batches of an epoch."""
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """This worker's share of each global batch from ``start`` on; empty where it has no row of one."""
+        """This worker's share of each global batch; empty where it has no row of one.
+
+        Args:
+            epoch: Counted from 0.
+            start: Position of the first of them.
+        """
 
 
 class LaneFeed:
@@ -57,6 +69,7 @@ class LaneFeed:
 
     Attributes:
         samples: Different samples that were given since :meth:`batches` was called.
+        position: See :class:`Feed`.
     """
 
     def __init__(
@@ -74,7 +87,12 @@ class LaneFeed:
         self._parts, self._source, self._collate = parts, source, collate
         self._lanes, self._batch_size, self._repeats = lanes, batch_size, repeats
         self._owned = lanes.owned([part.num_rows for part in parts], rank, num_workers)
-        self.samples = 0
+        self.samples = self.position = 0
+
+    @property
+    def order(self) -> Mapping[str, int]:
+        """See :class:`Feed`."""
+        return self._lanes.settings
 
     def num_batches(self, epoch: int) -> int:
         """Global batches of an epoch, the last of which may be smaller."""
@@ -84,7 +102,7 @@ class LaneFeed:
         """See :class:`Feed`."""
         self.samples = 0
         order, counts = self._order(epoch)
-        position = start * self._batch_size
+        position = self.position = start
         windows = deque(order.windows(self._owned, position))
         parts = [self._parts[index].part for _, window in windows for index in window.parts]
         tables = self._source(parts)
@@ -97,8 +115,8 @@ class LaneFeed:
             before, after = order.taken(position), order.taken(end)
             pieces = [p for w in opened for p in w.pieces(before[w.lane], after[w.lane])]
             opened = [window for window in opened if window.end > after[window.lane]]
+            position = self.position = end
             yield self._batch(pieces, epoch)
-            position = end
 
     def _order(self, epoch: int) -> tuple[EpochOrder, list[np.ndarray | None]]:
         """The order, and for each part how often each of its rows comes; None where each comes once."""
@@ -142,25 +160,30 @@ class InOrderFeed:
 
     Attributes:
         samples: Samples that were given since :meth:`batches` was called.
+        position: See :class:`Feed`.
+        order: Nothing: it is always the same.
     """
+
+    order: Mapping[str, int] = {}
 
     def __init__(
         self, parts: Sequence[PartRows], source: Source, collate: Collate, batch_size: int
     ) -> None:
         self._parts, self._source, self._collate = parts, source, collate
         self._batch_size = batch_size
-        self.samples = 0
+        self.samples = self.position = 0
 
     def num_batches(self, epoch: int) -> int:
         """Batches, the last of which may be smaller."""
         return -(-sum(part.num_rows for part in self._parts) // self._batch_size)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """All batches from ``start`` on; the same in every epoch."""
-        self.samples = 0
+        """All batches from ``start`` on, which is where one begins; the same in every epoch."""
+        self.samples = self.position = 0
         tables = (_slim(table) for table in self._source([part.part for part in self._parts]))
-        for number, table in enumerate(_rebatched(tables, self._batch_size)):
-            if number >= start:
+        for table in _rebatched(tables, self._batch_size):
+            self.position += table.num_rows
+            if self.position > start:
                 self.samples += table.num_rows
                 yield self._collate(table)
 

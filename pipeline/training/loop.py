@@ -24,7 +24,7 @@ from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Feed, num_rows
 from pipeline.training.optimization import Schedule, build_average, build_optimizer, build_schedule
 from pipeline.training.ranks import LocalRanks, Ranks
-from pipeline.training.state import TrainingState
+from pipeline.training.state import Position, TrainingState
 
 DIVERGED = "diverged_"  # before a turn's name, among the numbers of an epoch
 
@@ -74,6 +74,7 @@ class Training:
         state: Weights, optimizers and log.
         settled: What the network has settled on the validation split after the last epoch.
         stop: Why no further epoch is trained; empty while there is no reason. A callback sets it on any worker.
+        wants_checkpoint: Whether the state is to be written behind the next step; a callback sets it on any worker.
     """
 
     def __init__(
@@ -97,6 +98,8 @@ class Training:
         optimizers = [self._optimizer(turn) for turn in self.turns]
         self.state = TrainingState(network, optimizers, self.average)
         self.stop = ""
+        self.wants_checkpoint = False
+        self._asked = False  # whether any worker wants that, as all of them know
         self.settled: Learned = {}
         # The turn, of all that were taken, whose loss was the first that was not finite; infinite while all were.
         self._diverged = torch.full((), math.inf, device=self.device)
@@ -104,12 +107,16 @@ class Training:
 
     def run(self) -> None:
         """Trains the epochs that are not done yet."""
-        for callback in self.callbacks:
-            callback.begin(self)
-        while len(self.state.history) < self.recipe.epochs and not self._any_stops():
-            self._epoch(len(self.state.history))
-        for callback in self.callbacks:
-            callback.end(self)
+        try:
+            for callback in self.callbacks:
+                callback.begin(self)
+            while len(self.state.history) < self.recipe.epochs and not self._any_stops():
+                self._epoch(len(self.state.history))
+            for callback in self.callbacks:
+                callback.end(self)
+        finally:
+            for callback in self.callbacks:
+                callback.close()
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """The network's metrics; none where there were no samples."""
@@ -133,10 +140,12 @@ class Training:
         self.network.train()
         self._weigh()
         num_steps = self.feed.num_batches(0)
-        schedules = self._schedules(epoch, num_steps)
-        sums: dict[str, Tensor] = {}
-        rate, rows = 0.0, 0
-        for step, share in enumerate(self.feed.batches(epoch)):
+        start = self._start(epoch)
+        schedules = self._schedules(epoch, num_steps, start.steps)
+        # What was counted before is of all workers; the first one has it.
+        sums = self._sums(start) if self.ranks.rank == 0 else {}
+        rate, rows = start.learning_rate, 0
+        for step, share in enumerate(self.feed.batches(epoch, start.rows), start.steps):
             # What a network draws itself is that of the step, so that a step is the same wherever training began.
             _seed(step_seed(self.recipe.seed, epoch, step, self.ranks.rank), self.device)
             rate = float(schedules[0].get_last_lr()[0])
@@ -148,15 +157,79 @@ class Training:
             ):  # an epoch with more steps than the first ends with its last rate
                 for schedule in schedules:
                     schedule.step()
+            if self._asked:
+                seconds = time.monotonic() - began
+                self._interrupt(start, step + 1, rate, self._with(start, rows, sums), seconds)
             for callback in self.callbacks:
                 callback.step_ended(self, epoch + (step + 1) / max(num_steps, step + 1))
-        self._note(epoch, rate, rows, sums, time.monotonic() - began)
+        self.state.position = Position()
+        seconds = start.seconds + time.monotonic() - began
+        self._note(epoch, rate, self._with(start, rows, sums), seconds)
 
-    def _schedules(self, epoch: int, num_steps: int) -> list[LambdaLR]:
+    def _start(self, epoch: int) -> Position:
+        """Where the epoch goes on.
+
+        Raises:
+            ConfigError: It began in another order.
+        """
+        start, order = self.state.position, self.feed.order
+        changed = [name for name in order if start.order.get(name, order[name]) != order[name]]
+        if start.rows and changed:
+            setting = {"buffer_rows": "shuffle_rows"}.get(changed[0], changed[0])
+            raise ConfigError(
+                f"the last checkpoint lies within epoch {epoch + 1}, whose order is another with this setting",
+                where=f"train.{setting}",
+                fix="restore it until the epoch has ended, or set train.overwrite=true without train.resume to train "
+                "anew",
+            )
+        return start
+
+    def _sums(self, start: Position) -> dict[str, Tensor]:
+        return {
+            name: torch.tensor(value, dtype=torch.float64, device=self.device)
+            for name, value in start.sums.items()
+        }
+
+    def _with(self, start: Position, rows: int, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """What this worker has counted in the epoch, ready to be added up; the first one with what was before."""
+        before = start if self.ranks.rank == 0 else Position()
+        numbers = {f"sum_{name}": float(value) for name, value in sums.items()}
+        numbers["rows"] = before.given + rows
+        numbers["samples"] = before.samples + self.feed.samples
+        return numbers
+
+    def _interrupt(
+        self,
+        start: Position,
+        steps: int,
+        rate: float,
+        counted: Mapping[str, float],
+        seconds: float,
+    ) -> None:
+        """Has the callbacks write the state within an epoch, unless the training has diverged."""
+        self.wants_checkpoint = self._asked = False
+        diverged = float(math.isfinite(float(self._diverged)))
+        totals = self.ranks.merge({**counted, "diverged": diverged})
+        if totals["diverged"] or not all(map(math.isfinite, totals.values())):
+            return  # the epoch's end says so; the last good checkpoint stays
+        self.state.position = Position(
+            rows=self.feed.position,
+            steps=steps,
+            sums={name[4:]: value for name, value in totals.items() if name[:4] == "sum_"},
+            given=totals["rows"],
+            samples=totals["samples"],
+            seconds=start.seconds + seconds,
+            learning_rate=rate,
+            order=dict(self.feed.order),
+        )
+        for callback in self.callbacks:
+            callback.checkpoint(self)
+
+    def _schedules(self, epoch: int, num_steps: int, done: int) -> list[LambdaLR]:
         total = max(1, num_steps * self.recipe.epochs)
         warmup = int(total * self.recipe.warmup_fraction)
         return [
-            build_schedule(optimizer, total, warmup, epoch * num_steps, self.recipe.schedule)
+            build_schedule(optimizer, total, warmup, epoch * num_steps + done, self.recipe.schedule)
             for optimizer in self.state.optimizers
         ]
 
@@ -220,24 +293,31 @@ class Training:
             Rows of the global batch.
         """
         if self.ranks.size == 1:
+            self._asked = self.wants_checkpoint
             return rows
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         counts = [float(rows), *(float(parameter.grad is not None) for parameter in trained)]
+        counts.append(float(self.wants_checkpoint))
         count = torch.tensor(counts, dtype=torch.float32, device=self.device)
         self.ranks.add_up([*gradients, count])
-        global_rows, *uses = count.tolist()
+        global_rows, *uses, asked = count.tolist()
+        self._asked = bool(asked)
         for parameter, gradient, used in zip(trained, gradients, uses, strict=True):
             # A weight that no worker's loss has used stays as it is, as it would with one worker.
             parameter.grad = gradient.div_(max(1.0, global_rows)) if used else None
         return int(global_rows)
 
-    def _note(
-        self, epoch: int, rate: float, rows: int, sums: Mapping[str, Tensor], seconds: float
-    ) -> None:
-        """Writes the row of an epoch, and lets the callbacks add to it."""
-        numbers = {f"sum_{name}": float(value) for name, value in sums.items()}
-        numbers |= {"rows": float(rows), "samples": float(self.feed.samples)}
+    def _note(self, epoch: int, rate: float, counted: Mapping[str, float], seconds: float) -> None:
+        """Writes the row of an epoch, and lets the callbacks add to it.
+
+        Args:
+            epoch: Counted from 0.
+            rate: The last learning rate.
+            counted: By this worker; see :meth:`_with`.
+            seconds: That it took.
+        """
+        numbers = dict(counted)
         if math.isfinite(first := float(self._diverged)):
             numbers[f"{DIVERGED}{self.turns[int(first) % len(self.turns)].name}"] = 1.0
         totals = self.ranks.merge(numbers)

@@ -77,6 +77,11 @@ class Lanes:
         parts = tuple(tuple(indexes) for indexes in deal(sizes, num_lanes))
         return cls(parts, tuple(names), -(-shuffle_rows // num_lanes), seed)
 
+    @property
+    def settings(self) -> dict[str, int]:
+        """What the lanes' orders follow from, beside the parts."""
+        return {"lanes": len(self.parts), "buffer_rows": self.buffer_rows, "seed": self.seed}
+
     def owned(self, sizes: Sequence[int], rank: int, num_workers: int) -> tuple[int, ...]:
         """The lanes of a worker, so that all workers have about as many rows.
 

@@ -23,6 +23,17 @@ class EarlyStoppingConfig(Section):
     )
 
 
+class CheckpointConfig(Section):
+    """When the state is written within an epoch; it is at the end of each, too."""
+
+    seconds: float | None = Field(
+        default=300.0, gt=0, description="between two checkpoints; none by time where null"
+    )
+    steps: int | None = Field(
+        default=None, ge=1, description="between two checkpoints; none by steps where null"
+    )
+
+
 class TrainConfig(Section):
     """How the model is trained."""
 
@@ -73,6 +84,10 @@ class TrainConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
+    )
+    checkpoint_every: CheckpointConfig = CheckpointConfig()
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="checkpoints that stay, the last one among them"
     )
     resume: bool = Field(default=False, description="goes on from the last checkpoint of the run")
     overwrite: bool = Field(

@@ -41,7 +41,7 @@ from pipeline.sinks.quarantine import (
     read_quarantine,
 )
 from pipeline.training.parts import PartRows
-from pipeline.training.state import load_checkpoint
+from pipeline.training.state import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -245,10 +245,11 @@ def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Clea
 
 def _check_resume(job: Job) -> None:
     """Refuses a checkpoint of other targets or another tokenizer, beside what :func:`finished` has compared."""
-    url = storage.join(job.config.run, CHECKPOINTS, LAST)
-    if not job.resume or not storage.exists(url):
+    checkpoint = last_checkpoint(job.config.run) if job.resume else None
+    if checkpoint is None:
         return
-    theirs, ours = load_checkpoint(url)["identity"], job.identity
+    url = storage.join(job.config.run, CHECKPOINTS, LAST)
+    theirs, ours = checkpoint["identity"], job.identity
     for name in (*job.learned, "tokenizer"):
         if theirs.get(name) != ours[name]:
             raise ConfigError(

@@ -21,6 +21,8 @@ from pipeline.sinks.origin import Origin, full_location, shown
 logger = logging.getLogger(__name__)
 
 TRAINED_ON = ("train", "val")  # splits that a model has seen: val chose its epoch
+# Settings of a training that change nothing of what is learned.
+OF_THE_JOB = {"resume", "overwrite", "checkpoint_every", "keep_checkpoints"}
 MAX_SHARDS = 10_000  # that a bundle names one by one
 
 
@@ -41,7 +43,7 @@ def settings_of(config: Config) -> dict[str, Any]:
     """The settings of an epoch as the configuration has them, ready for JSON; no augmentation where there is none."""
     embedded = embedded_modalities(config)
     return {
-        "train": config.train.model_dump(mode="json", exclude={"resume", "overwrite"}),
+        "train": config.train.model_dump(mode="json", exclude=OF_THE_JOB),
         "modalities": {
             name: {"augment": None}
             if name in embedded
@@ -108,9 +110,9 @@ def finished(config: Config) -> Bundle | None:
             return bundle
     url = storage.join(config.run, CHECKPOINTS, LAST)
     if config.train.resume:
-        from pipeline.training.state import load_checkpoint  # imports torch
+        from pipeline.training.state import last_checkpoint  # imports torch
 
-        checkpoint = load_checkpoint(url) if storage.exists(url) else None
+        checkpoint = last_checkpoint(config.run)
         if bundle is not None:
             _check_lineage(bundle, checkpoint, url)
         if checkpoint is not None:

@@ -10,18 +10,16 @@ from typing import Any, cast
 import pyarrow as pa
 import torch
 
-from pipeline import storage
 from pipeline.config import Config
 from pipeline.engine.train.record import embedded_modalities, settings_of
 from pipeline.modalities.decoding.decoder import Decoder
 from pipeline.modalities.facets import Frozen
 from pipeline.models.memory import keep_freed_memory
-from pipeline.models.record import CHECKPOINTS, LAST
 from pipeline.objectives.base import Learned
 from pipeline.objectives.sealed import build
 from pipeline.sample import LABEL
 from pipeline.training.callbacks.base import Callback
-from pipeline.training.callbacks.checkpoint import Checkpoint
+from pipeline.training.callbacks.checkpoint import Checkpoint, Rhythm
 from pipeline.training.callbacks.early_stop import EarlyStop
 from pipeline.training.callbacks.tensorboard import TensorBoard
 from pipeline.training.callbacks.validate import Validate
@@ -31,7 +29,7 @@ from pipeline.training.loop import Recipe, Training
 from pipeline.training.order import Lanes
 from pipeline.training.parts import PartRows
 from pipeline.training.ranks import Ranks
-from pipeline.training.state import load_checkpoint
+from pipeline.training.state import last_checkpoint
 
 
 @dataclass(frozen=True)
@@ -160,11 +158,9 @@ def train_share(
         augment=changes if settings.augment else {},
         callbacks=[*_callbacks(job, splits, ranks, collate), *callbacks],
     )
-    url = storage.join(job.config.run, CHECKPOINTS, LAST)
-    if storage.exists(url):
-        checkpoint = load_checkpoint(url, device)
-        if job.resume or checkpoint["attempt"] == job.attempt:
-            training.state.load(checkpoint)
+    checkpoint = last_checkpoint(job.config.run, device)
+    if checkpoint and (job.resume or checkpoint["attempt"] == job.attempt):
+        training.state.load(checkpoint)
     training.run()
 
 
@@ -227,4 +223,7 @@ def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> list
         stopping = settings.early_stopping
         callbacks.append(EarlyStop(score, stopping.patience, stopping.min_delta))
     about = {"attempt": job.attempt, "identity": job.identity}
-    return [*callbacks, TensorBoard(run), Checkpoint(run, score, about)]
+    every = settings.checkpoint_every
+    rhythm = Rhythm(every.seconds, every.steps)
+    checkpoint = Checkpoint(run, score, about, rhythm, settings.keep_checkpoints)
+    return [*callbacks, TensorBoard(run), checkpoint]

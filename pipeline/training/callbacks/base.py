@@ -24,6 +24,10 @@ class Callback(Protocol):
         """
         return
 
+    def checkpoint(self, training: Training) -> None:
+        """Behind a step, where a worker has asked for it: the training's state says where within the epoch it is."""
+        return
+
     def epoch_ended(self, training: Training, row: dict[str, float]) -> None:
         """After an epoch, which is in the training's history.
 
@@ -35,4 +39,8 @@ class Callback(Protocol):
 
     def end(self, training: Training) -> None:
         """After the last epoch."""
+        return
+
+    def close(self) -> None:
+        """When the training is over, whatever has ended it."""
         return

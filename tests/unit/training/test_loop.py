@@ -54,14 +54,16 @@ class Share:
     """Six lines of a feed: a worker's rows of each of three batches of 20."""
 
     def __init__(self, first: int = 0, end: int = 20) -> None:
-        self.first, self.end, self.samples = first, end, 0
+        self.first, self.end, self.samples, self.position = first, end, 0, 0
+        self.order: dict[str, int] = {}
 
     def num_batches(self, epoch: int) -> int:
         return 3
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         self.samples = 0
-        for step in range(start, 3):
+        for step in range(start // 20, 3):
+            self.position = 20 * (step + 1)
             x = torch.randn(20, 3, generator=torch.Generator().manual_seed(10 * epoch + step))
             rows = slice(self.first, self.end)
             self.samples += self.end - self.first
