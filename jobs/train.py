@@ -65,7 +65,7 @@ JOB = Job(
     plan=plan,
     needs=needs,
     answer=answer,
-    after_interrupt="the epochs that were done stay: train.resume=true goes on from the last of them",
+    after_interrupt="what was done up to the last checkpoint stays: train.resume=true goes on from there",
     sections=("run", "input", "modalities", "cleaning", "objective", "train", "cluster"),
 )
 

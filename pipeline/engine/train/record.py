@@ -120,11 +120,11 @@ def finished(config: Config) -> Bundle | None:
             suited = _sized_as(config, checkpoint["identity"])
             _check_same(suited, checkpoint["identity"], url, made)
             _check_epochs(suited, len(checkpoint["history"]), url)
-    elif not config.train.overwrite and (epochs := len(read_history(config.run))):
+    elif not config.train.overwrite and storage.exists(url):
         logger.warning(
-            "training begins anew: %d epochs of one that did not end are replaced; "
-            "train.resume=true would have gone on from them",
-            epochs,
+            "training begins anew: %d epochs of one that did not end are replaced, and what was done of the next; "
+            "train.resume=true would have gone on from there",
+            len(read_history(config.run)),
         )
     return None
 
