@@ -99,7 +99,7 @@ class Training:
         self.state = TrainingState(network, optimizers, self.average)
         self.stop = ""
         self.wants_checkpoint = False
-        self._asked = False  # whether any worker wants that, as all of them know
+        self._is_due = False  # whether any worker wants that, as all of them know
         self.settled: Learned = {}
         # The turn, of all that were taken, whose loss was the first that was not finite; infinite while all were.
         self._diverged = torch.full((), math.inf, device=self.device)
@@ -157,7 +157,7 @@ class Training:
             ):  # an epoch with more steps than the first ends with its last rate
                 for schedule in schedules:
                     schedule.step()
-            if self._asked:
+            if self._is_due:
                 seconds = time.monotonic() - began
                 self._interrupt(start, step + 1, rate, self._with(start, rows, sums), seconds)
             for callback in self.callbacks:
@@ -207,7 +207,7 @@ class Training:
         seconds: float,
     ) -> None:
         """Has the callbacks write the state within an epoch, unless the training has diverged."""
-        self.wants_checkpoint = self._asked = False
+        self.wants_checkpoint = self._is_due = False
         diverged = float(math.isfinite(float(self._diverged)))
         totals = self.ranks.merge({**counted, "diverged": diverged})
         if totals["diverged"] or not all(map(math.isfinite, totals.values())):
@@ -293,7 +293,7 @@ class Training:
             Rows of the global batch.
         """
         if self.ranks.size == 1:
-            self._asked = self.wants_checkpoint
+            self._is_due = self.wants_checkpoint
             return rows
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
@@ -301,8 +301,8 @@ class Training:
         counts.append(float(self.wants_checkpoint))
         count = torch.tensor(counts, dtype=torch.float32, device=self.device)
         self.ranks.add_up([*gradients, count])
-        global_rows, *uses, asked = count.tolist()
-        self._asked = bool(asked)
+        global_rows, *uses, due = count.tolist()
+        self._is_due = bool(due)
         for parameter, gradient, used in zip(trained, gradients, uses, strict=True):
             # A weight that no worker's loss has used stays as it is, as it would with one worker.
             parameter.grad = gradient.div_(max(1.0, global_rows)) if used else None
