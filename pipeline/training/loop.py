@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -25,6 +25,7 @@ from pipeline.training.feed import Feed, num_rows
 from pipeline.training.optimization import Schedule, build_average, build_optimizer, build_schedule
 from pipeline.training.ranks import LocalRanks, Ranks
 from pipeline.training.state import Position, TrainingState
+from pipeline.training.steps import Steps, seed_chance
 
 DIVERGED = "diverged_"  # before a turn's name, among the numbers of an epoch
 
@@ -99,11 +100,16 @@ class Training:
         self.state = TrainingState(network, optimizers, self.average)
         self.stop = ""
         self.wants_checkpoint = False
-        self._is_due = False  # whether any worker wants that, as all of them know
         self.settled: Learned = {}
-        # The turn, of all that were taken, whose loss was the first that was not finite; infinite while all were.
-        self._diverged = torch.full((), math.inf, device=self.device)
-        self._turns_taken = 0
+        self._steps = Steps(
+            network,
+            self.turns,
+            optimizers,
+            self.ranks,
+            self.device,
+            recipe.max_gradient_norm,
+            recipe.precision,
+        )
 
     def run(self) -> None:
         """Trains the epochs that are not done yet."""
@@ -147,17 +153,21 @@ class Training:
         rate, rows = start.learning_rate, 0
         for step, share in enumerate(self.feed.batches(epoch, start.rows), start.steps):
             # What a network draws itself is that of the step, so that a step is the same wherever training began.
-            _seed(step_seed(self.recipe.seed, epoch, step, self.ranks.rank), self.device)
+            seed_chance(step_seed(self.recipe.seed, epoch, step, self.ranks.rank), self.device)
             rate = float(schedules[0].get_last_lr()[0])
             batch = self._augmented(share)
             rows += num_rows(batch)
-            self._step(batch, sums, step_seed(self.recipe.seed, epoch, step, 0))
+            seed = step_seed(self.recipe.seed, epoch, step, 0)
+            counted, is_due = self._steps.take(batch, seed, wants_checkpoint=self.wants_checkpoint)
+            self.average.update_parameters(self.network)
+            for name, value in counted.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
             if (
                 step + 1 < num_steps
             ):  # an epoch with more steps than the first ends with its last rate
                 for schedule in schedules:
                     schedule.step()
-            if self._is_due:
+            if is_due:
                 seconds = time.monotonic() - began
                 self._interrupt(start, step + 1, rate, self._with(start, rows, sums), seconds)
             for callback in self.callbacks:
@@ -207,8 +217,8 @@ class Training:
         seconds: float,
     ) -> None:
         """Has the callbacks write the state within an epoch, unless the training has diverged."""
-        self.wants_checkpoint = self._is_due = False
-        diverged = float(math.isfinite(float(self._diverged)))
+        self.wants_checkpoint = False
+        diverged = float(self._steps.diverged is not None)
         totals = self.ranks.merge({**counted, "diverged": diverged})
         if totals["diverged"] or not all(map(math.isfinite, totals.values())):
             return  # the epoch's end says so; the last good checkpoint stays
@@ -243,71 +253,6 @@ class Training:
         weights = self.network.loss_weights(history) if self.ranks.rank == 0 else {}
         self.network.weigh(self.ranks.merge(weights))
 
-    def _step(self, batch: Batch, sums: dict[str, Tensor], seed: int) -> None:
-        """One step: each turn moves its own weights by the gradient of its loss over the global batch."""
-        counted: dict[str, Tensor] = {}
-        for turn, optimizer in zip(self.turns, self.state.optimizers, strict=True):
-            self.network.zero_grad(set_to_none=True)
-            rows = num_rows(batch)
-            if rows:
-                counted |= self._backward(batch, turn, rows)
-            elif self.ranks.size > 1:
-                self._backward_without_rows(turn)
-            rows = self._shared(turn.parameters, rows)
-            if rows:
-                self._modulate(counted, seed)
-                nn.utils.clip_grad_norm_(turn.parameters, self.recipe.max_gradient_norm)
-                optimizer.step()
-        self._turns_taken += len(self.turns)
-        self.average.update_parameters(self.network)
-        for name, value in counted.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
-
-    def _backward(self, batch: Batch, turn: Turn, rows: int) -> dict[str, Tensor]:
-        """Leaves gradients of the mean loss where one worker has the whole batch, of the summed loss otherwise."""
-        precision = self.recipe.precision
-        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            loss, counted = self.network.loss(batch, turn.name)
-        taken = self._turns_taken + self.turns.index(turn)
-        finite = torch.isfinite(loss.detach())
-        self._diverged = torch.where(finite, self._diverged, self._diverged.clamp(max=taken))
-        (loss if self.ranks.size == 1 else loss * rows).backward()  # type: ignore[no-untyped-call]
-        return dict(counted)
-
-    def _modulate(self, counted: Mapping[str, Tensor], seed: int) -> None:
-        """Lets the network change the gradients, by the sums of the global batch."""
-        if self.network.modulates:
-            sums = self.ranks.merge({name: float(value) for name, value in counted.items()})
-            self.network.modulate(sums, seed)
-
-    def _backward_without_rows(self, turn: Turn) -> None:
-        """Takes part where the others' losses need every worker."""
-        loss = self.network.loss_without_rows(turn.name)
-        if loss is not None:
-            loss.backward()  # type: ignore[no-untyped-call]
-
-    def _shared(self, parameters: Sequence[nn.Parameter], rows: int) -> int:
-        """Makes the gradients those of the mean loss over the global batch, whatever share of it each worker has.
-
-        Returns:
-            Rows of the global batch.
-        """
-        if self.ranks.size == 1:
-            self._is_due = self.wants_checkpoint
-            return rows
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
-        counts = [float(rows), *(float(parameter.grad is not None) for parameter in trained)]
-        counts.append(float(self.wants_checkpoint))
-        count = torch.tensor(counts, dtype=torch.float32, device=self.device)
-        self.ranks.add_up([*gradients, count])
-        global_rows, *uses, due = count.tolist()
-        self._is_due = bool(due)
-        for parameter, gradient, used in zip(trained, gradients, uses, strict=True):
-            # A weight that no worker's loss has used stays as it is, as it would with one worker.
-            parameter.grad = gradient.div_(max(1.0, global_rows)) if used else None
-        return int(global_rows)
-
     def _note(self, epoch: int, rate: float, counted: Mapping[str, float], seconds: float) -> None:
         """Writes the row of an epoch, and lets the callbacks add to it.
 
@@ -318,8 +263,8 @@ class Training:
             seconds: That it took.
         """
         numbers = dict(counted)
-        if math.isfinite(first := float(self._diverged)):
-            numbers[f"{DIVERGED}{self.turns[int(first) % len(self.turns)].name}"] = 1.0
+        if (player := self._steps.diverged) is not None:
+            numbers[f"{DIVERGED}{player}"] = 1.0
         totals = self.ranks.merge(numbers)
         added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
         players = [name.removeprefix(DIVERGED) for name in totals if name.startswith(DIVERGED)]
@@ -351,11 +296,3 @@ class Training:
                 where=f"train.learning_rate={self.recipe.learning_rate:g}",
                 fix="set it lower, train.max_gradient_norm lower, or train.precision=float32",
             )
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, for the generators in use alone: for others it formats a stack, half a millisecond."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)

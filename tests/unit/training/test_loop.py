@@ -17,6 +17,7 @@ from torch import Tensor, multiprocessing, nn
 from pipeline.modalities.chance import CHANCE
 from pipeline.models.record import ROWS
 from pipeline.objectives.network import Objective, Turn
+from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Batch
 from pipeline.training.loop import Recipe, Training
 from pipeline.training.ranks import LocalRanks, Ranks, TorchRanks
@@ -281,13 +282,18 @@ def test_turns_move_their_own_weights_with_their_own_optimizers_and_limits() -> 
     recipe = Recipe(1, learning_rate=1e-3, max_gradient_norm=0.25)
     steps: list[Tensor] = []
 
-    class Watch(Training):
-        def _step(self, batch: Batch, sums: dict[str, Tensor], seed: int) -> None:
-            start = torch.cat([p.detach().flatten() for p in network.first])
-            super()._step(batch, sums, seed)
-            steps.append(torch.cat([p.detach().flatten() for p in network.first]) - start)
+    def weights() -> Tensor:
+        return torch.cat([p.detach().flatten() for p in network.first])
 
-    training = Watch(network, Share(), recipe)
+    class Watch(Callback):
+        def begin(self, training: Training) -> None:
+            self.start = weights()
+
+        def step_ended(self, training: Training, epochs: float) -> None:
+            steps.append(weights() - self.start)
+            self.start = weights()
+
+    training = Training(network, Share(), recipe, callbacks=[Watch()])
     training.run()
     rates = [0.5 * 0.5 * (1 + math.cos(math.pi * n / 3)) for n in range(3)]
     for step, rate in zip(steps, rates, strict=True):
