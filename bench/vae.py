@@ -56,15 +56,18 @@ Batch = dict[str, Tensor]
 
 
 def main() -> None:
+    """What was measured before with as many epochs stays, so that a long measurement can be made in pieces."""
     given = options()
-    results: dict[str, Any] = {"environment": environment(), "options": vars(given), "runs": []}
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"runs": []}
     for seed in given.seeds:
         for kind in given.kinds:
             for side in ("ours", "multivae"):
-                entry = {"kind": kind, "side": side, "seed": seed, **run(kind, side, seed, given)}
-                entry["load"] = round(os.getloadavg()[0], 1)
+                about = {"kind": kind, "side": side, "seed": seed, "epochs": given.epochs}
+                entry = {**about, **run(kind, side, seed, given)}
+                entry |= {"load": round(os.getloadavg()[0], 1), "environment": environment()}
                 print(entry, file=sys.stderr, flush=True)
-                results["runs"].append(entry)
+                others = [row for row in results["runs"] if not about.items() <= row.items()]
+                results["runs"] = [*others, entry]
                 RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -27,7 +27,7 @@ class Judge:
     """A model that judges made values, by what it was trained to tell.
 
     Attributes:
-        name: Of its folder.
+        name: Its folder, as a page says it.
         objective: What it was trained for.
         judging: How the split is judged.
         truths: Canonical texts of its own targets, of N samples; None where one has none.

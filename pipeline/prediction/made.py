@@ -14,7 +14,7 @@ from pipeline.modalities.rendering.base import Rendering, generated
 from pipeline.objectives.made import BETWEEN, ITSELF, NOTHING, REAL, SHOWN, TARGET, column_of
 from pipeline.prediction.bundle import BundlePredictor
 from pipeline.prediction.spec import ModelSpec
-from pipeline.sample import KEY, SHARD
+from pipeline.sample import KEY, LABEL, SHARD
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,22 @@ class Makes:
         for field in self.kind:
             name = field.name.removeprefix(generated(""))
             column = known.get(field.name, pa.nulls(chosen.num_rows, field.type))
+            if name in self.labels:
+                column = self._truths(chosen, field)
             if name in self.predictor.codecs and chosen.num_rows:
                 missing = chosen[name].combine_chunks().is_null()
                 column = pc.if_else(missing, pa.scalar(None, field.type), column)
             columns.append(column)
         rows = pa.StructArray.from_arrays(columns, fields=list(self.kind))
         return rows.take(pa.array(np.cumsum(shown) - 1, pa.int64(), mask=~shown))
+
+    def _truths(self, samples: pa.Table, field: pa.Field) -> pa.Array:
+        """What samples say of themselves, where that is one text; else nulls."""
+        if LABEL in samples.column_names:
+            truths = self.predictor.objective.truth(samples[LABEL].combine_chunks())
+            if truths.type == field.type:
+                return truths
+        return pa.nulls(samples.num_rows, field.type)
 
     def _between(self, samples: pa.Table, shown: np.ndarray) -> pa.Array:
         """Lists of steps, of the first sample that is shown; null of the others."""

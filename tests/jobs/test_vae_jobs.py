@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from support.sealed import seal
 from support.tones import png, wav, write_tar
 
 from jobs import evaluate, infer, report, train
@@ -120,6 +121,8 @@ def test_a_judge_tells_whether_what_is_made_says_what_it_should(home: Path) -> N
     assert record["coherence"]["real"]["image"]["value"] > 0.9
     assert len(record["between"]) == 7
     assert {"image", "text+audio", "", "+target"} <= set(record["examples"][0]["made"])
+    told = {example["real"].get("label", {}).get("text") for example in record["examples"]}
+    assert told & set(COLOURS), "a sample's own label stands beside those that were made"
     assert run(report.JOB, home) == 0
     page = (home / "made" / "report.html").read_text()
     assert "From one sample to another" in page
@@ -144,4 +147,37 @@ def test_a_judge_that_cannot_judge_is_refused(
     home: Path, name: str, judge: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(evaluate.JOB, home, name, f"evaluate.judge={home}/{judge}/model") != 0
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("modalities", "objective", "learned", "words"),
+    [
+        (
+            "{picture: {kind: image, size: 16}}",
+            "{kind: classify, label: cls, width: 32}",
+            {"classes": ["red", "green"]},
+            "the judge reads picture, and the model makes image, text, audio",
+        ),
+        (
+            "{image: {fields: [png], size: 16}, other: {kind: image, fields: [jpg], size: 16}}",
+            "{kind: contrast, width: 32}",
+            {"embeds": ["image", "other"]},
+            "trained without a target",
+        ),
+    ],
+)
+def test_a_judge_must_read_what_is_made_and_tell_something(
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    modalities: str,
+    objective: str,
+    learned: dict[str, list[str]],
+    words: str,
+) -> None:
+    config = tmp_path / "judge.yaml"
+    config.write_text(f"run: {tmp_path}\nmodalities: {modalities}\nobjective: {objective}\n")
+    seal(config, tmp_path / "model", learned, [])
+    assert run(evaluate.JOB, home, "made", f"evaluate.judge={tmp_path}/model") != 0
     assert words in capsys.readouterr().err

@@ -23,6 +23,7 @@ from pipeline.objectives.evaluation import MadeValues
 from pipeline.objectives.made import BETWEEN, NOTHING, REAL, SHOWN, TARGET
 from pipeline.objectives.sealed import objective_of
 from pipeline.prediction.spec import ModelSpec
+from pipeline.safe_text.redaction import redact
 from pipeline.sample import KEY, SHARD, Field, Sample
 
 if TYPE_CHECKING:
@@ -120,8 +121,7 @@ class MakingJob:
         coherence, features = None, {}
         if self.judge is not None:
             truths = self._truths(table, json_depth)
-            name = self.where.rstrip("/").rpartition("/")[2]
-            judge = Judge(name, objective_of(self.judge), judging, truths)
+            judge = Judge(redact(self.where), objective_of(self.judge), judging, truths)
             coherence = judge.coherence(table, present, subsets)
             features = judge.features(table, present)
         rows = np.flatnonzero(table[REAL].combine_chunks().is_valid().to_numpy(False))[:EXAMPLES]
