@@ -103,7 +103,10 @@ class GanSection:
                     overall.metrics[which + name],
                     overall.metrics.get(which + name + OF_REAL),
                 )
-                for which, by in (("", ", by random features"), (JUDGE, ", by the judge's"))
+                for which, by in (
+                    ("", ", by random features"),
+                    (JUDGE, ", by the judge's features"),
+                )
                 for name, title in PAIRS.items()
                 if which + name in overall.metrics
             ],

@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.modalities.chance import Chance
+from pipeline.objectives.gan.networks.spectral import spectral_norm
 
 GROUPS = 8  # of channels that are normalised together
 SMALLEST = 4  # of a side of the map that up-sampling begins with

@@ -8,12 +8,12 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.modalities.chance import Chance
 from pipeline.modalities.layers import Features
 from pipeline.models.fusion import FusionConfig
 from pipeline.objectives.gan.networks.maps import MapCritic, MapGenerator
+from pipeline.objectives.gan.networks.spectral import spectral_norm
 from pipeline.objectives.gan.networks.vectors import VectorCritic, VectorGenerator
 from pipeline.objectives.gan.rows import CONDITION, MAP_DIMENSIONS
 from pipeline.objectives.network import Batch

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from pipeline.modalities.chance import Chance
 from pipeline.objectives.gan.networks.maps import SLOPE
+from pipeline.objectives.gan.networks.spectral import spectral_norm
 
 LAYERS = 3
 

@@ -25,6 +25,7 @@ from pipeline.objectives.gan.losses import (
 )
 from pipeline.objectives.gan.model import DISCRIMINATOR, GENERATOR, AdversarialPair
 from pipeline.objectives.gan.networks.players import held
+from pipeline.objectives.gan.networks.spectral import spectral_norm
 from pipeline.objectives.network import Batch, Turn
 from pipeline.objectives.sealed import build
 from pipeline.training.loop import Recipe, Training
@@ -176,6 +177,22 @@ def test_the_discriminator_projects_and_its_layers_do_not_stretch() -> None:
         if isinstance(module, nn.Conv2d):
             largest = torch.linalg.svdvals(module.weight.flatten(1))[0]
             assert float(largest) == pytest.approx(1.0, abs=0.05)
+
+
+def test_an_average_of_a_layer_does_not_stretch_either() -> None:
+    """Averages of turning singular vectors shrink, and no longer belong to the average of the weights."""
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Conv2d(3, 8, 3)).eval()
+    state = layer.state_dict()
+    for values in state.values():
+        if values.dim() == 1:
+            values.mul_(0.01).add_(0.003 * torch.randn(len(values)))
+        else:
+            values.add_(0.05 * torch.randn(values.shape))
+    before = copy.deepcopy(state)
+    largest = torch.linalg.svdvals(layer.weight.flatten(1))[0]
+    assert float(largest) == pytest.approx(1.0, abs=0.1)
+    assert all(torch.equal(values, before[name]) for name, values in layer.state_dict().items())
 
 
 @pytest.mark.parametrize("settings", [{}, {"label": (), "augment": []}, {"r1": 1.0}])
