@@ -13,7 +13,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAD = 0  # the character that stands for none; no text has it
+SPACE = ord(" ")  # the only white space of a cleaned text
+Extent = Literal["text", "words"]
 NUM_BUCKETS = 1 << 18
 MIN_TEXTS = (
     2  # that have a run which is looked at: of what one text has, nothing is learned of others
@@ -32,15 +34,18 @@ FACTOR, TERM = 1_640_531_527, 374_761_393
 Array = TypeVar("Array", np.ndarray, "Tensor")
 
 
-def hashed_runs(characters: Array, length: int) -> tuple[Array, Array]:
+def hashed_runs(characters: Array, length: int, *, within: Extent = "text") -> tuple[Array, Array]:
     """The bucket of every run of ``length`` neighbouring characters.
 
     Args:
         characters: int64 (B, L), code points; PAD where there is none.
         length: Characters of a run, n <= L.
+        within: Runs within ``words`` have a space at their ends alone, as ``char_wb`` of scikit-learn's
+            ``CountVectorizer``; those within a ``text`` have it anywhere.
 
     Returns:
-        int64 (B, L - n + 1), below ``NUM_BUCKETS``; and bool, whether all characters of a run are real.
+        int64 (B, L - n + 1), below ``NUM_BUCKETS``; and bool, whether a run counts: all of its characters are real, and
+        no two words meet in it.
     """
     count = characters.shape[1] - length + 1
     hashes = characters[:, :count] * 0 + length
@@ -49,6 +54,8 @@ def hashed_runs(characters: Array, length: int) -> tuple[Array, Array]:
         neighbours = characters[:, step : step + count]
         hashes = (hashes * BASE + neighbours) % PRIME
         real = real & (neighbours != PAD)
+        if within == "words" and 0 < step < length - 1:
+            real = real & (neighbours != SPACE)
     return (hashes * FACTOR + TERM) % PRIME % NUM_BUCKETS, real
 
 
@@ -70,14 +77,15 @@ class NgramStatistics:
     Args:
         max_length: Characters of the longest runs.
         num_inputs: Buckets that are looked at, at most.
+        within: What runs do not leave, as of :func:`hashed_runs`.
 
     Source:
         Spärck Jones 1972, "A statistical interpretation of term specificity"; smoothed as if one more text had every
         bucket, as ``sklearn.feature_extraction.text.TfidfTransformer`` does.
     """
 
-    def __init__(self, max_length: int, num_inputs: int) -> None:
-        self.max_length, self.num_inputs = max_length, num_inputs
+    def __init__(self, max_length: int, num_inputs: int, within: Extent = "text") -> None:
+        self.max_length, self.num_inputs, self.within = max_length, num_inputs, within
         self._num_texts = 0
         self._counts = np.zeros(NUM_BUCKETS, dtype=np.int64)
 
@@ -91,8 +99,10 @@ class NgramStatistics:
     def _buckets(self, characters: np.ndarray) -> np.ndarray:
         """The buckets of one text, int64 (1, L), each once."""
         lengths = range(1, min(self.max_length, characters.shape[1]) + 1)
-        runs = [hashed_runs(characters, length)[0][0] for length in lengths]
-        return np.unique(np.concatenate([np.zeros(0, np.int64), *runs]))
+        runs = [hashed_runs(characters, length, within=self.within) for length in lengths]
+        return np.unique(
+            np.concatenate([np.zeros(0, np.int64), *(run[real] for run, real in runs)])
+        )
 
     def result(self) -> Mapping[str, Any]:
         """What was found, :class:`Runs`."""

@@ -82,6 +82,10 @@ class TextNgramsConfig(EncoderConfig):
         int,
         Field(ge=16, le=1 << 18, description="that are looked at: those that most texts have"),
     ] = 1 << 13
+    within: Annotated[
+        Literal["text", "words"],
+        Field(description="what runs do not leave; words: a space is at a run's ends alone"),
+    ] = "text"
     hidden: Annotated[
         int, Field(ge=0, le=65536, description="width of the hidden layer; 0 for none")
     ] = 0
@@ -97,13 +101,13 @@ class TextNgramsConfig(EncoderConfig):
     def training_statistics(self, modality: TextConfig) -> TrainingStatistics:  # type: ignore[override]
         from pipeline.modalities.text.ngrams import NgramStatistics
 
-        return NgramStatistics(self.max_length, self.runs)
+        return NgramStatistics(self.max_length, self.runs, self.within)
 
     def build(self, modality: TextConfig, width: int) -> nn.Module:
         """Builds the network: int64 (B, L) code points -> Features of ``width`` channels."""
         from pipeline.modalities.text.encoders.ngrams import TextNgrams
 
-        return TextNgrams(width, self.max_length, self.runs, self.hidden, self.dropout)
+        return TextNgrams(width, self.max_length, self.runs, self.hidden, self.dropout, self.within)
 
 
 class TextPretrainedConfig(PretrainedConfig):

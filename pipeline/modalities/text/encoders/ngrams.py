@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.layers import Features
-from pipeline.modalities.text.ngrams import NUM_BUCKETS, PAD, Runs, hashed_runs
+from pipeline.modalities.text.ngrams import NUM_BUCKETS, PAD, Extent, Runs, hashed_runs
 
 
 class TextNgrams(nn.Module):
@@ -19,6 +19,7 @@ class TextNgrams(nn.Module):
         num_inputs: Runs that are looked at, at most (I).
         hidden: Width of the hidden layer; 0 maps the weights to the token linearly.
         dropout: Of runs, of the hidden layer's channels, and of the token's.
+        within: What runs do not leave: a text, or a word and the spaces around it.
 
     Source:
         Weights as in Salton & Buckley 1988, "Term-weighting approaches in automatic text retrieval", table 1, with the
@@ -30,10 +31,16 @@ class TextNgrams(nn.Module):
     places: Tensor
 
     def __init__(
-        self, width: int, max_length: int, num_inputs: int, hidden: int, dropout: float
+        self,
+        width: int,
+        max_length: int,
+        num_inputs: int,
+        hidden: int,
+        dropout: float,
+        within: Extent = "text",
     ) -> None:
         super().__init__()
-        self.max_length, self.num_inputs = max_length, num_inputs
+        self.max_length, self.num_inputs, self.within = max_length, num_inputs, within
         # Of each bucket, the input that it is counted in; num_inputs where in none. Before anything is known, any.
         self.register_buffer("places", torch.arange(NUM_BUCKETS, dtype=torch.int32) % num_inputs)
         self.register_buffer("idf", torch.ones(num_inputs))
@@ -73,6 +80,6 @@ class TextNgrams(nn.Module):
         """The weights of the runs, float (B, I), of length 1; zeros where a text has none of them."""
         counts = self.idf.new_zeros(len(values), self.num_inputs + 1)
         for length in range(1, min(self.max_length, values.shape[1]) + 1):
-            buckets, real = hashed_runs(values, length)
+            buckets, real = hashed_runs(values, length, within=self.within)
             counts = counts.scatter_add(1, self.places[buckets].long(), real.to(counts.dtype))
         return functional.normalize(counts[:, :-1].log1p() * self.idf, dim=1)

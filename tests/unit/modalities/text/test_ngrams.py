@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from pipeline.errors import SampleError
 from pipeline.modalities.text import TextConfig
@@ -97,6 +97,35 @@ def test_weights_by_definition(num_inputs: int) -> None:
         np.testing.assert_allclose(weights[row, : len(kept)].numpy(), expected, atol=1e-12)
     assert not weights[len(TEXTS)].any()
     assert not weights[:, len(kept) :].any()
+
+
+@pytest.mark.parametrize("text", ["a tone of Ärger", "音楽 and a tone", "it is a b c", "tone"])
+def test_runs_within_words_are_those_of_scikit_learn(text: str) -> None:
+    """As ``char_wb`` has them, but for words that are shorter than a run, which it counts whole."""
+    characters = np.array([[ord(letter) for letter in f" {text} "]], dtype=np.int64)
+    for length in range(2, 7):
+        buckets, real = hashed_runs(characters, length, within="words")
+        analyze = CountVectorizer(
+            analyzer="char_wb", ngram_range=(length, length), lowercase=False
+        ).build_analyzer()
+        expected = Counter(bucket_of(run) for run in analyze(text) if len(run) == length)
+        assert Counter(buckets[real].tolist()) == expected
+        tensors = hashed_runs(torch.from_numpy(characters), length, within="words")
+        assert np.array_equal(tensors[1].numpy(), real), "tensors and arrays alike"
+
+
+def test_what_is_counted_and_what_is_looked_at_keep_within_words() -> None:
+    section, texts = column("a tone", "a tone", within="words")
+    encoder = section.encoder
+    collector = encoder.training_statistics(section)
+    collector.add(texts)
+    found = collector.result()
+    assert bucket_of(" a ") in found["buckets"]
+    assert bucket_of("a t") not in found["buckets"]
+    model = encoder.build(section, 8)
+    model.fit({"buckets": [bucket_of("a t"), bucket_of("ton")], "idf": [1.0, 1.0]})
+    weights = model.weights(torch.from_numpy(section.codec(None).collate(texts).values))
+    assert weights[0, :2].tolist() == [0.0, 1.0], "two words meet in the first"
 
 
 def test_characters_as_they_are_cleaned() -> None:
