@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,10 @@ def batches_of(size: Size) -> list[dict[str, Tensor]]:
 
 
 class Batches:
-    """A feed of batches that are in the host's memory."""
+    """A feed of batches that are in the host's memory; nobody goes on within an epoch."""
+
+    position = 0
+    order: Mapping[str, int] = {}
 
     def __init__(self, ready: Sequence[dict[str, Tensor]], steps: int) -> None:
         self.samples, self.steps, self.ready = 0, steps, ready

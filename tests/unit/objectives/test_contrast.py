@@ -261,7 +261,9 @@ def test_digests_are_those_of_values() -> None:
 
 
 class Share:
-    """A worker's rows of each of two batches of nine."""
+    """A worker's rows of each of two batches of nine; nobody goes on within an epoch."""
+
+    position, order = 0, dict[str, int]()
 
     def __init__(self, cuts: Sequence[tuple[int, int]]) -> None:
         self.cuts, self.samples = cuts, 0

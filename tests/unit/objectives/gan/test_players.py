@@ -29,6 +29,7 @@ from pipeline.objectives.gan.networks.spectral import spectral_norm
 from pipeline.objectives.network import Batch, Turn
 from pipeline.objectives.sealed import build
 from pipeline.training.loop import Recipe, Training
+from pipeline.training.steps import Steps
 
 B, SIZE = 8, 8
 MODALITIES = ModalitiesConfig.model_validate(
@@ -66,7 +67,9 @@ def batch_of(network: AdversarialPair, seed: int = 0) -> dict[str, Tensor]:
 
 
 class Feed:
-    """The same batch, a few times an epoch, with chance of its own each time."""
+    """The same batch, a few times an epoch, with chance of its own each time; nobody goes on within one."""
+
+    position, order = 0, dict[str, int]()
 
     def __init__(self, network: AdversarialPair, steps: int = 3) -> None:
         self.batch, self.steps, self.samples = batch_of(network), steps, 0
@@ -202,12 +205,12 @@ def test_a_players_turn_leaves_the_other_bitwise_untouched(settings: dict[str, A
         before = copy.deepcopy(network.state_dict())
         [turn] = [turn for turn in network.turns if turn.name == name]
         training = Training(network, Feed(network), Recipe(1, learning_rate=1e-2))
-        training.turns = (turn,)
-        training.state.optimizers = training.state.optimizers[
-            ("discriminator", "generator").index(name) :
-        ][:1]
+        optimizer = training.state.optimizers[(DISCRIMINATOR, GENERATOR).index(name)]
+        steps = Steps(
+            network, [turn], [optimizer], training.ranks, training.device, 1.0, torch.float32
+        )
         for batch in training.feed.batches(0):
-            training._step(batch, {}, 0)
+            steps.take(batch, 0)
         after = network.state_dict()
         moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
         assert moved
