@@ -44,8 +44,10 @@ def epochs(log: Path) -> list[str]:
 def test_training_loses_a_worker_is_interrupted_and_resumed(
     tone_config: Path, tmp_path: Path, family: Family
 ) -> None:
+    """With checkpoints within epochs; a sample that an epoch has twice, or not at all, would end the job."""
     home = tmp_path / "run"
-    words = ("jobs.train", str(tone_config), "cluster.executor=ray")
+    every = ("train.checkpoint_every.steps=2", "train.batch_size=8")
+    words = ("jobs.train", str(tone_config), "cluster.executor=ray", *every)
     process = start(family, *words, "cluster.workers=2", "train.epochs=500")
     wait_for(home / "metrics.jsonl", process)
     [worker, *_] = [number for number, line in family.processes() if "RayTrainWorker" in line]
@@ -73,6 +75,8 @@ def test_training_loses_a_worker_is_interrupted_and_resumed(
     output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
     assert (home / "model" / "bundle.json").exists()
+    rows = [json.loads(line) for line in epochs(home / "metrics.jsonl")]
+    assert {row["rows_train"] for row in rows} == {120}
 
 
 def test_training_without_ray_is_interrupted_and_resumed(
