@@ -133,4 +133,4 @@ def test_what_cannot_be_asked(
 def test_dry_runs_ask_nothing(painter: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--image", "light.png", "--dry-run")
     assert generate.main([str(painter), *words]) == 0
-    assert "about image, for generated_image, generated_mask" in capsys.readouterr().out
+    assert "about image, for embedding, generated_image, generated_mask" in capsys.readouterr().out

@@ -12,8 +12,9 @@ from jobs import __main__ as command
 from jobs import _job, demo, nightly, pack
 from pipeline.storage.locking import locks
 
-READERS = {"search", "init"}  # they write into no job's folder
-NOT_OF_THIS_KIND = {"submit", "demo", "nightly"}  # the first runs elsewhere, the others are below
+READERS = {"search", "init", "generate"}  # they write into no job's folder
+# The first runs elsewhere, the second runs jobs that take their own, the others are below.
+NOT_OF_THIS_KIND = {"submit", "gallery", "demo", "nightly"}
 JOBS = sorted(set(command.job_names()) - READERS - NOT_OF_THIS_KIND)
 
 
