@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
-GALLERY := caption transcribe vae
+GALLERY := caption transcribe vae gan-image gan-speech
 
 .PHONY: help setup demo gallery test test-slow check bench soak validate docs clean
 
