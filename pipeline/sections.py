@@ -190,7 +190,7 @@ class EvaluateConfig(Section):
         description="class -> a text, or several, that describe it: samples are told apart by them alone, for an "
         "objective that embeds texts",
     )
-    judge: str | None = Field(
+    judge: Location | None = Field(
         default=None,
         description="folder of a model that judges what this one makes of modalities, each alone, by the sample's own "
         "truth; without, coherence is not measured",

@@ -46,6 +46,12 @@ def test_a_folder_is_seen_at_a_glance() -> None:
     assert not too_large(sizes, MAX_FOLDER_FILES, FULL_FOLDERS)
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest collects the first of them alone, where folders of tests are no packages."""
+    names = Counter(path.name for path in (PROJECT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_no_imports_run_in_a_circle() -> None:
     """Those inside functions count, those for type checkers alone do not."""
     graph = grimp.build_graph(

@@ -19,12 +19,13 @@ PLACES = {
     "lint.input", "lint.output",
     "preprocess.input", "preprocess.output",
     "infer.input", "infer.model", "infer.weights", "infer.output",
-    "evaluate.input",
+    "evaluate.input", "evaluate.judge",
     "modalities.encoder.name", "modalities.encoder.weights",  # of any of them
     "modalities.encoder.frame.name", "modalities.encoder.frame.weights",  # of clips
 }  # fmt: skip
 
-NO_PLACES = {"modalities.path"}  # names within a JSON field
+# Names within a JSON field; numbers by modality.
+NO_PLACES = {"modalities.path", "objective.weights"}
 
 
 def texts(model: type[BaseModel], path: str = "") -> dict[str, tuple[Any, str]]:
