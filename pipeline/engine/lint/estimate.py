@@ -213,7 +213,8 @@ class _Written(NamedTuple):
         if not table.num_rows:
             return cls(0, 0.0)
         measure = Measure(config.modalities.measures(), labelled=decoder.target is not None)
-        settings = config.sink if isinstance(config.sink, ParquetConfig) else ParquetConfig()
+        takes_rows = config.sink.keeps_rows and not config.sink.copies_members
+        settings = config.sink if takes_rows else ParquetConfig()
         best = math.inf
         for _ in range(PASSES):
             with tempfile.TemporaryDirectory(prefix="lint-") as folder:
