@@ -296,6 +296,20 @@ def test_any_flipped_header_byte_leaves_the_other_samples_whole_and_is_told(
                 assert struck not in good, (member.name, position)
 
 
+def test_a_key_is_judged_by_its_first_sample_in_the_shard_and_not_in_the_part(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.jpg", "a.txt", "b.txt", "a.jpg", "b.txt", "a.jpg", "a.txt"):
+            tar.addfile(tarfile.TarInfo(name))
+    items = [told(read(path, part_bytes)) for part_bytes in (1, 2 * BLOCK, 3 * BLOCK, 1 << 20)]
+    assert len(plan(expand(str(path)), 3 * BLOCK)) == 2
+    assert all(found == items[-1] for found in items)
+    reasons = [item.reason for item in items[-1] if isinstance(item, Fault)]
+    assert reasons == ["duplicate_key"] * 3
+
+
 @settings(max_examples=120)
 @given(data=st.data())
 def test_parts_of_any_size_give_what_the_whole_gives(

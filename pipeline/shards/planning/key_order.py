@@ -9,18 +9,14 @@ Ranges = tuple[tuple[int, int], ...]  # of ordinals, each from its first to just
 
 
 class KeyOrder:
-    """The samples of a shard, or of a stretch of it, by their keys.
+    """The samples of a shard, from its first one on, by their keys.
 
     A key that comes again with the same fields, or fewer, is a duplicate. One that comes again with a field that its
     first sample lacks proves that the first was not whole: all samples of that key are interleaved. Memory is that of
     the keys, and of the places of those that come again.
-
-    Args:
-        first_ordinal: Ordinal of the first sample that will be added.
     """
 
-    def __init__(self, first_ordinal: int = 0) -> None:
-        self._first = first_ordinal
+    def __init__(self) -> None:
         self._fields: dict[str, frozenset[str]] = {}  # of each key's first sample, as they came
         self._sets: dict[tuple[str, ...], frozenset[str]] = {}
         self._again = array("q")  # ordinals whose key came before
@@ -30,7 +26,7 @@ class KeyOrder:
     @property
     def next_ordinal(self) -> int:
         """Ordinal of the sample that will be added next."""
-        return self._first + len(self._fields) + len(self._again)
+        return len(self._fields) + len(self._again)
 
     def add(self, key: str, fields: tuple[str, ...]) -> bool:
         """Adds the next sample; says whether its key came before."""
@@ -66,7 +62,7 @@ class KeyOrder:
             return
         firsts, again = iter(self._fields), iter(zip(self._again, self._keys_again, strict=True))
         place, repeated = next(again, (-1, None))
-        for ordinal in range(self._first, self.next_ordinal):
+        for ordinal in range(self.next_ordinal):
             if ordinal == place:
                 key = repeated
                 place, repeated = next(again, (-1, None))

@@ -21,7 +21,8 @@ REPEATS = {
 class SampleOrder:
     """Numbers the samples of a part, and judges their keys by what planning has found and by what is read.
 
-    Planning has seen all of a shard that it has cut; of one that it has not opened, the part is the whole.
+    Planning has seen all of a shard that it has cut; of one that it has not opened, the part is the whole. What is read
+    is a judge only from the shard's first byte on: further in, the first sample of a key is not its first in the shard.
 
     Args:
         part: Which.
@@ -30,10 +31,9 @@ class SampleOrder:
     def __init__(self, part: Part) -> None:
         self.ordinal = part.first_ordinal
         self._shard = part.shard
-        self._first = part.first_ordinal
         self._duplicates = frozenset(part.duplicates)
         self._interleaved = list(reversed(part.interleaved))  # those that are still ahead
-        self._keys = KeyOrder(part.first_ordinal)
+        self._keys = KeyOrder() if part.start == 0 else None
         self._headers, self._sizes = array("q"), array("q")
         self._told: set[int] = set()
 
@@ -42,16 +42,19 @@ class SampleOrder:
         ordinal = self.ordinal
         self.ordinal += 1
         header = group.members[0][1].header
-        self._headers.append(header)
-        self._sizes.append(group.members[-1][1].end - header)
-        if not group.fields:
-            self._keys.pass_over()
-            return ""
-        again = self._keys.add(group.key, group.fields)
-        if self._is_interleaved(ordinal) or self._keys.is_interleaved(group.key):
+        again, interleaved = ordinal in self._duplicates, self._is_interleaved(ordinal)
+        if self._keys is not None:
+            self._headers.append(header)
+            self._sizes.append(group.members[-1][1].end - header)
+            if not group.fields:
+                self._keys.pass_over()
+                return ""
+            again |= self._keys.add(group.key, group.fields)
+            interleaved |= self._keys.is_interleaved(group.key)
+        if interleaved:
             self._told.add(ordinal)
             return INTERLEAVED
-        return DUPLICATE if again or ordinal in self._duplicates else ""
+        return DUPLICATE if again else ""
 
     def _is_interleaved(self, ordinal: int) -> bool:
         while self._interleaved and self._interleaved[-1][1] <= ordinal:
@@ -60,8 +63,7 @@ class SampleOrder:
 
     def amendments(self) -> Iterator[Fault]:
         """At the end: the samples of which nothing was said, and which are not whole, as later ones have shown."""
-        for ordinal, key in self._keys.interleaved():
+        for ordinal, key in self._keys.interleaved() if self._keys is not None else ():
             if ordinal not in self._told:
-                place = ordinal - self._first
-                where = Source(self._shard, key, None, self._headers[place], self._sizes[place])
+                where = Source(self._shard, key, None, self._headers[ordinal], self._sizes[ordinal])
                 yield Fault(where, ordinal, INTERLEAVED, REPEATS[INTERLEAVED], amends=True)
