@@ -128,8 +128,13 @@ def running_head(num_cpus: int = 2, **variables: str) -> Iterator[Head]:
 
 
 @contextlib.contextmanager
-def running_node(head: Head, num_cpus: int = 2) -> Iterator[Family]:
+def running_node(head: Head, num_cpus: int = 2, **variables: str) -> Iterator[Family]:
     """Another node of a head's cluster; its processes, which may be killed.
+
+    Args:
+        head: Of the cluster.
+        num_cpus: As Ray counts them.
+        variables: Added to the environment of its processes.
 
     Raises:
         RuntimeError: It does not come up.
@@ -138,7 +143,7 @@ def running_node(head: Head, num_cpus: int = 2) -> Iterator[Family]:
     with _folder() as folder, (folder / "node.log").open("w") as log:
         command = [RAY, "start", f"--address={head.address}", f"--num-cpus={num_cpus}", *_OPTIONS]
         command += map("{}={}".format, _NODE_PORTS, ports)
-        process = _start(command, family.environment(), head.token, folder, log)
+        process = _start(command, family.environment(**variables), head.token, folder, log)
         try:
             end = time.monotonic() + START_SECONDS
             while "Ray runtime started" not in (said := (folder / "node.log").read_text()):

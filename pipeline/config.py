@@ -141,10 +141,10 @@ class Config(Section):
                     "sweep.parallel: runs side by side are work for Ray, and cluster.executor is here; set it to ray, "
                     "or sweep.parallel to 1"
                 )
-            if self.cluster.workers > 1:
+            if self.cluster.most_workers > 1:
                 raise ValueError(
                     f"sweep.parallel: each run side by side has one worker, and cluster.workers is "
-                    f"{self.cluster.workers}; set one of the two to 1"
+                    f"{self.cluster.most_workers}; set one of the two to 1"
                 )
         return self
 

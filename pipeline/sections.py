@@ -247,10 +247,51 @@ class ClusterConfig(Section):
         "ray_data on Ray as stages of Ray Data; "
         "auto is here for a local address without a GPU while at most 64 parts are left to do",
     )
-    workers: int = Field(default=1, ge=1, description="of Ray Train, each with a share of a batch")
+    workers: int | tuple[int, int] = Field(
+        default=1,
+        description="of Ray Train, each with a share of a batch; or two numbers, the least and the most: as many as "
+        "the cluster has room for, whenever that changes",
+    )
+    resize_seconds: float = Field(
+        default=60,
+        ge=1,
+        description="between two looks whether there is room for other workers, where workers are two numbers",
+    )
+    max_restarts: int = Field(
+        default=10,
+        ge=0,
+        description="of a training that has lost a worker, at most; as many more after notices that a node will be "
+        "taken away, and where workers do not start",
+    )
+    wait_seconds: int = Field(
+        default=1800,
+        ge=1,
+        description="that training workers wait for each other, so longer than a validation takes; then they start "
+        "again, or the training ends, see max_restarts",
+    )
     gpus_per_worker: float = Field(
         default=0, ge=0, description="GPUs of each training worker and of each model's process"
     )
     num_cpus: int | None = Field(
         default=None, ge=1, description="CPUs used with address local; all unless given"
     )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _some_workers(cls, workers: Any) -> Any:
+        numbers = workers if isinstance(workers, list | tuple) else [workers, workers]
+        if len(numbers) != 2 or any(type(number) is not int or number < 1 for number in numbers):
+            raise ValueError("one number of at least 1, or two: the least and the most")
+        if numbers[0] > numbers[1]:
+            raise ValueError("the least comes first")
+        return workers
+
+    @property
+    def least_workers(self) -> int:
+        """Workers without which a training waits."""
+        return self.workers[0] if isinstance(self.workers, tuple) else self.workers
+
+    @property
+    def most_workers(self) -> int:
+        """Workers that a training has where there is room."""
+        return self.workers[1] if isinstance(self.workers, tuple) else self.workers

@@ -1,4 +1,4 @@
-"""Ray's actors that run the frozen networks of a training once over its samples, as many as there will be workers."""
+"""Ray's actors that run the frozen networks of a training once over its samples, as many as there may be workers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import ray
 import torch
 
 from pipeline import pulse
+from pipeline.engine.cluster.session import resource
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.engine.train.worker import Job, frozen_features
+from pipeline.sections import ClusterConfig
 from pipeline.training.features import FrozenFeatures
 
 Table = Any  # ray.ObjectRef[pa.Table]
@@ -46,7 +48,7 @@ def _features(job: Job) -> FrozenFeatures:
     cluster = job.config.cluster
     device = torch.device("cuda" if cluster.gpus_per_worker else "cpu")
     if device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // cluster.workers))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // cluster.most_workers))
     features = frozen_features(job, device)
     assert features is not None, "there is something to embed"
     return features
@@ -72,7 +74,7 @@ def embedders(job: Job | None) -> Iterator[Callable[[Table, str], Table]]:
         scheduling_strategy="SPREAD",
     )
     told = ray.put(job.to_dict())
-    actors = [make.remote() for _ in range(cluster.workers)]
+    actors = [make.remote() for _ in range(_num_actors(cluster))]
     turn, begun = cycle(actors), list[Done]()
 
     def embed(table: Table, split: str) -> Table:
@@ -87,6 +89,14 @@ def embedders(job: Job | None) -> Iterator[Callable[[Table, str], Table]]:
     finally:
         for actor in actors:
             ray.kill(actor)
+
+
+def _num_actors(cluster: ClusterConfig) -> int:
+    """As many as there may be workers, less those that there are no GPUs for: tables would wait for them."""
+    if not cluster.gpus_per_worker:
+        return cluster.most_workers
+    room = int(resource("GPU") / cluster.gpus_per_worker)
+    return max(cluster.least_workers, min(cluster.most_workers, room))
 
 
 def _wait(begun: list[Done], most: int) -> None:

@@ -74,7 +74,7 @@ def train(config: Config, summary: Summary) -> Bundle:
 @contextmanager
 def _trainer(config: Config, workplace: Workplace, num_parts: int) -> Iterator[Trainer]:
     """Whoever trains: this process where it has one worker and little to do, Ray Train otherwise."""
-    executor = workplace.executor(num_parts, config.cluster.workers)
+    executor = workplace.executor(num_parts, config.cluster.most_workers)
     if isinstance(executor, HereExecutor):
         from pipeline.engine.train.here import HereTrainer
 
@@ -163,7 +163,7 @@ def _train(
         splits = trainer.decode(cleaned.parts, rows, keep=keep, embedding=job if embedded else None)
         _count(config, surveys, summary)  # what is bad is known before the first epoch
         _check_rows(config, splits)
-        trainer.fit(job, splits)
+        summary.metrics |= trainer.fit(job, splits)
     num_read = sum(survey.samples for survey in surveys.values())
     epochs, bad = read_history(config.run)[earlier:], read_quarantine(config.run)
     check_epochs(epochs, num_read, bad, config.run)
@@ -176,11 +176,11 @@ def _check_rows(config: Config, splits: Mapping[str, Sequence[PartRows]]) -> Non
         BadDataError: No sample is good.
         ConfigError: There are more workers than lanes.
     """
-    if config.cluster.workers > config.train.lanes:
+    if config.cluster.most_workers > config.train.lanes:
         raise ConfigError(
-            f"{config.cluster.workers} workers share {config.train.lanes} lanes, and some would have none",
+            f"{config.cluster.most_workers} workers share {config.train.lanes} lanes, and some would have none",
             where="cluster.workers",
-            fix=f"set train.lanes to {config.cluster.workers} or more",
+            fix=f"set train.lanes to {config.cluster.most_workers} or more",
         )
     if not any(part.num_rows for part in splits["train"]):
         raise BadDataError(

@@ -47,9 +47,10 @@ class HereTrainer:
                     self._kept[part.id] = features(table, split) if features else table
         return described
 
-    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
-        """Trains with one worker."""
+    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> dict[str, float]:
+        """Trains with one worker, of which there is nothing to tell."""
         train_share(job, Splits(splits, self.tables), LocalRanks(), _device(job))
+        return {}
 
     def tables(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
         """The good samples of parts that :meth:`decode` has seen, in their order."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,32 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
+from ray.exceptions import RayActorError
+from ray.train.torch import TorchConfig, get_device
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
 from pipeline import pulse, storage
+from pipeline.engine.cluster.auth import environment
 from pipeline.engine.cluster.failures import plain_errors
 from pipeline.engine.cluster.session import num_cpus
 from pipeline.engine.decoding.cache import CachedDecoder, is_cached
 from pipeline.engine.executors.tasks import RETRIES, TASKS_AHEAD
 from pipeline.engine.observe.beats import tell_driver
 from pipeline.engine.train.decoding import GoodRows
+from pipeline.engine.train.elastic.changes import (
+    NO_CONTROLLER,
+    Change,
+    ChangesLog,
+    counted,
+    read_changes,
+    told,
+    write_changes,
+)
+from pipeline.engine.train.elastic.notices import Notices
+from pipeline.engine.train.elastic.trainer import WorkersTrainer, own_error
 from pipeline.engine.train.embedders import embedders
 from pipeline.engine.train.worker import Job, Splits, train_share
-from pipeline.errors import RunError
+from pipeline.errors import PipelineError, RunError
 from pipeline.models.record import CHECKPOINTS
 from pipeline.safe_text.redaction import redact
 from pipeline.shards.planning.plan import Part
@@ -34,14 +47,12 @@ from pipeline.training.loop import Training
 from pipeline.training.parts import PartRows
 from pipeline.training.ranks import LocalRanks, TorchRanks
 
-TRAINER_CPUS = 0.5  # of a worker without a GPU, so that decoding has something left to run on
+TRAINER_CPUS = (
+    0.5  # of a worker without a GPU, so that decoding has something left to run on; a power of two,
+)
+# because Ray Train divides by it without regard to rounding
 DECODE_CPUS = 0.45  # of a part that is decoded while workers train: two fit on a core beside them
-# Restarts, each from the last checkpoint, at most; Ray Train's own limits are none, but for the first, which is 0.
-RESTARTS: dict[str, Any] = {
-    "max_failures": 2,  # of the workers
-    "controller_failure_limit": 2,
-    "max_preemption_failures": 20,  # of nodes taken away with notice, which is no fault of the training
-}
+TIMEOUT = "RAY_TRAIN_COLLECTIVE_TIMEOUT_S"  # of the workers' reports; none unless set
 
 
 class RayTrainer:
@@ -82,44 +93,41 @@ class RayTrainer:
     @property
     def tables(self) -> Source:
         """Where the tables come from that :meth:`decode` has seen; may travel to workers."""
+        return self._tables
+
+    @property
+    def _tables(self) -> _Tables:
         assert self._source is not None, "decode() comes first"
         return self._source
 
-    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
+    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> dict[str, float]:
         """Runs the workers: in this process where one worker on this machine's CPUs is asked for.
 
+        Workers, nodes and the controller that are lost are replaced, a limited number of times.
+
         Raises:
-            RunError: Training failed.
+            PipelineError: What a worker has raised.
+            RunError: Training failed otherwise, or too much of it was lost.
         """
-        config = job.config
-        cluster = config.cluster
-        use_gpu = cluster.gpus_per_worker > 0
-        in_process = cluster.address == "local" and cluster.workers == 1 and not use_gpu
-        resources = {"GPU": cluster.gpus_per_worker} if use_gpu else {"CPU": TRAINER_CPUS}
-        trainer = TorchTrainer(
-            # Not in the workers' settings, which Ray Train would copy: references to tables are counted.
-            partial(_worker, job.to_dict(), [ray.put(dict(splits))], self.tables),
-            scaling_config=ScalingConfig(
-                num_workers=0 if in_process else cluster.workers,
-                use_gpu=use_gpu,
-                resources_per_worker=None if in_process else resources,
-            ),
-            run_config=RunConfig(
-                name="ray",
-                storage_path=_absolute(storage.join(config.run, CHECKPOINTS)),
-                failure_config=FailureConfig(**RESTARTS),
-            ),
-        )
-        try:
-            with plain_errors("train"):
-                trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            cause = str(error.__cause__ or error).strip().splitlines()[-1]
-            raise RunError(
-                f"training failed: {redact(cause)[:300]}",
-                where=config.run,
-                fix="see the log above; train.resume=true continues from the last checkpoint",
-            ) from error
+        run, cluster, most = job.config.run, job.config.cluster, job.config.cluster.max_restarts
+        # Not in the workers' settings, which Ray Train would copy: references to tables are counted.
+        work = partial(_worker, job.to_dict(), [ray.put(dict(splits))], self._tables)
+        with told(run), environment({TIMEOUT: str(cluster.wait_seconds)}):
+            for lost in range(most + 1):
+                trainer = _trainer(job, work, read_changes(run))
+                try:
+                    with plain_errors("train"):
+                        trainer.fit()
+                    break
+                except RunError as error:
+                    # Whoever starts workers again was lost; what happens to workers comes as another error.
+                    if not isinstance(error.__cause__, RayActorError) or lost == most:
+                        raise
+                    trainer.forget()
+                    write_changes(run, [*read_changes(run), Change(0, NO_CONTROLLER)])
+                except ray.train.TrainingFailedError as error:
+                    raise _in_our_words(error, run) from error
+        return counted(read_changes(run))
 
 
 @dataclass(frozen=True)
@@ -130,15 +138,17 @@ class _Tables:
         rows: How they are decoded.
         shared: The same, in the object store.
         tables: Part -> its table in the object store, where tables stay in memory.
+        workers: That share the cluster's CPUs for it.
     """
 
     rows: GoodRows
     shared: ray.ObjectRef[GoodRows]
     tables: Mapping[str, ray.ObjectRef[pa.Table]] = field(default_factory=dict)
+    workers: int = 1
 
     def __call__(self, parts: Sequence[Part]) -> Iterator[pa.Table]:
         """The tables of parts, in their order; what has to be decoded is begun a few parts ahead."""
-        ahead = TASKS_AHEAD * num_cpus()
+        ahead = max(1, TASKS_AHEAD * num_cpus() // self.workers)
         waiting: deque[tuple[Part, ray.ObjectRef[pa.Table] | None]] = deque()
         for part in parts:
             waiting.append((part, self._begin(part)))
@@ -173,16 +183,67 @@ class _Report(Callback):
 def _worker(
     job: Mapping[str, object],
     splits: Sequence[ray.ObjectRef[Mapping[str, Sequence[PartRows]]]],
-    tables: Source,
+    tables: _Tables,
 ) -> None:
     """What Ray Train runs on every worker."""
-    several = ray.train.get_context().get_world_size() > 1
+    workers = ray.train.get_context().get_world_size()
     train_share(
         Job.from_dict(job),
-        Splits(ray.get(splits[0]), tables),
-        TorchRanks() if several else LocalRanks(),
+        Splits(ray.get(splits[0]), replace(tables, workers=workers)),
+        TorchRanks() if workers > 1 else LocalRanks(),
         get_device(),
-        [_Report()],
+        [Notices(), _Report()],
+    )
+
+
+def _trainer(job: Job, work: Callable[[], None], before: Sequence[Change]) -> WorkersTrainer:
+    """Ray Train as the configuration wants it.
+
+    Args:
+        job: What is trained.
+        work: What every worker runs.
+        before: What has happened to workers of this training.
+    """
+    cluster = job.config.cluster
+    use_gpu = cluster.gpus_per_worker > 0
+    in_process = cluster.address == "local" and cluster.most_workers == 1 and not use_gpu
+    resources = {"GPU": cluster.gpus_per_worker} if use_gpu else {"CPU": TRAINER_CPUS}
+    callbacks: list[Any] = [ChangesLog(job.config.run, before)]
+    return WorkersTrainer(
+        work,
+        wait_seconds=cluster.wait_seconds,
+        torch_config=TorchConfig(timeout_s=cluster.wait_seconds),
+        scaling_config=ScalingConfig(
+            num_workers=0 if in_process else cluster.workers,
+            use_gpu=use_gpu,
+            resources_per_worker=None if in_process else resources,
+            # Workers on CPUs share them with the decoding of their node, and with each other.
+            placement_strategy="PACK" if use_gpu else "SPREAD",
+            elastic_resize_monitor_interval_s=cluster.resize_seconds,
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=_absolute(storage.join(job.config.run, CHECKPOINTS)),
+            # Ray Train's own limits are none, but for that of failures, which is 0.
+            failure_config=FailureConfig(
+                max_failures=cluster.max_restarts,
+                controller_failure_limit=cluster.max_restarts,
+                max_preemption_failures=cluster.max_restarts,
+            ),
+            callbacks=callbacks,
+        ),
+    )
+
+
+def _in_our_words(error: ray.train.TrainingFailedError, run: str) -> PipelineError:
+    original = own_error(error)
+    if original is not None:
+        return original
+    cause = str(error.__cause__ or error).strip().splitlines()[-1]
+    return RunError(
+        f"training failed: {redact(cause)[:300]}",
+        where=run,
+        fix="see the log above; train.resume=true continues from the last checkpoint",
     )
 
 

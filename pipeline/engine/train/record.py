@@ -50,7 +50,7 @@ def settings_of(config: Config) -> dict[str, Any]:
             else section.model_dump(mode="json", include={"augment"})
             for name, section in config.modalities.by_name().items()
         },
-        "cluster": {"workers": config.cluster.workers},
+        "cluster": config.cluster.model_dump(mode="json", include={"workers"}),
     }
 
 

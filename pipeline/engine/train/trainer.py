@@ -35,10 +35,13 @@ class Trainer(Protocol):
             Split -> its parts, in the same order.
         """
 
-    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> None:
+    def fit(self, job: Job, splits: Mapping[str, Sequence[PartRows]]) -> dict[str, float]:
         """Trains, with checkpoints in the run folder.
 
         Args:
             job: What is trained.
             splits: What :meth:`decode` returned.
+
+        Returns:
+            For the summary, what has happened beside the training: how often its workers were started again.
         """

@@ -62,6 +62,11 @@ class Checkpoint(Callback):
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether what it has begun to write is not there yet."""
+        return self._writing is not None and not self._writing.done()
+
     def begin(self, training: Training) -> None:
         """The time of the first checkpoint counts from here."""
         self._written = time.monotonic()
@@ -113,7 +118,7 @@ class Checkpoint(Callback):
         by_steps = steps is not None and self._steps + 1 >= steps
         by_time = seconds is not None and time.monotonic() - self._written >= seconds
         # Nobody waits for one that is still being written: the next step asks again.
-        if (by_steps or by_time) and (self._writing is None or self._writing.done()):
+        if (by_steps or by_time) and not self.is_writing:
             training.wants_checkpoint = True
 
     def _last(self, training: Training) -> list[tuple[str, object]]:

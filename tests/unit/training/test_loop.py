@@ -146,17 +146,21 @@ def add_up(rank: int, port: int, folder: str) -> None:
     ranks = TorchRanks()
     ranks.add_up(tensors)
     counts = ranks.merge({"both": rank + 1.0, f"only {rank}": 5.0})
-    torch.save({"tensors": tensors, "counts": counts}, f"{folder}/{rank}.pt")
+    training = train(Share(0, 20) if rank else Share(0, 0), ranks)  # worker 0 never has a row
+    network = training.network.state_dict()
+    torch.save({"tensors": tensors, "counts": counts, "network": network}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_workers_of_torch_add_up_what_they_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And train as one, where one of them never has a row."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     multiprocessing.spawn(add_up, (port, str(tmp_path)), nprocs=2)
+    alone = train(Share()).network.state_dict()
     for rank in range(2):
         state = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         expected = [
@@ -167,6 +171,7 @@ def test_workers_of_torch_add_up_what_they_have(
         ]
         torch.testing.assert_close(state["tensors"], expected)
         assert state["counts"] == {"both": 3.0, "only 0": 5.0, "only 1": 5.0}
+        torch.testing.assert_close(state["network"], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_it_is_the_plain_loop() -> None:

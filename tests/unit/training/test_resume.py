@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,6 +187,23 @@ def test_other_workers_go_on_with_the_same_samples(workers: tuple[int, int], sto
         )
         for ours, theirs in zip(rows, expected, strict=True):
             assert ours["train_error"] == pytest.approx(theirs["train_error"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("sizes", "batch_size"), [([2], 1), ([2, 1], 2), ([1, 0, 0, 1], 7)])
+def test_more_workers_than_samples_or_rows_of_a_batch(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], batch_size: int
+) -> None:
+    """Most of five workers have nothing to do, and take part in every step."""
+    module = sys.modules[__name__]
+    monkeypatch.setattr(module, "SIZES", sizes)
+    monkeypatch.setattr(module, "BATCH", batch_size)
+    state, before, _ = session(5, 1)
+    _, after, going_on = session(5, None, state)
+    assert Counter(before + after) == Counter(dict.fromkeys(range(sum(sizes)), 2))
+    _, _, [alone] = session(1, None)
+    assert all(torch.equal(weights(going_on[0]), weights(other)) for other in going_on)
+    assert [row["rows_train"] for row in alone.state.history] == [sum(sizes)] * 2
+    assert [row["rows_train"] for row in going_on[0].state.history] == [sum(sizes)] * 2
 
 
 def test_stopped_twice_in_one_epoch() -> None:
