@@ -35,7 +35,8 @@ def work(config: Config, summary: Summary) -> None:
 
         def follow(done: int, total: int) -> None:
             progress.total = total
-            progress.advance(done - progress.done, done - progress.done)
+            fresh = done - round(progress.done)
+            progress.advance(fresh, fresh)
 
         result = pack(section, _reading(config), follow)
     splits = {name: asdict(split) for name, split in result.splits.items()}

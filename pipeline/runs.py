@@ -17,6 +17,7 @@ from pipeline.safe_text.redaction import redacted
 TOKENIZER = "tokenizer.json"
 SUMMARY = "summary.json"
 METRICS_LOG = "metrics.jsonl"
+PROFILE = "profile"  # folder of what --profile writes
 
 
 class Counts(Protocol):

@@ -15,8 +15,10 @@ from pipeline.objectives.network import Objective
 from pipeline.objectives.sealed import build
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import num_rows
-from pipeline.training.loop import Recipe, Training
-from pipeline.training.optimization import build_average, build_optimizer
+from pipeline.training.loop import Training
+from pipeline.training.optimization.average import build_average
+from pipeline.training.optimization.optimizers import build_optimizer
+from pipeline.training.recipe import Recipe
 
 Pair = tuple[float, float]
 CLASSES = [f"c{number}" for number in range(10)]
@@ -106,7 +108,7 @@ def batches_of(size: Size) -> list[dict[str, Tensor]]:
 class Batches:
     """A feed of batches that are in the host's memory; nobody goes on within an epoch."""
 
-    position = 0
+    position, keys = 0, None
     order: Mapping[str, int] = {}
 
     def __init__(self, ready: Sequence[dict[str, Tensor]], steps: int) -> None:

@@ -18,6 +18,7 @@ from jobs._job.command_line import (
     program,
     settings_help,
 )
+from jobs._job.profiling import profiling
 from pipeline import logs
 from pipeline.config import Config, load, to_yaml
 from pipeline.engine.plans.checks import Needs, check
@@ -110,7 +111,8 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
     options = parser_for(job).parse_intermixed_args(arguments)
     logs.set_up()
     try:
-        config = load(options.config, options.overrides)
+        traced = ["train.profile=true"] if options.profile else []
+        config = load(options.config, [*options.overrides, *traced])
         with listings_remembered() if job.needs else contextlib.nullcontext():
             if job.needs is not None:
                 check(config, job.needs(config))
@@ -118,9 +120,9 @@ def main(job: Job, arguments: Sequence[str] | None = None) -> int:
             if options.dry_run:
                 print(printable_lines(to_yaml(config) + "\n" + redact(job.plan(config))))
                 return 0
-            with contextlib.redirect_stdout(
-                sys.stderr
-            ):  # Ray says on stdout what its processes log
+            profiled = profiling(job.name, config) if options.profile else contextlib.nullcontext()
+            # Ray says on stdout what its processes log.
+            with contextlib.redirect_stdout(sys.stderr), profiled:
                 summary = run(job, config)
     except PipelineError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -34,6 +34,11 @@ def parser_for(job: Job) -> argparse.ArgumentParser:
         action="store_true",
         help="print the configuration and what would be done, and end",
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="write a flame graph of this process to RUN/profile/JOB.html, and a trace of six steps of a training",
+    )
     return parser
 
 

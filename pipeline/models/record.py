@@ -16,6 +16,9 @@ ROWS = "rows_"  # before a split's name, in the row of an epoch: different sampl
 PROGRESS = "progress.json"  # in the checkpoints' folder: how far an epoch is
 
 
+TIME_IS_OVER = "the time of train.max_seconds was over"  # why a training ended
+
+
 class EpochRange(TypedDict):
     """Epochs that were trained with the same settings.
 
@@ -39,7 +42,8 @@ class Kept(TypedDict):
         chosen_by: The number that was best in it, such as ``val_loss``; ``train_loss`` without a validation split.
         best: Number of the epoch that was best in it, where that is another: what was kept is no worse by more than
             chance.
-        stopped_before: Epochs that were asked for, where training ended early since it had got no better.
+        stopped_before: Epochs that were asked for, where training ended early.
+        since: Why it did; where that is not said, it had got no better.
     """
 
     epoch: int
@@ -47,6 +51,7 @@ class Kept(TypedDict):
     chosen_by: str
     best: NotRequired[int]
     stopped_before: NotRequired[int]
+    since: NotRequired[str]
 
 
 def extended(
@@ -129,8 +134,8 @@ def kept_epoch(kept: Mapping[str, object] | None) -> str:
     early = ""
     if "stopped_before" in kept:
         early = (
-            f"; training stopped early after epoch {kept['of']} of {kept['stopped_before']}, "
-            f"since {kept['chosen_by']} had got no better"
+            f"; training stopped early after epoch {kept['of']} of {kept['stopped_before']}, since "
+            f"{kept.get('since', str(kept['chosen_by']) + ' had got no better')}"
         )
     return f"epoch {kept['epoch']} of {kept['of']}, {how}{early}"
 

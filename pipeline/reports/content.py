@@ -130,6 +130,7 @@ class ReportData:
         cleaning: What each job found that looked for copies.
         examples: With a prediction: right and wrong examples. Without: a look at the data.
         history: Rows of ``metrics.jsonl``: ``epoch``, ``step``, ``train_loss``, ``val_accuracy``, ...
+        time_spent: Where the time of the training went, in a sentence; empty where that is not known.
         kept: Which epoch's weights the model has; None before there is a model.
         augmented: Training samples as the augmentation changes them.
         section: What the run's objective says on the page; None where no objective is configured.
@@ -151,6 +152,7 @@ class ReportData:
     cleaning: Sequence[CleaningReport] = ()
     examples: Sequence[Example] = ()
     history: Sequence[Mapping[str, float]] = ()
+    time_spent: str = ""
     kept: Kept | None = None
     augmented: Sequence[AugmentedSample] = ()
     section: Section | None = None

@@ -32,11 +32,13 @@ class Feed(Protocol):
     Attributes:
         samples: Different samples that this worker has been given since :meth:`batches` was called.
         position: Just behind the last global batch that was given.
+        keys: ``KEY`` and ``SHARD`` of the rows of the batch that was given last; None before the first.
         order: What the order of an epoch follows from, beside its number; ready for JSON.
     """
 
     samples: int
     position: int
+    keys: pa.Table | None
 
     @property
     def order(self) -> Mapping[str, int]:
@@ -70,6 +72,7 @@ class LaneFeed:
     Attributes:
         samples: Different samples that were given since :meth:`batches` was called.
         position: See :class:`Feed`.
+        keys: See :class:`Feed`.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class LaneFeed:
         self._lanes, self._batch_size, self._repeats = lanes, batch_size, repeats
         self._owned = lanes.owned([part.num_rows for part in parts], rank, num_workers)
         self.samples = self.position = 0
+        self.keys: pa.Table | None = None
 
     @property
     def order(self) -> Mapping[str, int]:
@@ -139,10 +143,12 @@ class LaneFeed:
 
     def _batch(self, pieces: Sequence[_Piece], epoch: int) -> Batch:
         """Collates what the lanes give; no sample makes no tensors."""
+        self.keys = None
         num_rows = sum(piece.table.num_rows for piece in pieces)
         if not num_rows:
             return {}
         table = pa.concat_tables([piece.table for piece in pieces]).combine_chunks()
+        self.keys = table.select([KEY, SHARD])
         repeats = np.concatenate([piece.repeats for piece in pieces])
         self.samples += int((repeats == 0).sum())
         chance = chance_column(table, self._lanes.seed, epoch, repeats)
@@ -161,6 +167,7 @@ class InOrderFeed:
     Attributes:
         samples: Samples that were given since :meth:`batches` was called.
         position: See :class:`Feed`.
+        keys: See :class:`Feed`.
         order: Nothing: it is always the same.
     """
 
@@ -185,6 +192,7 @@ class InOrderFeed:
             self.position += table.num_rows
             if self.position > start:
                 self.samples += table.num_rows
+                self.keys = table.select([KEY, SHARD])
                 yield self._collate(table)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,41 +21,19 @@ from pipeline.objectives.network import Batch, Objective, Turn
 from pipeline.training.augmentation import Augment, augmented
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Feed, num_rows
-from pipeline.training.optimization import Schedule, build_average, build_optimizer, build_schedule
+from pipeline.training.optimization.average import build_average
+from pipeline.training.optimization.optimizers import build_optimizer
+from pipeline.training.optimization.schedule import build_schedule
 from pipeline.training.ranks import LocalRanks, Ranks
+from pipeline.training.recipe import Recipe
+from pipeline.training.stages import STAGES, StageClock, stage_columns
 from pipeline.training.state import Position, TrainingState
 from pipeline.training.steps import Steps, seed_chance
+from pipeline.training.tally import RecentKeys, Tally, sums_of
 
-DIVERGED = "diverged_"  # before a turn's name, among the numbers of an epoch
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes:
-        epochs: Passes over the samples, in all.
-        learning_rate: Highest, of the configured optimizer.
-        weight_decay: Of the configured optimizer.
-        warmup_fraction: Share of all steps with a rising learning rate.
-        schedule: Of the learning rate behind those steps.
-        max_gradient_norm: Of one turn's gradients; larger ones are scaled down to it.
-        average_decay: Of the weights' moving average.
-        precision: Of matrix products.
-        seed: Of the network's own chance.
-        settings: What is noted of each epoch, ready for JSON.
-    """
-
-    epochs: int
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    warmup_fraction: float = 0.0
-    schedule: Schedule = "cosine"
-    max_gradient_norm: float = 1.0
-    average_decay: float = 0.0
-    precision: torch.dtype = torch.float32
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
+LOOK_EVERY = 32  # steps between two looks at what lies on a GPU, each of which waits for it
 
 
 class Training:
@@ -97,19 +74,14 @@ class Training:
         self.callbacks = callbacks
         self.average = build_average(network, recipe.average_decay)
         optimizers = [self._optimizer(turn) for turn in self.turns]
-        self.state = TrainingState(network, optimizers, self.average)
         self.stop = ""
         self.wants_checkpoint = False
         self.settled: Learned = {}
+        self._clock = StageClock()
         self._steps = Steps(
-            network,
-            self.turns,
-            optimizers,
-            self.ranks,
-            self.device,
-            recipe.max_gradient_norm,
-            recipe.precision,
+            network, self.turns, optimizers, self.ranks, self.device, recipe, self._clock
         )
+        self.state = TrainingState(network, optimizers, self.average, self._steps.scaler)
 
     def run(self) -> None:
         """Trains the epochs that are not done yet."""
@@ -133,7 +105,12 @@ class Training:
             return turn.optimizer
         recipe = self.recipe
         return build_optimizer(
-            self.network, recipe.learning_rate, recipe.weight_decay, turn.parameters, turn.betas
+            self.network,
+            recipe.learning_rate,
+            recipe.weight_decay,
+            turn.parameters,
+            turn.betas,
+            recipe.optimizer,
         )
 
     def _any_stops(self) -> bool:
@@ -141,40 +118,46 @@ class Training:
         return self.ranks.merge({"stop": float(bool(self.stop))})["stop"] > 0
 
     def _epoch(self, epoch: int) -> None:
-        """One pass over this worker's share."""
+        """One pass over this worker's share, or its first part where a worker stops within it."""
         began = time.monotonic()
         self.network.train()
         self._weigh()
         num_steps = self.feed.num_batches(0)
         start = self._start(epoch)
         schedules = self._schedules(epoch, num_steps, start.steps)
-        # What was counted before is of all workers; the first one has it.
-        sums = self._sums(start) if self.ranks.rank == 0 else {}
-        rate, rows = start.learning_rate, 0
+        tally = Tally(start, is_first=self.ranks.rank == 0, device=self.device)
+        recent, clock = RecentKeys(LOOK_EVERY), self._clock
+        clock.start()
         for step, share in enumerate(self.feed.batches(epoch, start.rows), start.steps):
+            clock.lap("waiting")
             # What a network draws itself is that of the step, so that a step is the same wherever training began.
             seed_chance(step_seed(self.recipe.seed, epoch, step, self.ranks.rank), self.device)
             rate = float(schedules[0].get_last_lr()[0])
             batch = self._augmented(share)
-            rows += num_rows(batch)
+            clock.lap("copying")
             seed = step_seed(self.recipe.seed, epoch, step, 0)
-            counted, is_due = self._steps.take(batch, seed, wants_checkpoint=self.wants_checkpoint)
+            taken = self._steps.take(batch, seed, wants_checkpoint=self.wants_checkpoint)
             self.average.update_parameters(self.network)
-            for name, value in counted.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+            tally.add(taken, num_rows(batch), rate)
+            recent.add(step, self.feed.keys)
+            if taken.left_out:
+                logger.warning("a step was left out: %s", self._place(epoch, step, recent))
+            elif self.device.type == "cpu" or not (step + 1) % LOOK_EVERY:
+                self._check_course(epoch, step, recent)
             if (
                 step + 1 < num_steps
             ):  # an epoch with more steps than the first ends with its last rate
                 for schedule in schedules:
                     schedule.step()
-            if is_due:
-                seconds = time.monotonic() - began
-                self._interrupt(start, step + 1, rate, self._with(start, rows, sums), seconds)
+            clock.lap("computing")
+            if taken.is_due and self._interrupt(start, tally, time.monotonic() - began):
+                return
             for callback in self.callbacks:
                 callback.step_ended(self, epoch + (step + 1) / max(num_steps, step + 1))
+            clock.lap("saving")
+        self._check_course(epoch, tally.steps - 1, recent)
         self.state.position = Position()
-        seconds = start.seconds + time.monotonic() - began
-        self._note(epoch, rate, self._with(start, rows, sums), seconds)
+        self._note(epoch, start, tally, start.seconds + time.monotonic() - began)
 
     def _start(self, epoch: int) -> Position:
         """Where the epoch goes on.
@@ -194,46 +177,43 @@ class Training:
             )
         return start
 
-    def _sums(self, start: Position) -> dict[str, Tensor]:
-        return {
-            name: torch.tensor(value, dtype=torch.float64, device=self.device)
-            for name, value in start.sums.items()
-        }
-
-    def _with(self, start: Position, rows: int, sums: Mapping[str, Tensor]) -> dict[str, float]:
+    def _numbers(self, start: Position, tally: Tally) -> dict[str, float]:
         """What this worker has counted in the epoch, ready to be added up; the first one with what was before."""
-        before = start if self.ranks.rank == 0 else Position()
-        numbers = {f"sum_{name}": float(value) for name, value in sums.items()}
-        numbers["rows"] = before.given + rows
-        numbers["samples"] = before.samples + self.feed.samples
+        numbers = tally.numbers(self.feed.samples)
+        for stage in STAGES:
+            seconds = self._clock.seconds[stage]
+            numbers[f"{self.ranks.rank} {stage}"] = seconds
+            before = start.stages.get(stage, 0.0) if self.ranks.rank == 0 else 0.0
+            numbers[f"all {stage}"] = before + seconds
         return numbers
 
-    def _interrupt(
-        self,
-        start: Position,
-        steps: int,
-        rate: float,
-        counted: Mapping[str, float],
-        seconds: float,
-    ) -> None:
-        """Has the callbacks write the state within an epoch, unless the training has diverged."""
+    def _interrupt(self, start: Position, tally: Tally, seconds: float) -> bool:
+        """Has the callbacks write the state within an epoch, unless the training has diverged.
+
+        Returns:
+            Whether a worker stops here.
+        """
         self.wants_checkpoint = False
-        diverged = float(self._steps.diverged is not None)
-        totals = self.ranks.merge({**counted, "diverged": diverged})
+        stops = {"stop": float(bool(self.stop))}
+        diverged = {"diverged": float(self._steps.diverged is not None)}
+        totals = self.ranks.merge({**self._numbers(start, tally), **stops, **diverged})
         if totals["diverged"] or not all(map(math.isfinite, totals.values())):
-            return  # the epoch's end says so; the last good checkpoint stays
+            return False  # the epoch's end says so; the last good checkpoint stays
         self.state.position = Position(
             rows=self.feed.position,
-            steps=steps,
-            sums={name[4:]: value for name, value in totals.items() if name[:4] == "sum_"},
+            steps=tally.steps,
+            sums=sums_of(totals),
             given=totals["rows"],
             samples=totals["samples"],
             seconds=start.seconds + seconds,
-            learning_rate=rate,
+            learning_rate=tally.learning_rate,
+            left_out=tally.left_out,
+            stages={stage: totals[f"all {stage}"] for stage in STAGES},
             order=dict(self.feed.order),
         )
         for callback in self.callbacks:
             callback.checkpoint(self)
+        return totals["stop"] > 0
 
     def _schedules(self, epoch: int, num_steps: int, done: int) -> list[LambdaLR]:
         total = max(1, num_steps * self.recipe.epochs)
@@ -253,46 +233,63 @@ class Training:
         weights = self.network.loss_weights(history) if self.ranks.rank == 0 else {}
         self.network.weigh(self.ranks.merge(weights))
 
-    def _note(self, epoch: int, rate: float, counted: Mapping[str, float], seconds: float) -> None:
+    def _note(self, epoch: int, start: Position, tally: Tally, seconds: float) -> None:
         """Writes the row of an epoch, and lets the callbacks add to it.
 
         Args:
             epoch: Counted from 0.
-            rate: The last learning rate.
-            counted: By this worker; see :meth:`_with`.
+            start: Where it began.
+            tally: What this worker has counted.
             seconds: That it took.
+
+        Raises:
+            ConfigError: A sum over the epoch is not finite, or no step of it moved a weight.
         """
-        numbers = dict(counted)
-        if (player := self._steps.diverged) is not None:
-            numbers[f"{DIVERGED}{player}"] = 1.0
-        totals = self.ranks.merge(numbers)
-        added = {name.removeprefix("sum_"): totals[name] for name in totals if name[:4] == "sum_"}
-        players = [name.removeprefix(DIVERGED) for name in totals if name.startswith(DIVERGED)]
-        self._check_finite(epoch, added, players)
-        row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": rate}
-        row |= {f"train_{name}": value for name, value in self.metrics(added).items()}
+        totals = self.ranks.merge(self._numbers(start, tally))
+        counted = sums_of(totals)
+        if tally.left_out == tally.steps or not all(map(math.isfinite, counted.values())):
+            raise self._diverged(epoch)
+        row: dict[str, float] = {"epoch": epoch + 1, "learning_rate": tally.learning_rate}
+        row |= {f"train_{name}": value for name, value in self.metrics(counted).items()}
         row |= {f"{ROWS}train": round(totals["samples"]), "seconds": round(seconds, 3)}
         row["samples_per_second"] = round(totals["rows"] / seconds, 1)
+        if self.recipe.on_nan == "skip":
+            row["steps_left_out"] = tally.left_out
+        means = {stage: totals[f"all {stage}"] / self.ranks.size for stage in STAGES}
+        ranks = range(self.ranks.size)
+        row |= stage_columns(
+            means, [{stage: totals[f"{rank} {stage}"] for stage in STAGES} for rank in ranks]
+        )
         self.state.add(row, self.recipe.settings)
         for callback in self.callbacks:
             callback.epoch_ended(self, row)
 
-    def _check_finite(self, epoch: int, sums: Mapping[str, float], players: Sequence[str]) -> None:
-        """Ends a training that cannot recover; every worker sees the same sums.
+    def _check_course(self, epoch: int, step: int, recent: RecentKeys) -> None:
+        """Ends a training that cannot recover; every worker knows of it in the same step.
 
         Args:
             epoch: Counted from 0.
-            sums: Over the epoch.
-            players: The turn whose loss was the first that was not finite, on each worker that had one.
+            step: The last one of the epoch that was taken.
+            recent: Samples of its steps.
 
         Raises:
-            ConfigError: A sum over the epoch is not finite, or a loss was not.
+            ConfigError: A loss or a gradient was not finite.
         """
-        if players or not all(map(math.isfinite, sums.values())):
-            several = len(self.turns) > 1 and players
-            first = f", that of the {' and the '.join(players)} first" if several else ""
-            raise ConfigError(
-                f"the loss of epoch {epoch + 1} is not finite{first}: the training has diverged",
-                where=f"train.learning_rate={self.recipe.learning_rate:g}",
-                fix="set it lower, train.max_gradient_norm lower, or train.precision=float32",
-            )
+        if (found := self._steps.diverged) is not None:
+            back = self._steps.num_taken - 1 - found.step
+            turn = found.turn if len(self.turns) > 1 else ""
+            raise self._diverged(epoch, turn, self._place(epoch, step - back, recent))
+
+    def _place(self, epoch: int, step: int, recent: RecentKeys) -> str:
+        """A step and its samples in words."""
+        return f"epoch {epoch + 1}, batch {step + 1} {recent.where(step)}".rstrip()
+
+    def _diverged(self, epoch: int, turn: str = "", where: str = "") -> ConfigError:
+        first = f", that of the {turn} first" if turn else ""
+        rate = f"train.learning_rate={self.recipe.learning_rate:g}"
+        return ConfigError(
+            f"the loss of epoch {epoch + 1} is not finite{first}: the training has diverged",
+            where=f"{rate} {where}".rstrip(),
+            fix="set it lower, train.max_gradient_norm lower, or train.precision=float32; train.on_nan=skip leaves out "
+            "batches whose loss or gradients are not finite",
+        )

@@ -44,10 +44,18 @@ class TrainConfig(Section):
     learning_rate: float = Field(
         default=1e-3, gt=0, description="highest, after the warm-up; it then falls, see schedule"
     )
-    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW, on matrices alone")
-    schedule: Literal["cosine", "constant"] = Field(
+    optimizer: Literal["adamw", "sgd", "muon"] = Field(
+        default="adamw",
+        description="sgd has Nesterov's momentum of 0.9 and wants a higher learning rate; muon moves matrices of "
+        "linear layers by Muon, by steps as large as AdamW's, which moves the rest",
+    )
+    weight_decay: float = Field(
+        default=0.05, ge=0, description="of weights of linear and convolution layers alone"
+    )
+    schedule: Literal["cosine", "linear", "step", "constant"] = Field(
         default="cosine",
-        description="of the learning rate after the warm-up: constant leaves it at its highest",
+        description="of the learning rate after the warm-up: cosine and linear fall to 0, step to a tenth at half and "
+        "a hundredth at three quarters of the way, constant leaves it at its highest",
     )
     warmup_fraction: float = Field(default=0.1, ge=0, le=1, description="share of all steps")
     max_gradient_norm: float = Field(
@@ -81,9 +89,30 @@ class TrainConfig(Section):
     early_stopping: EarlyStoppingConfig | None = Field(
         default=None, description="ends a training that gets no better; never, by default"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere",
+        description="of matrix products; auto is bfloat16 on a GPU, float32 elsewhere; float16 is for GPUs without "
+        "bfloat16, and scales gradients into its range",
+    )
+    on_nan: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="what a loss or gradients that are not finite do: stop ends the training and names the samples, "
+        "skip leaves out that step, which is counted as steps_left_out and costs a GPU a wait in every step",
+    )
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="ends the training behind the step in which this time is over, with a checkpoint that "
+        "train.resume=true goes on from; the best epoch until then is the model; no limit where null",
+    )
+    profile: bool = Field(
+        default=False,
+        description="writes a trace of six steps to RUN/profile/steps.json.gz, for Perfetto; --profile sets it",
+    )
+    track: list[Literal["tensorboard", "mlflow"]] = Field(
+        default=["tensorboard"],
+        description="where the numbers of epochs go beside metrics.jsonl: RUN/tensorboard; the MLflow "
+        "server of MLFLOW_TRACKING_URI (pip install 'multimodal-pipeline[mlflow]')",
     )
     checkpoint_every: CheckpointConfig = CheckpointConfig()
     keep_checkpoints: int = Field(

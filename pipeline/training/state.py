@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
@@ -36,6 +37,8 @@ class Position:
         samples: Different samples among them.
         seconds: That it took.
         learning_rate: Of the last step.
+        left_out: Steps among them that moved no weights, since they were not finite.
+        stages: Stage -> seconds that it took, of all workers together.
         order: What the epoch's order follows from; see :class:`pipeline.training.feed.Feed`.
     """
 
@@ -46,6 +49,8 @@ class Position:
     samples: float = 0.0
     seconds: float = 0.0
     learning_rate: float = 0.0
+    left_out: int = 0
+    stages: Mapping[str, float] = field(default_factory=dict)
     order: Mapping[str, int] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
@@ -65,6 +70,7 @@ class TrainingState:
         model: Trained in place.
         optimizers: Of the model's parameters, one a turn.
         average: Of the model's weights.
+        scaler: Of the gradients; none where None.
 
     Attributes:
         history: One row of numbers an epoch.
@@ -74,8 +80,13 @@ class TrainingState:
     """
 
     def __init__(
-        self, model: nn.Module, optimizers: Sequence[Optimizer], average: AveragedModel
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        average: AveragedModel,
+        scaler: GradScaler | None = None,
     ) -> None:
+        self.scaler = scaler or GradScaler("cpu", enabled=False)
         self.model, self.optimizers, self.average = model, tuple(optimizers), average
         self.history: list[dict[str, float]] = []
         self.ranges: list[EpochRange] = []
@@ -97,6 +108,7 @@ class TrainingState:
             "model": copied(self.model.state_dict()),
             "optimizers": [copied(optimizer.state_dict()) for optimizer in self.optimizers],
             "average": copied(self.average.state_dict()),
+            "scaler": self.scaler.state_dict(),
             "history": list(self.history),
             "ranges": list(self.ranges),
             "best": self.best,
@@ -119,6 +131,8 @@ class TrainingState:
             for optimizer, state in zip(self.optimizers, checkpoint["optimizers"], strict=True):
                 _load_optimizer(optimizer, state)
             self.average.load_state_dict(checkpoint["average"])
+            if checkpoint.get("scaler") and self.scaler.is_enabled():
+                self.scaler.load_state_dict(checkpoint["scaler"])
         except KeyError as missing:
             raise ConfigError(
                 f"the last checkpoint does not fit: it has no {missing}, as those of earlier versions",

@@ -23,7 +23,8 @@ class Progress:
 
     def __init__(self, job: str, total: int, unit: str, done: int = 0) -> None:
         self.job, self.total, self.unit = job, total, unit
-        self.done, self.skipped = done, done
+        self.done: float = done
+        self.skipped = done
         self.samples = self.bad = 0
         self.began = time.monotonic()
         self.last = 0.0
@@ -48,7 +49,7 @@ class Progress:
         elif kind is None:
             self._line()
 
-    def advance(self, units: int = 0, samples: int = 0, bad: int = 0, note: str = "") -> None:
+    def advance(self, units: float = 0, samples: int = 0, bad: int = 0, note: str = "") -> None:
         """Adds what was done since the last call; ``note`` is shown behind."""
         self.done += units
         self.samples += samples
@@ -68,7 +69,7 @@ class Progress:
         fresh = self.done - self.skipped
         remaining = f"{elapsed / fresh * max(0, self.total - self.done):.0f} s" if fresh else "?"
         sys.stderr.write(
-            f"{self.job}: {self.done}/{self.total} {self.unit}, "
+            f"{self.job}: {round(self.done, 2):g}/{self.total} {self.unit}, "
             f"{self.samples / max(elapsed, 1e-6):.0f} samples/s, bad {self.bad}, "
             f"ETA {remaining}{note and ', '}{note}\n"
         )

@@ -46,6 +46,7 @@ from pipeline.runs import METRICS_LOG, SUMMARY
 from pipeline.sample import KEY, SHARD
 from pipeline.shards.planning.plan import Part
 from pipeline.sinks.quarantine import read_quarantine
+from pipeline.training.stages import bottleneck
 
 MAX_COUNTED = 100_000  # samples of a split that are counted
 JOB_FOLDERS = ("", "decoded", "embeddings", "evaluation")  # of the run; each may have a quarantine
@@ -87,6 +88,7 @@ def gather(config: Config, config_path: str) -> ReportData:
     if section is not None and evaluation is not None and predicted is not None:
         chosen = section.choose(predicted, evaluation, config.report.num_examples)
         judged = judged_examples(config, decoder, evaluation, chosen)
+    history = _lines(storage.join(config.run, METRICS_LOG))
     return ReportData(
         title=storage.local_path(config.run).name,
         generated=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -99,7 +101,8 @@ def gather(config: Config, config_path: str) -> ReportData:
         examples=[*examples, *judged.examples],
         not_shown=judged.missing,
         augmented=augmented_samples(config, decoder, parts.get("train", [])),
-        history=_lines(storage.join(config.run, METRICS_LOG)),
+        history=history,
+        time_spent=bottleneck(history),
         kept=_kept(config),
         section=section,
         evaluation=evaluation,

@@ -40,7 +40,9 @@ from pipeline.sinks.quarantine import (
     num_noted,
     read_quarantine,
 )
+from pipeline.training.callbacks.mlflow import require_mlflow
 from pipeline.training.parts import PartRows
+from pipeline.training.stages import bottleneck
 from pipeline.training.state import last_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ def train(config: Config, summary: Summary) -> Bundle:
     target = config.require_objective().targets()
     if config.train.cache == "disk":
         require_local(config.run)
+    if "mlflow" in config.train.track:
+        require_mlflow()
     with Workplace(config.cluster) as workplace:
         parts = {"train": plan_parts(config, "train", "input.train", target=target)}
         if config.input.val is not None:
@@ -166,6 +170,8 @@ def _train(
         summary.metrics |= trainer.fit(job, splits)
     num_read = sum(survey.samples for survey in surveys.values())
     epochs, bad = read_history(config.run)[earlier:], read_quarantine(config.run)
+    if told := bottleneck(epochs):
+        logger.info("%s", told)
     check_epochs(epochs, num_read, bad, config.run)
 
 

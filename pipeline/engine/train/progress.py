@@ -50,18 +50,21 @@ def _follow(config: Config, progress: Progress, num_samples: int, stop: threadin
     while not ended:
         ended = stop.wait(SECONDS_BETWEEN_LOOKS)
         rows = read_history(config.run)
-        fresh = len(rows) - progress.done
-        note = ""
+        within = _epochs_by_steps(config)
+        # Workers that begin again from a checkpoint are behind what was shown until they have caught up.
+        fresh = max(0.0, max(float(len(rows)), within or 0.0) - progress.done)
+        note = "decoding" if within is None and not rows else ""
         if rows:
             score = config.require_objective().score.name
             shown = ("train_loss", f"train_{score}", f"val_{score}")
             note = ", ".join(f"{name} {rows[-1][name]:.3f}" for name in shown if name in rows[-1])
-        progress.advance(fresh, fresh * num_samples, note=note or _part_of_epoch(config))
+        progress.advance(fresh, round(fresh * num_samples), note=note)
 
 
-def _part_of_epoch(config: Config) -> str:
+def _epochs_by_steps(config: Config) -> float | None:
+    """Epochs that are done, with the share of the present one; None before the first step."""
     try:
         text = storage.read_bytes(storage.join(config.run, CHECKPOINTS, PROGRESS))
     except FileNotFoundError:
-        return "decoding"
-    return f"{json.loads(text)['epoch']:.2f} epochs"
+        return None
+    return float(json.loads(text)["epoch"])

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.modalities.facets import KeepsFeatures
 from pipeline.models.bundle import MANIFEST, Bundle
 from pipeline.models.noted import as_noted, modalities_as_noted
-from pipeline.models.record import CHECKPOINTS, LAST, SIZED_FOR
+from pipeline.models.record import CHECKPOINTS, LAST, SIZED_FOR, TIME_IS_OVER
 from pipeline.shards.planning.plan import expand, shard_fingerprint
 from pipeline.sinks.origin import Origin, full_location, shown
 
@@ -22,7 +22,15 @@ logger = logging.getLogger(__name__)
 
 TRAINED_ON = ("train", "val")  # splits that a model has seen: val chose its epoch
 # Settings of a training that change nothing of what is learned.
-OF_THE_JOB = {"resume", "overwrite", "checkpoint_every", "keep_checkpoints"}
+OF_THE_JOB = {
+    "resume",
+    "overwrite",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "max_seconds",
+    "track",
+    "profile",
+}
 MAX_SHARDS = 10_000  # that a bundle names one by one
 
 
@@ -160,7 +168,15 @@ def _is_done(config: Config, bundle: Bundle) -> bool:
     changed = list(runs.differences(_that_matter(before), _that_matter(now)))
     epochs, asked_epochs = bundle.training["kept"]["of"], config.train.epochs
     if not changed:
-        return True
+        is_cut = bundle.training["kept"].get("since") == TIME_IS_OVER
+        if is_cut and not config.train.resume:
+            logger.warning(
+                "the model is that of %d of %d epochs, since %s; train.resume=true goes on",
+                epochs,
+                asked_epochs,
+                TIME_IS_OVER,
+            )
+        return not (is_cut and config.train.resume)
     if not config.train.resume:
         fix = ""
         if (

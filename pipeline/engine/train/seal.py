@@ -11,8 +11,9 @@ import torch
 from pipeline import __version__, storage
 from pipeline.engine.train.record import settings_of, shards_of
 from pipeline.engine.train.worker import Job
+from pipeline.errors import RunError
 from pipeline.models.bundle import Bundle
-from pipeline.models.record import BEST, CHECKPOINTS, LAST, Kept, kept_epoch
+from pipeline.models.record import BEST, CHECKPOINTS, LAST, TIME_IS_OVER, Kept, kept_epoch
 from pipeline.training.state import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -24,12 +25,21 @@ def seal(job: Job, num_parts: int) -> Bundle:
     Args:
         job: What was trained.
         num_parts: Of all splits.
+
+    Raises:
+        RunError: The training ended before its first epoch was done.
     """
     from safetensors.torch import save
 
     config = job.config
-    best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
     last = load_checkpoint(storage.join(config.run, CHECKPOINTS, LAST))
+    if not last["history"]:
+        raise RunError(
+            f"there is no model yet: {last['stop']} before the first epoch was done",
+            where=config.run,
+            fix="train.resume=true goes on from there; raise train.max_seconds to get further at a time",
+        )
+    best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
     row = best["metrics"]
     score = config.require_objective().score
     choice: Kept = {
@@ -42,6 +52,8 @@ def seal(job: Job, num_parts: int) -> Bundle:
         choice["best"] = int(best_row["epoch"])
     if choice["of"] < config.train.epochs:
         choice["stopped_before"] = config.train.epochs
+        if last["stop"] == TIME_IS_OVER:
+            choice["since"] = TIME_IS_OVER
     by_validation = choice["chosen_by"].startswith("val_")
     logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(choice))
     weights = {name: value.contiguous() for name, value in best["weights"].items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,15 +21,25 @@ from pipeline.sample import LABEL
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.callbacks.checkpoint import Checkpoint, Rhythm
 from pipeline.training.callbacks.early_stop import EarlyStop
+from pipeline.training.callbacks.mlflow import MlflowCurves
 from pipeline.training.callbacks.tensorboard import TensorBoard
+from pipeline.training.callbacks.time_limit import TimeLimit
+from pipeline.training.callbacks.trace import Trace
 from pipeline.training.callbacks.validate import Validate
 from pipeline.training.features import FrozenFeatures, collated
 from pipeline.training.feed import Batch, Collate, InOrderFeed, LaneFeed, Source
-from pipeline.training.loop import Recipe, Training
+from pipeline.training.loop import Training
 from pipeline.training.order import Lanes
 from pipeline.training.parts import PartRows
 from pipeline.training.ranks import Ranks
+from pipeline.training.recipe import Recipe
 from pipeline.training.state import last_checkpoint
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,7 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
     settings = job.config.train
     return Recipe(
         epochs=settings.epochs,
+        optimizer=settings.optimizer,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         warmup_fraction=settings.warmup_fraction,
@@ -196,6 +207,7 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
         max_gradient_norm=settings.max_gradient_norm,
         average_decay=settings.average_decay,
         precision=_precision(job.config, device),
+        on_nan=settings.on_nan,
         seed=settings.seed,
         settings=settings_of(job.config),
     )
@@ -203,10 +215,10 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
 
 def _precision(config: Config, device: torch.device) -> torch.dtype:
     """Of a training's matrix products."""
-    bfloat16 = config.train.precision == "bfloat16"
-    if config.train.precision == "auto":
-        bfloat16 = device.type == "cuda"
-    return torch.bfloat16 if bfloat16 else torch.float32
+    precision = config.train.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" else "float32"
+    return PRECISIONS[precision]
 
 
 def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> list[Callback]:
@@ -223,7 +235,16 @@ def _callbacks(job: Job, splits: Splits, ranks: Ranks, collate: Collate) -> list
         stopping = settings.early_stopping
         callbacks.append(EarlyStop(score, stopping.patience, stopping.min_delta))
     about = {"attempt": job.attempt, "identity": job.identity}
+    if settings.max_seconds is not None:
+        callbacks.append(TimeLimit(settings.max_seconds))
     every = settings.checkpoint_every
     rhythm = Rhythm(every.seconds, every.steps)
     checkpoint = Checkpoint(run, score, about, rhythm, settings.keep_checkpoints)
-    return [*callbacks, TensorBoard(run), checkpoint]
+    trackers: dict[str, Callable[[], Callback]] = {
+        "tensorboard": lambda: TensorBoard(run),
+        "mlflow": lambda: MlflowCurves(run, settings_of(job.config)),
+    }
+    callbacks += [trackers[name]() for name in settings.track]
+    if settings.profile:
+        callbacks.append(Trace(run))
+    return [*callbacks, checkpoint]

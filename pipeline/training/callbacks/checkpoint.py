@@ -122,7 +122,9 @@ class Checkpoint(Callback):
             training.wants_checkpoint = True
 
     def _last(self, training: Training) -> list[tuple[str, object]]:
-        return [(f"{CHECKPOINTS}/{LAST}", training.state.snapshot(**self.about))]
+        return [
+            (f"{CHECKPOINTS}/{LAST}", training.state.snapshot(stop=training.stop, **self.about))
+        ]
 
     def _write(self, files: Sequence[tuple[str, object]]) -> None:
         """Begins to write files, one after the other, behind those before them."""

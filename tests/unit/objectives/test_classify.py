@@ -16,7 +16,7 @@ from pipeline.modalities.text.encoders.transformer import TextEncoder
 from pipeline.models.fusion import FusionConfig
 from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.classify.model import Classifier
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 CLASSES = ("zero", "one", "two", "three")
 LEARNED = {"classes": list(CLASSES)}

@@ -19,8 +19,9 @@ from pipeline.modalities.layers import Features
 from pipeline.models.batch import row_digests
 from pipeline.objectives.contrast import ContrastConfig
 from pipeline.objectives.contrast.model import SharedSpace
-from pipeline.training.loop import Recipe, Training
+from pipeline.training.loop import Training
 from pipeline.training.ranks import LocalRanks, TorchRanks
+from pipeline.training.recipe import Recipe
 
 B, WIDTH = 9, 32
 NAMES = ("left", "middle", "right")
@@ -263,7 +264,7 @@ def test_digests_are_those_of_values() -> None:
 class Share:
     """A worker's rows of each of two batches of nine; nobody goes on within an epoch."""
 
-    position, order = 0, dict[str, int]()
+    position, order, keys = 0, dict[str, int](), None
 
     def __init__(self, cuts: Sequence[tuple[int, int]]) -> None:
         self.cuts, self.samples = cuts, 0

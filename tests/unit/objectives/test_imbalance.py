@@ -19,7 +19,7 @@ from pipeline.objectives.losses import (
     focal_loss,
     inverse_frequency_weights,
 )
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 CLASSES = ("common", "rare")
 PLAIN = {

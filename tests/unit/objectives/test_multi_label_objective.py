@@ -22,7 +22,7 @@ from pipeline.objectives.multi_label.evaluation import LabelDetails
 from pipeline.objectives.multi_label.labels import LabelsTarget
 from pipeline.objectives.multi_label.model import MultiLabelClassifier
 from pipeline.sample import Field, Sample
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 CLASSES = ("cat", "dog", "emu")
 LEARNED: dict[str, Any] = {"classes": list(CLASSES), "thresholds": [0.5, 0.25, 0.9]}

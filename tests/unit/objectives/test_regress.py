@@ -20,7 +20,7 @@ from pipeline.objectives.base import Judging
 from pipeline.objectives.regress import RegressConfig
 from pipeline.objectives.regress.numbers import NumberSurvey, NumberTarget
 from pipeline.sample import Field, Sample
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 BATCH = 12
 

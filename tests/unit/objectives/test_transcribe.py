@@ -25,7 +25,7 @@ from pipeline.objectives.transcribe import TranscribeConfig
 from pipeline.objectives.transcribe.language import Fusion, Grams, LanguageConfig, learned_grams
 from pipeline.objectives.transcribe.outputs import outputs_for
 from pipeline.sample import KEY, LABEL, SHARD
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 MODALITIES = ModalitiesConfig.model_validate(
     {

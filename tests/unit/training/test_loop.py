@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, multiprocessing, nn
@@ -19,8 +20,9 @@ from pipeline.models.record import ROWS
 from pipeline.objectives.network import Objective, Turn
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.feed import Batch
-from pipeline.training.loop import Recipe, Training
+from pipeline.training.loop import Training
 from pipeline.training.ranks import LocalRanks, Ranks, TorchRanks
+from pipeline.training.recipe import Recipe
 
 SPLITS = {1: [[0, 20]], 2: [[0, 13], [13, 20]], 3: [[0, 0], [0, 3], [3, 20]]}  # of each batch of 20
 
@@ -57,6 +59,7 @@ class Share:
     def __init__(self, first: int = 0, end: int = 20) -> None:
         self.first, self.end, self.samples, self.position = first, end, 0, 0
         self.order: dict[str, int] = {}
+        self.keys: pa.Table | None = None
 
     def num_batches(self, epoch: int) -> int:
         return 3
@@ -83,8 +86,10 @@ def train(
 
 
 def without_times(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    times = ("seconds", "samples_per_second")
-    return [{name: row[name] for name in row if name not in times} for row in history]
+    return [
+        {name: row[name] for name in row if "seconds" not in name and "per_second" not in name}
+        for row in history
+    ]
 
 
 class ThreadRanks:

@@ -8,12 +8,9 @@ import torch
 from torch import nn
 
 from pipeline.modalities.layers import TransformerBlock
-from pipeline.training.optimization import (
-    build_average,
-    build_optimizer,
-    build_schedule,
-    rate_factor,
-)
+from pipeline.training.optimization.average import build_average
+from pipeline.training.optimization.optimizers import build_optimizer
+from pipeline.training.optimization.schedule import build_schedule, rate_factor
 
 
 class Small(nn.Module):

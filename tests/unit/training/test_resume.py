@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,8 +30,9 @@ from pipeline.models.record import LAST, Score
 from pipeline.training.callbacks.base import Callback
 from pipeline.training.callbacks.checkpoint import Checkpoint, Rhythm
 from pipeline.training.feed import Batch
-from pipeline.training.loop import Recipe, Training
+from pipeline.training.loop import Training
 from pipeline.training.ranks import LocalRanks, Ranks
+from pipeline.training.recipe import Recipe
 from pipeline.training.state import Position, dump, earlier_checkpoints, last_checkpoint
 
 SIZES = [13, 4, 9, 0, 21, 7, 1]  # rows of the parts: larger and smaller than a batch of 7, and none
@@ -59,6 +61,10 @@ class Numbers:
     @property
     def position(self) -> int:
         return self.feed.position
+
+    @property
+    def keys(self) -> pa.Table | None:
+        return self.feed.keys
 
     @property
     def order(self) -> Mapping[str, int]:

@@ -14,7 +14,8 @@ from torch import nn
 from pipeline.errors import ConfigError
 from pipeline.models.record import Score, extended, kept_epoch
 from pipeline.training.callbacks.checkpoint import Checkpoint
-from pipeline.training.optimization import build_average, build_optimizer
+from pipeline.training.optimization.average import build_average
+from pipeline.training.optimization.optimizers import build_optimizer
 from pipeline.training.state import TrainingState, load_checkpoint
 
 if TYPE_CHECKING:

@@ -1,30 +1,36 @@
 """Whole trainings in this process, without Ray: resumed, from every cache, stopped early, and counted."""
 
+import functools
+import gzip
+import itertools
 import json
+import logging
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import torch
 
+from jobs import _job
+from jobs.train import JOB as train_job
 from pipeline.config import load
 from pipeline.engine.executors.workplace import Workplace
 from pipeline.engine.train import fit
 from pipeline.engine.train.kept import KeptTables
+from pipeline.engine.train.record import finished
 from pipeline.errors import ConfigError, RunError
 from pipeline.models.bundle import Bundle
-from pipeline.models.record import CHECKPOINTS, LAST
+from pipeline.models.record import CHECKPOINTS, LAST, kept_epoch
 from pipeline.runs import Summary
 from pipeline.sinks.quarantine import set_bad_aside
-
-TIMES = ("seconds", "samples_per_second", "validation_seconds")
+from pipeline.training.callbacks.time_limit import TimeLimit
 
 
 def train(config: Path, run: Path, *settings: str) -> tuple[Bundle, list[dict[str, float]]]:
     bundle = fit.train(load(config, [f"run={run}", *settings]), Summary("train"))
     lines = (run / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    return bundle, [{name: row[name] for name in row if name not in TIMES} for row in rows]
+    return bundle, [{n: row[n] for n in row if "second" not in n} for row in rows]
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tone_config: Path, tmp_path: Path) -> None:
@@ -95,6 +101,54 @@ def test_it_stops_early_keeps_the_best_epoch_and_says_so(tone_config: Path, tmp_
     assert scores[kept["epoch"] - 1] == max(scores) == bundle.metrics["val_accuracy"]
     assert (kept["of"], kept["stopped_before"]) == (len(rows), 30)
     assert train(tone_config, run, *stopping, "train.resume=true")[1] == rows, "it stays stopped"
+
+
+def test_a_training_in_pieces_of_time_is_the_whole_one(
+    tone_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its clock is one that counts steps."""
+    whole, history = train(tone_config, tmp_path / "whole")
+    steps = itertools.count()
+    limited = functools.partial(TimeLimit, now=lambda: float(next(steps)))
+    monkeypatch.setattr("pipeline.engine.train.worker.TimeLimit", limited)
+    run = tmp_path / "parts"
+    with pytest.raises(RunError, match="no model yet: the time of train.max_seconds was over"):
+        train(tone_config, run, "train.max_seconds=1")
+    assert not (run / "model").exists()
+    bundle, rows = train(tone_config, run, "train.max_seconds=6", "train.resume=true")
+    assert rows == history[: len(rows)]
+    assert 1 <= len(rows) < 3
+    assert "since the time of train.max_seconds was over" in kept_epoch(bundle.training["kept"])
+    same = load(tone_config, [f"run={run}"])
+    with caplog.at_level(logging.WARNING):
+        assert finished(same) is not None
+    assert f"the model is that of {len(rows)} of 3 epochs" in caplog.text
+    bundle, rows = train(tone_config, run, "train.resume=true")
+    assert rows == history
+    assert bundle.weights == whole.weights
+    assert "since" not in bundle.training["kept"]
+    assert finished(load(tone_config, [f"run={run}", "train.resume=true"])) is not None
+
+
+def test_a_profile_is_written(tone_config: Path, tmp_path: Path) -> None:
+    assert _job.main(train_job, [str(tone_config), "train.epochs=1", "--profile"]) == 0
+    folder = tmp_path / "run" / "profile"
+    trace = json.loads(gzip.decompress((folder / "steps.json.gz").read_bytes()))
+    names = {event.get("name", "") for event in trace["traceEvents"]}
+    assert any("backward" in name.lower() for name in names)
+    page = (folder / "train.html").read_text()
+    assert "_epoch" in page, "the loop is among what was seen"
+
+
+def test_the_log_says_where_the_time_went(
+    tone_config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        train(tone_config, tmp_path / "run", "train.epochs=2")
+    assert "Of the training's time, " in caplog.text
 
 
 def test_curves_are_there_for_tensorboard(tone_config: Path, tmp_path: Path) -> None:

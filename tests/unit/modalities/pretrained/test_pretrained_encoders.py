@@ -24,7 +24,9 @@ from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.sealed import build
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
-from pipeline.training.optimization import build_average, build_optimizer, build_schedule
+from pipeline.training.optimization.average import build_average
+from pipeline.training.optimization.optimizers import build_optimizer
+from pipeline.training.optimization.schedule import build_schedule
 
 CLASSES = ("even", "odd")
 LEARNED = {"classes": list(CLASSES)}

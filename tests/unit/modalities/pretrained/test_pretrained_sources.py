@@ -29,7 +29,7 @@ from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.sealed import build
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 LEARNED = {"classes": ["even", "odd"]}
 OBJECTIVE = ClassifyConfig(width=32)

@@ -26,7 +26,7 @@ from pipeline.objectives.classify import ClassifyConfig
 from pipeline.objectives.sealed import build
 from pipeline.prediction.predictor import load_predictor
 from pipeline.prediction.spec import open_model
-from pipeline.training.optimization import build_optimizer
+from pipeline.training.optimization.optimizers import build_optimizer
 
 TEXTS = ["a cat sits on the mat", "Photo of a DOG", "red", "", "a loud blue song " * 30]
 SAMPLES = [sample(f"k{i}", i, txt=text.encode()) for i, text in enumerate(TEXTS)]

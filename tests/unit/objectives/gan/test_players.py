@@ -28,7 +28,8 @@ from pipeline.objectives.gan.networks.players import held
 from pipeline.objectives.gan.networks.spectral import spectral_norm
 from pipeline.objectives.network import Batch, Turn
 from pipeline.objectives.sealed import build
-from pipeline.training.loop import Recipe, Training
+from pipeline.training.loop import Training
+from pipeline.training.recipe import Recipe
 from pipeline.training.steps import Steps
 
 B, SIZE = 8, 8
@@ -69,7 +70,7 @@ def batch_of(network: AdversarialPair, seed: int = 0) -> dict[str, Tensor]:
 class Feed:
     """The same batch, a few times an epoch, with chance of its own each time; nobody goes on within one."""
 
-    position, order = 0, dict[str, int]()
+    position, order, keys = 0, dict[str, int](), None
 
     def __init__(self, network: AdversarialPair, steps: int = 3) -> None:
         self.batch, self.steps, self.samples = batch_of(network), steps, 0
@@ -206,9 +207,7 @@ def test_a_players_turn_leaves_the_other_bitwise_untouched(settings: dict[str, A
         [turn] = [turn for turn in network.turns if turn.name == name]
         training = Training(network, Feed(network), Recipe(1, learning_rate=1e-2))
         optimizer = training.state.optimizers[(DISCRIMINATOR, GENERATOR).index(name)]
-        steps = Steps(
-            network, [turn], [optimizer], training.ranks, training.device, 1.0, torch.float32
-        )
+        steps = Steps(network, [turn], [optimizer], training.ranks, training.device, Recipe(1))
         for batch in training.feed.batches(0):
             steps.take(batch, 0)
         after = network.state_dict()
