@@ -36,12 +36,11 @@ SECTIONS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Evaluates or compares; returns the exit code."""
     options = build_parser().parse_intermixed_args(arguments)
-    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
     compared = options.compare or []
     # argparse takes overrides behind the runs for runs.
     settings = [word for word in compared if "=" in word]
     job = JOB if options.compare is None else compare_job([*filter(_is_run, compared)])
-    return _job.main(job, [options.config, *options.overrides, *settings, *flags])
+    return _job.main(job, [options.config, *options.overrides, *settings, *_job.passed_on(options)])
 
 
 def _is_run(word: str) -> bool:
@@ -129,12 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="compares evaluated runs, the configuration's own among them, and judges none anew",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the configuration and what would be done, and end",
-    )
+    _job.add_flags(parser, "print the configuration and what would be done, and end")
     return parser
 
 

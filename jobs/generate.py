@@ -27,9 +27,10 @@ SECTIONS = ("run", "modalities", "infer", "limits")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Asks the model; returns the exit code."""
     options = build_parser().parse_intermixed_args(arguments)
-    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
     seed = [] if options.seed is None else [f"infer.seed={options.seed}"]
-    return _job.main(job_for(options), [options.config, *options.overrides, *seed, *flags])
+    return _job.main(
+        job_for(options), [options.config, *options.overrides, *seed, *_job.passed_on(options)]
+    )
 
 
 def job_for(options: argparse.Namespace) -> Job:
@@ -110,8 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seed", type=int, metavar="N", help="the same as infer.seed=")
     add("--out", metavar="FILE", help="where the picture, the sound or the text is written")
     add("--column", metavar="NAME", help="what is written, where the model makes several things")
-    add("--json", action="store_true", help="print the answer as one JSON object")
-    add("--dry-run", action="store_true", help="print what would be asked, and end")
+    _job.add_flags(parser, "print what would be asked, and end")
     return parser
 
 

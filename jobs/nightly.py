@@ -85,10 +85,11 @@ def _once(options: argparse.Namespace) -> int:
         # Without {date} tonight reads what a stopped night has left.
         among = config.nightly.history if is_dated(config) else 0
         dates = unfinished(Ledger(config.run), date, options.catch_up, among)
-    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
 
     def here(each: str) -> int:
-        return _job.main(job_for(each, ends), [options.config, *options.words, *flags])
+        return _job.main(
+            job_for(each, ends), [options.config, *options.words, *_job.passed_on(options)]
+        )
 
     def apart(each: str) -> int:
         command = [sys.executable, "-m", "jobs.nightly", options.config, *options.words]
@@ -216,8 +217,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image", default="pipeline:latest", help="container image, for emit kubernetes"
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done, and end")
+    _job.add_flags(parser, "print what would be done, and end")
     return parser
 
 

@@ -35,9 +35,8 @@ MAX_TOP = 10_000  # neighbours are held in memory
 def main(arguments: Sequence[str] | None = None) -> int:
     """Searches; returns the exit code."""
     options = build_parser().parse_intermixed_args(arguments)
-    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
     overrides = [*options.overrides, *([f"search.index={options.index}"] if options.index else [])]
-    return _job.main(job_for(options), [options.config, *overrides, *flags])
+    return _job.main(job_for(options), [options.config, *overrides, *_job.passed_on(options)])
 
 
 def job_for(options: argparse.Namespace) -> Job:
@@ -143,8 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--html", metavar="FILE", help="writes a page with the neighbours' images, texts and sounds"
     )
-    add("--json", action="store_true", help="print the answer as one JSON object")
-    add("--dry-run", action="store_true", help="print what would be searched, and end")
+    _job.add_flags(parser, "print what would be searched, and end")
     return parser
 
 

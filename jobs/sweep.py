@@ -31,8 +31,7 @@ SECTIONS = ("run", "input", "modalities", "objective", "train", "evaluate", "swe
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweeps; returns the exit code."""
     options = build_parser().parse_intermixed_args(arguments)
-    flags = ["--json"] * options.json + ["--dry-run"] * options.dry_run
-    words = [options.config, *options.overrides, *flags]
+    words = [options.config, *options.overrides, *_job.passed_on(options)]
     return _job.main(job_for(options.config, options.overrides), words)
 
 

@@ -14,7 +14,9 @@ from jobs._job.answer import counts, reasons_table
 from jobs._job.command_line import (
     COMMAND,
     add_configuration,
+    add_flags,
     parser_for,
+    passed_on,
     program,
     settings_help,
 )
@@ -35,10 +37,12 @@ __all__ = [
     "INTERRUPTED",
     "Job",
     "add_configuration",
+    "add_flags",
     "counts",
     "load",
     "main",
     "parser_for",
+    "passed_on",
     "program",
     "run",
     "settings_help",

@@ -28,18 +28,34 @@ def parser_for(job: Job) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_configuration(parser, job.sections)
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the configuration and what would be done, and end",
-    )
-    parser.add_argument(
+    add_flags(parser)
+    return parser
+
+
+def add_flags(
+    parser: argparse.ArgumentParser,
+    dry_run: str = "print the configuration and what would be done, and end",
+) -> None:
+    """Adds the flags that all jobs have.
+
+    Args:
+        parser: Of the job.
+        dry_run: What a dry run does.
+    """
+    add = parser.add_argument
+    add("--json", action="store_true", help="print the summary as one JSON object")
+    add("--dry-run", action="store_true", help=dry_run)
+    add(
         "--profile",
         action="store_true",
         help="write a flame graph of this process to RUN/profile/JOB.html, and a trace of six steps of a training",
     )
-    return parser
+
+
+def passed_on(options: argparse.Namespace) -> list[str]:
+    """The flags that all jobs have, for a job whose own command line came first."""
+    flags = {"--json": options.json, "--dry-run": options.dry_run, "--profile": options.profile}
+    return [flag for flag, is_set in flags.items() if is_set]
 
 
 def program(job: str) -> str:

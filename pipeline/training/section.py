@@ -77,6 +77,16 @@ class TrainConfig(Section):
         "what is beyond 0.3 of it in temporary files; disk is RUN/cache, which the next training of these "
         "settings finds",
     )
+    cache_gb: float | None = Field(
+        default=None,
+        gt=0,
+        description="of cache=disk, at most; parts that have no room are decoded in every epoch; no limit where null",
+    )
+    cache_folder: str | None = Field(
+        default=None,
+        description="of cache=disk, in place of RUN/cache: several runs may share it, also at the same time, and find "
+        "what any of them has decoded with the same settings; nothing is removed from it but by cache_gb",
+    )
     shuffle_rows: int = Field(
         default=4096, ge=1, description="samples that are shuffled among at a time, over all lanes"
     )

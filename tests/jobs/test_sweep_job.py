@@ -28,11 +28,14 @@ def test_what_is_done_is_not_done_again(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    few = ["input.max_samples=20", "evaluate.baselines=false"]
+    few = ["input.max_samples=20", "evaluate.baselines=false", "train.cache=disk"]
     assert sweep.main([str(config), *few]) == 0
     page = capsys.readouterr().out
     models = seal_times(run)
     assert set(models) == {f"{name}/seed-{seed}" for name in ("concat", "gated") for seed in (0, 1)}
+
+    assert len(list((run / "sweep" / "cache").iterdir())) == 1, "all runs share what is decoded"
+    assert not list(run.glob("sweep/*/*/cache"))
 
     content = json.loads((run / "comparison" / "comparison.json").read_text())
     assert {row["name"]: len(row["runs"]) for row in content["rows"]} == {"concat": 2, "gated": 2}

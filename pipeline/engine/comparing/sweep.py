@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline import storage
 from pipeline.config import Config, load
 from pipeline.engine.comparing.runs import compare_entrants, judged
+from pipeline.engine.decoding.cache import CACHE
 from pipeline.engine.train.record import data_of, finished, recipe_of, settings_of
 from pipeline.errors import ConfigError
 from pipeline.evaluation.comparison import Comparison
@@ -64,13 +65,22 @@ def _configs(
         run = storage.join(config.run, FOLDER, name, f"seed-{seed}")
         own = [f"run={json.dumps(run)}", f"train.seed={seed}"]
         try:
-            configs.append(load(path, [*overrides, *changes, *own]))
-            configs[-1].check_training()
+            loaded = load(path, [*overrides, *changes, *own])
+            loaded.check_training()
+            configs.append(_sharing(loaded, storage.join(config.run, FOLDER, CACHE)))
         except ConfigError as error:
             raise ConfigError(
                 error.what, where=f"sweep.variants.{name}: {error.where}", fix=error.fix
             ) from None
     return configs
+
+
+def _sharing(config: Config, folder: str) -> Config:
+    """The same run with the cache that all runs have in common, so that the same settings decode once."""
+    settings = config.train
+    if settings.cache != "disk" or settings.cache_folder is not None:
+        return config
+    return config.model_copy(update={"train": settings.model_copy(update={"cache_folder": folder})})
 
 
 def to_train(config: Config) -> Config | None:

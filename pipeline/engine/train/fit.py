@@ -64,7 +64,7 @@ def train(config: Config, summary: Summary) -> Bundle:
     config, size = sized(config)
     target = config.require_objective().targets()
     if config.train.cache == "disk":
-        require_local(config.run)
+        require_local(config.run, config.train.cache_folder)
     if "mlflow" in config.train.track:
         require_mlflow()
     with Workplace(config.cluster) as workplace:
@@ -246,7 +246,15 @@ def _with_cache(decoder: Decoder, job: Job, parts: Sequence[Part], cleaned: Clea
     identity["verify"] = job.config.input.verify
     if cleaned.digest:  # the same part may leave out others than before
         identity["cleaning"] = cleaned.digest
-    return CachedDecoder.of(decoder, prepare_cache(job.config.run, identity, parts))
+    settings = job.config.train
+    cache = prepare_cache(
+        job.config.run,
+        identity,
+        parts,
+        shared=settings.cache_folder,
+        max_bytes=None if settings.cache_gb is None else round(settings.cache_gb * 1e9),
+    )
+    return CachedDecoder.of(decoder, cache)
 
 
 def _check_resume(job: Job) -> None:

@@ -28,6 +28,8 @@ OF_THE_JOB = {
     "checkpoint_every",
     "keep_checkpoints",
     "max_seconds",
+    "cache_gb",
+    "cache_folder",
     "track",
     "profile",
 }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
 from pipeline import __version__, storage
+from pipeline.config import Config
 from pipeline.engine.train.record import settings_of, shards_of
 from pipeline.engine.train.worker import Job
 from pipeline.errors import RunError
@@ -41,19 +44,7 @@ def seal(job: Job, num_parts: int) -> Bundle:
         )
     best = load_checkpoint(storage.join(config.run, CHECKPOINTS, BEST))
     row = best["metrics"]
-    score = config.require_objective().score
-    choice: Kept = {
-        "epoch": int(row["epoch"]),
-        "of": len(last["history"]),
-        "chosen_by": score.column(row),
-    }
-    best_row = max(last["history"], key=score.rank)
-    if score.rank(best_row) > score.rank(row):
-        choice["best"] = int(best_row["epoch"])
-    if choice["of"] < config.train.epochs:
-        choice["stopped_before"] = config.train.epochs
-        if last["stop"] == TIME_IS_OVER:
-            choice["since"] = TIME_IS_OVER
+    choice = _choice(config, row, last)
     by_validation = choice["chosen_by"].startswith("val_")
     logger.log(logging.INFO if by_validation else logging.WARNING, "kept %s", kept_epoch(choice))
     weights = {name: value.contiguous() for name, value in best["weights"].items()}
@@ -81,3 +72,27 @@ def seal(job: Job, num_parts: int) -> Bundle:
         },
         weights=save(weights),
     )
+
+
+def _choice(config: Config, row: Mapping[str, float], last: Mapping[str, Any]) -> Kept:
+    """What the bundle says of the epoch that is kept.
+
+    Args:
+        config: The configuration of the training.
+        row: The epoch's numbers.
+        last: The last checkpoint.
+    """
+    score = config.require_objective().score
+    choice: Kept = {
+        "epoch": int(row["epoch"]),
+        "of": len(last["history"]),
+        "chosen_by": score.column(row),
+    }
+    best_row = max(last["history"], key=score.rank)
+    if score.rank(best_row) > score.rank(row):
+        choice["best"] = int(best_row["epoch"])
+    if choice["of"] < config.train.epochs:
+        choice["stopped_before"] = config.train.epochs
+        if last["stop"] == TIME_IS_OVER:
+            choice["since"] = TIME_IS_OVER
+    return choice

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from support.evil import EvilCodec, evil_decoder
 from support.tones import write_tar
 
-from pipeline.engine.decoding.cache import cached
+from pipeline.engine.decoding.cache import Cache, cached
 from pipeline.engine.decoding.isolated import decode_here
 from pipeline.engine.decoding.part import decode_part
 from pipeline.modalities.decoding.decoder import Decoder
@@ -106,7 +106,7 @@ def test_training_notes_them_and_its_cache_keeps_the_remarks(tmp_path: Path) -> 
     part, run = shard(tmp_path), tmp_path / "run"
     (tmp_path / "cache").mkdir()
     for _ in range(2):  # decoded, then from the cache
-        table = cached(str(tmp_path / "cache"), part, lambda: decode_here(part, decoder()))
+        table = cached(Cache(str(tmp_path / "cache")), part, lambda: decode_here(part, decoder()))
         good = set_bad_aside(table, str(run))
         assert good["key"].to_pylist() == ["a", "b", "c"]
         assert rows_of(run) == ROWS
