@@ -55,8 +55,9 @@ bench: setup $(PEERS) ## measure kernels, and ingest against its limits and peer
 	@$(BIN)/python -m bench.kernels
 	@$(BIN)/python -m bench.ingest
 
-soak: setup ## kill batch inference 110 times and compare its rows, into bench/results; goes on where it stopped
+soak: setup ## kill batch inference 110 times, and trainings 80 times, and look for what is lost; goes on where it stopped
 	@$(BIN)/python -m bench.soak
+	@$(BIN)/python -m bench.soak.trainings
 
 # In a folder of its own: Daft wants an older pyarrow than the product, which must not change to be measured.
 $(PEERS): bench/peers/requirements.txt | $(STAMP)

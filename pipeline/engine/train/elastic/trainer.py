@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import ray
+from ray import PlacementGroupID
 from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
     get_or_create_autoscaling_coordinator,
 )
@@ -19,6 +20,11 @@ from ray.train.v2._internal.execution.scaling_policy import NoopDecision, Resize
 from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.train.v2.torch.torch_trainer import TorchTrainer
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group_table,
+    remove_placement_group,
+)
 
 from pipeline.engine.train.elastic import notices
 from pipeline.errors import PipelineError, RunError
@@ -142,14 +148,25 @@ class WorkersTrainer(TorchTrainer):  # type: ignore[misc, unused-ignore]
     def __init__(self, *arguments: Any, wait_seconds: float, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._wait_seconds = wait_seconds
+        self._reserved_before: set[str] = set()
 
     def forget(self) -> None:
-        """Gives back what a controller that was lost had set aside: others would be without it for three minutes."""
+        """Gives back what a controller that was lost had set aside.
+
+        Ray's own helper for that needs a dashboard, and the claim of the workers to come lives on for three minutes:
+        who comes next would be without all of it.
+        """
+        job = ray.get_runtime_context().get_job_id()
+        for name in _reserved() - self._reserved_before:
+            if name.endswith(job):
+                group = PlacementGroup(PlacementGroupID(bytes.fromhex(name)))
+                remove_placement_group(group)
         requester = f"train-{self.train_run_context.run_id}"
         coordinator: Any = get_or_create_autoscaling_coordinator()  # type: ignore[no-untyped-call]
         coordinator.cancel_request.remote(requester)
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
+        self._reserved_before = _reserved()
         scaling: Any = self.scaling_config
         if scaling.elasticity_enabled:
             settings["scaling_policy"] = RoomPolicy(scaling, self._wait_seconds)
@@ -169,6 +186,12 @@ class WorkersTrainer(TorchTrainer):  # type: ignore[misc, unused-ignore]
             raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _reserved() -> set[str]:
+    """Names of the cluster's placement groups that hold something, or wait for it; each ends with its job's."""
+    groups = placement_group_table()
+    return {name for name, group in groups.items() if group["state"] != "REMOVED"}
 
 
 def _num_cpus() -> float:
