@@ -92,6 +92,13 @@ class GanConfig(GeneratingSection):
         int,
         Field(ge=8, le=512, description="of both networks' finest maps; coarser ones have more"),
     ] = 32
+    network: Annotated[
+        Literal["convolutions", "warped"],
+        Field(
+            description="makes maps: convolutions, or a perceptron whose maps are moved and stretched across, as words "
+            "are that are said earlier or slower"
+        ),
+    ] = "convolutions"
     patch: Annotated[
         int,
         Field(
@@ -108,6 +115,22 @@ class GanConfig(GeneratingSection):
         float,
         Field(ge=0, description="weight of the discriminator's gradient penalty; 0 leaves it out"),
     ] = 0.0
+    reconstruction: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="weight of making real values again, of noise that a network reads from them, so that noise "
+            "says what values of one label differ in; 0 leaves it out",
+        ),
+    ] = 0.0
+    reconstruction_scale: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="how far off numbers may be that are made again (values lie from -1 to 1): the larger, the "
+            "more alike are values of one label",
+        ),
+    ] = 0.5
     discriminator_rate: Annotated[
         float,
         Field(gt=0, le=100, description="learning rate of the discriminator over the generator's"),

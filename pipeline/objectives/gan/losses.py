@@ -42,6 +42,32 @@ def generator_losses(fake: Tensor, kind: LossName) -> Tensor:
     return -fake if kind == "hinge" else functional.softplus(-fake)
 
 
+def reconstruction_losses(
+    real: Tensor, again: Tensor, location: Tensor, log_scale: Tensor, scale: float
+) -> Tensor:
+    """Loss of making real values again of noise that they tell of, float32 (B,).
+
+    The mean distance of their N numbers, and scale / N of the nats that the noise says more than chance: a bound of the
+    negative log-likelihood under Laplace noise of that scale, times scale / N and but for a constant.
+
+    Args:
+        real: float32 (B, *shape).
+        again: float32 (B, *shape), what was made of such noise.
+        location: float32 (B, Z), of the noise.
+        log_scale: float32 (B, Z).
+        scale: Of the Laplace noise: the larger, the less is said of a value, and the nearer to chance.
+
+    Source:
+        Kingma & Welling 2014, "Auto-encoding variational Bayes", equation 7, of values under a condition as in
+        Sohn et al. 2015, "Learning structured output representation using deep conditional generative models",
+        equation 4; beside an adversary, Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity
+        metric", section 2.3.
+    """
+    distances = (real - again).abs().flatten(1)
+    nats = 0.5 * (location.square() + (2.0 * log_scale).exp() - 1.0) - log_scale
+    return distances.mean(dim=1) + scale / distances.shape[1] * nats.sum(dim=1)
+
+
 def gradient_penalties(logits: Tensor, values: Tensor) -> Tensor:
     """Squared norms of the gradients of logits in their values, float32 (B,), to differentiate once more.
 

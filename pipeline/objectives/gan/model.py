@@ -19,6 +19,7 @@ from pipeline.objectives.gan.losses import (
     discriminator_losses,
     generator_losses,
     gradient_penalties,
+    reconstruction_losses,
 )
 from pipeline.objectives.gan.networks.players import (
     Condition,
@@ -26,6 +27,7 @@ from pipeline.objectives.gan.networks.players import (
     Generator,
     held,
 )
+from pipeline.objectives.gan.networks.readers import NoiseReader
 from pipeline.objectives.gan.rows import (
     CONDITION,
     FRECHET,
@@ -35,6 +37,7 @@ from pipeline.objectives.gan.rows import (
     YARDSTICK_REAL,
     presence,
 )
+from pipeline.objectives.gan.sums import mean, of_generator, summed
 from pipeline.objectives.gan.yardstick import Yardstick, joint_distance
 from pipeline.objectives.network import Batch, Objective, Turn
 
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 DISCRIMINATOR, GENERATOR = "discriminator", "generator"
 BETAS = (0.0, 0.98)  # of both players' optimizers: what the other player did a step ago is history
-REAL, MADE, ASKED = "real", "made", "asked"
+REAL, MADE, ASKED, AGAIN = "real", "made", "asked", "reconstruction"
 
 
 class AdversarialPair(Objective):
@@ -75,7 +78,8 @@ class AdversarialPair(Objective):
             Condition(encoders, config.fusion, config.width, vocabulary.size) for _ in range(2)
         ]
         sizes = (config.channels, config.patch, bounded)
-        self.generator = Generator(conditions[0], shape, config.noise, *sizes)
+        kinds = (config.reconstruction > 0, config.network == "warped")
+        self.generator = Generator(conditions[0], shape, config.noise, *sizes, *kinds)
         self.discriminator = Discriminator(conditions[1], shape, *sizes)
         # See pipeline.training.optimization: of all weights below.
         self.discriminator.learning_rate_factor = config.discriminator_rate  # type: ignore[assignment]
@@ -111,7 +115,8 @@ class AdversarialPair(Objective):
         Returns:
             The loss, the mean over the samples, and sums: ``samples`` that have the modality, and of these, in the
             discriminator's turn, ``discriminator_loss``, ``real_logit``, ``made_logit``, how often real and made values
-            are told right (``right``), and ``penalty``; in the generator's ``generator_loss`` and ``generated``.
+            are told right (``right``), and ``penalty``; in the generator's ``generator_loss``, ``generated``, and where
+            it makes real values again ``reconstruction``.
         """
         return self._generators(batch) if turn == GENERATOR else self._discriminators(batch)[:2]
 
@@ -143,19 +148,33 @@ class AdversarialPair(Objective):
             "penalty": penalties,
         }
         if not self.training:  # one look at a validation batch says what both lose
-            sums |= _of_generator(generator_losses(made_logits, self.settings.loss), present)
+            sums |= of_generator(generator_losses(made_logits, self.settings.loss), present)
         values = {REAL: real, MADE: made, "present": present}
-        return _mean(total, present), _summed(sums, present), values
+        return mean(total, present), summed(sums, present), values
 
     def _generators(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         present, chance = batch[f"{self.name}_present"], self._chance(batch, GENERATOR)
-        batch = self._shown(batch, chance)
-        made, _ = self.generator(batch, chance)
+        real, batch = self._real(batch), self._shown(batch, chance)
+        made, condition = self.generator(batch, chance)
         with held(self.discriminator):
             changed = self._changed(self.discriminator.scaled(made), chance)
             logits = self.discriminator(changed, self.discriminator.condition(batch))
         losses = generator_losses(logits, self.settings.loss)
-        return _mean(losses, present), _summed(_of_generator(losses, present), present)
+        sums = of_generator(losses, present)
+        if self.generator.reader is not None:
+            again = self._again(real, condition, chance)
+            losses, sums = losses + self.settings.reconstruction * again, {**sums, AGAIN: again}
+        return mean(losses, present), summed(sums, present)
+
+    def _again(self, real: Tensor, condition: Tensor, chance: Chance) -> Tensor:
+        """Loss of making values (B, *shape) again, (B,)."""
+        reader = cast(NoiseReader, self.generator.reader)
+        again, read = self.generator.again(reader, real, condition, chance)
+        scaled = self.discriminator.scaled
+        scale = self.settings.reconstruction_scale
+        return reconstruction_losses(
+            scaled(real), scaled(again), read.location, read.log_scale, scale
+        )
 
     def _shown(self, batch: Batch, chance: Chance) -> Batch:
         """In training, the batch with some of what values are made from hidden, never all of a sample.
@@ -201,10 +220,12 @@ class AdversarialPair(Objective):
             name: sums[name] / samples
             for name in ("discriminator_loss", "real_logit", "made_logit", "right", "penalty")
         }
+        counted = [name for name in ("generator_loss", AGAIN) if name in sums]
         return {
             "loss": means["discriminator_loss"],
             **means,
-            "generator_loss": sums.get("generator_loss", 0.0) / made,
+            "generator_loss": 0.0,
+            **{name: sums[name] / made for name in counted},
         }
 
     def validated(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -270,21 +291,3 @@ class AdversarialPair(Objective):
         texts = [None] * count if own is None else self.vocabulary.texts(own.cpu().numpy())
         table = self.vocabulary.table(texts, self.settings.ask)
         return torch.from_numpy(table).to(device)
-
-
-def _mean(losses: Tensor, present: Tensor) -> Tensor:
-    """The mean over all samples of losses (B,) of those that are present."""
-    return torch.where(present, losses, 0.0).mean()
-
-
-def _of_generator(losses: Tensor, present: Tensor) -> dict[str, Tensor]:
-    return {"generator_loss": losses, "generated": present}
-
-
-def _summed(values: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
-    """Sums over the samples that are present, float64."""
-    with torch.no_grad():
-        return {
-            name: torch.where(present, value.detach().double(), 0.0).sum()
-            for name, value in values.items()
-        }

@@ -108,6 +108,13 @@ class VaeConfig(GeneratingSection):
             description="predictions draw the latent and tokens, by infer.seed; else they take the likeliest"
         ),
     ] = False
+    nothing: Annotated[
+        Literal["prior", "label"],
+        Field(
+            description="what the latent of a sample without a modality is drawn from: the prior, or what a label says "
+            "that is drawn, each as often"
+        ),
+    ] = "prior"
     importance_samples: Annotated[
         int,
         Field(
@@ -134,6 +141,10 @@ class VaeConfig(GeneratingSection):
             raise ValueError(
                 f"objective.kind: vae makes modalities of each other, and modalities has only {', '.join(modalities)}; "
                 "name a second one in modalities, or set objective.label"
+            )
+        if self.nothing == "label" and self.label is None:
+            raise ValueError(
+                "objective.nothing=label: no label is learned; set objective.label, or nothing to prior"
             )
         for setting in ("likelihoods", "scales", "weights"):
             known = [*modalities, *(["label"] if setting == "weights" and self.label else [])]

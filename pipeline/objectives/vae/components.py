@@ -35,6 +35,17 @@ class Experts(NamedTuple):
         """The same with fewer present, bool (M, B) or broadcastable to it."""
         return self._replace(present=self.present & chosen)
 
+    def imagined(self, location: Tensor, log_scale: Tensor) -> Experts:
+        """The same, where a sample has nothing with what the last modality says, float (B, D) each."""
+        nothing = ~self.present.any(dim=0)
+        last = torch.arange(len(self.present), device=nothing.device) == len(self.present) - 1
+        said = last[:, None] & nothing
+        return Experts(
+            torch.where(said[..., None], location, self.location),
+            torch.where(said[..., None], log_scale, self.log_scale),
+            self.present | said,
+        )
+
 
 class Components(NamedTuple):
     """A mixture of distributions of the latent.

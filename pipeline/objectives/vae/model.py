@@ -223,8 +223,12 @@ class VariationalAutoencoder(Objective):
         return each
 
     def _latent(self, experts: Experts, chance: Chance) -> Tensor:
-        """float (B, D): of what is given the location of one component, or a draw; of nothing, a draw of the prior."""
-        mixture = self.posterior.predictive(experts)
+        """float (B, D): of what is given the location of one component, or a draw; of nothing, a draw."""
+        said = experts
+        if self.settings.nothing == LABEL:
+            drawn = chance.stream("label").uniform(1)[:, 0] * len(self.places)
+            said = experts.imagined(*self.heads[LABEL](drawn.long()))
+        mixture = self.posterior.predictive(said)
         location, log_scale = mixture.of(mixture.chosen(chance.stream("component")))
         drawn = self.posterior.draw(location, log_scale, chance)
         if self.settings.draw:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.modalities.chance import Chance
-from pipeline.objectives.gan.networks.spectral import spectral_norm
+from pipeline.objectives.gan.networks.spectral import Normalising, spectral_norm
 
 GROUPS = 8  # of channels that are normalised together
 SMALLEST = 4  # of a side of the map that up-sampling begins with
@@ -75,12 +75,13 @@ class MapGenerator(nn.Module):
 
 
 class MapCritic(nn.Module):
-    """A map -> its features, by residual down-sampling convolutions with spectral normalisation.
+    """A map -> its features, by residual down-sampling convolutions.
 
     Args:
         shape: (C, H, W) of the maps.
         channels: As of the generator.
         patch: The same.
+        layer: What is done to each layer: spectral normalisation of a discriminator's.
 
     Attributes:
         width: Numbers of the features.
@@ -90,13 +91,17 @@ class MapCritic(nn.Module):
         Miyato & Koyama 2018, figure 14.
     """
 
-    def __init__(self, shape: Sequence[int], channels: int, patch: int) -> None:
+    def __init__(
+        self, shape: Sequence[int], channels: int, patch: int, layer: Normalising = spectral_norm
+    ) -> None:
         super().__init__()
         self.patch = patch
         widths = widths_of(len(sizes_of(shape[1], shape[2], patch)), channels)[::-1]
-        self.first = spectral_norm(nn.Conv2d(shape[0] * patch**2, widths[0], 3, padding=1))
-        self.blocks = nn.ModuleList(_DownBlock(before, after) for before, after in pairwise(widths))
-        self.last = spectral_norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
+        self.first = layer(nn.Conv2d(shape[0] * patch**2, widths[0], 3, padding=1))
+        self.blocks = nn.ModuleList(
+            _DownBlock(before, after, layer) for before, after in pairwise(widths)
+        )
+        self.last = layer(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
         self.width = widths[-1]
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -151,15 +156,15 @@ class _StyledNorm(nn.Module):
 class _DownBlock(nn.Module):
     """Half the size, odd sides rounded up."""
 
-    def __init__(self, before: int, after: int) -> None:
+    def __init__(self, before: int, after: int, layer: Normalising) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
             [
-                spectral_norm(nn.Conv2d(before, after, 3, padding=1)),
-                spectral_norm(nn.Conv2d(after, after, 3, padding=1)),
+                layer(nn.Conv2d(before, after, 3, padding=1)),
+                layer(nn.Conv2d(after, after, 3, padding=1)),
             ]
         )
-        self.beside = spectral_norm(nn.Conv2d(before, after, 1, bias=False))
+        self.beside = layer(nn.Conv2d(before, after, 1, bias=False))
 
     def forward(self, maps: Tensor) -> Tensor:
         inner = halved(self.convolutions[0](functional.leaky_relu(maps, SLOPE)))

@@ -13,8 +13,10 @@ from pipeline.modalities.chance import Chance
 from pipeline.modalities.layers import Features
 from pipeline.models.fusion import FusionConfig
 from pipeline.objectives.gan.networks.maps import MapCritic, MapGenerator
+from pipeline.objectives.gan.networks.readers import NoiseReader, Read
 from pipeline.objectives.gan.networks.spectral import spectral_norm
 from pipeline.objectives.gan.networks.vectors import VectorCritic, VectorGenerator
+from pipeline.objectives.gan.networks.warped import WarpedGenerator
 from pipeline.objectives.gan.rows import CONDITION, MAP_DIMENSIONS
 from pipeline.objectives.network import Batch
 
@@ -71,6 +73,11 @@ class Generator(nn.Module):
         channels: See :class:`.maps.MapGenerator`.
         patch: The same.
         bounded: Whether values lie in 0..1.
+        reads: Whether it learns to make real values again.
+        warped: Whether maps are made by :class:`.warped.WarpedGenerator`.
+
+    Attributes:
+        reader: Tells of what noise; None where it does not.
     """
 
     def __init__(
@@ -81,11 +88,17 @@ class Generator(nn.Module):
         channels: int,
         patch: int,
         bounded: bool,
+        reads: bool = False,
+        warped: bool = False,
     ) -> None:
         super().__init__()
         self.condition, self.noise, self.bounded = condition, noise, bounded
-        kind = MapGenerator if len(shape) == MAP_DIMENSIONS else VectorGenerator
-        self.network = kind(shape, noise, condition.width, channels, patch)
+        is_map = len(shape) == MAP_DIMENSIONS
+        maker = WarpedGenerator if warped else MapGenerator
+        sizes = (shape, noise, condition.width, channels, patch)
+        self.network = maker(*sizes) if is_map else VectorGenerator(*sizes)
+        by_places = is_map and not warped
+        self.reader = NoiseReader(*sizes, by_places) if reads else None
 
     def forward(self, batch: Batch, chance: Chance) -> tuple[Tensor, Tensor]:
         """Makes a value for each sample.
@@ -95,8 +108,30 @@ class Generator(nn.Module):
         """
         condition = self.condition(batch)
         noise = chance.stream("noise").normal(self.noise)
-        made = self.network(noise, condition, chance.stream("pixels"))
-        return torch.sigmoid(2.0 * made) if self.bounded else made, condition
+        return self._made(noise, condition, chance.stream("pixels")), condition
+
+    def again(
+        self, reader: NoiseReader, values: Tensor, condition: Tensor, chance: Chance
+    ) -> tuple[Tensor, Read]:
+        """Makes values again, of noise that is drawn as they tell.
+
+        Args:
+            reader: This player's own.
+            values: float32 (B, *shape).
+            condition: float32 (B, D), what they were asked to be.
+            chance: Of the samples.
+
+        Returns:
+            float32 (B, *shape), and what was read.
+        """
+        read = reader(scaled(values, self.bounded), condition)
+        drawn = chance.stream("read").normal(self.noise)
+        noise = read.location + read.log_scale.exp() * drawn
+        return self._made(noise, condition, chance.stream("pixels again")), read
+
+    def _made(self, noise: Tensor, condition: Tensor, chance: Chance) -> Tensor:
+        made: Tensor = self.network(noise, condition, chance)
+        return torch.sigmoid(2.0 * made) if self.bounded else made
 
 
 class Discriminator(nn.Module):
@@ -126,7 +161,7 @@ class Discriminator(nn.Module):
 
     def scaled(self, values: Tensor) -> Tensor:
         """Values as they are looked at."""
-        return 2.0 * values - 1.0 if self.bounded else values
+        return scaled(values, self.bounded)
 
     def forward(self, values: Tensor, condition: Tensor) -> Tensor:
         """Looks at values.
@@ -142,6 +177,11 @@ class Discriminator(nn.Module):
         projected: Tensor = (self.projection(condition) * features).sum(dim=1)
         logits: Tensor = self.realness(features)[:, 0] + projected
         return logits
+
+
+def scaled(values: Tensor, bounded: bool) -> Tensor:
+    """Values as networks look at them: from -1 to 1 where they lie in 0..1."""
+    return 2.0 * values - 1.0 if bounded else values
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,18 @@ FIRST_ROUNDS, LATER_ROUNDS = (
 )  # of the power method: when a layer is made, and where it does not learn
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+class Normalising(Protocol):
+    """A layer -> the same, its weight kept within limits or left alone."""
+
+    def __call__(self, layer: Layer, /) -> Layer:
+        """See above."""
+
+
+def unchanged(layer: Layer) -> Layer:
+    """Leaves a layer as it is."""
+    return layer
 
 
 def spectral_norm(layer: Layer) -> Layer:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.modalities.chance import Chance
 from pipeline.objectives.gan.networks.maps import SLOPE
-from pipeline.objectives.gan.networks.spectral import spectral_norm
+from pipeline.objectives.gan.networks.spectral import Normalising, spectral_norm
 
 LAYERS = 3
 
@@ -44,23 +44,26 @@ class VectorGenerator(nn.Module):
 
 
 class VectorCritic(nn.Module):
-    """A vector -> its features, by a perceptron with spectral normalisation; see :class:`.maps.MapCritic`.
+    """A vector -> its features, by a perceptron; see :class:`.maps.MapCritic`.
 
     Args:
         shape: Of a value.
         channels: As of the generator.
         patch: The same.
+        layer: As of maps.
 
     Attributes:
         width: Numbers of the features.
     """
 
-    def __init__(self, shape: Sequence[int], channels: int, patch: int) -> None:
+    def __init__(
+        self, shape: Sequence[int], channels: int, patch: int, layer: Normalising = spectral_norm
+    ) -> None:
         super().__init__()
         self.width = 4 * channels
         widths = [math.prod(shape), *[self.width] * (LAYERS - 1)]
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Linear(before, after)) for before, after in pairwise(widths)
+            layer(nn.Linear(before, after)) for before, after in pairwise(widths)
         )
 
     def forward(self, values: Tensor) -> Tensor:

@@ -22,10 +22,12 @@ from pipeline.objectives.gan.losses import (
     discriminator_losses,
     generator_losses,
     gradient_penalties,
+    reconstruction_losses,
 )
 from pipeline.objectives.gan.model import DISCRIMINATOR, GENERATOR, AdversarialPair
 from pipeline.objectives.gan.networks.players import held
 from pipeline.objectives.gan.networks.spectral import spectral_norm
+from pipeline.objectives.gan.networks.warped import moved
 from pipeline.objectives.network import Batch, Turn
 from pipeline.objectives.sealed import build
 from pipeline.training.loop import Training
@@ -123,6 +125,97 @@ def test_the_penalty_is_the_squared_norm_of_each_values_own_gradient() -> None:
     assert network[0].weight.grad is not None, "it is differentiated once more"
 
 
+def test_the_loss_of_making_values_again_is_that_of_laplace_noise_by_brute_force() -> None:
+    torch.manual_seed(0)
+    real, again = (
+        torch.randn(3, 2, 5, dtype=torch.float64),
+        torch.randn(3, 2, 5, dtype=torch.float64),
+    )
+    location, log_scale = (
+        torch.randn(3, 4, dtype=torch.float64),
+        torch.randn(3, 4, dtype=torch.float64),
+    )
+    scale, numbers = 0.7, 10
+    losses = reconstruction_losses(real, again, location, log_scale, scale)
+    prior = torch.distributions.Normal(0.0, 1.0)
+    for row in range(3):
+        noise = torch.distributions.Laplace(again[row], scale)
+        likelihood = float(noise.log_prob(real[row]).sum())
+        nats = 0.0
+        for place in range(4):
+            told = torch.distributions.Normal(location[row, place], log_scale[row, place].exp())
+            nats += float(torch.distributions.kl_divergence(told, prior))
+        bound = nats - likelihood - numbers * math.log(2 * scale)
+        assert float(losses[row]) == pytest.approx(bound * scale / numbers)
+
+
+def test_noise_comes_to_stand_for_what_values_of_one_label_differ_in() -> None:
+    """Every other sample of each label is darker by 30; its noise says which, and drawn noise makes both."""
+    network = pair(reconstruction=10.0, reconstruction_scale=0.05, augment=[], noise=1).train()
+    batch = batch_of(network)
+    darker = (torch.arange(B) // 2 % 2)[:, None, None, None] * 30
+    batch |= {"image": (batch["image"].int() - darker).clamp(0).to(torch.uint8)}
+    batch["text_present"] = torch.zeros(B, dtype=torch.bool)
+    optimizer = torch.optim.Adam(network.generator.parameters(), 5e-3)
+    losses = []
+    for step in range(100):
+        loss, sums = network.loss({**batch, CHANCE: torch.arange(B) + 100 * step}, GENERATOR)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(sums["reconstruction"] / sums["generated"]))
+    assert losses[-1] < 0.3 * losses[0]
+    drawn = {**batch, CHANCE: torch.arange(B) + 10**6}
+    made = network.eval().predict(drawn)["generated_image"].mean(dim=(1, 2, 3))
+    assert float(made[0::2].std()) > 5
+    assert float(made[1::2].std()) > 5
+
+
+def test_maps_are_moved_and_stretched_by_brute_force() -> None:
+    maps = torch.randn(4, 2, 5, 9)
+    across, down = torch.tensor([0.0, 2 / 9, -0.3, 0.1]), torch.tensor([0.0, -2 / 5, 0.2, 0.0])
+    squeeze = torch.tensor([1.0, 1.0, 1.4, 0.6])
+    seen = moved(maps, across, down, squeeze)
+    torch.testing.assert_close(seen[0], maps[0])
+    torch.testing.assert_close(
+        seen[1][:, 1:, :-1], maps[1][:, :-1, 1:], msg="a pixel left and down"
+    )
+    for row, image in enumerate(maps):
+        for y in range(5):
+            for x in range(9):
+                middle = float(squeeze[row]) * ((x + 0.5) / 4.5 - 1) + float(across[row])
+                column = min(max((middle + 1) * 4.5 - 0.5, 0.0), 8.0)
+                line = min(max(y + 2.5 * float(down[row]), 0.0), 4.0)
+                left, top = int(column), int(line)
+                right, bottom = min(left + 1, 8), min(top + 1, 4)
+                a, b = column - left, line - top
+                above = (1 - a) * image[:, top, left] + a * image[:, top, right]
+                below = (1 - a) * image[:, bottom, left] + a * image[:, bottom, right]
+                expected = (1 - b) * above + b * below
+                torch.testing.assert_close(seen[row, :, y, x], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_differs_in_place_alone_is_one_map_to_a_warped_generator() -> None:
+    """A bar that stands anywhere is made again where it stands, and as sharp as it is."""
+    network = pair(network="warped", reconstruction=10.0, reconstruction_scale=0.05, augment=[])
+    network.train()
+    batch = batch_of(network)
+    image = torch.full((B, SIZE, SIZE, 3), 30, dtype=torch.uint8)
+    for row in range(B):
+        image[row, :, row % 4 + 2] = 220
+    batch |= {"image": image, "text_present": torch.zeros(B, dtype=torch.bool)}
+    optimizer = torch.optim.Adam(network.generator.parameters(), 5e-3)
+    for step in range(60):
+        loss, sums = network.loss({**batch, CHANCE: torch.arange(B) + 100 * step}, GENERATOR)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(sums["reconstruction"] / sums["generated"]) < 0.15
+    places = network.generator.network.place.weight.grad
+    assert places is not None
+    assert places.abs().sum() > 0
+
+
 def test_augmentation_is_by_brute_force_and_lets_gradients_through() -> None:
     maps = torch.randn(6, 3, 16, 12, requires_grad=True)
     chance = Chance(torch.arange(6))
@@ -199,7 +292,10 @@ def test_an_average_of_a_layer_does_not_stretch_either() -> None:
     assert all(torch.equal(values, before[name]) for name, values in layer.state_dict().items())
 
 
-@pytest.mark.parametrize("settings", [{}, {"label": (), "augment": []}, {"r1": 1.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"label": (), "augment": []}, {"r1": 1.0}, {"reconstruction": 1.0, "network": "warped"}],
+)
 def test_a_players_turn_leaves_the_other_bitwise_untouched(settings: dict[str, Any]) -> None:
     for name, other in ((DISCRIMINATOR, GENERATOR), (GENERATOR, DISCRIMINATOR)):
         network = pair(**settings)

@@ -22,7 +22,7 @@ from support.autoencoders import (
 
 from pipeline.errors import ConfigError, SampleError
 from pipeline.modalities import ModalitiesConfig
-from pipeline.modalities.chance import CHANCE
+from pipeline.modalities.chance import CHANCE, Chance
 from pipeline.objectives.base import EMBEDDING, Judging
 from pipeline.objectives.vae.posteriors import Experts
 from pipeline.objectives.vae.targets import LabelSurvey, LabelTarget
@@ -212,6 +212,38 @@ def test_predictions_are_a_samples_own(posterior: dict[str, Any]) -> None:
         is_drawn = bool(settings) or posterior["kind"] == "mixture"
         assert pictures[2:].any() == is_drawn
         assert not np.allclose(together["generated_vector"][0], together["generated_vector"][1])
+
+
+@each_posterior
+def test_of_nothing_samples_are_made_as_of_a_label_that_is_drawn(posterior: dict[str, Any]) -> None:
+    """Each label as often as the others, with the latent that it says; where something is given, none is drawn."""
+    network, count = network_of(posterior=posterior, nothing="label", latent=2), 3000
+    network.heads["label"] = Sure()
+    zeros = torch.zeros(len(network.names), count, 2)
+    present = torch.zeros(len(network.names), count, dtype=torch.bool)
+    present[0, :100] = True
+    experts = Experts(zeros, zeros - 4.0, present)
+    with torch.no_grad():
+        latents = network._latent(experts, Chance(torch.arange(count)).stream("latent"))
+    assert latents[:100].abs().max() < 0.2
+    labels = (latents[100:].mean(dim=1) / 10).round()
+    assert (latents[100:] - 10 * labels[:, None]).abs().max() < 1.0
+    for label in range(1, len(LABELS) + 1):
+        share = float((labels == label).float().mean())
+        assert share == pytest.approx(1 / len(LABELS), abs=0.05)
+
+
+class Sure(torch.nn.Module):
+    """Says 10 times the label's number, counted from 1, and is nearly certain."""
+
+    def forward(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        location = 10.0 * (1.0 + labels.float())[:, None].expand(-1, 2)
+        return location, torch.full_like(location, -4.0)
+
+
+def test_a_label_that_is_not_learned_is_not_drawn() -> None:
+    with pytest.raises(ValueError, match="nothing=label: no label is learned"):
+        config(nothing="label", label=None).check_inputs(MODALITIES.by_name())
 
 
 def test_the_bound_of_many_latents_is_tighter() -> None:
