@@ -63,8 +63,8 @@ def in_turn(
     bare.run(2)  # what is compiled or chosen at first
     recipe = Recipe(
         rounds + 1,
-        RATE,
-        DECAY,
+        learning_rate=RATE,
+        weight_decay=DECAY,
         max_gradient_norm=NORM,
         average_decay=AVERAGE,
         precision=dtype,
