@@ -127,6 +127,11 @@ class Objective(nn.Module, ABC):
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
 
     @property
+    def divisible(self) -> bool:
+        """Whether the loss of a batch is the mean of those of its pieces, so that they may be computed one by one."""
+        return True
+
+    @property
     def modulates(self) -> bool:
         """Whether gradients are given to :meth:`modulate` before they move the weights."""
         return False

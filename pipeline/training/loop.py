@@ -52,6 +52,7 @@ class Training:
         state: Weights, optimizers and log.
         settled: What the network has settled on the validation split after the last epoch.
         stop: Why no further epoch is trained; empty while there is no reason. A callback sets it on any worker.
+        look_every: Steps between two looks at whether the training has diverged.
         wants_checkpoint: Whether the state is to be written behind the next step; a callback sets it on any worker.
     """
 
@@ -76,6 +77,7 @@ class Training:
         optimizers = [self._optimizer(turn) for turn in self.turns]
         self.stop = ""
         self.wants_checkpoint = False
+        self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
         self.settled: Learned = {}
         self._clock = StageClock()
         self._steps = Steps(
@@ -142,7 +144,7 @@ class Training:
             recent.add(step, self.feed.keys)
             if taken.left_out:
                 logger.warning("a step was left out: %s", self._place(epoch, step, recent))
-            elif self.device.type == "cpu" or not (step + 1) % LOOK_EVERY:
+            elif not (step + 1) % self.look_every:
                 self._check_course(epoch, step, recent)
             if (
                 step + 1 < num_steps

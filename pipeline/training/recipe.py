@@ -28,6 +28,7 @@ class Recipe:
         max_gradient_norm: Of one turn's gradients; larger ones are scaled down to it.
         average_decay: Of the weights' moving average.
         precision: Of matrix products; gradients of float16 are scaled, and steps beyond its range are left out.
+        rows_at_once: Rows of a share that are computed at a time, their gradients added up; all where None.
         on_nan: Whether a step whose loss or gradients are not finite ends the training, or is left out.
         seed: Of the network's own chance.
         settings: What is noted of each epoch, ready for JSON.
@@ -42,6 +43,7 @@ class Recipe:
     max_gradient_norm: float = 1.0
     average_decay: float = 0.0
     precision: torch.dtype = torch.float32
+    rows_at_once: int | None = None
     on_nan: OnNan = "stop"
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -41,6 +41,12 @@ class TrainConfig(Section):
 
     epochs: int = Field(default=20, ge=1, description="passes over the training samples")
     batch_size: int = Field(default=64, ge=1, description="samples of a step, over all workers")
+    rows_at_once: int | None = Field(
+        default=None,
+        ge=1,
+        description="samples that a worker computes at a time, where its share of a batch has more: in less memory, "
+        "with the gradients of the whole batch; all at once where null",
+    )
     learning_rate: float = Field(
         default=1e-3, gt=0, description="highest, after the warm-up; it then falls, see schedule"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from pipeline.errors import ConfigError
 from pipeline.objectives.network import Batch, Objective, Turn
 from pipeline.training.feed import num_rows
 from pipeline.training.ranks import Ranks
@@ -68,6 +69,9 @@ class Steps:
         recipe: How the network is trained.
         clock: Told of the time that adding up takes; its last lap was before :meth:`take`.
 
+    Raises:
+        ConfigError: A batch is to be computed in pieces, and the network's loss cannot be.
+
     Attributes:
         scaler: Of the gradients, where the precision is float16; does nothing elsewhere.
     """
@@ -85,6 +89,12 @@ class Steps:
         self.network, self.turns, self.optimizers = network, tuple(turns), tuple(optimizers)
         self.ranks, self.device, self.recipe = ranks, device, recipe
         self.scaler = GradScaler(device.type, enabled=recipe.precision == torch.float16)
+        if recipe.rows_at_once is not None and not network.divisible:
+            raise ConfigError(
+                "the loss of this objective is that of a whole batch, and cannot be computed in pieces",
+                where="train.rows_at_once",
+                fix="leave it out, and set train.batch_size lower where memory is short",
+            )
         self._clock = clock or StageClock()
         self._is_due = False
         # The turn, of all that were taken, that was the first to be not finite; infinite while all were.
@@ -164,12 +174,18 @@ class Steps:
         Returns:
             What the network counted, and whether the loss is finite: bool, scalar.
         """
+        counted: dict[str, Tensor] = {}
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         precision = self.recipe.precision
-        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            loss, counted = self.network.loss(batch, turn.name)
-        summed = loss if self.ranks.size == 1 else loss * rows
-        self.scaler.scale(summed).backward()  # type: ignore[no-untyped-call]
-        return dict(counted), torch.isfinite(loss.detach())
+        for piece in pieces(batch, rows, self.recipe.rows_at_once or rows):
+            with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+                loss, found = self.network.loss(piece, turn.name)
+            weight = num_rows(piece) / (rows if self.ranks.size == 1 else 1)
+            self.scaler.scale(loss * weight).backward()  # type: ignore[no-untyped-call]
+            for name, value in found.items():
+                counted[name] = counted[name] + value if name in counted else value
+            finite = finite & torch.isfinite(loss.detach())
+        return counted, finite
 
     def _modulate(self, counted: Mapping[str, Tensor], seed: int) -> None:
         """Lets the network change the gradients, by the sums of the global batch."""
@@ -211,6 +227,21 @@ class Steps:
             # A weight that no worker's loss has used stays as it is, as it would with one worker.
             parameter.grad = gradient.div_(max(1.0, global_rows)) if used else None
         return _Shared(int(global_rows), torch.tensor(not bad, device=self.device))
+
+
+def pieces(batch: Batch, rows: int, at_once: int) -> Iterator[Batch]:
+    """A batch in pieces of so many rows, the last of which may have fewer.
+
+    Args:
+        batch: Columns of ``rows`` rows.
+        rows: See above.
+        at_once: Rows of a piece.
+    """
+    if at_once >= rows:
+        yield batch
+        return
+    for first in range(0, rows, at_once):
+        yield {name: values[first : first + at_once] for name, values in batch.items()}
 
 
 def seed_chance(seed: int, device: torch.device) -> None:

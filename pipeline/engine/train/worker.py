@@ -207,6 +207,7 @@ def _recipe(job: Job, device: torch.device) -> Recipe:
         max_gradient_norm=settings.max_gradient_norm,
         average_decay=settings.average_decay,
         precision=_precision(job.config, device),
+        rows_at_once=settings.rows_at_once,
         on_nan=settings.on_nan,
         seed=settings.seed,
         settings=settings_of(job.config),

@@ -142,6 +142,11 @@ class SharedSpace(Objective):
         sums = {"samples": loss.new_tensor(float(rows)), "loss": loss.detach() * rows, **counted}
         return loss, {name: value.double() for name, value in sums.items()}
 
+    @property
+    def divisible(self) -> bool:
+        """No: each pair is told from all others of the batch."""
+        return False
+
     def loss_without_rows(self, turn: str = "model") -> Tensor:
         """Lends this worker's part to the others' gathering, which waits for everyone."""
         device = self.log_scale.device

@@ -64,6 +64,15 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once_and_names_the_sample
     assert training.feed.position == 40, "the third batch was not asked for"
 
 
+def test_where_the_device_is_asked_seldom_the_batch_is_named_all_the_same() -> None:
+    training = Training(Small(), Spoilt(step=0), RECIPE)
+    training.look_every = 3
+    with pytest.raises(ConfigError, match="has diverged") as error:
+        training.run()
+    assert training.feed.position == 60
+    assert "epoch 1, batch 1 shard=a.tar keys=s0-0" in str(error.value)
+
+
 @pytest.mark.parametrize("spoilt", ["loss", "gradient"])
 def test_workers_end_in_the_same_step_whichever_has_the_bad_row(spoilt: str) -> None:
     class Rooted(Small):
@@ -99,15 +108,11 @@ def test_a_step_that_is_left_out_changes_nothing_and_is_counted(
 ) -> None:
     recipe = replace(RECIPE, on_nan="skip", precision=precision)
     seen: list[list[Tensor]] = [[] for _ in range(workers)]
-
-    class Watched(Normed):
-        def __init__(self, rank: int) -> None:
-            super().__init__()
-            self.rank = rank
+    networks = [Normed() for _ in range(workers)]
 
     def train(rank: int) -> Training:
         ranks = ThreadRanks(rank, together, barrier) if workers > 1 else LocalRanks()
-        network = Watched(rank)
+        network = networks[rank]
         training = Training(network, Spoilt(*SPLITS[workers][rank]), recipe, ranks=ranks)
         take = training._steps.take
 
@@ -221,6 +226,55 @@ def test_the_scale_of_float16_goes_on_from_a_checkpoint() -> None:
     assert again.state.scaler.get_scale() == 128.0
     plain = Training(Small(), Share(), replace(recipe, precision=torch.float32))
     plain.state.load(training.state.snapshot())
+
+
+# Batches in pieces
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("at_once", [1, 6, 19, 20])
+def test_a_batch_in_pieces_trains_as_the_whole(workers: int, at_once: int) -> None:
+    """Shares of 0, 3 and 17 rows come in other numbers of pieces on each worker."""
+    seen: list[int] = []
+
+    class Watched(Small):
+        def loss(self, batch: Batch, turn: str = "model") -> tuple[Tensor, dict[str, Tensor]]:
+            seen.append(len(batch["x"]))
+            return super().loss(batch, turn)
+
+    together, barrier = [[] for _ in range(workers)], threading.Barrier(workers)
+    networks = [Watched() for _ in range(workers)]
+
+    def train(rank: int) -> Training:
+        ranks = ThreadRanks(rank, together, barrier) if workers > 1 else LocalRanks()
+        recipe = replace(RECIPE, rows_at_once=at_once)
+        training = Training(networks[rank], Share(*SPLITS[workers][rank]), recipe, ranks=ranks)
+        training.run()
+        return training
+
+    with ThreadPoolExecutor(workers) as pool:
+        trainings = list(pool.map(train, range(workers)))
+    assert max(seen) == min(at_once, max(end - first for first, end in SPLITS[workers]))
+    assert sum(seen) == 6 * 20
+    whole = Training(Small(), Share(), RECIPE)
+    whole.run()
+    for training in trainings:
+        torch.testing.assert_close(
+            training.network.state_dict(), whole.network.state_dict(), rtol=1e-4, atol=1e-6
+        )
+        for row, expected in zip(training.state.history, whole.state.history, strict=True):
+            assert row["train_error"] == pytest.approx(expected["train_error"], rel=1e-5)
+
+
+def test_a_loss_of_whole_batches_is_not_computed_in_pieces() -> None:
+    class Coupled(Small):
+        @property
+        def divisible(self) -> bool:
+            return False
+
+    Training(Coupled(), Share(), RECIPE)
+    with pytest.raises(ConfigError, match=r"train\.rows_at_once"):
+        Training(Coupled(), Share(), replace(RECIPE, rows_at_once=4))
 
 
 # Optimizers
