@@ -37,7 +37,14 @@ class Turn:
 
 
 class Objective(nn.Module, ABC):
-    """The network of an objective."""
+    """The network of an objective.
+
+    Attributes:
+        divisible: Whether the loss of a batch is the mean of its samples' losses, so that pieces of it may be computed
+            one by one.
+    """
+
+    divisible = True
 
     @property
     def turns(self) -> Sequence[Turn]:
@@ -125,11 +132,6 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Metrics of the samples behind ``sums``, the added sums of ``loss``."""
-
-    @property
-    def divisible(self) -> bool:
-        """Whether the loss of a batch is the mean of those of its pieces, so that they may be computed one by one."""
-        return True
 
     @property
     def modulates(self) -> bool:

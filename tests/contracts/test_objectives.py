@@ -24,6 +24,7 @@ from pipeline.metrics.record import EvaluationRecord
 from pipeline.metrics.statistics import add_sums
 from pipeline.metrics.subsets import subset_name
 from pipeline.modalities import ModalitiesConfig
+from pipeline.modalities.chance import CHANCE
 from pipeline.modalities.decoding.targets import Target, fields_at
 from pipeline.models.bundle import Bundle
 from pipeline.nightly.drift import Profile, drift
@@ -252,6 +253,28 @@ def test_it_learns_from_a_batch(
     observed = {name: value.numpy() for name, value in network.eval().observed(batch).items()}
     metrics |= network.judged(observed) if observed else {}
     assert objective.score.name in metrics
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_pieces_unless_it_says_otherwise(
+    network: Any, texts: list[str | None], objective: ObjectiveSection
+) -> None:
+    batch = make_batch(objective) | network.targets(texts) | {CHANCE: torch.arange(B)}
+    network.eval()
+    cut = B // 3
+    cuts = slice(cut), slice(cut, None)
+    halves = [{name: values[rows] for name, values in batch.items()} for rows in cuts]
+    for turn in network.turns:
+        whole, counted = network.loss(batch, turn.name)
+        parts = [network.loss(half, turn.name) for half in halves]
+        mean = (cut * parts[0][0] + (B - cut) * parts[1][0]) / B
+        same = torch.allclose(mean, whole, rtol=1e-3, atol=1e-5)
+        if not network.divisible:
+            assert not same
+            continue
+        assert same, (turn.name, float(mean), float(whole))
+        for name, value in counted.items():
+            added = parts[0][1][name] + parts[1][1][name]
+            torch.testing.assert_close(added, value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_validation_batch_is_predicted_once(

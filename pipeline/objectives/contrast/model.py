@@ -80,9 +80,8 @@ class Together:
 
     def alike(self) -> Tensor:
         """bool (B, R): whether a row of this worker is, to any modality, or by its group, the same as another."""
-        mine = self.identities[self.own]
-        same = (mine[:, None] == self.identities[None]) & (mine[:, None] != 0)
-        return same.any(dim=-1)
+        mine = self.identities[self.own][:, None]
+        return ((mine == self.identities) & (mine != 0)).any(dim=-1)
 
 
 class SharedSpace(Objective):
@@ -99,6 +98,7 @@ class SharedSpace(Objective):
 
     def __init__(self, config: ContrastConfig, encoders: Mapping[str, nn.Module]) -> None:
         super().__init__()
+        self.divisible = False  # each pair is told from all others of the batch
         self.settings = config
         self.modalities = tuple(encoders)
         places = {name: place for place, name in enumerate(encoders)}
@@ -141,11 +141,6 @@ class SharedSpace(Objective):
         (loss, counted), rows = self._of_share(together), together.shares.own
         sums = {"samples": loss.new_tensor(float(rows)), "loss": loss.detach() * rows, **counted}
         return loss, {name: value.double() for name, value in sums.items()}
-
-    @property
-    def divisible(self) -> bool:
-        """No: each pair is told from all others of the batch."""
-        return False
 
     def loss_without_rows(self, turn: str = "model") -> Tensor:
         """Lends this worker's part to the others' gathering, which waits for everyone."""

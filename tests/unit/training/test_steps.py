@@ -268,9 +268,7 @@ def test_a_batch_in_pieces_trains_as_the_whole(workers: int, at_once: int) -> No
 
 def test_a_loss_of_whole_batches_is_not_computed_in_pieces() -> None:
     class Coupled(Small):
-        @property
-        def divisible(self) -> bool:
-            return False
+        divisible = False
 
     Training(Coupled(), Share(), RECIPE)
     with pytest.raises(ConfigError, match=r"train\.rows_at_once"):
