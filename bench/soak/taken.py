@@ -94,10 +94,14 @@ def read_shares(run: Path) -> list[Share]:
     return sorted(shares, key=lambda share: share.seconds)
 
 
-def read_epochs(shares: Sequence[Share]) -> list[Counter[str]]:
+def read_epochs(shares: Sequence[Share], *, is_ended: bool = True) -> list[Counter[str]]:
     """For each epoch how often the model has seen each sample.
 
     A team goes on behind a checkpoint of those before it: of a batch that several have taken, the last one's counts.
+
+    Args:
+        shares: What :func:`read_shares` gives.
+        is_ended: Whether the training went to its end; else its last epoch, which was cut off, is left out.
 
     Raises:
         ValueError: A worker of the team that counts has not taken part in a batch.
@@ -108,7 +112,10 @@ def read_epochs(shares: Sequence[Share]) -> list[Counter[str]]:
         began.setdefault(share.team, share.seconds)
         batches[share.epoch, share.end].setdefault(share.team, {})[share.rank] = share
     epochs: dict[int, Counter[str]] = defaultdict(Counter)
+    last = max((epoch for epoch, _ in batches), default=-1)
     for (epoch, end), teams in batches.items():
+        if epoch == last and not is_ended:
+            continue
         team = max(teams, key=began.__getitem__)
         size = next(iter(teams[team].values())).size
         if sorted(teams[team]) != list(range(size)):
