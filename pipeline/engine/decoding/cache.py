@@ -33,6 +33,7 @@ CACHE = "cache"
 SUFFIX = ".arrow"
 MAGIC = b"decoded1"  # of the trailer, before the checksum
 TRAILER_BYTES = len(MAGIC) + 4
+CLOCK_SECONDS = 1.0  # by which times of files may lie behind this process's clock
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def prepare_cache(
     folder = root / runs.fingerprint(
         {"version": __version__, "columns": str(BASE_SCHEMA), **identity}
     )
-    cache = Cache(str(folder), max_bytes, time.time())
+    cache = Cache(str(folder), max_bytes, time.time() - CLOCK_SECONDS)
     if shared is not None:
         folder.mkdir(parents=True, exist_ok=True)
         return cache
@@ -174,7 +175,7 @@ def _read(path: Path) -> pa.Table | None:
         if size < 0 or data.slice(size).to_pybytes() != _trailer(data.slice(0, size)):
             return None
         with contextlib.suppress(OSError):  # another user's, or gone by now
-            os.utime(path)
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return pa.ipc.open_file(data.slice(0, size)).read_all()
     except (OSError, pa.ArrowInvalid):  # no file, or an empty one, which cannot be mapped
         return None
@@ -210,7 +211,8 @@ def _make_room(cache: Cache, size: int, path: Path) -> bool:
     for file in Path(cache.folder).parent.glob(f"*/*{SUFFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             status = file.stat()
-            files.append((status.st_mtime, status.st_size, file))
+            last_use = max(status.st_atime, status.st_mtime)
+            files.append((last_use, status.st_size, file))
     used = sum(taken for _, taken, file in files if file != path)
     for last_use, taken, file in sorted(files):
         if used + size <= cache.max_bytes or last_use >= cache.since:

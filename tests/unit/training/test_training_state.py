@@ -160,7 +160,7 @@ def test_the_checkpoint_keeps_the_last_of_epochs_that_only_chance_tells_apart(
     state = begin()
     training = cast(
         "Training",
-        SimpleNamespace(state=state, average=state.average, settled={"temperature": 1.5}),
+        SimpleNamespace(state=state, average=state.average, settled={"temperature": 1.5}, stop=""),
     )
     callback = Checkpoint(str(tmp_path), Score("accuracy", "max", is_share=True), {})
     for number, value in enumerate([0.40, 0.60, 0.50, 0.55, 0.30], start=1):
