@@ -47,10 +47,9 @@ from pipeline.training.loop import Training
 from pipeline.training.parts import PartRows
 from pipeline.training.ranks import LocalRanks, TorchRanks
 
-TRAINER_CPUS = (
-    0.5  # of a worker without a GPU, so that decoding has something left to run on; a power of two,
-)
-# because Ray Train divides by it without regard to rounding
+# Of a worker without a GPU, so that decoding has something left to run on; a power of two, because Ray Train divides by
+# it without regard to rounding.
+TRAINER_CPUS = 0.5
 DECODE_CPUS = 0.45  # of a part that is decoded while workers train: two fit on a core beside them
 TIMEOUT = "RAY_TRAIN_COLLECTIVE_TIMEOUT_S"  # of the workers' reports; none unless set
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -15,13 +14,13 @@ from ray.train.v2._internal.execution.controller import state as states
 from ray.train.v2.api.exceptions import PreemptionError, WorkerGroupError
 
 from pipeline import storage
+from pipeline.engine.observe.looks import looking
 from pipeline.errors import in_words
 from pipeline.logs import event
 from pipeline.models.record import CHECKPOINTS
 
 logger = logging.getLogger(__name__)
 CHANGES = f"{CHECKPOINTS}/workers.jsonl"
-SECONDS_BETWEEN_LOOKS = 1.0
 RESIZED, TAKEN_AWAY, LOST = "room for other workers", "node taken away", "worker lost"
 NOT_STARTED, NO_CONTROLLER = "workers did not start", "controller lost"
 
@@ -117,20 +116,10 @@ def counted(changes: Sequence[Change]) -> dict[str, float]:
 def told(run: str) -> Iterator[None]:
     """Logs what happens to the workers while the block runs, in this process."""
     storage.remove(storage.join(run, CHANGES))
-    stop = threading.Event()
-    follower = threading.Thread(target=_follow, args=(run, stop), daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        follower.join()
+    known = 0
 
-
-def _follow(run: str, stop: threading.Event) -> None:
-    known, ended = 0, False
-    while not ended:
-        ended = stop.wait(SECONDS_BETWEEN_LOOKS)
+    def look() -> None:
+        nonlocal known
         changes = read_changes(run)
         for change in changes[known:]:
             if change.workers:
@@ -138,3 +127,6 @@ def _follow(run: str, stop: threading.Event) -> None:
             else:
                 event(logger, "workers_ended", why=change.why, error=change.error)
         known = len(changes)
+
+    with looking(look):
+        yield
